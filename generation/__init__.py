@@ -1,0 +1,1 @@
+"""From a composed query to images."""

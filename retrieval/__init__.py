@@ -1,0 +1,1 @@
+"""Tokens and a gallery to a ranking."""

@@ -1,0 +1,1 @@
+"""Canaries: the library internals we lean on, checked in small (R28)."""
