@@ -1,0 +1,1 @@
+"""The catalogue: objects made by code, their pictures, sketches and captions."""
