@@ -1,0 +1,392 @@
+"""The frozen CLIP of a kit: the one door to open_clip."""
+
+import gzip
+import hashlib
+import io
+import json
+import warnings
+from collections.abc import Iterable, Sequence
+from copy import deepcopy
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import open_clip
+import torch
+from jaxtyping import Float, Int, UInt8
+from open_clip.transform import PreprocessCfg, image_transform_v2
+from open_clip.transformer import VisionTransformer
+from PIL import Image
+from torch import Tensor, nn
+from torch.nn import functional
+
+from composer.splice import take_positions
+from composer.weights import WeightsError, check_safetensors_header, refuse_pickle
+
+CONFIG_NAME = "open_clip_config.json"
+WEIGHTS_NAME = "open_clip_model.safetensors"
+MERGES_NAME = "merges.txt"
+MAX_ASPECT = 4.0
+
+
+class BackboneError(ValueError):
+    """A backbone that cannot be loaded or used, and what to do."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ImageEncoding:
+    """What the vision tower says about n images.
+
+    Attributes:
+        features: Unit vectors in the joint space.
+        patch_features: One unit vector in the joint space per patch, row by row of the grid:
+            final norm and projection of the pooled token applied to each patch token.
+        hidden: Patch tokens after the final norm, before the projection.
+    """
+
+    features: Float[Tensor, "n d"]
+    patch_features: Float[Tensor, "n p d"]
+    hidden: Float[Tensor, "n p w"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TextEncoding:
+    """What the text tower says about n prompts.
+
+    Attributes:
+        features: Unit vectors in the joint space, pooled at the end positions.
+        hidden: All positions after the final norm, before the projection.
+    """
+
+    features: Float[Tensor, "n d"]
+    hidden: Float[Tensor, "n l w"]
+
+
+class Backbone:
+    """A frozen CLIP in eval mode, with entrances for token embeddings and patch features.
+
+    No method disables gradients: the weights ask for none, and a caller that trains what flows
+    through them needs the graph. Wrap calls in `torch.inference_mode()` otherwise.
+    """
+
+    def __init__(self, model: nn.Module, tokenizer: open_clip.SimpleTokenizer) -> None:
+        """Takes a loaded model of open_clip and the tokenizer it was trained with.
+
+        Raises:
+            BackboneError: The model's layout is not supported.
+        """
+        self.model: Any = model.eval().requires_grad_(False)
+        self._text: Any = getattr(model, "text", model)
+        _check_layout(self.model, tokenizer)
+        self._tokenizer = tokenizer
+        self._preprocess_cfg = PreprocessCfg(**self.model.visual.preprocess_cfg)
+        self._transform: Any = image_transform_v2(self._preprocess_cfg, is_train=False)
+        self.start_id = int(tokenizer.sot_token_id)
+        self.end_id = int(tokenizer.eot_token_id)
+        self.context_length = int(self.model.context_length)
+        self.token_width = int(self._text.token_embedding.weight.shape[1])
+        self.joint_dim = int(self.model.visual.proj.shape[1])
+        self.grid: tuple[int, int] = tuple(self.model.visual.grid_size)
+        self.image_size_px = int(self.model.visual.image_size[0])
+        self.gallery_hash, self.text_hash = _tower_hashes(self.model, self._preprocess_cfg)
+
+    @classmethod
+    def load(
+        cls,
+        source: str | Path,
+        *,
+        device: str | torch.device = "cpu",
+        dtype: torch.dtype = torch.float32,
+    ) -> "Backbone":
+        """Loads a CLIP from a local folder, or a public one by name.
+
+        Args:
+            source: A folder with `open_clip_config.json`, `open_clip_model.safetensors` and, for
+                an own vocabulary, `merges.txt`; or "architecture/tag" as open_clip lists them,
+                which downloads its safetensors on first use.
+            device: Where the weights go.
+            dtype: Their precision; the hashes are taken before the conversion.
+
+        Raises:
+            BackboneError: The source is missing, incomplete or not a supported CLIP.
+        """
+        folder = Path(source)
+        is_folder = isinstance(source, Path) or folder.exists() or source.startswith((".", "/"))
+        model, tokenizer = _load_folder(folder) if is_folder else _load_public(str(source))
+        backbone = cls(model, tokenizer)
+        backbone.model.to(device=device, dtype=dtype)
+        return backbone
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self._text.token_embedding.weight.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Precision of the weights."""
+        return self._text.token_embedding.weight.dtype
+
+    @property
+    def logit_scale(self) -> float:
+        """Factor CLIP was trained to multiply cosines with."""
+        return float(self.model.logit_scale.exp())
+
+    def preprocess(self, images: Sequence[Image.Image]) -> Float[Tensor, "n 3 h w"]:
+        """Resizes, crops and normalises RGB images as the backbone was trained.
+
+        Panoramas are cut to an aspect of four first, so that resizing the shorter side stays small.
+        """
+        pixels = torch.stack([self._transform(_limit_aspect(image)) for image in images])
+        return pixels.to(device=self.device, dtype=self.dtype)
+
+    def normalise_pixels(self, images: UInt8[np.ndarray, "n h w 3"]) -> Float[Tensor, "n 3 h w"]:
+        """Normalises RGB levels that have the backbone's size already; no resizing.
+
+        Raises:
+            ValueError: The images have another size.
+        """
+        if images.shape[1:] != (self.image_size_px, self.image_size_px, 3):
+            size = self.image_size_px
+            raise ValueError(f"Images must be {size} x {size} px RGB, got shape {images.shape}.")
+        config = self._preprocess_cfg
+        mean = torch.tensor(config.mean, device=self.device).view(1, 3, 1, 1)
+        std = torch.tensor(config.std, device=self.device).view(1, 3, 1, 1)
+        levels = torch.from_numpy(np.ascontiguousarray(images)).to(self.device)
+        pixels = levels.permute(0, 3, 1, 2).float() / 255  # n h w 3 -> n 3 h w
+        return ((pixels - mean) / std).to(self.dtype)
+
+    def encode_image(self, pixels: Float[Tensor, "n 3 h w"]) -> ImageEncoding:
+        """Encodes preprocessed images with the frozen vision tower."""
+        return encode_with_tower(self.model.visual, pixels)
+
+    def copy_vision_tower(self) -> nn.Module:
+        """Copies the vision tower for LayerNorm tuning.
+
+        Only the LayerNorms are new and ask for gradients; every other weight is shared with the
+        frozen tower, so a copy costs next to no memory.
+        """
+        visual: nn.Module = self.model.visual
+        own = {id(p) for norm in layer_norms(visual).values() for p in norm.parameters()}
+        shared = {id(p): p for p in visual.parameters() if id(p) not in own}
+        tower = deepcopy(visual, memo=dict(shared))
+        for norm in layer_norms(tower).values():
+            norm.requires_grad_(True)
+        return tower
+
+    def word_ids(self, text: str) -> list[list[int]]:
+        """Splits a text into words and each word into vocabulary ids, without start and end.
+
+        Markers of start and end written by a user are dropped, as they would end the prompt.
+        """
+        special = set(self._tokenizer.all_special_ids)
+        words = self._tokenizer.clean_fn(text).split()
+        ids = [[i for i in self._tokenizer.encode(word) if i not in special] for word in words]
+        return [word for word in ids if word]
+
+    def words(self, text: str) -> list[str]:
+        """The cleaned words that `word_ids` gives the ids of."""
+        return [self._tokenizer.decode(ids).strip() for ids in self.word_ids(text)]
+
+    def tokenize(self, texts: Sequence[str]) -> Int[Tensor, "n l"]:
+        """Vocabulary ids: start, words, end, padded with end-of-text to the context length.
+
+        Longer texts are cut and the end is kept.
+        """
+        room = self.context_length - 2
+        rows = torch.full((len(texts), self.context_length), self.end_id)
+        for row, text in zip(rows, texts, strict=True):
+            ids = [i for word in self.word_ids(text) for i in word][:room]
+            row[: len(ids) + 1] = torch.tensor([self.start_id, *ids])
+        return rows.to(self.device)
+
+    def token_table(self) -> Float[Tensor, "v w"]:
+        """Token embeddings of the whole vocabulary (the live weights: do not write to them)."""
+        return self._text.token_embedding.weight
+
+    def encode_text(self, texts: Sequence[str]) -> Float[Tensor, "n d"]:
+        """Unit text features of plain texts; their padding is not computed."""
+        ids = self.tokenize(texts)
+        ends = end_positions(ids, self.end_id)
+        ids = ids[:, : int(ends.max()) + 1]
+        return self.encode_embeddings(self.token_table()[ids], ends).features
+
+    def encode_embeddings(
+        self, embeddings: Float[Tensor, "n l w"], end_positions: Int[Tensor, " n"]
+    ) -> TextEncoding:
+        """Encodes prompts given as token embeddings, before positions are added.
+
+        Args:
+            embeddings: Token embeddings of at most `context_length` positions.
+            end_positions: Index of the first end-of-text of each prompt, where it is pooled.
+
+        Returns:
+            Features and hidden states; what stands behind an end cannot change its feature.
+
+        Raises:
+            ValueError: The prompts are longer than the context or have another width.
+
+        Source: the forward pass of open_clip's text tower, on its own modules.
+        """
+        _, length, width = embeddings.shape
+        if length > self.context_length or width != self.token_width:
+            raise ValueError(
+                f"Prompts must have at most {self.context_length} tokens of width "
+                f"{self.token_width}, got {length} of width {width}."
+            )
+        text = self._text
+        dtype = text.transformer.get_cast_dtype()
+        x = embeddings.to(dtype) + text.positional_embedding[:length].to(dtype)
+        mask = text.attn_mask
+        x = text.transformer(x, attn_mask=None if mask is None else mask[:length, :length])
+        hidden = text.ln_final(x)  # n l w
+        pooled = take_positions(hidden, end_positions)
+        projection = text.text_projection
+        if isinstance(projection, nn.Linear):
+            pooled = projection(pooled)
+        elif projection is not None:
+            pooled = pooled @ projection
+        return TextEncoding(features=functional.normalize(pooled, dim=-1), hidden=hidden)
+
+
+def encode_with_tower(visual: nn.Module, pixels: Float[Tensor, "n 3 h w"]) -> ImageEncoding:
+    """Encodes preprocessed images with a vision tower or a tuned copy of one."""
+    tower: Any = visual
+    found = tower.forward_intermediates(
+        pixels, indices=1, normalize_intermediates=True, output_fmt="NLC"
+    )
+    hidden = found["image_intermediates"][0]  # n p w, after the final norm
+    return ImageEncoding(
+        features=functional.normalize(found["image_features"], dim=-1),
+        patch_features=functional.normalize(hidden @ tower.proj, dim=-1),
+        hidden=hidden,
+    )
+
+
+def layer_norms(module: nn.Module) -> dict[str, nn.LayerNorm]:
+    """Finds the LayerNorms of a module by name."""
+    return {name: m for name, m in module.named_modules() if isinstance(m, nn.LayerNorm)}
+
+
+def end_positions(ids: Int[Tensor, "n l"], end_id: int) -> Int[Tensor, " n"]:
+    """Index of the first end-of-text in each row, padded with end-of-text or not."""
+    return (ids == end_id).int().argmax(dim=-1)
+
+
+def _load_folder(folder: Path) -> tuple[nn.Module, open_clip.SimpleTokenizer]:
+    if not folder.is_dir():
+        raise BackboneError(f"There is no CLIP folder at {folder}; check the path of the kit.")
+    config_path, weights_path = folder / CONFIG_NAME, folder / WEIGHTS_NAME
+    for path in (config_path, weights_path):
+        if not path.is_file():
+            raise BackboneError(f"{folder} has no {path.name}; a CLIP folder needs it.")
+    try:
+        check_safetensors_header(weights_path)
+        text_cfg = json.loads(config_path.read_text(encoding="utf-8"))["model_cfg"]["text_cfg"]
+        model = open_clip.create_model(f"local-dir:{folder}", require_pretrained=True)
+    except WeightsError as error:
+        raise BackboneError(str(error)) from error
+    except (ValueError, KeyError, TypeError, RuntimeError, OSError) as error:
+        raise BackboneError(
+            f"{folder} does not hold a CLIP whose weights fit its configuration: "
+            f"{str(error).splitlines()[0]}"
+        ) from error
+    return model, _load_tokenizer(folder, int(text_cfg.get("context_length", 77)))
+
+
+def _load_tokenizer(folder: Path, context_length: int) -> open_clip.SimpleTokenizer:
+    merges = folder / MERGES_NAME
+    if not merges.is_file():
+        return open_clip.SimpleTokenizer(context_length=context_length)
+    # open_clip reads a gzip and takes an empty last line for a merge, which would shift the ids of
+    # start and end by one: hand it an in-memory gzip without one.
+    text = merges.read_text(encoding="utf-8").rstrip("\n")
+    packed: Any = io.BytesIO(gzip.compress(text.encode("utf-8"), mtime=0))
+    return open_clip.SimpleTokenizer(bpe_path=packed, context_length=context_length)
+
+
+def _load_public(source: str) -> tuple[nn.Module, open_clip.SimpleTokenizer]:
+    name, _, tag = source.partition("/")
+    config = open_clip.get_pretrained_cfg(name, tag)
+    if not config or not config.get("hf_hub"):
+        raise BackboneError(
+            f"{source!r} is neither a folder nor a public CLIP; name one as "
+            "'architecture/tag', for example 'ViT-B-32/laion2b_s34b_b79k'."
+        )
+    try:
+        refuse_pickle(Path(open_clip.download_pretrained(config)))
+        with warnings.catch_warnings():
+            # A GELU of the wrong kind gives wrong features without any other sign.
+            warnings.filterwarnings("error", message="QuickGELU mismatch")
+            model = open_clip.create_model(name, pretrained=tag, require_pretrained=True)
+    except UserWarning as error:
+        raise BackboneError(
+            f"{source!r} was trained with another GELU: use {name}-quickgelu."
+        ) from error
+    except (RuntimeError, OSError, ValueError) as error:
+        raise BackboneError(
+            f"{source!r} could not be fetched: {str(error).splitlines()[0]}"
+        ) from error
+    tokenizer = open_clip.get_tokenizer(name)
+    if not isinstance(tokenizer, open_clip.SimpleTokenizer):
+        raise BackboneError(f"{source!r} has no byte-level BPE tokenizer; choose another CLIP.")
+    return model, tokenizer
+
+
+def _check_layout(model: nn.Module, tokenizer: open_clip.SimpleTokenizer) -> None:
+    visual: Any = model.visual
+    text: Any = getattr(model, "text", model)
+    is_plain_vit = (
+        isinstance(visual, VisionTransformer)
+        and visual.attn_pool is None
+        and visual.proj is not None
+        and not visual.final_ln_after_pool
+    )
+    if not is_plain_vit:
+        raise BackboneError("The vision tower must be a plain ViT; choose another CLIP.")
+    if visual.image_size[0] != visual.image_size[1]:
+        raise BackboneError(f"The vision tower must take square images, not {visual.image_size}.")
+    if not hasattr(text, "transformer") or not hasattr(text, "token_embedding"):
+        raise BackboneError(
+            "The text tower must be open_clip's own transformer; choose another CLIP."
+        )
+    if getattr(text, "cls_emb", None) is not None or getattr(text, "use_pad_mask", False):
+        raise BackboneError("Text towers with a class token or a padding mask are not supported.")
+    rows = text.token_embedding.weight.shape[0]
+    if rows != tokenizer.vocab_size:
+        raise BackboneError(
+            f"The vocabulary of the tokenizer ({tokenizer.vocab_size}) must have the size of the "
+            f"token table ({rows}); check {MERGES_NAME}."
+        )
+
+
+def _tower_hashes(model: nn.Module, config: PreprocessCfg) -> tuple[str, str]:
+    state = model.state_dict()
+    visual = [(n, t) for n, t in state.items() if n.startswith("visual.")]
+    # Flat and custom-text layouts of one tower must agree, hence the dropped prefix.
+    text = [
+        (n.removeprefix("text."), t)
+        for n, t in state.items()
+        if not n.startswith("visual.") and n not in ("logit_scale", "logit_bias")
+    ]
+    settings = json.dumps(asdict(config), sort_keys=True, default=list).encode()
+    return _hash_tensors(visual, settings), _hash_tensors(text, b"")
+
+
+def _hash_tensors(named: Iterable[tuple[str, Tensor]], settings: bytes) -> str:
+    digest = hashlib.sha256(settings)
+    for name, tensor in sorted(named, key=lambda pair: pair[0]):
+        digest.update(f"{name}{tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().float().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _limit_aspect(image: Image.Image) -> Image.Image:
+    width, height = image.size
+    longest = int(MAX_ASPECT * min(width, height))
+    if max(width, height) <= longest:
+        return image
+    new_width, new_height = min(width, longest), min(height, longest)
+    left, top = (width - new_width) // 2, (height - new_height) // 2
+    return image.crop((left, top, left + new_width, top + new_height))

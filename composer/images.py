@@ -1,0 +1,136 @@
+"""Intake of untrusted images: bytes in, a clean RGB image out, or one clear sentence."""
+
+import io
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+MEBIBYTE = 1 << 20
+
+
+class ImageError(ValueError):
+    """An image that cannot be used, and why."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ImageLimits:
+    """Caps that are checked before anything is decoded.
+
+    Attributes:
+        max_bytes: Size of the encoded file.
+        max_px: Width times height, as the header states it.
+    """
+
+    max_bytes: int = 32 * MEBIBYTE
+    max_px: int = 64_000_000
+
+
+DEFAULT = ImageLimits()
+
+
+def open_image(source: Path | bytes, limits: ImageLimits = DEFAULT) -> Image.Image:
+    """Reads one picture as plain RGB.
+
+    EXIF rotation is applied, all metadata is dropped, transparency is laid over white, sixteen-bit
+    samples are scaled to eight, and of an animation only the first frame is read.
+
+    Args:
+        source: Path of a file, or the bytes of one.
+        limits: Caps on the encoded size and on the pixels.
+
+    Returns:
+        An image of mode "RGB" with empty `info`.
+
+    Raises:
+        ImageError: The file is missing, too large, of another format or damaged.
+    """
+    data = _read(source, limits)
+    name = source.name if isinstance(source, Path) else "The image"
+    try:
+        with Image.open(io.BytesIO(data), formats=[_sniff(data, name)]) as opened:
+            _check_pixels(opened.size, limits, name)
+            return _clean(opened)
+    except ImageError:
+        raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise ImageError(_too_many_pixels(name, limits)) from error
+    except (
+        OSError,
+        SyntaxError,
+        ValueError,
+        ArithmeticError,
+        IndexError,
+        KeyError,
+        TypeError,
+        MemoryError,
+        struct.error,
+    ) as error:
+        raise ImageError(f"{name} is damaged and cannot be decoded.") from error
+
+
+def _read(source: Path | bytes, limits: ImageLimits) -> bytes:
+    if isinstance(source, bytes):
+        _check_bytes(len(source), limits, "The image")
+        return source
+    try:
+        with source.open("rb") as file:
+            # One byte beyond the cap is enough to know; the stated size of a device is not.
+            data = file.read(limits.max_bytes + 1)
+    except (OSError, ValueError) as error:
+        raise ImageError(f"{source.name} cannot be read; check the path.") from error
+    _check_bytes(len(data), limits, source.name)
+    return data
+
+
+def _check_bytes(num_bytes: int, limits: ImageLimits, name: str) -> None:
+    if num_bytes == 0:
+        raise ImageError(f"{name} is empty.")
+    if num_bytes > limits.max_bytes:
+        cap = limits.max_bytes / MEBIBYTE
+        raise ImageError(f"{name} is larger than {cap:g} MiB; save a smaller copy.")
+
+
+def _sniff(data: bytes, name: str) -> str:
+    """Names the format by its magic bytes; a file's ending is never trusted."""
+    if data.startswith(b"\x89PNG\r\n\x1a\n"):
+        return "PNG"
+    if data.startswith(b"\xff\xd8\xff"):
+        return "JPEG"
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return "WEBP"
+    raise ImageError(f"{name} is not a PNG, JPEG or WebP image.")
+
+
+def _check_pixels(size: tuple[int, int], limits: ImageLimits, name: str) -> None:
+    width, height = size
+    if width < 1 or height < 1:
+        raise ImageError(f"{name} has no pixels.")
+    if width * height > limits.max_px:
+        raise ImageError(_too_many_pixels(name, limits))
+
+
+def _too_many_pixels(name: str, limits: ImageLimits) -> str:
+    return f"{name} has more than {limits.max_px / 1e6:g} million pixels; make it smaller."
+
+
+def _clean(opened: Image.Image) -> Image.Image:
+    opened.load()
+    image = ImageOps.exif_transpose(opened)
+    if image.mode.startswith("I"):
+        image = _to_eight_bits(image)
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, (255, 255, 255, 255))
+        image = Image.alpha_composite(white, image)
+    # Pixels alone are copied: `convert` would carry EXIF, XMP and text chunks along.
+    clean = Image.new("RGB", image.size)
+    clean.paste(image.convert("RGB"))
+    return clean
+
+
+def _to_eight_bits(image: Image.Image) -> Image.Image:
+    samples = np.asarray(image).astype(np.int64)
+    return Image.fromarray(np.clip(samples >> 8, 0, 255).astype(np.uint8), mode="L")

@@ -1,0 +1,218 @@
+"""Drawings: strokes or a raster, always ink on white, framed the same way for every encoder."""
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+from jaxtyping import Float, UInt8
+from PIL import Image, ImageDraw, ImageFilter
+
+MAX_JSON_BYTES = 1 << 20
+MAX_STROKES = 2_000
+MAX_POINTS = 40_000
+FILL = 0.8
+LINE_FRACTION = 0.018
+_OVERSAMPLING = 4
+_INK_LEVEL = 160
+_MIN_CONTRAST = 24
+
+Stroke = Float[np.ndarray, "n 2"] | Float[np.ndarray, "n 3"]
+
+
+class Polarity(StrEnum):
+    """Which of the two levels of a drawing is the ink."""
+
+    INK_ON_WHITE = "ink_on_white"
+    WHITE_ON_BLACK = "white_on_black"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sketch:
+    """A drawing, either as strokes or as a raster.
+
+    Attributes:
+        strokes: Polylines of (x, y) or (x, y, pressure), each value in [0, 1], y downwards.
+        raster: Grey levels in 0..255, `ink_on_white`.
+    """
+
+    strokes: tuple[Stroke, ...] | None = None
+    raster: UInt8[np.ndarray, "h w"] | None = None
+
+    def __post_init__(self) -> None:
+        """Checks that there is exactly one form, and something in it.
+
+        Raises:
+            ValueError: Both or no form was given, or the drawing is empty.
+        """
+        if (self.strokes is None) == (self.raster is None):
+            raise ValueError("A sketch is either strokes or a raster: give exactly one of the two.")
+        if self.strokes is not None and not any(len(stroke) for stroke in self.strokes):
+            raise ValueError("The sketch is empty; draw at least one stroke.")
+
+    @classmethod
+    def from_strokes(cls, strokes: Sequence[np.ndarray | Sequence[Sequence[float]]]) -> "Sketch":
+        """Makes a sketch from polylines in the unit square.
+
+        Args:
+            strokes: Each of shape (n, 2) or (n, 3), the third column being pressure.
+
+        Raises:
+            ValueError: There are too many strokes or points, or a value leaves [0, 1].
+        """
+        if len(strokes) > MAX_STROKES:
+            raise ValueError(f"A sketch has at most {MAX_STROKES} strokes, got {len(strokes)}.")
+        if sum(len(stroke) for stroke in strokes) > MAX_POINTS:
+            raise ValueError(
+                f"A sketch has at most {MAX_POINTS} points; draw fewer or shorter strokes."
+            )
+        return cls(strokes=tuple(_as_stroke(stroke) for stroke in strokes if len(stroke)))
+
+    @classmethod
+    def from_json(cls, text: str | bytes, *, extent: float = 1.0) -> "Sketch":
+        """Reads the strokes of the canvas.
+
+        Args:
+            text: `[[[x, y], ...], ...]` or `{"strokes": [...]}`; points may carry a pressure.
+            extent: Value of x and y at the right and lower border (255 in the training pack);
+                it must be 1 for points with pressure.
+
+        Raises:
+            ValueError: The text is too long, no such JSON, or breaks a cap of `from_strokes`.
+        """
+        if len(text) > MAX_JSON_BYTES:
+            raise ValueError(f"The strokes take more than {MAX_JSON_BYTES >> 20} MiB; draw less.")
+        try:
+            value = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise ValueError("The strokes are not valid JSON.") from error
+        strokes = value.get("strokes") if isinstance(value, dict) else value
+        if not isinstance(strokes, list) or not all(isinstance(s, list) for s in strokes):
+            raise ValueError("Strokes must be a list of lists of [x, y] points.")
+        if extent == 1.0:
+            return cls.from_strokes(strokes)
+        return cls.from_strokes([np.asarray(s, dtype=np.float32) / extent for s in strokes])
+
+    @classmethod
+    def from_image(cls, image: Image.Image) -> "Sketch":
+        """Reads a drawing from a picture of it, whichever its polarity.
+
+        The border tells the ground; levels are stretched so that paper becomes white.
+
+        Raises:
+            ValueError: The picture is blank.
+        """
+        grey = np.asarray(image.convert("L"), dtype=np.float32)
+        if detect_polarity(grey) is Polarity.WHITE_ON_BLACK:
+            grey = 255.0 - grey
+        paper = float(np.median(_border(grey)))
+        ink = float(np.percentile(grey, 0.5))
+        if paper - ink < _MIN_CONTRAST:
+            raise ValueError("No drawing was found in the image; it looks blank.")
+        level = np.clip((grey - ink) / (0.92 * paper - ink + 1e-6), 0.0, 1.0)
+        return cls(raster=np.round(level * 255).astype(np.uint8))
+
+
+def detect_polarity(grey: Float[np.ndarray, "h w"]) -> Polarity:
+    """Tells ink on white from white on black by the border of the picture (levels 0..255)."""
+    is_dark = float(np.median(_border(grey))) < 128
+    return Polarity.WHITE_ON_BLACK if is_dark else Polarity.INK_ON_WHITE
+
+
+def rasterise(
+    sketch: Sketch, size_px: int, line_px: float | None = None
+) -> UInt8[np.ndarray, "size size"]:
+    """Draws a sketch, centred and scaled so that its longer side fills 80 % of the square.
+
+    Args:
+        sketch: The drawing; a small one in a corner comes out like a large one.
+        size_px: Side of the result.
+        line_px: Width of the lines; by default 1.8 % of the side. Lines of a raster are thickened
+            to it, never thinned.
+
+    Returns:
+        Grey levels in 0..255, `ink_on_white`.
+    """
+    width_px = LINE_FRACTION * size_px if line_px is None else line_px
+    if sketch.strokes is not None:
+        return _draw_strokes(sketch.strokes, size_px, width_px)
+    assert sketch.raster is not None
+    return _frame_raster(sketch.raster, size_px, width_px)
+
+
+def _as_stroke(stroke: np.ndarray | Sequence[Sequence[float]]) -> Stroke:
+    try:
+        points = np.asarray(stroke, dtype=np.float32)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise ValueError("Every point of a stroke must be [x, y] or [x, y, pressure].") from error
+    if points.ndim != 2 or points.shape[1] not in (2, 3):
+        raise ValueError("Every point of a stroke must be [x, y] or [x, y, pressure].")
+    if not np.isfinite(points).all() or points.min() < 0 or points.max() > 1:
+        raise ValueError("Every stroke must lie inside the canvas: finite values from 0 to 1.")
+    return points
+
+
+def _border(grey: np.ndarray) -> np.ndarray:
+    rim = max(1, round(0.04 * min(grey.shape)))
+    sides = (grey[:rim], grey[-rim:], grey[:, :rim], grey[:, -rim:])
+    return np.concatenate([side.ravel() for side in sides])
+
+
+def _draw_strokes(strokes: Sequence[Stroke], size_px: int, line_px: float) -> np.ndarray:
+    points = np.concatenate([stroke[:, :2] for stroke in strokes])
+    low, high = points.min(axis=0), points.max(axis=0)
+    side = size_px * _OVERSAMPLING
+    # A single dot has no extent; it keeps the scale of the canvas.
+    scale = FILL * side / max(float((high - low).max()), 1e-6) if (high > low).any() else side
+    canvas = Image.new("L", (side, side), 255)
+    pen = ImageDraw.Draw(canvas)
+    for stroke in strokes:
+        path = (stroke[:, :2] - (low + high) / 2) * scale + side / 2
+        pressure = float(stroke[:, 2].mean()) if stroke.shape[1] == 3 else 0.5
+        _draw_path(pen, path, line_px * _OVERSAMPLING * (0.5 + pressure))
+    return np.asarray(canvas.reduce(_OVERSAMPLING))
+
+
+def _draw_path(pen: ImageDraw.ImageDraw, path: np.ndarray, width_px: float) -> None:
+    width = max(1, round(width_px))
+    vertices = [(float(x), float(y)) for x, y in path]
+    if len(vertices) > 1:
+        pen.line(vertices, fill=0, width=width, joint="curve")
+    for x, y in (vertices[0], vertices[-1]):
+        pen.ellipse((x - width / 2, y - width / 2, x + width / 2, y + width / 2), fill=0)
+
+
+def _frame_raster(raster: np.ndarray, size_px: int, line_px: float) -> np.ndarray:
+    rows, columns = np.nonzero(raster < _INK_LEVEL)
+    if len(rows) == 0:
+        raise ValueError("The sketch is empty; draw at least one stroke.")
+    box = (int(columns.min()), int(rows.min()), int(columns.max()) + 1, int(rows.max()) + 1)
+    ink = Image.fromarray(raster).crop(box)
+    scale = FILL * size_px / max(ink.size)
+    missing_px = line_px / scale - _line_width_px(raster)
+    # Thicken before shrinking, or thin lines of a large drawing fade to nothing.
+    grow = min(math.ceil(missing_px), 63) if missing_px > 1 else 0
+    if grow:
+        ink = _pad(ink, grow).filter(ImageFilter.MinFilter(2 * (grow // 2) + 1))
+    target = (max(1, round(ink.width * scale)), max(1, round(ink.height * scale)))
+    ink = ink.resize(target, Image.Resampling.LANCZOS, reducing_gap=3.0)
+    canvas = Image.new("L", (size_px, size_px), 255)
+    canvas.paste(ink, ((size_px - ink.width) // 2, (size_px - ink.height) // 2))
+    return np.asarray(canvas)
+
+
+def _pad(image: Image.Image, rim: int) -> Image.Image:
+    padded = Image.new("L", (image.width + 2 * rim, image.height + 2 * rim), 255)
+    padded.paste(image, (rim, rim))
+    return padded
+
+
+def _line_width_px(raster: np.ndarray) -> float:
+    """Estimates the width of the lines as twice their area over their outline."""
+    ink = np.pad(raster < _INK_LEVEL, 1)
+    core = ink[:-2, 1:-1] & ink[2:, 1:-1] & ink[1:-1, :-2] & ink[1:-1, 2:]
+    area = int(ink.sum())
+    outline = area - int((core & ink[1:-1, 1:-1]).sum())
+    return 2 * area / max(outline, 1)

@@ -1,0 +1,1 @@
+"""Training of the composers and of the small CLIP they stand on."""
