@@ -1,0 +1,92 @@
+"""The door to transformers: prompts as token embeddings, through the pipeline's text encoder."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from transformers import CLIPTextModel
+
+Tokenizer = Any
+"""A transformers tokenizer; its own types do not say that calling it gives `input_ids`."""
+
+
+def token_table(text_encoder: "CLIPTextModel") -> Float[Tensor, "v w"]:
+    """Token embeddings of the whole vocabulary."""
+    return text_encoder.get_input_embeddings().weight  # pyright: ignore[reportReturnType]
+
+
+def encode_token_embeddings(
+    text_encoder: "CLIPTextModel", embeddings: Float[Tensor, "n l w"]
+) -> Float[Tensor, "n l w"]:
+    """Run the text encoder on token embeddings taken before positions are added.
+
+    transformers ignores `inputs_embeds` here, so its forward is spelled out: positions, a causal
+    mask, the layers, the last norm. No hook and no state, so threads cannot cross. A test compares
+    it with the plain forward: the difference is exactly 0.0.
+
+    Args:
+        text_encoder: frozen CLIP text model.
+        embeddings: token embeddings, padded to the encoder's context with end-of-text; padding
+            after the end of text reaches the UNet as in stock pipelines and is not masked.
+
+    Returns:
+        Hidden states after the final norm.
+    """
+    from transformers.masking_utils import create_causal_mask
+
+    hidden = text_encoder.embeddings(inputs_embeds=embeddings)  # n l w
+    mask = create_causal_mask(
+        config=text_encoder.config,
+        inputs_embeds=hidden,
+        attention_mask=None,
+        past_key_values=None,
+    )
+    encoded = text_encoder.encoder(inputs_embeds=hidden, attention_mask=mask, is_causal=True)
+    return text_encoder.final_layer_norm(encoded.last_hidden_state)
+
+
+def tokenize(tokenizer: Tokenizer, texts: Sequence[str]) -> Int[Tensor, "n l"]:
+    """Token ids, padded with end-of-text to the tokenizer's length; longer texts are cut."""
+    encoded = tokenizer(
+        list(texts),
+        padding="max_length",
+        max_length=tokenizer.model_max_length,
+        truncation=True,
+        return_tensors="pt",
+    )
+    return encoded.input_ids
+
+
+def encode_texts(
+    text_encoder: "CLIPTextModel", tokenizer: Tokenizer, texts: Sequence[str]
+) -> Float[Tensor, "n l w"]:
+    """Hidden states of plain texts by the same path as composed prompts."""
+    ids = tokenize(tokenizer, texts).to(text_encoder.device)
+    table = token_table(text_encoder)
+    return encode_token_embeddings(text_encoder, torch.nn.functional.embedding(ids, table))
+
+
+@torch.no_grad()
+def guidance_pair(
+    text_encoder: "CLIPTextModel",
+    tokenizer: Tokenizer,
+    prompt_embeddings: Float[Tensor, "l w"],
+    negative_text: str,
+) -> Float[Tensor, "2 l w"]:
+    """Hidden states for guidance, the negative half first.
+
+    Args:
+        text_encoder: the pipeline's text encoder.
+        tokenizer: the pipeline's tokenizer.
+        prompt_embeddings: the composed prompt, before positions.
+        negative_text: what to stay away from; empty is the empty prompt.
+    """
+    table = token_table(text_encoder)
+    ids = tokenize(tokenizer, [negative_text]).to(table.device)
+    negative = torch.nn.functional.embedding(ids, table)  # 1 l w
+    positive = prompt_embeddings.to(table)[None]
+    return encode_token_embeddings(text_encoder, torch.cat([negative, positive]))

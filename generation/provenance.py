@@ -1,0 +1,309 @@
+"""What an image was made from, inside its PNG, and how to make it again.
+
+Two text chunks: `parameters` as the A1111 web UI writes it, for other tools, and `duet_studio`, one
+JSON object with a schema version from which the request can be rebuilt. Pixels of the user's own
+images are never put in, only their hash: a transfer is re-run together with its source.
+"""
+
+import base64
+import binascii
+import json
+import os
+import struct
+import tempfile
+import zlib
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+from torch import Tensor
+
+from composer.composed import ComposedQuery
+from generation.request import GenerateRequest, Request, RequestError, Scheduler, TransferRequest
+from generation.sample import Result, pixels_hash
+from generation.transfer import fit_source
+
+CHUNK = "duet_studio"
+SCHEMA = 1
+MAX_CHUNK_BYTES = 4 << 20
+MAX_FILE_BYTES = 64 << 20
+_MAX_ARRAY_VALUES = 1 << 20
+_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+
+
+class ProvenanceError(ValueError):
+    """A PNG whose provenance cannot be used, with one sentence that says why."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Provenance:
+    """What a PNG says about itself; everything in it is untrusted.
+
+    Attributes:
+        fields: the JSON object.
+        parameters: the A1111 line, or "".
+    """
+
+    fields: dict[str, Any]
+    parameters: str = ""
+
+
+def describe(result: Result, index: int, *, kit: str = "") -> Provenance:
+    """Write down what one image of a result depends on."""
+    request = result.request
+    fields: dict[str, Any] = {
+        "schema": SCHEMA,
+        "kind": "transfer" if isinstance(request, TransferRequest) else "generate",
+        "kit": kit,
+        "index": index,
+        "height": result.height,
+        "width": result.width,
+        "device": result.device,
+        "weights_hash": result.weights_hash,
+        "scheduler": str(request.scheduler),
+        "query": _pack_query(request.query),
+        **{name: getattr(request, name) for name in _PLAIN_FIELDS},
+    }
+    if result.control is not None:
+        fields["control"] = _pack_array(np.packbits(result.control > 127, axis=1))
+    if isinstance(request, TransferRequest):
+        fields["strength"] = request.strength
+        fields["source_hash"] = _source_hash(request.source, result.height, result.width)
+    return Provenance(fields=fields, parameters=_a1111(result, index, kit))
+
+
+def write_png(path: Path, image: Image.Image, provenance: Provenance) -> None:
+    """Save an image with its provenance; the file appears whole or not at all.
+
+    Raises:
+        OSError: the disk is full or the folder cannot be written.
+    """
+    chunks = PngInfo()
+    chunks.add_itxt("parameters", provenance.parameters)
+    chunks.add_text(CHUNK, json.dumps(provenance.fields, ensure_ascii=True, allow_nan=False))
+    handle, name = tempfile.mkstemp(suffix=".part", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            image.save(file, format="PNG", pnginfo=chunks)
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def read_png(source: Path | bytes) -> Provenance:
+    """Read the provenance of a PNG without decoding its pixels.
+
+    Raises:
+        ProvenanceError: no PNG, no chunk of ours, too long, or not of a schema known here.
+    """
+    if isinstance(source, Path):
+        if not source.is_file():
+            raise ProvenanceError(f"There is no file {source.name}.")
+        if source.stat().st_size > MAX_FILE_BYTES:
+            raise ProvenanceError(f"The file is larger than {MAX_FILE_BYTES >> 20} MiB.")
+        source = source.read_bytes()
+    texts = _text_chunks(source)
+    if CHUNK not in texts:
+        raise ProvenanceError("This PNG does not say how it was made by Duet Studio.")
+    try:
+        fields = json.loads(texts[CHUNK])
+    except (ValueError, RecursionError) as error:
+        raise ProvenanceError("The PNG's provenance is damaged.") from error
+    if not isinstance(fields, dict) or fields.get("schema") != SCHEMA:
+        raise ProvenanceError(f"The PNG's provenance must be of schema {SCHEMA}.")
+    return Provenance(fields=fields, parameters=texts.get("parameters", ""))
+
+
+def rebuild_request(provenance: Provenance, source: Image.Image | None = None) -> Request:
+    """Rebuild the request an image came from; `replace(request, ...)` varies it.
+
+    Args:
+        provenance: as read, untrusted: every value passes the request's own checks.
+        source: the RGB image that was transferred; unused for a generated image.
+
+    Raises:
+        ProvenanceError: something is missing or of the wrong kind, or the source is another image.
+        RequestError: a value is beyond the caps.
+    """
+    fields = provenance.fields
+    try:
+        shared: dict[str, Any] = {name: fields[name] for name in _PLAIN_FIELDS}
+        shared["query"] = _unpack_query(fields["query"])
+        shared["scheduler"] = Scheduler(fields["scheduler"])
+        shared["height"], shared["width"] = fields["height"], fields["width"]
+        if "control" in fields:
+            shared["control"] = _unpack_control(fields["control"], int(fields["width"]))
+        if fields["kind"] == "generate":
+            return GenerateRequest(**shared)
+        if fields["kind"] != "transfer":
+            raise ProvenanceError("The PNG's provenance names an unknown kind of image.")
+        if source is None:
+            raise ProvenanceError("To make a transferred image again, give its source image too.")
+        request = TransferRequest(source=source, strength=fields["strength"], **shared)
+    except (ProvenanceError, RequestError):
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError, zlib.error) as error:
+        raise ProvenanceError(f"The PNG's provenance is damaged: {error}") from error
+    if _source_hash(source, fields["height"], fields["width"]) != fields.get("source_hash"):
+        raise ProvenanceError("The source is not the image that was transferred.")
+    return request
+
+
+def only_image(request: Request, index: int) -> Request:
+    """Ask for one image of a batch alone; equal to it up to rounding, not to the byte."""
+    return replace(request, seed=request.seed + index, num_images=1)
+
+
+_PLAIN_FIELDS = (
+    "seed",
+    "num_images",
+    "num_inference_steps",
+    "guidance_scale",
+    "controlnet_conditioning_scale",
+    "negative_text",
+)
+
+
+def _a1111(result: Result, index: int, kit: str) -> str:
+    request = result.request
+    sampler = {"kit": "DPM++ 2M", "dpm++": "DPM++ 2M", "unipc": "UniPC"}[str(request.scheduler)]
+    values: dict[str, Any] = {
+        "Steps": request.num_inference_steps,
+        "Sampler": sampler,
+        "CFG scale": request.guidance_scale,
+        "Seed": request.seed + index,
+        "Size": f"{result.width}x{result.height}",
+        "Model hash": result.weights_hash,
+        "Model": kit or "duet",
+    }
+    if isinstance(request, TransferRequest):
+        values["Denoising strength"] = request.strength
+    line = ", ".join(f"{name}: {value}" for name, value in values.items())
+    prompt = _one_line(request.query.text)
+    return f"{prompt}\nNegative prompt: {_one_line(request.negative_text)}\n{line}"
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _source_hash(source: Image.Image, height: int, width: int) -> str:
+    return pixels_hash(fit_source(source, height, width))
+
+
+def _pack_array(values: np.ndarray) -> dict[str, Any]:
+    data = zlib.compress(np.ascontiguousarray(values).tobytes(), 6)
+    return {
+        "shape": list(values.shape),
+        "dtype": values.dtype.name,
+        "zlib": base64.b64encode(data).decode(),
+    }
+
+
+def _unpack_array(packed: dict[str, Any]) -> np.ndarray:
+    """Undo `_pack_array`, with its size known before anything is inflated."""
+    shape = tuple(packed["shape"])
+    if packed["dtype"] not in ("float32", "uint8"):
+        raise ProvenanceError("The PNG's provenance holds an unknown number format.")
+    if len(shape) > 3 or not all(isinstance(side, int) and 0 <= side < 1 << 16 for side in shape):
+        raise ProvenanceError("The PNG's provenance holds an impossible shape.")
+    dtype = np.dtype(packed["dtype"])
+    count = int(np.prod(shape, dtype=np.int64)) if shape else 1
+    if count > _MAX_ARRAY_VALUES:
+        raise ProvenanceError("The PNG's provenance holds too many numbers.")
+    try:
+        raw = base64.b64decode(packed["zlib"], validate=True)
+    except binascii.Error as error:
+        raise ProvenanceError("The PNG's provenance is damaged.") from error
+    data = zlib.decompressobj().decompress(raw, count * dtype.itemsize + 1)
+    if len(data) != count * dtype.itemsize:
+        raise ProvenanceError("The PNG's provenance is damaged: an array has the wrong length.")
+    values = np.frombuffer(data, dtype).reshape(shape).copy()
+    if not np.isfinite(values).all():
+        raise ProvenanceError("The PNG's provenance holds numbers that are not finite.")
+    return values
+
+
+def _pack_tensor(tensor: Tensor) -> dict[str, Any]:
+    return _pack_array(tensor.detach().cpu().float().numpy())
+
+
+def _pack_query(query: ComposedQuery) -> dict[str, Any]:
+    return {
+        "pseudo_tokens": _pack_tensor(query.pseudo_tokens),
+        "prompt_embeddings": _pack_tensor(query.prompt_embeddings),
+        "feature": _pack_tensor(query.feature),
+        "both_feature": _pack_tensor(query.both_feature),
+        "end_position": query.end_position,
+        "pseudo_positions": list(query.pseudo_positions),
+        "balance": query.balance,
+        "composer": query.composer,
+        "text": query.text,
+        "gallery_hash": query.gallery_hash,
+        "text_hash": query.text_hash,
+    }
+
+
+def _unpack_query(packed: dict[str, Any]) -> ComposedQuery:
+    tensors: dict[str, Any] = {
+        name: torch.from_numpy(_unpack_array(packed[name])) for name in _QUERY_TENSORS
+    }
+    balance = float(packed["balance"])
+    if not 0.0 <= balance <= 1.0:
+        raise ProvenanceError("The PNG's provenance holds a balance outside 0 to 1.")
+    texts: dict[str, Any] = {name: str(packed[name])[:1000] for name in _QUERY_TEXTS}
+    return ComposedQuery(
+        **tensors,
+        end_position=int(packed["end_position"]),
+        pseudo_positions=tuple(int(position) for position in packed["pseudo_positions"]),
+        reference_feature=None,
+        words_feature=None,
+        patch_features=None,
+        balance=balance,
+        **texts,
+    )
+
+
+_QUERY_TENSORS = ("pseudo_tokens", "prompt_embeddings", "feature", "both_feature")
+_QUERY_TEXTS = ("composer", "text", "gallery_hash", "text_hash")
+
+
+def _unpack_control(packed: dict[str, Any], width: int) -> np.ndarray:
+    bits = np.unpackbits(_unpack_array(packed), axis=1, count=width)
+    return (bits * 255).astype(np.uint8)
+
+
+def _text_chunks(data: bytes) -> dict[str, str]:
+    """Walk a PNG's chunks and take the plain text ones of ours, each below the cap."""
+    if not data.startswith(_SIGNATURE):
+        raise ProvenanceError("The file is no PNG.")
+    texts: dict[str, str] = {}
+    at = len(_SIGNATURE)
+    while at + 12 <= len(data):
+        (length,) = struct.unpack_from(">I", data, at)
+        kind = data[at + 4 : at + 8]
+        start, end = at + 8, at + 8 + length
+        if kind == b"IEND" or end + 4 > len(data):
+            break
+        if kind in (b"tEXt", b"iTXt"):
+            key, _, value = data[start : min(end, start + 80)].partition(b"\0")
+            if key in (CHUNK.encode(), b"parameters"):
+                if length > MAX_CHUNK_BYTES:
+                    raise ProvenanceError("The PNG's provenance is too long.")
+                value = data[start + len(key) + 1 : end]
+                texts.setdefault(key.decode(), _text_of(kind, value))
+        at = end + 4
+    return texts
+
+
+def _text_of(kind: bytes, value: bytes) -> str:
+    if kind == b"tEXt":
+        return value.decode("latin-1")
+    if value[:1] != b"\0":  # a compressed iTXt is not ours
+        return ""
+    return value[2:].partition(b"\0")[2].partition(b"\0")[2].decode("utf-8", "replace")

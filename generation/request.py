@@ -1,0 +1,208 @@
+"""What a user asks for: frozen objects that hold everything an image depends on."""
+
+import math
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image
+
+from composer.composed import ComposedQuery
+from composer.sketch import Sketch
+
+
+class RequestError(ValueError):
+    """A request that cannot be served, with one sentence that says why."""
+
+
+class Scheduler(StrEnum):
+    """Samplers by name; `KIT` is the one the kit was made with."""
+
+    KIT = "kit"
+    DPM = "dpm++"
+    UNIPC = "unipc"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Caps:
+    """Limits that hold on the server, whatever a page or a client sends."""
+
+    num_inference_steps: int = 50
+    num_pixels: int = 768 * 768
+    side_px: int = 2048
+    num_images: int = 8
+    guidance_scale: float = 30.0
+    controlnet_conditioning_scale: float = 2.0
+    negative_text: int = 1000
+    seed: int = 2**63 - 1
+
+
+DEFAULT_CAPS = Caps()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GenerateRequest:
+    """Everything that influences generated images.
+
+    Attributes:
+        query: the composed query; its prompt steers, its balance weighs drawing against words.
+        control_sketch: drawing that steers structure, or None to draw from the tokens alone.
+        control: finished control image of the output's size, white_on_black, in place of
+            `control_sketch`; a re-run brings it along.
+        seed: image i of the batch is drawn from seed + i.
+        num_images: images drawn at once.
+        num_inference_steps: denoising steps.
+        guidance_scale: 1 switches guidance off.
+        controlnet_conditioning_scale: 0 switches the control network off.
+        height: pixels, a multiple of 8, or None for the kit's own size.
+        width: pixels, a multiple of 8, or None for the kit's own size.
+        scheduler: the sampler.
+        negative_text: what to stay away from; empty is the kit's empty prompt.
+    """
+
+    query: ComposedQuery
+    control_sketch: Sketch | None = None
+    control: UInt8[np.ndarray, "h w"] | None = None
+    seed: int = 0
+    num_images: int = 1
+    num_inference_steps: int = 20
+    guidance_scale: float = 3.0
+    controlnet_conditioning_scale: float = 1.0
+    height: int | None = None
+    width: int | None = None
+    scheduler: Scheduler = Scheduler.KIT
+    negative_text: str = ""
+
+    def __post_init__(self) -> None:
+        """Check every number against the caps.
+
+        Raises:
+            RequestError: a value is missing, not finite, out of range or beyond the caps.
+        """
+        _check_shared(self, DEFAULT_CAPS)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TransferRequest:
+    """Everything that influences an image moved into another domain.
+
+    Attributes:
+        query: the source image and the domain's words, composed.
+        source: RGB image to transfer; it is cut to the output's proportions about its centre.
+        strength: share of the way to noise the source is taken, in (0, 1]; 1 forgets its colours.
+        control_sketch: drawing that steers structure, or None for the source's own edges.
+        control: as in `GenerateRequest`.
+        seed: as in `GenerateRequest`, like all fields that follow.
+    """
+
+    query: ComposedQuery
+    source: Image.Image
+    strength: float = 0.6
+    control_sketch: Sketch | None = None
+    control: UInt8[np.ndarray, "h w"] | None = None
+    seed: int = 0
+    num_images: int = 1
+    num_inference_steps: int = 20
+    guidance_scale: float = 3.0
+    controlnet_conditioning_scale: float = 1.0
+    height: int | None = None
+    width: int | None = None
+    scheduler: Scheduler = Scheduler.KIT
+    negative_text: str = ""
+
+    def __post_init__(self) -> None:
+        """Check every number against the caps.
+
+        Raises:
+            RequestError: a value is missing, not finite, out of range or beyond the caps.
+        """
+        _check_shared(self, DEFAULT_CAPS)
+        _check_real("strength", self.strength, 0.0, 1.0)
+        if int(self.num_inference_steps * self.strength) < 1:
+            raise RequestError(
+                "`num_inference_steps` times `strength` must be at least 1, got "
+                f"{self.num_inference_steps} x {self.strength:g}. Raise one of them."
+            )
+        if self.source.mode != "RGB":
+            raise RequestError(f"The source must be an RGB image, got mode {self.source.mode}.")
+
+
+Request = GenerateRequest | TransferRequest
+
+
+def effective_control_scale(request: Request) -> float:
+    """Control strength after the query's balance.
+
+    The balance leaves it alone up to the middle and fades it out towards words only, so that the
+    slider's end "words" is free of the drawing.
+
+    Returns:
+        `controlnet_conditioning_scale` times min(1, 2 (1 - balance)).
+    """
+    return request.controlnet_conditioning_scale * min(1.0, 2.0 * (1.0 - request.query.balance))
+
+
+def _check_shared(request: Request, caps: Caps) -> None:
+    if not isinstance(request.scheduler, Scheduler):
+        names = ", ".join(Scheduler)
+        raise RequestError(f"`scheduler` must be one of {names}, got {request.scheduler!r}.")
+    _check_whole("seed", request.seed, 0, caps.seed - caps.num_images)
+    _check_whole("num_images", request.num_images, 1, caps.num_images)
+    _check_whole("num_inference_steps", request.num_inference_steps, 1, caps.num_inference_steps)
+    _check_real("guidance_scale", request.guidance_scale, 1.0, caps.guidance_scale)
+    _check_real(
+        "controlnet_conditioning_scale",
+        request.controlnet_conditioning_scale,
+        0.0,
+        caps.controlnet_conditioning_scale,
+    )
+    if not isinstance(request.negative_text, str):
+        raise RequestError("`negative_text` must be text.")
+    if len(request.negative_text) > caps.negative_text:
+        raise RequestError(
+            f"`negative_text` must have at most {caps.negative_text} characters, "
+            f"got {len(request.negative_text)}."
+        )
+    if request.control is not None and request.control_sketch is not None:
+        raise RequestError("Give `control` or `control_sketch`, not both.")
+    if (request.height is None) is not (request.width is None):
+        raise RequestError("Give both `height` and `width`, or neither.")
+    if request.height is not None and request.width is not None:
+        check_size(request.height, request.width, caps)
+
+
+def check_size(height: int, width: int, caps: Caps = DEFAULT_CAPS) -> None:
+    """Check an output size in pixels.
+
+    Raises:
+        RequestError: a side is no positive multiple of 8, or the image is beyond the caps.
+    """
+    for name, side in (("height", height), ("width", width)):
+        _check_whole(name, side, 8, caps.side_px)
+        if side % 8:
+            raise RequestError(f"`{name}` must be a multiple of 8 pixels, got {side}.")
+    if height * width > caps.num_pixels:
+        raise RequestError(
+            f"An image may have at most {caps.num_pixels} pixels, got {width} x {height}. "
+            "Ask for a smaller one."
+        )
+
+
+def _check_whole(name: str, value: object, low: int, high: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+        raise RequestError(
+            f"`{name}` must be a whole number from {low} to {high}, got {_shown(value)}."
+        )
+
+
+def _check_real(name: str, value: object, low: float, high: float) -> None:
+    number = value if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
+    if not low <= number <= high:  # false for nan too
+        raise RequestError(
+            f"`{name}` must be a number from {low:g} to {high:g}, got {_shown(value)}."
+        )
+
+
+def _shown(value: object) -> str:
+    return repr(value)[:40]

@@ -1,0 +1,39 @@
+"""An image moved into another domain, its structure kept."""
+
+from PIL import Image, ImageOps
+
+from generation.control import control_image, edge_image
+from generation.pipeline import ImagePipeline
+from generation.request import TransferRequest, effective_control_scale
+from generation.sample import DEFAULT_OPTIONS, Inputs, Result, RunOptions, output_size, sample
+
+
+def transfer(
+    pipeline: ImagePipeline, request: TransferRequest, options: RunOptions = DEFAULT_OPTIONS
+) -> Result:
+    """Redraw a source image after the composed query's domain words.
+
+    Image-to-image keeps colours and layout (less the higher `strength`), the control network keeps
+    outlines: the source's own edges, or the sketch that came with the request. A kit without a
+    control network transfers by image-to-image alone.
+
+    Raises:
+        RequestError: the query or the source does not fit the pipeline.
+        BusyError: another request holds the slot.
+        GenerationCancelledError: the work was stopped.
+        OutOfMemoryError: there is too little memory.
+    """
+    height, width = output_size(pipeline, request)
+    source = fit_source(request.source, height, width)
+    control = request.control
+    if request.control_sketch is not None:
+        control = control_image(request.control_sketch, height, width)
+    elif control is None and pipeline.has_control and effective_control_scale(request) > 0:
+        control = edge_image(source, height, width)
+    inputs = Inputs(control=control, source=source, strength=request.strength)
+    return sample(pipeline, request, inputs, options)
+
+
+def fit_source(source: Image.Image, height: int, width: int) -> Image.Image:
+    """Cut an RGB image to the output's proportions about its centre and resize it."""
+    return ImageOps.fit(source, (width, height), Image.Resampling.LANCZOS)

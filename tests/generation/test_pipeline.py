@@ -1,0 +1,99 @@
+import json
+
+import pytest
+import torch
+
+from generation.conditioning import token_table
+from generation.pipeline import ImagePipeline, PipelineError, PipelineSource
+from generation.request import RequestError
+from tests.generation import tiny
+
+
+@pytest.fixture(scope="module")
+def folder(base_pipeline, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("kit") / "pipeline"
+    base_pipeline.save_pretrained(folder)
+    tiny.make_controlnet(base_pipeline.unet).save_pretrained(folder.parent / "controlnet")
+    return folder
+
+
+def test_a_saved_kit_opens_and_stock_diffusers_opens_it_too(folder, base_pipeline):
+    import diffusers
+
+    source = PipelineSource(
+        folder=folder, controlnet=folder.parent / "controlnet", text_hash=tiny.TEXT_HASH
+    )
+    pipeline = ImagePipeline.load(source)
+    assert pipeline.has_control
+    assert pipeline.native_size_px == 64
+    pipeline.check_token_table(token_table(base_pipeline.text_encoder))
+    stock = diffusers.DiffusionPipeline.from_pretrained(folder, local_files_only=True)
+    assert type(stock).__name__ == "StableDiffusionPipeline"
+
+
+def test_the_text_tower_must_be_named(folder):
+    with pytest.raises(PipelineError, match="does not say which CLIP text tower"):
+        ImagePipeline.load(PipelineSource(folder=folder))
+
+
+def test_the_declared_text_tower_wins(folder):
+    path = folder / "text_encoder" / "config.json"
+    before = path.read_text()
+    path.write_text(json.dumps(json.loads(before) | {"duet_text_hash": "abc"}))
+    try:
+        assert ImagePipeline.load(PipelineSource(folder=folder)).text_hash == "abc"
+        with pytest.raises(PipelineError, match="carries text tower abc, the kit's CLIP has xyz"):
+            ImagePipeline.load(PipelineSource(folder=folder, text_hash="xyz"))
+    finally:
+        path.write_text(before)
+
+
+def test_pickles_and_strangers_are_refused(tmp_path, folder):
+    with pytest.raises(PipelineError, match="no model folder"):
+        ImagePipeline.load(PipelineSource(folder=tmp_path / "none"))
+    with pytest.raises(PipelineError, match=r"no \.safetensors"):
+        ImagePipeline.load(PipelineSource(folder=tmp_path))
+    bad = folder / "unet" / "diffusion_pytorch_model.bin"
+    bad.write_bytes(b"")
+    try:
+        with pytest.raises(PipelineError, match="is not safetensors"):
+            ImagePipeline.load(PipelineSource(folder=folder))
+    finally:
+        bad.unlink()
+    (tmp_path / "a.safetensors").write_bytes(b"")
+    (tmp_path / "model_index.json").write_text('{"_class_name": "FluxPipeline"}')
+    with pytest.raises(PipelineError, match="StableDiffusionPipeline, got FluxPipeline"):
+        ImagePipeline.load(PipelineSource(folder=tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"prompt_embeddings": torch.zeros(12, 16)}, r"text encoder's width \(32\), got 16"),
+        ({"prompt_embeddings": torch.zeros(9, 32)}, "12 tokens long, got 9"),
+        ({"text_hash": "ffffffffffffffff"}, "text tower ffffffffffffffff"),
+        ({"prompt_embeddings": torch.full((12, 32), torch.nan)}, "not finite"),
+    ],
+)
+def test_foreign_queries_are_refused(pipeline, change, message):
+    query = tiny.make_query()
+    for name, value in change.items():  # past the constructor's own checks, as a file might
+        object.__setattr__(query, name, value)
+    with pytest.raises(RequestError, match=message):
+        pipeline.check_query(query)
+
+
+def test_another_token_table_is_refused(pipeline):
+    table = token_table(pipeline.text_encoder)
+    with pytest.raises(PipelineError, match="differs from the CLIP's by"):
+        pipeline.check_token_table(table + 0.1)
+    with pytest.raises(PipelineError, match="one text encoder"):
+        pipeline.check_token_table(table[:-1])
+
+
+def test_damaged_weights_are_refused(tmp_path):
+    base = tiny.make_pipeline(tmp_path)
+    with torch.no_grad():
+        base.unet.conv_in.weight[0, 0, 0, 0] = torch.nan
+    with pytest.raises(PipelineError, match=r"conv_in\.weight is not finite"):
+        ImagePipeline.from_parts(base, None, tiny.TEXT_HASH)

@@ -1,0 +1,145 @@
+import json
+import struct
+import zlib
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from generation.generate import generate
+from generation.provenance import (
+    CHUNK,
+    MAX_CHUNK_BYTES,
+    Provenance,
+    ProvenanceError,
+    describe,
+    read_png,
+    rebuild_request,
+    write_png,
+)
+from generation.request import GenerateRequest, RequestError, TransferRequest
+from generation.transfer import transfer
+from tests.generation import tiny
+
+
+def chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def forge(payload: bytes) -> bytes:
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"tEXt", CHUNK.encode() + b"\0" + payload)
+
+
+@pytest.fixture(scope="module")
+def made(pipeline):
+    request = GenerateRequest(
+        query=tiny.make_query("a red\nchair, glänzend"),
+        control_sketch=tiny.make_sketch(),
+        num_inference_steps=2,
+        seed=11,
+        num_images=2,
+        negative_text="ugly",
+    )
+    return generate(pipeline, request)
+
+
+def test_an_image_is_made_again_from_its_png(pipeline, made, tmp_path):
+    path = tmp_path / "out.png"
+    write_png(path, made.pictures[1].image, describe(made, 1, kit="tiny"))
+    read = read_png(path)
+    again = generate(pipeline, rebuild_request(read))
+    one, two = made.pictures[read.fields["index"]].image, again.pictures[1].image
+    assert one.tobytes() == two.tobytes()
+    assert Image.open(path).tobytes() == one.tobytes()
+    assert read.fields["weights_hash"] == pipeline.weights_hash
+    assert [file.name for file in tmp_path.iterdir()] == ["out.png"]
+
+
+def test_other_tools_can_read_the_parameters(made, tmp_path):
+    write_png(tmp_path / "a.png", made.pictures[0].image, describe(made, 0, kit="tiny"))
+    text = Image.open(tmp_path / "a.png").text["parameters"]
+    prompt, negative, line = text.split("\n")
+    assert prompt == "a red chair, glänzend"
+    assert negative == "Negative prompt: ugly"
+    assert line.startswith("Steps: 2, Sampler: DPM++ 2M, CFG scale: 3.0, Seed: 11, Size: 64x64")
+
+
+def test_a_transfer_is_made_again_with_its_source_only(pipeline, tmp_path):
+    source = Image.fromarray(np.tile(np.arange(64, dtype=np.uint8)[:, None, None], (1, 64, 3)) * 3)
+    request = TransferRequest(query=tiny.make_query(), source=source, num_inference_steps=3)
+    result = transfer(pipeline, request)
+    write_png(tmp_path / "t.png", result.pictures[0].image, describe(result, 0))
+    read = read_png((tmp_path / "t.png").read_bytes())
+    again = transfer(pipeline, rebuild_request(read, source))
+    assert again.pictures[0].image.tobytes() == result.pictures[0].image.tobytes()
+    with pytest.raises(ProvenanceError, match="give its source image"):
+        rebuild_request(read)
+    with pytest.raises(ProvenanceError, match="not the image that was transferred"):
+        rebuild_request(read, Image.new("RGB", (64, 64), "red"))
+
+
+def test_a_failed_save_leaves_nothing(made, tmp_path, monkeypatch):
+    def full(*_args, **_kwargs):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Image.Image, "save", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_png(tmp_path / "out.png", made.pictures[0].image, describe(made, 0))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"GIF89a", "no PNG"),
+        (b"\x89PNG\r\n\x1a\n" + chunk(b"IEND", b""), "does not say how it was made"),
+        (forge(b"{"), "damaged"),
+        (forge(b"[" * 100_000), "damaged"),
+        (forge(b'{"schema": 99}'), "must be of schema 1"),
+        (forge(b"[1]"), "must be of schema 1"),
+        (forge(b" " * (MAX_CHUNK_BYTES + 1)), "too long"),
+        (forge(b"{}")[:30], "does not say"),
+    ],
+)
+def test_forged_files_are_refused(data, message):
+    with pytest.raises(ProvenanceError, match=message):
+        read_png(data)
+
+
+def test_forged_values_meet_the_caps(made):
+    fields = describe(made, 0).fields
+    with pytest.raises(RequestError, match="num_inference_steps"):
+        rebuild_request(Provenance(fields=fields | {"num_inference_steps": 10**9}))
+    with pytest.raises(ProvenanceError, match="damaged"):
+        rebuild_request(Provenance(fields=fields | {"scheduler": "../etc"}))
+    with pytest.raises(ProvenanceError, match="unknown kind"):
+        rebuild_request(Provenance(fields=fields | {"kind": "x"}))
+    with pytest.raises(ProvenanceError, match="damaged"):
+        rebuild_request(Provenance(fields={"schema": 1}))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"shape": [1 << 15, 1 << 15]}, "too many numbers"),
+        ({"shape": [-1, 32]}, "impossible shape"),
+        ({"shape": [1, 32, 1, 1]}, "impossible shape"),
+        ({"dtype": "object"}, "unknown number format"),
+        ({"shape": [12, 31]}, "wrong length"),
+        ({"zlib": "!!"}, "damaged"),
+    ],
+)
+def test_forged_arrays_are_refused(made, change, message):
+    fields = json.loads(json.dumps(describe(made, 0).fields))
+    fields["query"]["prompt_embeddings"] |= change
+    with pytest.raises(ProvenanceError, match=message):
+        rebuild_request(Provenance(fields=fields))
+
+
+def test_nothing_of_a_users_image_is_in_the_chunk(pipeline):
+    source = Image.effect_noise((64, 64), 80).convert("RGB")
+    request = TransferRequest(query=tiny.make_query(), source=source, num_inference_steps=3)
+    result = transfer(pipeline, replace(request, controlnet_conditioning_scale=0.0))
+    text = json.dumps(describe(result, 0).fields)
+    assert len(text) < 8_000

@@ -1,0 +1,79 @@
+import math
+from dataclasses import FrozenInstanceError, replace
+
+import pytest
+from PIL import Image
+
+from generation.request import (
+    GenerateRequest,
+    RequestError,
+    Scheduler,
+    TransferRequest,
+    effective_control_scale,
+)
+from tests.generation import tiny
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"num_inference_steps": 51}, "whole number from 1 to 50, got 51"),
+        ({"num_inference_steps": 0}, "num_inference_steps"),
+        ({"num_inference_steps": True}, "whole number"),
+        ({"num_images": 9}, "from 1 to 8, got 9"),
+        ({"seed": -1}, "seed"),
+        ({"seed": 2**64}, "seed"),
+        ({"guidance_scale": math.nan}, "guidance_scale.*got nan"),
+        ({"guidance_scale": math.inf}, "guidance_scale.*got inf"),
+        ({"guidance_scale": 0.5}, "guidance_scale"),
+        ({"controlnet_conditioning_scale": -0.1}, "controlnet_conditioning_scale"),
+        ({"height": 64}, "both `height` and `width`"),
+        ({"height": 66, "width": 64}, "multiple of 8 pixels, got 66"),
+        ({"height": 776, "width": 768}, "at most 589824 pixels, got 768 x 776"),
+        ({"height": 0, "width": 64}, "height"),
+        ({"negative_text": "x" * 1001}, "at most 1000 characters, got 1001"),
+    ],
+)
+def test_values_beyond_the_caps_are_refused(change, message):
+    with pytest.raises(RequestError, match=message):
+        GenerateRequest(query=tiny.make_query(), **change)
+
+
+def test_the_largest_request_is_accepted():
+    request = GenerateRequest(
+        query=tiny.make_query(), num_inference_steps=50, num_images=8, height=768, width=768
+    )
+    assert request.scheduler is Scheduler.KIT
+
+
+def test_a_request_cannot_change():
+    request = GenerateRequest(query=tiny.make_query())
+    with pytest.raises(FrozenInstanceError):
+        request.seed = 3
+    assert replace(request, seed=3).seed == 3
+
+
+@pytest.mark.parametrize("strength", [-0.1, 1.1, math.nan])
+def test_transfer_strength_is_a_share(strength):
+    source = Image.new("RGB", (64, 64))
+    with pytest.raises(RequestError, match="strength"):
+        TransferRequest(query=tiny.make_query(), source=source, strength=strength)
+
+
+def test_transfer_needs_one_step_and_rgb():
+    with pytest.raises(RequestError, match=r"at least 1, got 4 x 0\.2"):
+        TransferRequest(
+            query=tiny.make_query(),
+            source=Image.new("RGB", (64, 64)),
+            strength=0.2,
+            num_inference_steps=4,
+        )
+    with pytest.raises(RequestError, match="got mode RGBA"):
+        TransferRequest(query=tiny.make_query(), source=Image.new("RGBA", (64, 64)))
+
+
+@pytest.mark.parametrize(("balance", "scale"), [(0.0, 0.8), (0.5, 0.8), (0.75, 0.4), (1.0, 0.0)])
+def test_balance_fades_control_towards_words(balance, scale):
+    query = tiny.make_query(balance=balance)
+    request = GenerateRequest(query=query, controlnet_conditioning_scale=0.8)
+    assert effective_control_scale(request) == pytest.approx(scale)
