@@ -1,0 +1,373 @@
+"""The studio: an object on a seamless backdrop under soft lights, as one scene that is refilled.
+
+The scene always has the same structure (slots for surfaces and glass, lights, backdrop), so that a
+renderer compiles it once; only buffers change from picture to picture. All is scaled so that the
+object's bounding sphere has radius 1, and lights and backdrop turn with the camera.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from assets.catalogue import curves, finish, palette, textures
+from assets.catalogue.camera import Camera, Pose, all_points, frame
+from assets.catalogue.engine import flat, look_at, mitsuba
+from assets.catalogue.mesh import corner_normals
+from assets.catalogue.model import Colourway, Finish, Part
+
+NUM_SURFACES, NUM_GLASSES = 6, 2
+ENVIRONMENT_SHAPE = (16, 32)
+# Mid tones, sRGB: pale and dark objects both stand out, none as strong as an object's colour.
+BACKDROPS: tuple[tuple[float, float, float], ...] = (
+    (0.58, 0.60, 0.62),
+    (0.66, 0.63, 0.58),
+    (0.50, 0.56, 0.60),
+    (0.60, 0.55, 0.52),
+    (0.52, 0.58, 0.53),
+    (0.62, 0.58, 0.62),
+    (0.47, 0.48, 0.52),
+    (0.66, 0.60, 0.54),
+    (0.56, 0.62, 0.64),
+    (0.54, 0.52, 0.49),
+)
+MAX_DEPTH = 9  # four walls of a glass vessel, then two bounces
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class View:
+    """How an object is photographed.
+
+    Attributes:
+        camera: Where from.
+        backdrop: Colour of ground and wall, sRGB in [0, 1].
+        light: Seed of the lights' places and strengths.
+    """
+
+    camera: Camera
+    backdrop: tuple[float, float, float]
+    light: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Solid:
+    """A part ready for rendering: unshared corners in scaled coordinates, 3 a face.
+
+    Attributes:
+        part: What it was made from, scaled.
+        positions: (3 f, 3).
+        normals: (3 f, 3), smooth but for creases.
+    """
+
+    part: Part
+    positions: Floats
+    normals: Floats
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Prepared:
+    """An object ready for any number of pictures; `scale` took it to radius 1."""
+
+    solids: tuple[Solid, ...]
+    scale: float
+
+
+def prepare(parts: Sequence[Part]) -> Prepared:
+    """Scales an object to radius 1, standing on the ground, and computes its normals."""
+    points = all_points(parts)
+    low, high = points.min(0), points.max(0)
+    centre = (low + high) / 2
+    scale = 1 / max(float(np.linalg.norm(points - centre, axis=1).max()), 1e-9)
+    origin = np.array([centre[0], low[1], centre[2]])
+    return Prepared(solids=tuple(_solid(p, origin, scale) for p in parts), scale=scale)
+
+
+def _solid(part: Part, origin: NDArray[np.float64], scale: float) -> Solid:
+    mesh = part.mesh.copy()
+    mesh.vertices = (np.asarray(part.mesh.vertices) - origin) * scale
+    return Solid(
+        part=Part(name=part.name, mesh=mesh, uv=part.uv),
+        positions=np.asarray(mesh.vertices[mesh.faces], np.float32).reshape(-1, 3),
+        normals=corner_normals(mesh).astype(np.float32).reshape(-1, 3),
+    )
+
+
+def coordinates(solid: Solid, look: finish.Look) -> Floats:
+    """Returns texture coordinates (3 f, 2) of a part in tiles of a look."""
+    side = look.side * _shrink(solid) if look.side == finish.PATTERN_SIDE else look.side
+    mesh = solid.part.mesh
+    if solid.part.uv == "cylinder":
+        uv = finish.cylinder_coordinates(mesh, side)
+    else:
+        uv = finish.box_coordinates(mesh, follows_grain=look.follows_grain)
+    return np.asarray(uv / side, np.float32).reshape(-1, 2)
+
+
+def _shrink(solid: Solid) -> float:
+    """Returns how much finer a pattern is on a small part than on one as large as the object."""
+    extent = np.sort(np.ptp(solid.positions, axis=0))[1:].mean()
+    return float(np.clip(extent / 1.1, 0.35, 1.0))
+
+
+class Studio:
+    """A Mitsuba scene whose buffers are refilled for each picture; make one for each process."""
+
+    def __init__(self) -> None:
+        """Builds the scene with empty slots; takes a moment, and seconds at its first picture."""
+        self._mi = mitsuba()
+        mi = self._mi
+        shapes: dict[str, Any] = {f"surface{i}": _empty(_surface()) for i in range(NUM_SURFACES)}
+        shapes |= {f"glass{i}": _empty(_glass()) for i in range(NUM_GLASSES)}
+        shapes |= {name: _empty({"type": "diffuse"}, emits=True) for name in ("key", "fill")}
+        backdrop = {"type": "diffuse", "reflectance": {"type": "rgb", "value": [0.3, 0.3, 0.3]}}
+        empty_sky = np.ones((*ENVIRONMENT_SHAPE, 3), np.float32)
+        self._scene = mi.load_dict(
+            {
+                "type": "scene",
+                **shapes,
+                "backdrop": _empty(backdrop),
+                "sky": {"type": "envmap", "bitmap": mi.Bitmap(empty_sky)},
+            },
+            optimize=False,
+        )
+        self._values = mi.traverse(self._scene)
+        self._integrator = mi.load_dict(
+            {"type": "path", "max_depth": MAX_DEPTH, "rr_depth": 6, "hide_emitters": True}
+        )
+
+    def photograph(
+        self, prepared: Prepared, colourway: Colourway, view: View, *, size_px: int, spp: int
+    ) -> NDArray[np.float32]:
+        """Returns the picture in linear light, (size, size, 3), before tone mapping.
+
+        Args:
+            prepared: The object.
+            colourway: What its parts wear.
+            view: Camera, backdrop and lights.
+            size_px: Side of the picture.
+            spp: Samples a pixel.
+
+        Raises:
+            ValueError: If the object needs more slots than the scene has.
+        """
+        points = np.concatenate([solid.positions for solid in prepared.solids]).astype(float)
+        pose = frame(points, view.camera)
+        self._dress(prepared, colourway)
+        self._light(view)
+        self._values.update()
+        sensor = self._sensor(pose, view.camera, size_px)
+        image = self._mi.render(
+            self._scene, sensor=sensor, integrator=self._integrator, spp=spp, seed=view.light
+        )
+        return np.nan_to_num(np.array(image, np.float32), nan=0.0, posinf=0.0, neginf=0.0)
+
+    def _sensor(self, pose: Pose, camera: Camera, size_px: int) -> Any:  # noqa: ANN401
+        sensor = _sensor(size_px, float(camera.fov))
+        values = self._mi.traverse(sensor)
+        values["to_world"] = look_at(pose.origin, pose.axes)
+        values.update()
+        return sensor
+
+    def _dress(self, prepared: Prepared, colourway: Colourway) -> None:
+        wearers: dict[Finish, list[Solid]] = {}
+        for solid in prepared.solids:
+            wearers.setdefault(colourway.finish_of(solid.part.name), []).append(solid)
+        glasses = {f: s for f, s in wearers.items() if f.material == "glass"}
+        surfaces = {f: s for f, s in wearers.items() if f.material != "glass"}
+        _check_slots(surfaces, NUM_SURFACES, "surfaces")
+        _check_slots(glasses, NUM_GLASSES, "glasses")
+        for slot, kind, worn in (
+            (NUM_SURFACES, "surface", surfaces),
+            (NUM_GLASSES, "glass", glasses),
+        ):
+            items = list(worn.items())
+            for i in range(slot):
+                if i < len(items):
+                    self._fill_slot(f"{kind}{i}", *items[i])
+                else:
+                    self._set_mesh(f"{kind}{i}", *_NOWHERE)
+
+    def _fill_slot(self, slot: str, worn: Finish, solids: Sequence[Solid]) -> None:
+        look = finish.look(worn)
+        uv = np.concatenate([coordinates(solid, look) for solid in solids])
+        positions = np.concatenate([solid.positions for solid in solids])
+        normals = np.concatenate([solid.normals for solid in solids])
+        self._set_mesh(slot, positions, normals, uv)
+        if worn.material == "glass":
+            tint = [float(x) for x in finish.transmittance(worn.colour)]
+            self._values[f"{slot}.bsdf.specular_transmittance.value"] = self._mi.Color3f(*tint)
+            return
+        surface, inner = look.surface, f"{slot}.bsdf.nested_bsdf."
+        self._values[f"{slot}.bsdf.nested_texture.data"] = (look.tile.relief * look.side)[
+            ..., None
+        ].astype(np.float32)
+        self._values[inner + "base_color.data"] = look.tile.albedo.astype(np.float32)
+        self._values[inner + "specular"] = surface.specular
+        for name in ("roughness", "metallic", "sheen", "clearcoat", "clearcoat_gloss"):
+            self._values[f"{inner}{name}.value"] = getattr(surface, name)
+
+    def _set_mesh(self, slot: str, positions: Floats, normals: Floats, uv: Floats) -> None:
+        values = self._values
+        values[f"{slot}.vertex_positions"] = flat(positions)
+        values[f"{slot}.vertex_normals"] = flat(normals)
+        values[f"{slot}.vertex_texcoords"] = flat(uv)
+        values[f"{slot}.faces"] = np.arange(len(positions), dtype=np.uint32)
+
+    def _light(self, view: View) -> None:
+        rng = np.random.default_rng(view.light)
+        turn = float(view.camera.azimuth)
+        side = 1.0 if rng.random() < 0.5 else -1.0
+        key = (turn + side * rng.uniform(25, 55), rng.uniform(42, 60))
+        fill = (turn - side * rng.uniform(45, 75), rng.uniform(18, 32))
+        self._softbox("key", key, half=1.15, irradiance=3.2 * rng.uniform(0.92, 1.08))
+        self._softbox("fill", fill, half=1.2, irradiance=rng.uniform(0.7, 1.0))
+        self._values["sky.data"] = _sky(rng)
+        wall = [float(x) for x in palette.linear(np.array(view.backdrop))]
+        self._values["backdrop.bsdf.reflectance.value"] = self._mi.Color3f(*wall)
+        self._set_mesh("backdrop", *_backdrop(turn))
+
+    def _softbox(
+        self, slot: str, place: tuple[float, float], *, half: float, irradiance: float
+    ) -> None:
+        distance = 4.6
+        centre, corners = _square(place, distance, half)
+        normals = np.broadcast_to(-centre / distance, corners.shape).astype(np.float32)
+        self._set_mesh(slot, corners, normals, np.zeros((6, 2), np.float32))
+        warmth = np.array([1.02, 1.0, 0.96]) if slot == "key" else np.array([0.97, 1.0, 1.04])
+        radiance = irradiance * distance**2 / (2 * half) ** 2 / np.pi * warmth
+        self._values[f"{slot}.emitter.radiance.value"] = self._mi.Color3f(*map(float, radiance))
+
+
+@lru_cache(maxsize=8)
+def _sensor(size_px: int, fov: float) -> Any:  # noqa: ANN401
+    film = {
+        "type": "hdrfilm",
+        "width": size_px,
+        "height": size_px,
+        "pixel_format": "rgb",
+        "component_format": "float32",
+        "rfilter": {"type": "box"},
+    }
+    return mitsuba().load_dict(
+        {"type": "perspective", "fov": fov, "film": film, "sampler": {"type": "independent"}}
+    )
+
+
+def _check_slots(worn: Mapping[Finish, object], limit: int, name: str) -> None:
+    if len(worn) > limit:
+        raise ValueError(f"A colourway wears at most {limit} {name}, got {len(worn)}.")
+
+
+_NOWHERE = (
+    np.array([[0, -9, 0], [0.01, -9, 0], [0, -9, 0.01]], np.float32),
+    np.array([[0, 1, 0]] * 3, np.float32),
+    np.array([[0, 0], [1, 0], [0, 1]], np.float32),
+)
+
+
+def _empty(bsdf: dict[str, Any], *, emits: bool = False) -> Any:  # noqa: ANN401
+    mi = mitsuba()
+    props = mi.Properties()
+    props["mesh_bsdf"] = mi.load_dict(bsdf)
+    if emits:
+        radiance = {"type": "rgb", "value": [1.0, 1.0, 1.0]}
+        props["mesh_emitter"] = mi.load_dict({"type": "area", "radiance": radiance})
+    mesh = mi.Mesh("slot", 3, 1, props=props, has_vertex_normals=True, has_vertex_texcoords=True)
+    values = mi.traverse(mesh)
+    for name, array in zip(("positions", "normals", "texcoords"), _NOWHERE, strict=True):
+        values[f"vertex_{name}"] = flat(array)
+    values["faces"] = np.arange(3, dtype=np.uint32)
+    values.update()
+    return mesh
+
+
+def _surface() -> dict[str, Any]:
+    """Returns the one bsdf all surfaces share, with every lobe it will ever need."""
+    size = textures.SIZE
+    return {
+        "type": "bumpmap",
+        "relief": _bitmap(np.zeros((size, size, 1))),
+        "bsdf": {
+            "type": "principled",
+            "base_color": _bitmap(np.full((size, size, 3), 0.5)),
+            "roughness": 0.5,
+            "metallic": 0.1,
+            "specular": 0.5,
+            "sheen": 0.3,
+            "sheen_tint": 0.5,
+            "clearcoat": 0.3,
+            "clearcoat_gloss": 0.9,
+        },
+    }
+
+
+def _glass() -> dict[str, Any]:
+    tint = {"type": "rgb", "value": [0.9, 0.9, 0.9]}
+    return {"type": "thindielectric", "specular_transmittance": tint}
+
+
+def _bitmap(values: NDArray[np.float64]) -> dict[str, Any]:
+    bitmap = mitsuba().Bitmap(np.ascontiguousarray(values, np.float32))
+    return {"type": "bitmap", "bitmap": bitmap, "raw": True}
+
+
+def _square(
+    place: tuple[float, float], distance: float, half: float
+) -> tuple[NDArray[np.float64], Floats]:
+    """Returns centre and corners (6, 3) of two triangles facing the object from a direction."""
+    a, e = np.radians(place)
+    towards = np.array([np.sin(a) * np.cos(e), np.sin(e), np.cos(a) * np.cos(e)])
+    right = np.array([np.cos(a), 0, -np.sin(a)])
+    up = np.cross(towards, right)
+    centre = distance * towards
+    corner = [centre + half * (i * right + j * up) for i, j in ((-1, -1), (1, -1), (1, 1), (-1, 1))]
+    # Anticlockwise seen from behind: the front faces the object.
+    return centre, np.array([corner[i] for i in (0, 2, 1, 0, 3, 2)], np.float32)
+
+
+def _sky(rng: np.random.Generator) -> Floats:
+    """Returns a dim room: bright ceiling, darker walls with pale panels for metal to reflect."""
+    height, width = ENVIRONMENT_SHAPE
+    v = (np.arange(height) + 0.5) / height
+    rows = np.interp(v, [0, 0.3, 0.5, 0.6, 1], [0.75, 0.5, 0.32, 0.22, 0.15])
+    u = (np.arange(width) + rng.random() * width) / width
+    panels = 0.55 + 0.9 * (np.cos(2 * np.pi * 3 * u) > 0.45)
+    wall = np.exp(-(((v - 0.36) / 0.16) ** 2))[:, None]
+    light = rows[:, None] * (1 - wall + wall * panels)
+    return np.repeat(light[..., None], 3, 2).astype(np.float32)
+
+
+@lru_cache(maxsize=1)
+def _backdrop_profile() -> NDArray[np.float64]:
+    floor = [(11.0, -0.0005), (-2.6, -0.0005)]
+    bend = curves.arc(3.0, -90, -180, 20) + np.array([-2.6, 2.9995])
+    return np.concatenate([floor, bend[1:], [(-5.6, 14.0)]])
+
+
+@lru_cache(maxsize=16)
+def _backdrop(azimuth: float) -> tuple[Floats, Floats, Floats]:
+    """Returns a floor that bends up into a wall, behind the object as seen from `azimuth`."""
+    profile = _backdrop_profile()
+    x = np.array([-16.0, 16.0])
+    z, y = profile.T
+    grid = np.stack(np.broadcast_arrays(x[None], y[:, None], z[:, None]), -1)
+    along = np.gradient(profile, axis=0)
+    tangent = along / np.linalg.norm(along, axis=1, keepdims=True)
+    normal = np.stack([np.zeros(len(z)), -tangent[:, 0], tangent[:, 1]], 1)
+    normals = np.repeat(normal[:, None], 2, 1)
+    quad = [(slice(None, -1), 0), (slice(None, -1), 1), (slice(1, None), 1), (slice(1, None), 0)]
+    order = [quad[i] for i in (0, 1, 2, 0, 2, 3)]
+    a = np.radians(azimuth)
+    turn = np.array([[np.cos(a), 0, -np.sin(a)], [0, 1, 0], [np.sin(a), 0, np.cos(a)]])
+    points = np.stack([grid[i] for i in order], 1).reshape(-1, 3) @ turn
+    facing = np.stack([normals[i] for i in order], 1).reshape(-1, 3) @ turn
+    return (
+        points.astype(np.float32),
+        facing.astype(np.float32),
+        np.zeros((len(points), 2), np.float32),
+    )
