@@ -337,13 +337,8 @@ def _load_public(source: str) -> tuple[nn.Module, open_clip.SimpleTokenizer]:
 def _check_layout(model: nn.Module, tokenizer: open_clip.SimpleTokenizer) -> None:
     visual: Any = model.visual
     text: Any = getattr(model, "text", model)
-    is_plain_vit = (
-        isinstance(visual, VisionTransformer)
-        and visual.attn_pool is None
-        and visual.proj is not None
-        and not visual.final_ln_after_pool
-    )
-    if not is_plain_vit:
+    is_vit = isinstance(model.visual, VisionTransformer)
+    if not is_vit or visual.attn_pool or visual.proj is None or visual.final_ln_after_pool:
         raise BackboneError("The vision tower must be a plain ViT; choose another CLIP.")
     if visual.image_size[0] != visual.image_size[1]:
         raise BackboneError(f"The vision tower must take square images, not {visual.image_size}.")

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -19,7 +19,8 @@ _OVERSAMPLING = 4
 _INK_LEVEL = 160
 _MIN_CONTRAST = 24
 
-Stroke = Float[np.ndarray, "n 2"] | Float[np.ndarray, "n 3"]
+# (n, 2) or (n, 3); strokes of one sketch differ in n.
+Stroke = Float[np.ndarray, "_ _"]
 
 
 class Polarity(StrEnum):
@@ -53,11 +54,12 @@ class Sketch:
             raise ValueError("The sketch is empty; draw at least one stroke.")
 
     @classmethod
-    def from_strokes(cls, strokes: Sequence[np.ndarray | Sequence[Sequence[float]]]) -> "Sketch":
+    def from_strokes(cls, strokes: Sequence[Sized]) -> "Sketch":
         """Makes a sketch from polylines in the unit square.
 
         Args:
-            strokes: Each of shape (n, 2) or (n, 3), the third column being pressure.
+            strokes: Arrays or nested lists of shape (n, 2) or (n, 3), the third column being
+                pressure.
 
         Raises:
             ValueError: There are too many strokes or points, or a value leaves [0, 1].
@@ -108,7 +110,7 @@ class Sketch:
         if detect_polarity(grey) is Polarity.WHITE_ON_BLACK:
             grey = 255.0 - grey
         paper = float(np.median(_border(grey)))
-        ink = float(np.percentile(grey, 0.5))
+        ink = float(np.percentile(grey, 0.05))
         if paper - ink < _MIN_CONTRAST:
             raise ValueError("No drawing was found in the image; it looks blank.")
         level = np.clip((grey - ink) / (0.92 * paper - ink + 1e-6), 0.0, 1.0)
@@ -142,7 +144,7 @@ def rasterise(
     return _frame_raster(sketch.raster, size_px, width_px)
 
 
-def _as_stroke(stroke: np.ndarray | Sequence[Sequence[float]]) -> Stroke:
+def _as_stroke(stroke: Sized) -> Stroke:
     try:
         points = np.asarray(stroke, dtype=np.float32)
     except (ValueError, TypeError, OverflowError) as error:

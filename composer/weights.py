@@ -117,8 +117,9 @@ def write_safetensors(
     Raises:
         OSError: The folder is missing or full; nothing is left behind then.
     """
-    contiguous = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
-    write_bytes(path, encode_safetensors(contiguous, dict(metadata or {})))
+    # Cloned, because the format refuses tensors that share memory.
+    own = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    write_bytes(path, encode_safetensors(own, dict(metadata or {})))
 
 
 def write_bytes(path: Path, data: bytes) -> None:

@@ -1,0 +1,147 @@
+"""Prompts as token embeddings: start, a prefix, pseudo-words, the user's words, end."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from composer.backbone import Backbone
+from composer.splice import splice
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Prompt:
+    """One prompt before positions are added, padded with end-of-text to the context length.
+
+    The order is start, prefix, pseudo-words, words, end.
+
+    Attributes:
+        token_embeddings: The whole sequence.
+        end_position: Index of the first end-of-text; the prompt is pooled there.
+        pseudo_positions: Indices of the pseudo-word tokens.
+        word_positions: Per word of the user's text the indices of its tokens; words that did not
+            fit have none.
+    """
+
+    token_embeddings: Float[Tensor, "l w"]
+    end_position: int
+    pseudo_positions: tuple[int, ...]
+    word_positions: tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PromptBatch:
+    """Prompts of one length, ready for `Backbone.encode_embeddings`."""
+
+    embeddings: Float[Tensor, "n l w"]
+    end_positions: Int[Tensor, " n"]
+
+
+def build_prompt(
+    backbone: Backbone,
+    prefix: Float[Tensor, "k w"] | str,
+    pseudo: Float[Tensor, "n w"] | None,
+    text: str,
+) -> Prompt:
+    """Lays out one prompt of the full context length.
+
+    Args:
+        backbone: Whose tokens are used.
+        prefix: Learned vectors, or words such as "a photo of".
+        pseudo: Pseudo-word tokens; None for none.
+        text: The user's words; they are cut where they do not fit, the end never is.
+
+    Raises:
+        ValueError: Prefix and pseudo-words alone leave no room for an end.
+    """
+    words = backbone.word_ids(text)
+    start = _flatten(backbone.word_ids(prefix)) if isinstance(prefix, str) else prefix
+    num_pseudo = 0 if pseudo is None else len(pseudo)
+    batch = assemble_prompts(
+        backbone,
+        prefix=start,
+        pseudo=None if pseudo is None else pseudo.unsqueeze(0),
+        word_ids=[_flatten(words)],
+        length=backbone.context_length,
+    )
+    first_pseudo = 1 + len(start)
+    end = int(batch.end_positions[0])
+    return Prompt(
+        token_embeddings=batch.embeddings[0],
+        end_position=end,
+        pseudo_positions=tuple(range(first_pseudo, first_pseudo + num_pseudo)),
+        word_positions=_positions(words, first_pseudo + num_pseudo, end),
+    )
+
+
+def assemble_prompts(
+    backbone: Backbone,
+    *,
+    prefix: Float[Tensor, "k w"] | Sequence[int],
+    pseudo: Float[Tensor, "n p w"] | None,
+    word_ids: Sequence[Sequence[int]],
+    length: int | None = None,
+) -> PromptBatch:
+    """Lays out n prompts with a common prefix; gradients reach the prefix and the pseudo-words.
+
+    Args:
+        backbone: Whose token table and markers are used.
+        prefix: Learned vectors, or vocabulary ids.
+        pseudo: p pseudo-word tokens for each prompt; None for none.
+        word_ids: Vocabulary ids of each prompt's words, cut where they do not fit.
+        length: Length to pad to; by default that of the longest prompt, which is cheaper.
+
+    Raises:
+        ValueError: Prefix and pseudo-words alone leave no room for an end.
+    """
+    table = backbone.token_table()
+    vectors = [] if not isinstance(prefix, Tensor) else [prefix.expand(len(word_ids), -1, -1)]
+    if pseudo is not None:
+        vectors.append(pseudo)
+    num_prefix, num_pseudo = len(prefix), 0 if pseudo is None else pseudo.shape[1]
+    head = 1 + num_prefix + num_pseudo
+    room = (length or backbone.context_length) - head - 1
+    if room < 0:
+        raise ValueError(
+            f"A prompt has room for {head + room - 1} tokens beside start and end, "
+            f"but prefix and pseudo-words take {head - 1}."
+        )
+    rows = [list(ids[:room]) for ids in word_ids]
+    ends = torch.tensor([head + len(row) for row in rows], device=table.device)
+    template = torch.full((len(rows), length or int(ends.max()) + 1), backbone.end_id)
+    template[:, 0] = backbone.start_id
+    if not isinstance(prefix, Tensor):
+        template[:, 1 : 1 + num_prefix] = torch.tensor(list(prefix), dtype=torch.long)
+    for target, row in zip(template, rows, strict=True):
+        target[head : head + len(row)] = torch.tensor(row, dtype=torch.long)
+    embeddings = table[template.to(table.device)]
+    if vectors:
+        spliced = torch.cat(vectors, dim=1)
+        first = head - spliced.shape[1]
+        positions = torch.arange(first, head, device=table.device).expand(len(rows), -1)
+        embeddings = splice(embeddings, positions, spliced)
+    return PromptBatch(embeddings=embeddings, end_positions=ends)
+
+
+def stack_prompts(prompts: Sequence[Prompt]) -> PromptBatch:
+    """Stacks prompts and cuts what stands behind the last end; the features stay the same."""
+    ends = [prompt.end_position for prompt in prompts]
+    embeddings = torch.stack([prompt.token_embeddings for prompt in prompts])
+    return PromptBatch(
+        embeddings=embeddings[:, : max(ends) + 1],
+        end_positions=torch.tensor(ends, device=embeddings.device),
+    )
+
+
+def _flatten(words: Sequence[Sequence[int]]) -> list[int]:
+    return [i for word in words for i in word]
+
+
+def _positions(words: Sequence[Sequence[int]], first: int, end: int) -> tuple[tuple[int, ...], ...]:
+    found: list[tuple[int, ...]] = []
+    for word in words:
+        found.append(tuple(i for i in range(first, first + len(word)) if i < end))
+        first += len(word)
+    return tuple(found)

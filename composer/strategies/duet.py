@@ -1,0 +1,219 @@
+"""Duet: a LayerNorm-tuned vision tower, one pseudo-word, and a learned prompt."""
+
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from composer.backbone import Backbone, ImageEncoding, encode_with_tower, layer_norms
+from composer.composed import ComposedQuery
+from composer.prompt import build_prompt
+from composer.query import Query
+from composer.strategies.protocol import ComposerError, EncodedReference
+from composer.strategies.reference import (
+    Composition,
+    composed_query,
+    encode_prompts,
+    reference_pixels,
+)
+from composer.weights import WeightsError, read_safetensors, write_safetensors
+
+SCHEMA = "duet-composer/1"
+PROMPT_LENGTH = 3
+INITIAL_PROMPT = "a photo of"
+PLAIN_PROMPT = "a photo of"
+_NORMS = "layer_norms."
+_HASHES = ("gallery_hash", "text_hash")
+
+
+class Converter(nn.Module):
+    """C: joint features, or differences of two, to one pseudo-word token.
+
+    Source: papers.md 1; the size is a reconstruction: three linear layers, hidden width twice the
+    token's, GELU, and a LayerNorm at the output scaled to the token table's mean norm.
+    """
+
+    def __init__(self, joint_dim: int, token_width: int, token_norm: float) -> None:
+        super().__init__()
+        hidden = 2 * token_width
+        self.layers = nn.Sequential(
+            nn.Linear(joint_dim, hidden),
+            nn.GELU(),
+            nn.Linear(hidden, hidden),
+            nn.GELU(),
+            nn.Linear(hidden, token_width),
+        )
+        self.norm = nn.LayerNorm(token_width)
+        # A normalised vector of width w has norm sqrt(w).
+        nn.init.constant_(self.norm.weight, token_norm / token_width**0.5)
+
+    def forward(self, features: Float[Tensor, "n d"]) -> Float[Tensor, "n w"]:
+        """Converts unit features of n references, or n differences of such."""
+        return self.norm(self.layers(features))
+
+
+class DuetModel(nn.Module):
+    """The trainable part of Duet on a frozen backbone.
+
+    The vision tower is a copy for the query side whose LayerNorms alone are its own: the gallery
+    stays with the backbone's tower, so that one index serves every composer. The paper tunes one
+    tower for sketches and photos alike.
+    """
+
+    def __init__(self, backbone: Backbone) -> None:
+        super().__init__()
+        self.backbone = backbone
+        table = backbone.token_table().detach().float()
+        self.tower = backbone.copy_vision_tower()
+        norm = float(table.norm(dim=-1).mean())
+        self.converter = Converter(backbone.joint_dim, backbone.token_width, norm)
+        ids = [i for word in backbone.word_ids(INITIAL_PROMPT) for i in word]
+        # A vocabulary may cut the words into more pieces; the prompt has three vectors, always.
+        start = [ids[min(i, len(ids) - 1)] for i in range(PROMPT_LENGTH)]
+        self.prompt = nn.Parameter(table[start].clone())
+        self.converter.to(backbone.device)
+
+    def encode_image(self, pixels: Float[Tensor, "n 3 h w"]) -> ImageEncoding:
+        """Encodes preprocessed references with the tuned tower."""
+        return encode_with_tower(self.tower, pixels)
+
+    def convert(self, features: Float[Tensor, "n d"]) -> Float[Tensor, "n 1 w"]:
+        """One pseudo-word token per feature, or per difference of two features."""
+        return self.converter(features.float()).unsqueeze(1)
+
+    def trainable_state(self) -> dict[str, Tensor]:
+        """LayerNorms, converter and prompt under the names of the file."""
+        norms = {
+            f"{_NORMS}{name}.{leaf}": tensor
+            for name, norm in layer_norms(self.tower).items()
+            for leaf, tensor in norm.named_parameters()
+        }
+        converter = {f"converter.{n}": p for n, p in self.converter.named_parameters()}
+        return {**norms, **converter, "prompt": self.prompt}
+
+    def load_trainable_state(self, tensors: dict[str, Tensor]) -> None:
+        """Copies what `trainable_state` names into the model."""
+        with torch.no_grad():
+            for name, parameter in self.trainable_state().items():
+                parameter.copy_(tensors[name])
+
+    def save(self, path: Path, *, half: bool = False, notes: dict[str, str] | None = None) -> None:
+        """Writes LayerNorms, converter and prompt, and nothing of the frozen weights.
+
+        Args:
+            path: A `.safetensors` file, written atomically.
+            half: Store fp16.
+            notes: Further text for the metadata, such as training figures.
+        """
+        dtype = torch.float16 if half else torch.float32
+        tensors = {name: t.detach().to(dtype) for name, t in self.trainable_state().items()}
+        metadata = {
+            "schema": SCHEMA,
+            "token_width": str(self.backbone.token_width),
+            "joint_dim": str(self.backbone.joint_dim),
+            "gallery_hash": self.backbone.gallery_hash,
+            "text_hash": self.backbone.text_hash,
+        }
+        write_safetensors(path, tensors, {**(notes or {}), **metadata})
+
+    @classmethod
+    def load(cls, path: Path, backbone: Backbone) -> "DuetModel":
+        """Reads what `save` wrote, for the backbone it was trained on.
+
+        Raises:
+            ComposerError: It belongs to another backbone, or is damaged.
+        """
+        model = cls(backbone)
+        expected = {name: tuple(t.shape) for name, t in model.trainable_state().items()}
+        try:
+            found = read_safetensors(path)
+            _check_origin(path, found.metadata, backbone)
+            weights = read_safetensors(path, expected)
+        except WeightsError as error:
+            raise ComposerError(str(error)) from error
+        model.load_trainable_state(weights.tensors)
+        return model.eval()
+
+
+class DuetComposer:
+    """Composes with a trained `DuetModel`.
+
+    The composed prompt is `[P_L; s_w; words]`; its text feature searches. The reference alone is
+    `[P_L; s_w]`, the words alone "a photo of" and the words.
+
+    Source: papers.md 1, at test time.
+    """
+
+    name = "duet"
+
+    def __init__(self, model: DuetModel) -> None:
+        self.model = model.eval().requires_grad_(False)
+        self.backbone = model.backbone
+
+    @classmethod
+    def load(cls, path: Path, backbone: Backbone) -> "DuetComposer":
+        """Loads a composer from `duet.safetensors`.
+
+        Raises:
+            ComposerError: It belongs to another backbone, or is damaged.
+        """
+        return cls(DuetModel.load(path, backbone))
+
+    @torch.no_grad()
+    def encode(self, query: Query) -> EncodedReference:
+        """Encodes the reference of a query with the tuned tower and converts it to one token."""
+        pixels = reference_pixels(self.backbone, query)
+        if pixels is None:
+            return EncodedReference()
+        seen = self.model.encode_image(pixels)
+        return EncodedReference(
+            image_feature=seen.features[0],
+            pseudo_tokens=self.model.convert(seen.features)[0],
+            patch_features=seen.patch_features[0],
+        )
+
+    @torch.no_grad()
+    def compose(self, encoded: EncodedReference, text: str, balance: float = 0.5) -> ComposedQuery:
+        """Composes an encoded reference with words; every side that is missing is left out.
+
+        Raises:
+            ValueError: There is neither a reference nor a word, or `balance` is not in [0, 1].
+        """
+        has_words = bool(self.backbone.word_ids(text))
+        pseudo = encoded.pseudo_tokens
+        if pseudo is None and not has_words:
+            raise ValueError("The query is empty; draw something or write a few words.")
+        words = build_prompt(self.backbone, PLAIN_PROMPT, None, text) if has_words else None
+        if pseudo is None:
+            assert words is not None
+            prompts = [words]
+        else:
+            prompts = [build_prompt(self.backbone, self.model.prompt, pseudo, text)]
+            if words is not None:
+                prompts += [build_prompt(self.backbone, self.model.prompt, pseudo, ""), words]
+        features = encode_prompts(self.backbone, prompts)
+        found = Composition(
+            both=features[0],
+            reference=None if pseudo is None else features[min(1, len(features) - 1)],
+            words=features[-1] if has_words else None,
+            prompt=prompts[0],
+        )
+        return composed_query(self, encoded, found, text=text, balance=balance)
+
+
+def _check_origin(path: Path, metadata: dict[str, str], backbone: Backbone) -> None:
+    if metadata.get("schema") != SCHEMA:
+        raise ComposerError(f"{path.name} is not a duet composer of this program.")
+    for name, meaning in (("token_width", "token table"), ("joint_dim", "joint space")):
+        want = str(getattr(backbone, name))
+        if metadata.get(name) != want:
+            raise ComposerError(
+                f"`{name}` must equal the width of the backbone's {meaning} ({want}), "
+                f"got {metadata.get(name)}. Choose a composer trained for this backbone."
+            )
+    if any(metadata.get(name) != getattr(backbone, name) for name in _HASHES):
+        raise ComposerError(
+            f"{path.name} was trained on another backbone than this one; "
+            "choose the composer of this kit, or train it again."
+        )

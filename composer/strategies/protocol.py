@@ -1,0 +1,52 @@
+"""What every composer offers."""
+
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+from jaxtyping import Float
+from torch import Tensor
+
+from composer.backbone import Backbone
+from composer.composed import ComposedQuery
+from composer.query import Query
+
+
+class ComposerError(ValueError):
+    """A composer that cannot be loaded or asked this, and what to do."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class EncodedReference:
+    """The expensive half of a composition: the reference, seen once and asked many times.
+
+    Without a reference every attribute is None.
+
+    Attributes:
+        image_feature: Unit vector in the joint space from the composer's vision tower.
+        pseudo_tokens: The reference as token embeddings; None where the composer makes none.
+        patch_features: Unit vectors in the joint space, one per patch.
+    """
+
+    image_feature: Float[Tensor, " d"] | None = None
+    pseudo_tokens: Float[Tensor, "n w"] | None = None
+    patch_features: Float[Tensor, "p d"] | None = None
+
+
+@runtime_checkable
+class Composer(Protocol):
+    """A way to turn a reference and words into one composed query."""
+
+    name: str
+    backbone: Backbone
+
+    def encode(self, query: Query) -> EncodedReference:
+        """Encodes the reference of a query; its words play no part."""
+        ...
+
+    def compose(self, encoded: EncodedReference, text: str, balance: float = 0.5) -> ComposedQuery:
+        """Composes an encoded reference with words.
+
+        Raises:
+            ValueError: There is neither a reference nor a word, or `balance` is not in [0, 1].
+        """
+        ...

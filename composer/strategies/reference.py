@@ -1,0 +1,86 @@
+"""What composers share: pixels of a reference, prompts encoded in one batch, the result."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from composer.backbone import Backbone
+from composer.composed import ComposedQuery, interpolate
+from composer.prompt import Prompt, stack_prompts
+from composer.query import Query
+from composer.sketch import rasterise
+from composer.strategies.protocol import Composer, EncodedReference
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Composition:
+    """What a strategy decided about one query.
+
+    Attributes:
+        both: Unit feature of the composed query; the reference or the words where one is missing.
+        reference: Unit feature of the reference alone.
+        words: Unit feature of the words alone.
+        prompt: The spliced prompt; None where `missing_tokens` says why there is none.
+        missing_tokens: One sentence, or nothing.
+    """
+
+    both: Float[Tensor, " d"]
+    reference: Float[Tensor, " d"] | None
+    words: Float[Tensor, " d"] | None
+    prompt: Prompt | None
+    missing_tokens: str = ""
+
+
+def reference_pixels(backbone: Backbone, query: Query) -> Float[Tensor, "1 3 h w"] | None:
+    """Preprocessed pixels of a query's reference; None where it has none.
+
+    Sketches are drawn as ink on white, framed by `rasterise` at the backbone's size.
+    """
+    if query.sketch is not None:
+        ink = torch.from_numpy(rasterise(query.sketch, backbone.image_size_px).copy())
+        return backbone.normalise_pixels(ink.unsqueeze(-1).expand(-1, -1, 3)[None].numpy())
+    if query.image is not None:
+        return backbone.preprocess([query.image])
+    return None
+
+
+def encode_prompts(backbone: Backbone, prompts: list[Prompt]) -> list[Float[Tensor, " d"]]:
+    """Unit text features of several prompts, in one batch."""
+    batch = stack_prompts(prompts)
+    return list(backbone.encode_embeddings(batch.embeddings, batch.end_positions).features)
+
+
+def composed_query(
+    composer: Composer,
+    encoded: EncodedReference,
+    found: Composition,
+    *,
+    text: str,
+    balance: float,
+) -> ComposedQuery:
+    """Wraps what a strategy decided.
+
+    Raises:
+        ValueError: `balance` is not in [0, 1].
+    """
+    backbone, prompt = composer.backbone, found.prompt
+    none = backbone.token_table().new_zeros(0, backbone.token_width)
+    return ComposedQuery(
+        pseudo_tokens=none if encoded.pseudo_tokens is None else encoded.pseudo_tokens,
+        prompt_embeddings=none if prompt is None else prompt.token_embeddings,
+        end_position=0 if prompt is None else prompt.end_position,
+        pseudo_positions=() if prompt is None else prompt.pseudo_positions,
+        feature=interpolate(found.both, found.reference, found.words, balance),
+        both_feature=found.both,
+        reference_feature=found.reference,
+        words_feature=found.words,
+        patch_features=encoded.patch_features,
+        balance=float(balance),
+        composer=composer.name,
+        text=text,
+        gallery_hash=backbone.gallery_hash,
+        text_hash=backbone.text_hash,
+        missing_tokens=found.missing_tokens,
+    )

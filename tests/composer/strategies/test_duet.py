@@ -1,0 +1,119 @@
+import pytest
+import torch
+from safetensors import safe_open
+
+from composer.backbone import layer_norms
+from composer.composed import ComposedQuery
+from composer.query import Query
+from composer.sketch import Sketch
+from composer.strategies.duet import Converter, DuetComposer, DuetModel
+from composer.strategies.protocol import ComposerError
+from tests.composer.tiny import JOINT_DIM, TEXT_WIDTH, tiny_backbone
+
+SKETCH = Sketch.from_strokes([[[0, 0], [1, 0], [1, 1]], [[0.2, 0.5], [0.7, 0.5]]])
+
+
+@pytest.fixture
+def model():
+    torch.manual_seed(0)
+    model = DuetModel(tiny_backbone())
+    with torch.no_grad():
+        for tensor in model.trainable_state().values():
+            tensor.add_(0.1 * torch.randn_like(tensor))
+    return model
+
+
+def test_only_layer_norms_converter_and_three_vectors_are_trained(model):
+    backbone = tiny_backbone()
+    width, layers = 48, 2
+    norms = 2 * width * (2 * layers + 2)  # two a block, before and after the transformer
+    hidden = 2 * TEXT_WIDTH
+    converter = (JOINT_DIM + 1) * hidden + (hidden + 1) * hidden + (hidden + 1) * TEXT_WIDTH
+    converter += 2 * TEXT_WIDTH
+    trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    assert trained == norms + converter + 3 * TEXT_WIDTH
+    assert model.prompt.shape == (3, TEXT_WIDTH)
+    assert not any(p.requires_grad for p in backbone.model.parameters())
+    assert {id(p) for p in model.trainable_state().values()} == {
+        id(p) for p in model.parameters() if p.requires_grad
+    }
+
+
+def test_tokens_have_the_norm_of_the_token_table():
+    norm = float(tiny_backbone().token_table().norm(dim=-1).mean())
+    tokens = Converter(JOINT_DIM, TEXT_WIDTH, norm)(torch.randn(64, JOINT_DIM))
+    assert tokens.norm(dim=-1).mean().item() == pytest.approx(norm, rel=0.01)
+
+
+def test_the_untrained_tower_is_the_frozen_one():
+    backbone = tiny_backbone()
+    pixels = torch.randn(2, 3, 64, 64)
+    expected = backbone.encode_image(pixels).features
+    assert torch.equal(DuetModel(backbone).encode_image(pixels).features, expected)
+
+
+def test_the_file_holds_the_trained_part_alone_and_round_trips(model, tmp_path):
+    path = tmp_path / "duet.safetensors"
+    model.save(path, notes={"steps": "7"})
+    with safe_open(path, "pt") as file:
+        names, metadata = set(file.keys()), file.metadata()
+    assert names == set(model.trainable_state())
+    assert metadata["steps"] == "7"
+    assert all(n == "prompt" or n.startswith(("layer_norms.", "converter.")) for n in names)
+    loaded = DuetModel.load(path, tiny_backbone())
+    pixels = torch.randn(1, 3, 64, 64)
+    assert torch.equal(loaded.encode_image(pixels).features, model.encode_image(pixels).features)
+    assert torch.equal(loaded.prompt, model.prompt)
+    assert set(layer_norms(loaded.tower)) == set(layer_norms(model.tower))
+
+
+def test_half_precision_is_close(model, tmp_path):
+    model.save(tmp_path / "h.safetensors", half=True)
+    loaded = DuetModel.load(tmp_path / "h.safetensors", tiny_backbone())
+    pixels = torch.randn(1, 3, 64, 64)
+    found, expected = (m.encode_image(pixels).features for m in (loaded, model))
+    assert (found * expected).sum() > 0.999
+
+
+def test_the_composer_of_another_backbone_is_refused(model, tmp_path):
+    model.save(tmp_path / "duet.safetensors")
+    with pytest.raises(ComposerError, match="trained on another backbone"):
+        DuetComposer.load(tmp_path / "duet.safetensors", tiny_backbone(seed=1))
+
+
+def test_another_width_is_refused_with_a_sentence(model, tmp_path, monkeypatch):
+    monkeypatch.setattr(model.backbone, "token_width", 1024)
+    model.save(tmp_path / "duet.safetensors")
+    monkeypatch.undo()
+    with pytest.raises(ComposerError, match=r"`token_width` must equal .* \(32\), got 1024"):
+        DuetModel.load(tmp_path / "duet.safetensors", tiny_backbone())
+
+
+def test_other_weights_are_refused(tmp_path):
+    query = DuetComposer(DuetModel(tiny_backbone()))
+    query.compose(query.encode(Query(sketch=SKETCH)), "red").save(tmp_path / "q.safetensors")
+    with pytest.raises(ComposerError, match="not a duet composer"):
+        DuetModel.load(tmp_path / "q.safetensors", tiny_backbone())
+    with pytest.raises(ComposerError, match="cannot be read"):
+        DuetModel.load(tmp_path / "none.safetensors", tiny_backbone())
+
+
+def test_the_composed_prompt_reproduces_the_composed_feature(model):
+    composer, backbone = DuetComposer(model), tiny_backbone()
+    query = composer.compose(composer.encode(Query(sketch=SKETCH)), "red oak")
+    found = backbone.encode_embeddings(
+        query.prompt_embeddings[None], torch.tensor([query.end_position])
+    ).features[0]
+    torch.testing.assert_close(found, query.both_feature, atol=1e-6, rtol=0)
+    assert torch.equal(query.prompt_embeddings[1:4], model.prompt)
+    assert query.pseudo_positions == (4,)
+    assert torch.equal(query.prompt_embeddings[4:5], query.pseudo_tokens)
+    assert isinstance(query, ComposedQuery)
+
+
+def test_words_alone_use_a_plain_prompt(model):
+    composer, backbone = DuetComposer(model), tiny_backbone()
+    query = composer.compose(composer.encode(Query(text="red")), "red")
+    torch.testing.assert_close(
+        query.feature, backbone.encode_text(["a photo of red"])[0], atol=1e-6, rtol=0
+    )

@@ -1,0 +1,81 @@
+import pytest
+import torch
+
+from composer.prompt import assemble_prompts, build_prompt, stack_prompts
+from tests.composer.tiny import CONTEXT, TEXT_WIDTH, tiny_backbone
+
+
+@pytest.fixture
+def backbone():
+    return tiny_backbone()
+
+
+def test_layout_is_start_prefix_pseudo_words_end(backbone):
+    prefix, pseudo = torch.full((3, TEXT_WIDTH), 2.0), torch.full((2, TEXT_WIDTH), 3.0)
+    prompt = build_prompt(backbone, prefix, pseudo, "red zq")
+    table, sequence = backbone.token_table(), prompt.token_embeddings
+    assert sequence.shape == (CONTEXT, TEXT_WIDTH)
+    assert torch.equal(sequence[0], table[backbone.start_id])
+    assert torch.equal(sequence[1:4], prefix)
+    assert torch.equal(sequence[4:6], pseudo)
+    assert prompt.pseudo_positions == (4, 5)
+    assert prompt.word_positions == ((6,), (7, 8))
+    ids = [i for word in backbone.word_ids("red zq") for i in word]
+    assert torch.equal(sequence[6:9], table[ids])
+    assert prompt.end_position == 9
+    assert torch.equal(sequence[9:], table[backbone.end_id].expand(CONTEXT - 9, -1))
+
+
+def test_words_alone_reproduce_the_plain_encoder(backbone):
+    texts = ["a red chair", "blue oak chair with things", ""]
+    prompts = [build_prompt(backbone, "", None, text) for text in texts]
+    batch = stack_prompts(prompts)
+    with torch.no_grad():
+        found = backbone.encode_embeddings(batch.embeddings, batch.end_positions).features
+        expected = backbone.encode_text(texts)
+    torch.testing.assert_close(found, expected, atol=1e-6, rtol=0)
+
+
+def test_ordinary_tokens_as_pseudo_words_reproduce_the_text(backbone):
+    ids = [i for word in backbone.word_ids("red chair") for i in word]
+    spliced = build_prompt(backbone, "a", backbone.token_table()[ids], "oak")
+    plain = build_prompt(backbone, "", None, "a red chair oak")
+    assert torch.equal(spliced.token_embeddings, plain.token_embeddings)
+    assert spliced.end_position == plain.end_position
+
+
+def test_long_texts_are_cut_and_the_end_is_kept(backbone):
+    prompt = build_prompt(
+        backbone, torch.zeros(3, TEXT_WIDTH), torch.zeros(1, TEXT_WIDTH), "red " * 50
+    )
+    assert prompt.end_position == CONTEXT - 1
+    assert torch.equal(prompt.token_embeddings[-1], backbone.token_table()[backbone.end_id])
+    assert sum(map(len, prompt.word_positions)) == CONTEXT - 6
+    assert len(prompt.word_positions) == 50
+
+
+def test_too_many_pseudo_words_are_refused(backbone):
+    with pytest.raises(ValueError, match="room for 22 tokens beside start and end"):
+        build_prompt(backbone, "", torch.zeros(CONTEXT, TEXT_WIDTH), "red")
+
+
+def test_a_batch_equals_its_prompts(backbone):
+    prefix, pseudo = torch.randn(3, TEXT_WIDTH), torch.randn(2, 1, TEXT_WIDTH)
+    words = ["red", "blue oak chair"]
+    ids = [[i for word in backbone.word_ids(text) for i in word] for text in words]
+    batch = assemble_prompts(backbone, prefix=prefix, pseudo=pseudo, word_ids=ids)
+    singles = stack_prompts(
+        [build_prompt(backbone, prefix, p, text) for p, text in zip(pseudo, words, strict=True)]
+    )
+    assert torch.equal(batch.embeddings, singles.embeddings)
+    assert torch.equal(batch.end_positions, singles.end_positions)
+
+
+def test_gradients_reach_prefix_and_pseudo_words(backbone):
+    prefix = torch.randn(3, TEXT_WIDTH, requires_grad=True)
+    pseudo = torch.randn(2, 1, TEXT_WIDTH, requires_grad=True)
+    batch = assemble_prompts(backbone, prefix=prefix, pseudo=pseudo, word_ids=[[], [5]])
+    backbone.encode_embeddings(batch.embeddings, batch.end_positions).features.sum().backward()
+    for leaf in (prefix, pseudo):
+        assert leaf.grad is not None
+        assert (leaf.grad.abs().sum(dim=-1) > 0).all()
