@@ -1,0 +1,148 @@
+"""Rules about the code that the linters cannot say: weights, imports, what an install contains.
+
+The layers themselves and the one door of each library are import-linter's (`pyproject.toml`).
+"""
+
+import ast
+import importlib.metadata
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from itertools import chain
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("composer", "retrieval", "generation", "studio", "assets")
+MODULES = sorted(path for name in PACKAGES for path in (ROOT / name).rglob("*.py"))
+UNSAFE_MODULES = {"pickle", "cPickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
+UNSAFE_CALLS = {"torch.load", "eval", "exec"}
+# Which optional extra a module may use beside the run-time dependencies.
+EXTRAS = {
+    "assets/catalogue/": "catalogue",
+    "composer/data/": "train",
+    "composer/training/": "train",
+    "generation/training/": "train",
+    "retrieval/milvus_index.py": "cluster",
+    "retrieval/encode_cluster.py": "cluster",
+}
+
+
+def _name(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def _imports(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield node.module
+
+
+def unsafe_uses(source: str) -> list[str]:
+    """Everything in `source` that could run code out of a file or a repository (R11, R13)."""
+    tree = ast.parse(source)
+    found = [name for name in _imports(tree) if name.split(".")[0] in UNSAFE_MODULES]
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call):
+            continue
+        if (called := ast.unparse(node.func)) in UNSAFE_CALLS:
+            found.append(called)
+        for keyword in node.keywords:
+            is_false = isinstance(keyword.value, ast.Constant) and keyword.value.value is False
+            if keyword.arg in ("allow_pickle", "trust_remote_code") and not is_false:
+                found.append(f"{keyword.arg}={ast.unparse(keyword.value)}")
+    return found
+
+
+def import_effects(source: str) -> list[str]:
+    """Statements at the top of a module that do something rather than define something."""
+    found: list[str] = []
+    for node in ast.parse(source).body:
+        does = isinstance(node, ast.For | ast.While | ast.With | ast.Delete)
+        calls = isinstance(node, ast.Expr) and not isinstance(node.value, ast.Constant)
+        if does or calls:
+            found.append(ast.unparse(node).splitlines()[0])
+    return found
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import pickle",
+        "from joblib import load",
+        "import torch\ntorch.load('weights.pt')",
+        "np.load(path, allow_pickle=True)",
+        "AutoModel.from_pretrained(name, trust_remote_code=flag)",
+    ],
+)
+def test_unsafe_uses_are_found(source: str):
+    assert len(unsafe_uses(source)) == 1
+
+
+def test_safe_uses_are_left_alone():
+    assert unsafe_uses("np.load(path, allow_pickle=False)\nload_file(path)") == []
+    assert import_effects("'''doc'''\nimport os\nX = 1\nif TYPE_CHECKING:\n    import torch") == []
+    assert import_effects("torch.set_num_threads(1)") == ["torch.set_num_threads(1)"]
+
+
+@pytest.mark.parametrize("path", MODULES, ids=_name)
+def test_no_module_loads_code_or_acts_at_import(path: Path):
+    source = path.read_text()
+    assert unsafe_uses(source) == []
+    if path.name != "__main__.py":
+        assert import_effects(source) == []
+
+
+def _normal(requirement: str) -> str:
+    name = re.match(r"[\w.-]+", requirement)
+    assert name, requirement
+    return re.sub(r"[-_.]+", "-", name[0]).lower()
+
+
+def _allowed(path: Path, project: dict[str, object]) -> set[str]:
+    extras: dict[str, list[str]] = project["optional-dependencies"]  # type: ignore[assignment]
+    wanted: list[str] = list(project["dependencies"])  # type: ignore[call-overload]
+    for prefix, extra in EXTRAS.items():
+        if _name(path).startswith(prefix):
+            wanted += extras[extra]
+    return {_normal(requirement) for requirement in wanted}
+
+
+def test_every_import_is_a_declared_dependency():
+    """What a module imports comes with the install that is meant to run it."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    distributions = importlib.metadata.packages_distributions()
+    missing: list[str] = []
+    for path in MODULES:
+        allowed = _allowed(path, project)
+        for module in {name.split(".")[0] for name in _imports(ast.parse(path.read_text()))}:
+            if module in sys.stdlib_module_names or module in PACKAGES:
+                continue
+            if not {_normal(name) for name in distributions.get(module, ["?"])} & allowed:
+                missing.append(f"{_name(path)}: {module}")
+    assert not missing, "\n".join(missing)
+
+
+def test_the_constraints_pin_every_direct_dependency_and_nothing_else():
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    pins = [line for line in lines if line and not line.startswith("#")]
+    assert [pin for pin in pins if not re.fullmatch(r"[\w.-]+==[\w.]+", pin)] == []
+    pinned = {_normal(pin) for pin in pins}
+    assert len(pinned) == len(pins)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = [*project["dependencies"], *chain(*project["optional-dependencies"].values())]
+    assert {_normal(requirement) for requirement in wanted} <= pinned
+
+
+def test_the_command_line_starts_without_heavy_libraries():
+    heavy = "torch transformers diffusers gradio open_clip timm lancedb scipy mitsuba trimesh"
+    code = f"import sys, studio.cli; print(*(set('{heavy}'.split()) & set(sys.modules)))"
+    if not (ROOT / "studio" / "cli.py").exists():
+        pytest.skip("studio/cli.py is not there")
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "", "")
