@@ -292,10 +292,11 @@ def _load_folder(folder: Path) -> tuple[nn.Module, open_clip.SimpleTokenizer]:
             f"{folder} does not hold a CLIP whose weights fit its configuration: "
             f"{str(error).splitlines()[0]}"
         ) from error
-    return model, _load_tokenizer(folder, int(text_cfg.get("context_length", 77)))
+    return model, load_tokenizer(folder, int(text_cfg.get("context_length", 77)))
 
 
-def _load_tokenizer(folder: Path, context_length: int) -> open_clip.SimpleTokenizer:
+def load_tokenizer(folder: Path, context_length: int) -> open_clip.SimpleTokenizer:
+    """Reads the tokenizer of a CLIP folder: its own merges, or the standard vocabulary."""
     merges = folder / MERGES_NAME
     if not merges.is_file():
         return open_clip.SimpleTokenizer(context_length=context_length)

@@ -1,0 +1,92 @@
+"""Captioned pictures held in memory, and the tables batches are drawn from."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int, UInt8
+from torch import Tensor
+from torch.nn import functional
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PictureTable:
+    """Pictures of one source at one size, each with every caption that is true of it.
+
+    `images` is (n, h, w, 3) uint8 sRGB. `groups`, where given, names for each picture the group
+    (a class, a kind) from which hard negatives are drawn together.
+    """
+
+    name: str
+    images: UInt8[np.ndarray, "n h w 3"]
+    captions: tuple[tuple[str, ...], ...]
+    groups: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        """Check the lengths.
+
+        Raises:
+            ValueError: The table is empty, the lengths differ, or a picture has no caption.
+        """
+        if len(self.images) == 0 or len(self.images) != len(self.captions):
+            raise ValueError(
+                f"Table {self.name!r} must hold one caption list per picture and at least one "
+                f"picture, got {len(self.images)} pictures and {len(self.captions)} lists."
+            )
+        if not all(self.captions):
+            raise ValueError(f"Every picture of table {self.name!r} needs at least one caption.")
+
+    def __len__(self) -> int:
+        """Return the number of pictures."""
+        return len(self.captions)
+
+
+class CaptionIds:
+    """Numbers the distinct captions of several tables, so that truth can be compared by number."""
+
+    def __init__(self, tables: Sequence[PictureTable]) -> None:
+        """Number every distinct caption in order of appearance."""
+        self.texts: list[str] = list(
+            dict.fromkeys(
+                said for table in tables for captions in table.captions for said in captions
+            )
+        )
+        number = {text: index for index, text in enumerate(self.texts)}
+        self._ids = [self._padded(table, number) for table in tables]
+
+    @staticmethod
+    def _padded(table: PictureTable, number: dict[str, int]) -> Int[np.ndarray, "n k"]:
+        width = max(len(captions) for captions in table.captions)
+        ids = np.full((len(table), width), -1, dtype=np.int32)
+        for row, captions in enumerate(table.captions):
+            ids[row, : len(captions)] = [number[said] for said in captions]
+        return ids
+
+    def of(self, table: int, rows: Int[np.ndarray, " b"]) -> Int[np.ndarray, "b k"]:
+        """Return the caption numbers of some pictures of one table; -1 where there are fewer."""
+        return self._ids[table][rows]
+
+
+def truth_matrix(
+    true_ids: Sequence[Int[np.ndarray, "_ _"]], said: Int[np.ndarray, " b"]
+) -> Bool[Tensor, "b b"]:
+    """Tell for each picture (row) and each caption of the batch (column) whether it is true.
+
+    `true_ids` are the blocks of `CaptionIds.of` that make up the batch, in order; `said` holds the
+    caption drawn for each picture.
+    """
+    rows = [(block[:, :, None] == said[None, None, :]).any(1) for block in true_ids]
+    return torch.from_numpy(np.concatenate(rows))
+
+
+def to_pixels(
+    images: UInt8[np.ndarray, "b h w 3"], size_px: int
+) -> Float[Tensor, "b 3 {size_px} {size_px}"]:
+    """Turn uint8 pictures into [0, 1] floats of one size (bilinear, antialiased)."""
+    pixels = torch.from_numpy(images).permute(0, 3, 1, 2).float().div_(255)
+    if pixels.shape[-1] == size_px and pixels.shape[-2] == size_px:
+        return pixels
+    return functional.interpolate(
+        pixels, size=(size_px, size_px), mode="bilinear", antialias=True, align_corners=False
+    )

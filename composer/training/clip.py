@@ -1,0 +1,389 @@
+"""Pretrains the mini CLIP: contrastive, multi-positive, with dropped patches.
+
+Source: CLIP (Radford et al. 2021) for the objective; FLIP (Li et al. 2023) for training on a part
+of the patches; SupCon (Khosla et al. 2020) for several positives a row. Captions repeat in these
+data, so every caption of the batch that is true of a picture counts as a positive.
+"""
+
+import argparse
+import json
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from open_clip import CLIP, SimpleTokenizer
+from open_clip.model import CLIPTextCfg, CLIPVisionCfg
+from open_clip.transformer import PatchDropout
+from safetensors.torch import save_file
+from torch import Tensor
+from torch.nn import functional
+
+from composer.backbone import load_tokenizer
+from composer.data.catalogue import CataloguePack, picture_tables
+from composer.data.natural import read_natural
+from composer.data.pictures import CaptionIds, PictureTable, truth_matrix
+from composer.training.bpe import train_merges, write_merges
+from composer.training.state import (
+    TrainingState,
+    load_state,
+    optimizer_tensors,
+    restore_optimizer,
+    save_state,
+)
+
+MEAN = (0.48145466, 0.4578275, 0.40821073)
+STD = (0.26862954, 0.26130258, 0.27577711)
+CONTEXT = 40
+EMBED_DIM = 256
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Phase:
+    """A stretch of training: how many steps, how many patches are dropped, what is drawn.
+
+    `catalogue_share` is the share of each batch drawn from the catalogue's tables.
+    """
+
+    num_steps: int
+    patch_dropout: float
+    catalogue_share: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClipTraining:
+    """The recipe of one run. `phases` follow each other; the rate decays over the last one."""
+
+    phases: tuple[Phase, ...]
+    batch_size: int = 256
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.1
+    num_warmup_steps: int = 300
+    seed: int = 0
+    save_every: int = 250
+    log_every: int = 50
+    source_weights: dict[str, float] = field(
+        default_factory=lambda: {
+            "tiny_imagenet": 0.42,
+            "sketchy": 0.16,
+            "chairv2": 0.06,
+            "shoev2": 0.02,
+            "pacs": 0.10,
+            "flickr": 0.06,
+            "noto": 0.09,
+            "phosphor": 0.09,
+            "catalogue_photos": 0.55,
+            "catalogue_domains": 0.2,
+            "catalogue_sketches": 0.25,
+        }
+    )
+
+    @property
+    def num_steps(self) -> int:
+        """Return the steps of all phases."""
+        return sum(phase.num_steps for phase in self.phases)
+
+
+def vision_config(patch_dropout: float = 0.0) -> CLIPVisionCfg:
+    """Return the mini vision tower: 128 px, patch 16, width 320, 8 layers."""
+    return CLIPVisionCfg(
+        layers=8,
+        width=320,
+        head_width=64,
+        patch_size=16,
+        image_size=128,
+        patch_dropout=patch_dropout,
+    )
+
+
+def text_config(vocab_size: int) -> CLIPTextCfg:
+    """Return the mini text tower: width 256, 6 layers, context 40."""
+    return CLIPTextCfg(context_length=CONTEXT, vocab_size=vocab_size, width=256, heads=4, layers=6)
+
+
+def build_mini_clip(vocab_size: int, seed: int) -> CLIP:
+    """Build the mini CLIP with random weights from `seed`."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = CLIP(EMBED_DIM, vision_config(0.5), text_config(vocab_size))
+    with torch.no_grad():
+        model.logit_scale.fill_(math.log(1 / 0.07))
+    return model
+
+
+def encode_text(model: CLIP, ids: Int[Tensor, "b l"]) -> Float[Tensor, "b d"]:
+    """Encode texts cut to the batch's longest, which open_clip's flat model does not do itself."""
+    length = int(ids.argmax(dim=-1).max()) + 1
+    ids = ids[:, :length]
+    hidden = model.token_embedding(ids) + model.positional_embedding[:length]
+    hidden = model.transformer(hidden, attn_mask=model.attn_mask[:length, :length])
+    pooled = model.ln_final(hidden)[torch.arange(len(ids)), ids.argmax(dim=-1)]
+    return functional.normalize(pooled @ model.text_projection, dim=-1)
+
+
+def contrastive_loss(
+    image: Float[Tensor, "b d"],
+    text: Float[Tensor, "b d"],
+    truth: Bool[Tensor, "b b"],
+    scale: Float[Tensor, ""],
+) -> Float[Tensor, ""]:
+    """Return the symmetric cross entropy against uniform targets over the true pairs."""
+    logits = scale * image @ text.T
+    rows = truth.float()
+    to_text = -(functional.log_softmax(logits, 1) * rows / rows.sum(1, keepdim=True)).sum(1)
+    to_image = -(functional.log_softmax(logits, 0) * rows / rows.sum(0, keepdim=True)).sum(0)
+    return (to_text.mean() + to_image.mean()) / 2
+
+
+class Batches:
+    """Draws batches from the tables; every draw is a function of the seed and the step."""
+
+    def __init__(
+        self, tables: Sequence[PictureTable], tokenizer: SimpleTokenizer, recipe: ClipTraining
+    ) -> None:
+        """Number and tokenize the captions of all tables once."""
+        self._tables = list(tables)
+        self._captions = CaptionIds(tables)
+        self._tokens = tokenizer(self._captions.texts)
+        self._recipe = recipe
+
+    def draw(self, step: int, phase: Phase) -> tuple[Tensor, Tensor, Tensor]:
+        """Return pixels (b, 3, 128, 128) normalised, token ids (b, 40) and the truth (b, b)."""
+        rng = np.random.default_rng([self._recipe.seed, step])
+        pixels, true_ids, said = [], [], []
+        for index, count in self._counts(rng, phase):
+            table = self._tables[index]
+            rows = self._rows(table, count, rng)
+            ids = self._captions.of(index, rows)
+            pixels.append(_augment(table.images[rows], table.name, rng))
+            true_ids.append(ids)
+            num_said = (ids >= 0).sum(1)
+            said.append(ids[np.arange(len(rows)), rng.integers(0, num_said)])
+        drawn = np.concatenate(said)
+        return _normalise(torch.cat(pixels)), self._tokens[drawn], truth_matrix(true_ids, drawn)
+
+    def _counts(self, rng: np.random.Generator, phase: Phase) -> list[tuple[int, int]]:
+        own = [table.name.startswith("catalogue") for table in self._tables]
+        weights = np.array([self._recipe.source_weights[table.name] for table in self._tables])
+        share = phase.catalogue_share if any(own) else 0.0
+        for mask, total in ((np.array(own), share), (~np.array(own), 1 - share)):
+            if mask.any():
+                weights[mask] *= total / weights[mask].sum()
+        counts = rng.multinomial(self._recipe.batch_size, weights / weights.sum())
+        return [(index, int(count)) for index, count in enumerate(counts) if count]
+
+    @staticmethod
+    def _rows(table: PictureTable, count: int, rng: np.random.Generator) -> np.ndarray:
+        """Draw rows; of a grouped catalogue table every second batch comes from four groups."""
+        if table.groups is None or not table.name.startswith("catalogue") or rng.random() < 0.5:
+            return rng.integers(0, len(table), count)
+        groups = np.asarray(table.groups)
+        chosen = rng.choice(np.unique(groups), size=4, replace=False)
+        return rng.choice(np.flatnonzero(np.isin(groups, chosen)), size=count)
+
+
+def _augment(images: np.ndarray, name: str, rng: np.random.Generator) -> Tensor:
+    """Crop at random and sometimes mirror; returns (b, 3, 128, 128) in [0, 1]."""
+    smallest = 0.8 if name.startswith("catalogue") else 0.65
+    count = len(images)
+    scale = rng.uniform(smallest, 1.0, count)
+    mirror = np.where(rng.random(count) < 0.5, -1.0, 1.0)
+    theta = np.zeros((count, 2, 3), dtype=np.float32)
+    theta[:, 0, 0], theta[:, 1, 1] = scale * mirror, scale
+    theta[:, :, 2] = (1 - scale)[:, None] * rng.uniform(-1, 1, (count, 2))
+    pixels = torch.from_numpy(images).permute(0, 3, 1, 2).float().div_(255)
+    grid = functional.affine_grid(
+        torch.from_numpy(theta), [count, 3, 128, 128], align_corners=False
+    )
+    return functional.grid_sample(pixels, grid, padding_mode="border", align_corners=False)
+
+
+def _normalise(pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
+    return (pixels - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(STD).view(3, 1, 1)
+
+
+class ClipTrainer:
+    """The run: model, optimizer, step; saves, resumes and exports."""
+
+    def __init__(
+        self, recipe: ClipTraining, tables: Sequence[PictureTable], folder: Path, device: str
+    ) -> None:
+        """Build or resume. `folder` holds `merges.txt`; the state is kept in `folder/state`."""
+        self.recipe, self.folder, self.device = recipe, folder, device
+        tokenizer = load_tokenizer(folder, CONTEXT)
+        self.batches = Batches(tables, tokenizer, recipe)
+        self.model = build_mini_clip(tokenizer.vocab_size, recipe.seed).to(device).train()
+        self.vocab_size = tokenizer.vocab_size
+        self._names = {parameter: name for name, parameter in self.model.named_parameters()}
+        self.optimizer = torch.optim.AdamW(self._groups(), lr=1e-3, betas=(0.9, 0.98))
+        self.step = 0
+        self._resume()
+
+    def _groups(self) -> list[dict[str, object]]:
+        matrices = [p for p in self._names if p.ndim > 1]
+        others = [p for p in self._names if p.ndim <= 1]
+        return [
+            {"params": matrices, "weight_decay": self.recipe.weight_decay},
+            {"params": others, "weight_decay": 0.0},
+        ]
+
+    def _resume(self) -> None:
+        state = load_state(self.folder / "state")
+        if state is None:
+            return
+        weights = {n: t for n, t in state.tensors.items() if not n.startswith("optimizer.")}
+        self.model.load_state_dict(weights)
+        restore_optimizer(self.optimizer, self._names, state.tensors)
+        self.step = int(state.counters["step"])
+
+    def run(self) -> None:
+        """Train to the last step, logging and saving; a resumed run ends with the same weights."""
+        started, first = time.monotonic(), self.step
+        while self.step < self.recipe.num_steps:
+            loss, hits = self._train_step()
+            self.step += 1
+            if self.step % self.recipe.log_every == 0:
+                rate = (time.monotonic() - started) / (self.step - first)
+                left = rate * (self.recipe.num_steps - self.step) / 60
+                print(  # noqa: T201  the run's log
+                    f"clip step {self.step}/{self.recipe.num_steps} loss {loss:.3f} in-batch "
+                    f"{hits:.3f} {self.recipe.batch_size / rate:.0f} pairs/s {left:.0f} min left",
+                    flush=True,
+                )
+            if self.step % self.recipe.save_every == 0 or self.step == self.recipe.num_steps:
+                self._save()
+
+    def _train_step(self) -> tuple[float, float]:
+        phase, rate = _phase_at(self.recipe, self.step)
+        dropout = self.model.visual.patch_dropout
+        assert isinstance(dropout, PatchDropout)
+        dropout.prob = phase.patch_dropout
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        torch.manual_seed(self.recipe.seed * 1_000_003 + self.step)  # which patches are dropped
+        pixels, ids, truth = (part.to(self.device) for part in self.batches.draw(self.step, phase))
+        with torch.autocast(self.device, torch.bfloat16, enabled=_has_fast_bf16(self.device)):
+            image = functional.normalize(self.model.visual(pixels), dim=-1)
+            text = encode_text(self.model, ids)
+        scale = self.model.logit_scale.exp().clamp(max=100)
+        loss = contrastive_loss(image.float(), text.float(), truth, scale)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        self.optimizer.step()
+        hits = truth.gather(1, (image @ text.T).argmax(1, keepdim=True)).float().mean()
+        return float(loss.detach()), float(hits)
+
+    def _save(self) -> None:
+        tensors = dict(self.model.state_dict())
+        tensors |= optimizer_tensors(self.optimizer, self._names)
+        counters = {"step": self.step, "recipe": asdict(self.recipe)}
+        save_state(self.folder / "state", TrainingState(tensors=tensors, counters=counters))
+
+    def export(self) -> None:
+        """Write the open_clip folder: config and fp16 weights."""
+        export_clip(self.model, self.vocab_size, self.folder)
+
+
+def export_clip(model: CLIP, vocab_size: int, folder: Path) -> None:
+    """Write `open_clip_config.json` and fp16 `open_clip_model.safetensors`."""
+    vision = {k: v for k, v in asdict(vision_config()).items() if k in _VISION_KEYS}
+    text = {k: v for k, v in asdict(text_config(vocab_size)).items() if k in _TEXT_KEYS}
+    config = {
+        "model_cfg": {"embed_dim": EMBED_DIM, "vision_cfg": vision, "text_cfg": text},
+        "preprocess_cfg": {
+            "mean": list(MEAN),
+            "std": list(STD),
+            "interpolation": "bicubic",
+            "resize_mode": "shortest",
+        },
+    }
+    (folder / "open_clip_config.json").write_text(json.dumps(config, indent=2) + "\n")
+    weights = {name: tensor.half().contiguous() for name, tensor in model.state_dict().items()}
+    save_file(weights, folder / "open_clip_model.safetensors", metadata={"format": "pt"})
+
+
+_VISION_KEYS = {"layers", "width", "head_width", "patch_size", "image_size"}
+_TEXT_KEYS = {"context_length", "vocab_size", "width", "heads", "layers"}
+
+
+def _phase_at(recipe: ClipTraining, step: int) -> tuple[Phase, float]:
+    """Return the phase of a step and its rate: warm-up, flat, linear to 2 % in the last phase."""
+    begin = 0
+    for phase in recipe.phases[:-1]:
+        if step < begin + phase.num_steps:
+            return phase, recipe.learning_rate * min(1.0, (step + 1) / recipe.num_warmup_steps)
+        begin += phase.num_steps
+    last = recipe.phases[-1]
+    left = 1 - (step - begin) / last.num_steps
+    warm = min(1.0, (step + 1) / recipe.num_warmup_steps)
+    return last, recipe.learning_rate * min(warm, max(0.02, left))
+
+
+def _has_fast_bf16(device: str) -> bool:
+    """Tell whether bf16 is worth it: a GPU, or a CPU with bf16 dot products."""
+    if device != "cpu":
+        return True
+    flags = Path("/proc/cpuinfo")
+    return flags.exists() and "avx512_bf16" in flags.read_text()
+
+
+def learn_vocabulary(tables: Sequence[PictureTable], folder: Path) -> None:
+    """Write `merges.txt` from the captions, each distinct one counted four times."""
+    folder.mkdir(parents=True, exist_ok=True)
+    texts = CaptionIds(tables).texts
+    write_merges(train_merges(texts * 4), folder / "merges.txt")
+
+
+CPU_RECIPE = ClipTraining(
+    phases=(
+        Phase(num_steps=1200, patch_dropout=0.75, catalogue_share=0.0),
+        Phase(num_steps=1200, patch_dropout=0.5, catalogue_share=0.65),
+        Phase(num_steps=500, patch_dropout=0.25, catalogue_share=0.75),
+    )
+)
+GPU_RECIPE = ClipTraining(
+    phases=(
+        Phase(num_steps=4000, patch_dropout=0.5, catalogue_share=0.0),
+        Phase(num_steps=6000, patch_dropout=0.5, catalogue_share=0.6),
+        Phase(num_steps=4000, patch_dropout=0.0, catalogue_share=0.7),
+    ),
+    batch_size=1024,
+)
+
+
+RECIPES = {"cpu": CPU_RECIPE, "gpu": GPU_RECIPE}
+
+
+def train_clip(
+    recipe: ClipTraining, tables: Sequence[PictureTable], folder: Path, device: str = "cpu"
+) -> None:
+    """Learn the vocabulary if there is none, train or resume, export."""
+    if not (folder / "merges.txt").exists():
+        learn_vocabulary(tables, folder)
+    trainer = ClipTrainer(recipe, tables, folder, device)
+    trainer.run()
+    trainer.export()
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the stage from a shell."""
+    parser = argparse.ArgumentParser(prog="python -m composer.training.clip")
+    parser.add_argument("--data", type=Path, required=True, help="the catalogue's training pack")
+    parser.add_argument("--natural", type=Path, help="folder of the natural archives")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--budget", choices=tuple(RECIPES), default="cpu")
+    chosen = parser.parse_args(arguments)
+    tables = picture_tables(CataloguePack.open(chosen.data))
+    if chosen.natural is not None:
+        tables += read_natural(chosen.natural)
+    device = "cuda" if chosen.budget == "gpu" else "cpu"
+    train_clip(RECIPES[chosen.budget], tables, chosen.out, device)
+
+
+if __name__ == "__main__":
+    main()
