@@ -1,0 +1,224 @@
+"""The shipped gallery's protocol: one query per picture, its own design and colourway the target.
+
+A query is the design's freehand sketch (from another camera, of a fixed skill) and the attribute
+phrase, which carries neither kind nor shape. All colourways of a design share its sketch and
+several designs wear the same colourway, so that neither side alone can be right often; the ceilings
+say how often.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from composer.backbone import Backbone
+from composer.query import Query
+from composer.sketch import Sketch
+from composer.strategies.protocol import Composer, EncodedReference
+from retrieval.gallery import GalleryError
+from retrieval.metrics import Interval, accuracy_at, bootstrap, paired_bootstrap, ranks_of_targets
+from retrieval.search import Gallery
+
+STROKE_EXTENT = 255.0
+MODES = ("sketch", "text", "sketch+text")
+KS = (1, 5, 10)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Case:
+    """One query of the protocol.
+
+    Attributes:
+        target: Row of the gallery that is right.
+        design: Whose sketch is shown.
+        attributes: The words.
+        caption: The full caption, for text-to-image recall.
+        kind: What it is.
+        seen: Whether the kind was trained on.
+    """
+
+    target: int
+    design: str
+    attributes: str
+    caption: str
+    kind: str
+    seen: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Protocol:
+    """All cases and the sketch of each design."""
+
+    cases: tuple[Case, ...]
+    sketches: dict[str, Sketch]
+
+    @property
+    def seen(self) -> Bool[np.ndarray, " q"]:
+        """Which cases are of kinds that were trained on."""
+        return np.array([case.seen for case in self.cases])
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Row:
+    """One line of the table; fractions in [0, 1], intervals of 95 %."""
+
+    composer: str
+    query: str
+    split: str
+    num_queries: int
+    acc_1: float
+    acc_5: float
+    acc_10: float
+    acc_1_low: float
+    acc_1_high: float
+    ceiling_1: float
+
+    def as_json(self) -> dict[str, object]:
+        """Return the flat row of `duet bench retrieval --json`."""
+        fields = asdict(self)
+        for k in KS:
+            fields[f"acc@{k}"] = fields.pop(f"acc_{k}")
+        return fields
+
+
+def read_protocol(gallery: Gallery, folder: Path) -> Protocol:
+    """Read `items.parquet` and `sketches.parquet` beside the gallery's pictures.
+
+    Raises:
+        GalleryError: The files are missing, or do not describe this gallery.
+    """
+    try:
+        items = pq.read_table(folder / "items.parquet").to_pylist()
+        drawn = pq.read_table(folder / "sketches.parquet").to_pylist()
+    except (OSError, ValueError) as error:
+        raise GalleryError(f"{folder} must hold items.parquet and sketches.parquet.") from error
+    rows = {Path(item.path).name: row for row, item in enumerate(gallery.items)}
+    if missing := [item["path"] for item in items if Path(item["path"]).name not in rows]:
+        raise GalleryError(f"{len(missing)} pictures of {folder} are not indexed: {missing[0]} ...")
+    skills = {item["design"]: item["skill"] for item in items}
+    cases = tuple(_case(item, rows[Path(item["path"]).name]) for item in items)
+    sketches = {
+        row["design"]: Sketch.from_json(row["strokes"], extent=STROKE_EXTENT)
+        for row in drawn
+        if row["skill"] == skills.get(row["design"])
+    }
+    return Protocol(cases=cases, sketches=sketches)
+
+
+def _case(item: dict[str, object], target: int) -> Case:
+    return Case(
+        target=target,
+        design=str(item["design"]),
+        attributes=str(item["attributes"]),
+        caption=str(item["caption"]),
+        kind=str(item["kind"]),
+        seen=item["split"] == "test",
+    )
+
+
+@torch.inference_mode()
+def query_features(protocol: Protocol, composer: Composer, mode: str) -> Float[Tensor, "q d"]:
+    """Compose every case in one mode: "sketch", "text" or "sketch+text"."""
+    shown = {} if mode == "text" else protocol.sketches
+    encoded = {name: composer.encode(Query(sketch=sketch)) for name, sketch in shown.items()}
+    asked = [_asked(case, mode) for case in protocol.cases]
+    features = {
+        (design, words): composer.compose(encoded.get(design, EncodedReference()), words).feature
+        for design, words in dict.fromkeys(asked)
+    }
+    return torch.stack([features[key] for key in asked])
+
+
+def _asked(case: Case, mode: str) -> tuple[str, str]:
+    """Return what a mode shows of a case: the design drawn and the words, or nothing of them."""
+    return "" if mode == "text" else case.design, "" if mode == "sketch" else case.attributes
+
+
+def ranks(
+    protocol: Protocol, gallery: Gallery, features: Float[Tensor, "q d"]
+) -> Int[np.ndarray, " q"]:
+    """Return the rank of every case's target in the whole gallery."""
+    similarities = gallery.index.similarities(features).cpu().numpy()
+    return ranks_of_targets(similarities, np.array([case.target for case in protocol.cases]))
+
+
+def ceilings(protocol: Protocol, mode: str) -> Float[np.ndarray, " q"]:
+    """Return for each case the best Acc@1 its mode allows: one over the cases that look alike."""
+    asked = [_asked(case, mode) for case in protocol.cases]
+    counts = Counter(asked)
+    return np.array([1 / counts[key] for key in asked])
+
+
+def table(composer: str, mode: str, protocol: Protocol, found: Int[np.ndarray, " q"]) -> list[Row]:
+    """Return the rows of one composer and mode: seen kinds, then unseen ones."""
+    rows: list[Row] = []
+    for split, mask in (("seen", protocol.seen), ("unseen", ~protocol.seen)):
+        if not mask.any():
+            continue
+        some = found[mask]
+        first = bootstrap((some == 1).astype(float))
+        rows.append(
+            Row(
+                composer=composer,
+                query=mode,
+                split=split,
+                num_queries=len(some),
+                acc_1=accuracy_at(some, 1),
+                acc_5=accuracy_at(some, 5),
+                acc_10=accuracy_at(some, 10),
+                acc_1_low=first.low,
+                acc_1_high=first.high,
+                ceiling_1=float(ceilings(protocol, mode)[mask].mean()),
+            )
+        )
+    return rows
+
+
+def gain(
+    ours: Int[np.ndarray, " q"], theirs: Int[np.ndarray, " q"], mask: Bool[np.ndarray, " q"]
+) -> Interval:
+    """Return how much Acc@1 of one method exceeds another's on the same queries."""
+    return paired_bootstrap((ours[mask] == 1).astype(float), (theirs[mask] == 1).astype(float))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClipRow:
+    """How well the backbone alone names pictures; fractions in [0, 1]."""
+
+    split: str
+    caption_recall_10: float
+    kind_accuracy: float
+
+
+@torch.inference_mode()
+def clip_rows(
+    protocol: Protocol, gallery: Gallery, backbone: Backbone, kinds: Sequence[str]
+) -> list[ClipRow]:
+    """Measure full caption to picture recall, and the kind named by "a photo of a ..."."""
+    captions = backbone.encode_text([case.caption for case in protocol.cases])
+    found = ranks(protocol, gallery, captions)
+    names = backbone.encode_text([f"a photo of {_with_article(kind)}" for kind in kinds])
+    rows = torch.tensor([case.target for case in protocol.cases])
+    named = gallery.index.similarities(names).T[rows].argmax(1)
+    right = np.array(
+        [kinds[n] == c.kind for n, c in zip(named.tolist(), protocol.cases, strict=True)]
+    )
+    return [
+        ClipRow(
+            split=split,
+            caption_recall_10=accuracy_at(found[mask], 10),
+            kind_accuracy=float(right[mask].mean()),
+        )
+        for split, mask in (("seen", protocol.seen), ("unseen", ~protocol.seen))
+        if mask.any()
+    ]
+
+
+def _with_article(noun: str) -> str:
+    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"

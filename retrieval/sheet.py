@@ -1,0 +1,76 @@
+"""Contact sheets: the query and its hits on one picture."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from PIL import Image, ImageDraw, ImageFont, ImageOps
+
+PAPER = (250, 249, 246)
+INK = (34, 34, 34)
+FAINT = (120, 118, 112)
+GAP_PX = 14
+LABEL_PX = 40
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Tile:
+    """One picture of a sheet with up to two lines below it."""
+
+    image: Image.Image
+    title: str
+    subtitle: str = ""
+
+
+def contact_sheet(
+    tiles: Sequence[Tile],
+    *,
+    query: Tile | None = None,
+    num_columns: int = 5,
+    tile_px: int = 200,
+) -> Image.Image:
+    """Lay tiles out in rows, the query in a column of its own on the left.
+
+    Raises:
+        ValueError: There is nothing to show.
+    """
+    if not tiles and query is None:
+        raise ValueError("A contact sheet needs at least one picture.")
+    num_columns = max(1, min(num_columns, len(tiles)))
+    num_rows = max(1, -(-len(tiles) // num_columns))
+    step_x, step_y = tile_px + GAP_PX, tile_px + LABEL_PX + GAP_PX
+    left = step_x + GAP_PX if query else 0
+    size = (left + num_columns * step_x + GAP_PX, num_rows * step_y + GAP_PX)
+    sheet = Image.new("RGB", size, PAPER)
+    if query:
+        _place(sheet, query, (GAP_PX, GAP_PX), tile_px)
+        pen = ImageDraw.Draw(sheet)
+        pen.line([(left, GAP_PX), (left, size[1] - GAP_PX)], fill=(210, 207, 200), width=1)
+    for number, tile in enumerate(tiles):
+        row, column = divmod(number, num_columns)
+        _place(sheet, tile, (left + GAP_PX + column * step_x, GAP_PX + row * step_y), tile_px)
+    return sheet
+
+
+def _place(sheet: Image.Image, tile: Tile, corner: tuple[int, int], tile_px: int) -> None:
+    fitted = ImageOps.pad(tile.image.convert("RGB"), (tile_px, tile_px), color=PAPER)
+    sheet.paste(fitted, corner)
+    pen = ImageDraw.Draw(sheet)
+    font = ImageFont.load_default(size=13)
+    x, y = corner[0], corner[1] + tile_px + 4
+    for number, (line, colour) in enumerate(((tile.title, INK), (tile.subtitle, FAINT))):
+        text = _cut(line, tile_px, pen, font)
+        pen.text((x, y + 17 * number), text, fill=colour, font=font)
+
+
+def _cut(
+    text: str,
+    width_px: int,
+    pen: ImageDraw.ImageDraw,
+    font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
+) -> str:
+    """Shorten a line until it fits, with an ellipsis."""
+    if pen.textlength(text, font=font) <= width_px:
+        return text
+    while text and pen.textlength(text + "…", font=font) > width_px:
+        text = text[:-1]
+    return text.rstrip() + "…"
