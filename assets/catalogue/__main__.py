@@ -33,6 +33,23 @@ def _parser() -> argparse.ArgumentParser:
     preview.add_argument("--spp", type=int, default=16)
     preview.add_argument("--seed", type=int, default=0)
     preview.set_defaults(run=_preview)
+    pack = commands.add_parser("pack", help="the training pack")
+    pack.add_argument("--out", type=Path, default=Path(".cache/catalogue"))
+    pack.set_defaults(run=_pack)
+    gallery = commands.add_parser("gallery", help="the shipped gallery of test designs")
+    gallery.add_argument("--out", type=Path, default=Path("assets/gallery"))
+    gallery.add_argument("--work", type=Path, default=Path(".cache/gallery"))
+    gallery.add_argument("--spp", type=int, default=64)
+    gallery.set_defaults(run=_gallery)
+    for command in (pack, gallery):
+        command.add_argument("--workers", type=int, default=2)
+        command.add_argument("--limit", type=int, help="number of designs, for a try")
+    sheet = commands.add_parser("sheet", help="a contact sheet of a pack or gallery")
+    sheet.add_argument("folder", type=Path)
+    sheet.add_argument("--out", type=Path, required=True)
+    sheet.add_argument("--count", type=int, default=96)
+    sheet.add_argument("--columns", type=int, default=12)
+    sheet.set_defaults(run=_sheet)
     return parser
 
 
@@ -47,6 +64,33 @@ def _preview(options: argparse.Namespace) -> None:
         spp=options.spp,
         seed=options.seed,
     )
+
+
+def _pack(options: argparse.Namespace) -> None:
+    from assets.catalogue.pack import PackOptions, pack
+
+    pack(PackOptions(out=options.out, num_workers=options.workers, limit=options.limit))
+
+
+def _gallery(options: argparse.Namespace) -> None:
+    from assets.catalogue.gallery import GalleryOptions, gallery
+
+    gallery(
+        GalleryOptions(
+            out=options.out,
+            work=options.work,
+            spp=options.spp,
+            num_workers=options.workers,
+            limit=options.limit,
+        )
+    )
+
+
+def _sheet(options: argparse.Namespace) -> None:
+    from assets.catalogue.sheet import read_pictures, sheet
+
+    images, labels = read_pictures(options.folder, options.count)
+    sheet(images, options.columns, labels).save(options.out)
 
 
 if __name__ == "__main__":

@@ -149,10 +149,15 @@ def cylinder_coordinates(mesh: trimesh.Trimesh, side: float) -> NDArray[np.float
     angle = np.where(radius < 1e-6, middle, angle)
     repeats = max(1, round(2 * np.pi * float(np.percentile(radius, 70)) / side))
     around = angle / (2 * np.pi) * repeats * side
-    wrapped = np.stack([around, corners[..., 1]], -1)
-    facing = np.abs(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]))
-    is_lying = facing[:, 1] > 3 * np.hypot(facing[:, 0], facing[:, 2])
-    return np.where(is_lying[:, None, None], np.stack([x, z], -1), wrapped)
+    height = corners[..., 1]
+    choices = np.stack(
+        [np.stack(pair, -1) for pair in ((around, height), (x, z), (radius, height))]
+    )
+    edges = choices[:, :, 1:] - choices[:, :, :1]
+    area = np.abs(edges[..., 0, 0] * edges[..., 1, 1] - edges[..., 0, 1] * edges[..., 1, 0])
+    # A face seen edge-on by a projection would get no area, and no direction for its relief.
+    chosen = (area * np.array([[3.0], [1.0], [1.0]])).argmax(0)
+    return choices[chosen, np.arange(len(corners))]
 
 
 def _pieces(mesh: trimesh.Trimesh) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -21,6 +21,7 @@ from assets.catalogue.model import Colourway, Finish, Part
 
 NUM_SURFACES, NUM_GLASSES = 6, 2
 ENVIRONMENT_SHAPE = (16, 32)
+LIGHTS = (("key", 2.0), ("fill", 0.6))  # with how often a path looks at them
 # Mid tones, sRGB: pale and dark objects both stand out, none as strong as an object's colour.
 BACKDROPS: tuple[tuple[float, float, float], ...] = (
     (0.58, 0.60, 0.62),
@@ -123,7 +124,7 @@ class Studio:
         mi = self._mi
         shapes: dict[str, Any] = {f"surface{i}": _empty(_surface()) for i in range(NUM_SURFACES)}
         shapes |= {f"glass{i}": _empty(_glass()) for i in range(NUM_GLASSES)}
-        shapes |= {name: _empty({"type": "diffuse"}, emits=True) for name in ("key", "fill")}
+        shapes |= {name: _empty({"type": "diffuse"}, emits=w) for name, w in LIGHTS}
         backdrop = {"type": "diffuse", "reflectance": {"type": "rgb", "value": [0.3, 0.3, 0.3]}}
         empty_sky = np.ones((*ENVIRONMENT_SHAPE, 3), np.float32)
         self._scene = mi.load_dict(
@@ -131,7 +132,7 @@ class Studio:
                 "type": "scene",
                 **shapes,
                 "backdrop": _empty(backdrop),
-                "sky": {"type": "envmap", "bitmap": mi.Bitmap(empty_sky)},
+                "sky": {"type": "envmap", "bitmap": mi.Bitmap(empty_sky), "sampling_weight": 1.2},
             },
             optimize=False,
         )
@@ -254,7 +255,7 @@ def _sensor(size_px: int, fov: float) -> Any:  # noqa: ANN401
         "rfilter": {"type": "box"},
     }
     return mitsuba().load_dict(
-        {"type": "perspective", "fov": fov, "film": film, "sampler": {"type": "independent"}}
+        {"type": "perspective", "fov": fov, "film": film, "sampler": {"type": "multijitter"}}
     )
 
 
@@ -270,13 +271,15 @@ _NOWHERE = (
 )
 
 
-def _empty(bsdf: dict[str, Any], *, emits: bool = False) -> Any:  # noqa: ANN401
+def _empty(bsdf: dict[str, Any], *, emits: float = 0.0) -> Any:  # noqa: ANN401
     mi = mitsuba()
     props = mi.Properties()
     props["mesh_bsdf"] = mi.load_dict(bsdf)
     if emits:
         radiance = {"type": "rgb", "value": [1.0, 1.0, 1.0]}
-        props["mesh_emitter"] = mi.load_dict({"type": "area", "radiance": radiance})
+        props["mesh_emitter"] = mi.load_dict(
+            {"type": "area", "radiance": radiance, "sampling_weight": emits}
+        )
     mesh = mi.Mesh("slot", 3, 1, props=props, has_vertex_normals=True, has_vertex_texcoords=True)
     values = mi.traverse(mesh)
     for name, array in zip(("positions", "normals", "texcoords"), _NOWHERE, strict=True):

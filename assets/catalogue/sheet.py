@@ -1,8 +1,11 @@
 """Contact sheets: pictures in rows, with words under them where there is room."""
 
+import io
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
@@ -35,3 +38,30 @@ def sheet(
         if labels:
             pen.text((x + 3, y + height + 1), labels[i], fill="black")
     return page
+
+
+def read_pictures(folder: Path, count: int) -> tuple[list[NDArray[np.uint8]], list[str]]:
+    """Returns up to `count` pictures of a pack or gallery, evenly spread, and their names.
+
+    Raises:
+        ValueError: If the folder holds neither.
+    """
+    if (folder / "items.parquet").exists():
+        items = pq.read_table(folder / "items.parquet").to_pylist()
+        chosen = _spread(items, count)
+        blobs = [(folder / item["path"]).read_bytes() for item in chosen]
+    else:
+        shards = sorted(folder.glob("images-*.parquet"))
+        columns = ["id", "image"]
+        items = [r for path in shards for r in pq.read_table(path, columns=columns).to_pylist()]
+        chosen = _spread(items, count)
+        blobs = [item["image"] for item in chosen]
+    if not chosen:
+        raise ValueError(f"{folder} holds no pictures. Make them with the pack or gallery command.")
+    images = [np.array(Image.open(io.BytesIO(blob)).convert("RGB")) for blob in blobs]
+    return images, [item["id"] for item in chosen]
+
+
+def _spread(items: list[dict[str, str]], count: int) -> list[dict[str, str]]:
+    places = np.linspace(0, len(items) - 1, min(count, len(items))).round().astype(int)
+    return [items[i] for i in places]

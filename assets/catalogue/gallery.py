@@ -1,0 +1,114 @@
+"""The shipped gallery: 1,200 pictures of test designs at full quality, their words and sketches."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from assets.catalogue import record, work
+from assets.catalogue.kinds import KINDS
+from assets.catalogue.plan import SKILLS, Design, Split, catalogue, shots, skill_of
+from assets.catalogue.render import prepare, render
+
+IMAGE_PX = 256
+PARTS_PX = 128
+QUALITY = 85
+TABLES = (("items", record.ITEMS), ("parts", record.PARTS), ("sketches", record.SKETCHES))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GalleryOptions:
+    """Where the gallery goes, its quality, and how much of it is made.
+
+    Attributes:
+        out: Folder of the gallery.
+        work: Folder of what is finished of it, for going on after a stop.
+        spp: Samples a pixel.
+        num_workers: Processes.
+        limit: Number of designs, or None for all.
+    """
+
+    out: Path
+    work: Path
+    spp: int = 64
+    num_workers: int = 2
+    limit: int | None = None
+
+
+def gallery(options: GalleryOptions) -> None:
+    """Makes the gallery, or what is missing of it.
+
+    Raises:
+        ValueError: If the options make no sense.
+        OSError: If a folder cannot be written.
+    """
+    designs = catalogue(Split.TEST, Split.UNSEEN)[: options.limit]
+    (options.out / "images").mkdir(parents=True, exist_ok=True)
+    maker = Maker(out=options.out, spp=options.spp)
+    work.run(
+        work.Job(task=maker, is_done=maker.is_done, folder=options.work),
+        designs,
+        options.num_workers,
+    )
+    for name, schema in TABLES:
+        tables = [pq.read_table(_file(design, options.work, name)) for design in designs]
+        record.write_table(
+            pa.concat_tables(tables).to_pylist(), schema, options.out / f"{name}.parquet"
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Maker:
+    """Makes the pictures and rows of a design."""
+
+    out: Path
+    spp: int
+
+    def is_done(self, design: Design, folder: Path) -> bool:
+        """Returns whether the pictures and rows of a design are there."""
+        tables = all(_file(design, folder, name).exists() for name, _ in TABLES)
+        return tables and all(self._image(shot.id).exists() for shot in shots(design))
+
+    def __call__(self, design: Design, folder: Path) -> int:
+        """Makes one design; returns its number of pictures."""
+        kind = KINDS[design.kind]
+        prepared = prepare(kind.build(design.shape))
+        names = [solid.part.name for solid in prepared.solids]
+        items, parts = [], []
+        for shot in shots(design):
+            colourway = kind.colourways[shot.colourway]
+            picture = render(prepared, colourway, shot.view, IMAGE_PX, self.spp)
+            self._save(shot.id, picture.image)
+            columns = record.word_columns(
+                kind, design, id=shot.id, colourway=shot.colourway, domain="photo"
+            )
+            items.append(columns | {"path": f"images/{shot.id}.webp", "skill": skill_of(design)})
+            said = [part for part, _ in colourway.finishes]
+            seen = record.part_map(picture.buffers.part_ids, names, said)
+            step = IMAGE_PX // PARTS_PX
+            parts.append({"id": shot.id, "parts": record.png(seen[::step, ::step])})
+        sketches = [record.sketch_row(kind, design, prepared, skill) for skill in SKILLS]
+        rows: dict[str, Sequence[record.Row]] = {
+            "items": items,
+            "parts": parts,
+            "sketches": sketches,
+        }
+        for name, schema in TABLES:
+            record.write_table(rows[name], schema, _file(design, folder, name))
+        return len(items)
+
+    def _image(self, id: str) -> Path:
+        return self.out / "images" / f"{id}.webp"
+
+    def _save(self, id: str, image: NDArray[np.uint8]) -> None:
+        unfinished = self._image(id).with_suffix(".unfinished")
+        unfinished.write_bytes(record.webp(image, QUALITY))
+        unfinished.replace(self._image(id))
+
+
+def _file(design: Design, folder: Path, name: str) -> Path:
+    return folder / f"{design.id}.{name}.parquet"

@@ -1,0 +1,48 @@
+"""The kinds of the catalogue, by name."""
+
+from assets.catalogue.kinds import (
+    armchair,
+    bench,
+    bookcase,
+    bottle,
+    bowl,
+    cabinet,
+    candlestick,
+    car,
+    chair,
+    clock,
+    goblet,
+    handbag,
+    lamp,
+    mug,
+    sailboat,
+    sofa,
+    stool,
+    table,
+    teapot,
+    vase,
+)
+from assets.catalogue.model import Kind
+
+KINDS: dict[str, Kind] = {
+    "chair": chair.KIND,
+    "armchair": armchair.KIND,
+    "sofa": sofa.KIND,
+    "stool": stool.KIND,
+    "bench": bench.KIND,
+    "table": table.KIND,
+    "lamp": lamp.KIND,
+    "vase": vase.KIND,
+    "bottle": bottle.KIND,
+    "mug": mug.KIND,
+    "teapot": teapot.KIND,
+    "bowl": bowl.KIND,
+    "clock": clock.KIND,
+    "bookcase": bookcase.KIND,
+    "handbag": handbag.KIND,
+    "car": car.KIND,
+    "goblet": goblet.KIND,
+    "cabinet": cabinet.KIND,
+    "sailboat": sailboat.KIND,
+    "candlestick": candlestick.KIND,
+}

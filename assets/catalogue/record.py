@@ -1,0 +1,145 @@
+"""Rows of the training pack and the gallery: pictures, sketches and their words."""
+
+import io
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+from PIL import Image
+
+from assets.catalogue import words
+from assets.catalogue.freehand import draw
+from assets.catalogue.model import Colourway, Kind
+from assets.catalogue.plan import Design, generator, sketch_camera
+from assets.catalogue.render import buffers
+from assets.catalogue.scene import Prepared
+from assets.catalogue.sketch import contours
+
+Row = dict[str, Any]
+Picture = NDArray[np.uint8]
+
+SKETCH_PX = 256  # side of the buffers that sketches are traced from
+_WORDS = [
+    ("id", pa.string()),
+    ("design", pa.string()),
+    ("kind", pa.string()),
+    ("split", pa.string()),
+    ("domain", pa.string()),
+    ("colourway", pa.int32()),
+    ("part_names", pa.list_(pa.string())),
+    ("part_finishes", pa.list_(pa.string())),
+    ("part_colours", pa.list_(pa.string())),
+    ("caption", pa.string()),
+    ("attributes", pa.string()),
+    ("shape", pa.string()),
+    ("paraphrases", pa.list_(pa.string())),
+]
+IMAGES = pa.schema([*_WORDS, ("image", pa.binary()), ("parts", pa.binary())])
+ITEMS = pa.schema([*_WORDS, ("path", pa.string()), ("skill", pa.int32())])
+PARTS = pa.schema([("id", pa.string()), ("parts", pa.binary())])
+SKETCHES = pa.schema(
+    [
+        ("design", pa.string()),
+        ("kind", pa.string()),
+        ("split", pa.string()),
+        ("skill", pa.int32()),
+        ("seed", pa.int64()),
+        ("strokes", pa.string()),
+    ]
+)
+
+
+def described(kind: Kind, design: Design, colourway: Colourway) -> words.Described:
+    """Returns what the caption grammar says about a design in a colourway."""
+    return words.Described(
+        names=(kind.name, *kind.synonyms),
+        shape=design.shape.words,
+        finishes=tuple(
+            (part, words.finish_phrase(f.colour, f.material, f.pattern))
+            for part, f in colourway.finishes
+        ),
+    )
+
+
+def word_columns(kind: Kind, design: Design, *, id: str, colourway: int, domain: str) -> Row:
+    """Returns all columns of a picture but the picture."""
+    worn = kind.colourways[colourway]
+    said = described(kind, design, worn)
+    return {
+        "id": id,
+        "design": design.id,
+        "kind": kind.name,
+        "split": design.split.value,
+        "domain": domain,
+        "colourway": colourway,
+        "part_names": [part for part, _ in said.finishes],
+        "part_finishes": [phrase for _, phrase in said.finishes],
+        "part_colours": [f.colour for _, f in worn.finishes],
+        "caption": words.caption(said, domain),
+        "attributes": words.attribute_phrase(said.finishes),
+        "shape": words.shape_phrase(said.shape),
+        "paraphrases": list(words.paraphrases(said, domain)),
+    }
+
+
+def part_map(
+    part_ids: NDArray[np.uint8], names: Sequence[str], said: Sequence[str]
+) -> NDArray[np.uint8]:
+    """Renumbers a part map to the order of the said parts.
+
+    Args:
+        part_ids: uint8 (H, W), i + 1 for `names[i]`, 0 for the background.
+        names: Of the object's parts.
+        said: Of the parts that the caption names.
+
+    Returns:
+        uint8 (H, W): i + 1 for `said[i]`, higher numbers for parts never named.
+    """
+    unnamed = [name for name in names if name not in said]
+    order = [*said, *unnamed]
+    table = np.array([0, *(order.index(name) + 1 for name in names)], np.uint8)
+    return table[part_ids]
+
+
+def sketch_row(kind: Kind, design: Design, prepared: Prepared, skill: int) -> Row:
+    """Draws a design with one skill, from the camera its plan gives that sketch."""
+    camera = sketch_camera(design, skill, {kind.name: kind})
+    curves = contours(buffers(prepared, camera, SKETCH_PX))
+    rng = generator(design.id, "hand", skill)
+    strokes = draw(curves, skill=skill, rng=rng)
+    return {
+        "design": design.id,
+        "kind": kind.name,
+        "split": design.split.value,
+        "skill": skill,
+        "seed": int(skill),
+        "strokes": json.dumps([stroke.tolist() for stroke in strokes], separators=(",", ":")),
+    }
+
+
+def webp(image: NDArray[np.uint8], quality: int) -> bytes:
+    """Encodes a picture, uint8 RGB (H, W, 3)."""
+    blob = io.BytesIO()
+    Image.fromarray(image).save(blob, "WEBP", quality=quality, method=6)
+    return blob.getvalue()
+
+
+def png(values: NDArray[np.uint8]) -> bytes:
+    """Encodes a part map, uint8 (H, W)."""
+    blob = io.BytesIO()
+    Image.fromarray(values, "L").save(blob, "PNG", optimize=True)
+    return blob.getvalue()
+
+
+def write_table(rows: Sequence[Mapping[str, Any]], schema: pa.Schema, path: Path) -> None:
+    """Writes rows to a parquet file, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(path.name + ".unfinished")
+    table = pa.Table.from_pylist(list(rows), schema=schema)
+    pq.write_table(table, unfinished, compression="zstd")
+    unfinished.replace(path)
