@@ -26,14 +26,16 @@ PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 4 --dist loadfile
 help:
 	@sed -n 's/^#   //p' Makefile
 
-$(BIN)/python:
-	@sh .ci/venv $(VENV)
+# An environment that another tool made is used as it is; half of one is made again.
+ENSURE_VENV = @$(BIN)/python -m pip --version >/dev/null 2>&1 || sh .ci/venv $(VENV)
 
-$(RUN_STAMP): $(PINS) | $(BIN)/python
+$(RUN_STAMP): $(PINS)
+	$(ENSURE_VENV)
 	$(INSTALL) --quiet -e .
 	@touch $@
 
-$(DEV_STAMP): $(PINS) | $(BIN)/python
+$(DEV_STAMP): $(PINS)
+	$(ENSURE_VENV)
 	$(INSTALL) --quiet -e ".[dev,train,catalogue]"
 	@touch $@ $(RUN_STAMP)
 
