@@ -15,11 +15,13 @@ MERGES = ("c h", "a i", "ch ai", "chai r</w>", "r e", "re d</w>", "o a", "oa k</
 TEXT_WIDTH, JOINT_DIM, CONTEXT, IMAGE_PX = 32, 24, 24, 64
 
 
-def write_clip(folder: Path, *, custom_text: bool = False, seed: int = 0) -> Path:
+def write_clip(
+    folder: Path, *, custom_text: bool = False, seed: int = 0, image_px: int = IMAGE_PX
+) -> Path:
     config = {
         "embed_dim": JOINT_DIM,
         "vision_cfg": {
-            "image_size": IMAGE_PX, "layers": 2, "width": 48, "head_width": 16, "patch_size": 16,
+            "image_size": image_px, "layers": 2, "width": 48, "head_width": 16, "patch_size": 16,
         },
         "text_cfg": {
             "context_length": CONTEXT, "vocab_size": 512 + len(MERGES) + 2,

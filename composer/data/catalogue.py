@@ -1,0 +1,233 @@
+"""Reader of the catalogue's training pack: parquet shards of captioned pictures and sketches."""
+
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from jaxtyping import Int, UInt8
+from PIL import Image
+
+from composer.data.pictures import PictureTable
+from composer.sketch import Sketch, rasterise
+
+IMAGE_PX = 128
+PHOTO = "photo"
+_ITEM_COLUMNS = (
+    "id", "design", "kind", "split", "domain", "colourway", "part_names", "part_finishes",
+    "part_colours", "caption", "attributes", "shape", "paraphrases",
+)  # fmt: skip
+_SKETCH_COLUMNS = ("design", "kind", "split", "skill", "seed", "strokes")
+_SKETCH_CAPTIONS = (
+    "a freehand drawing of {}",
+    "a rough sketch of {}",
+    "a simple line drawing of {}",
+    "a pen sketch of {}",
+)
+
+
+class PackError(ValueError):
+    """A training pack that cannot be read, and why."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PackItem:
+    """One picture of the pack.
+
+    Attributes:
+        id: Its name.
+        design: The shape it shows; all colourways of a design share it.
+        kind: What it is ("armchair").
+        split: "train" or "validation".
+        domain: "photo", or the medium.
+        colourway: Number of the colourway within the kind.
+        part_names: Named parts, the most conspicuous first.
+        part_finishes: A finish phrase for each of them ("striped blue fabric").
+        part_colours: A colour word for each of them.
+        caption: Everything said in one sentence.
+        attributes: The finishes without kind and shape.
+        shape: The shape without kind and finishes.
+        paraphrases: Other ways to say the caption, some shorter.
+    """
+
+    id: str
+    design: str
+    kind: str
+    split: str
+    domain: str
+    colourway: int
+    part_names: tuple[str, ...]
+    part_finishes: tuple[str, ...]
+    part_colours: tuple[str, ...]
+    caption: str
+    attributes: str
+    shape: str
+    paraphrases: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PackSketch:
+    """One freehand sketch of a design, strokes in the unit square."""
+
+    design: str
+    kind: str
+    split: str
+    skill: int
+    seed: int
+    sketch: Sketch
+
+
+class CataloguePack:
+    """A pack in memory: pictures are decoded on first use and kept."""
+
+    def __init__(
+        self,
+        items: Sequence[PackItem],
+        sketches: Sequence[PackSketch],
+        blobs: Mapping[str, pa.ChunkedArray],
+    ) -> None:
+        """Takes what `open` read; `blobs` holds the encoded "image" and "parts" of each item."""
+        self.items = tuple(items)
+        self.sketches = tuple(sketches)
+        self._blobs = blobs
+        self._is_decoded = np.zeros(len(items), dtype=bool)
+        # Untouched pages of a zeroed array take no memory, so this costs what is decoded.
+        self._pixels = np.zeros((len(items), IMAGE_PX, IMAGE_PX, 3), dtype=np.uint8)
+
+    @classmethod
+    def open(cls, folder: Path) -> "CataloguePack":
+        """Reads the tables of a pack; pictures stay encoded.
+
+        Raises:
+            PackError: A file is missing, damaged or has other columns.
+        """
+        images = _read_shards(folder, "images", (*_ITEM_COLUMNS, "image", "parts"))
+        sketches = _read_shards(folder, "sketches", _SKETCH_COLUMNS)
+        return cls(
+            [_item(row) for row in images.select(_ITEM_COLUMNS).to_pylist()],
+            [_sketch(row) for row in sketches.to_pylist()],
+            {name: images.column(name) for name in ("image", "parts")},
+        )
+
+    def rows(self, *, split: str, domain: str | None = None) -> Int[np.ndarray, " n"]:
+        """Indices of the pictures of a split, of one domain or of all."""
+        return np.array(
+            [
+                row
+                for row, item in enumerate(self.items)
+                if item.split == split and domain in (None, item.domain)
+            ],
+            dtype=np.int64,
+        )
+
+    def pixels(self, rows: Int[np.ndarray, " n"]) -> UInt8[np.ndarray, "n h w 3"]:
+        """RGB pictures of 128 px, decoded where they have not been yet."""
+        for row in rows[~self._is_decoded[rows]]:
+            self._pixels[row] = self._decode("image", int(row), "RGB")
+            self._is_decoded[row] = True
+        return self._pixels[rows]
+
+    def parts(self, row: int) -> UInt8[np.ndarray, "h w"]:
+        """Part map of a picture: 0 is background, i + 1 is `part_names[i]` or a further part."""
+        return self._decode("parts", row, "L")
+
+    def _decode(self, column: str, row: int, mode: str) -> np.ndarray:
+        data = self._blobs[column][row].as_py()
+        try:
+            with Image.open(io.BytesIO(data), formats=["WEBP", "PNG"]) as opened:
+                return np.asarray(opened.convert(mode))
+        except (OSError, TypeError, ValueError, SyntaxError) as error:
+            raise PackError(f"The {column} of {self.items[row].id} cannot be decoded.") from error
+
+
+def picture_tables(pack: CataloguePack, split: str = "train") -> list[PictureTable]:
+    """The pack as captioned tables: `catalogue_photos`, `_domains` and `_sketches`.
+
+    A picture's captions are its caption, its attributes and its paraphrases; a sketch's say kind
+    and shape. Groups are the kinds. Empty tables are left out.
+    """
+    rows = pack.rows(split=split)
+    is_photo = np.array([pack.items[row].domain == PHOTO for row in rows], dtype=bool)
+    tables = [
+        _item_table(pack, "catalogue_photos", rows[is_photo]),
+        _item_table(pack, "catalogue_domains", rows[~is_photo]),
+        _sketch_table(pack, split),
+    ]
+    return [table for table in tables if table is not None]
+
+
+def _item_table(pack: CataloguePack, name: str, rows: np.ndarray) -> PictureTable | None:
+    if len(rows) == 0:
+        return None
+    items = [pack.items[row] for row in rows]
+    return PictureTable(
+        name=name,
+        images=pack.pixels(rows),
+        captions=tuple(tuple(dict.fromkeys((i.caption, *i.paraphrases))) for i in items),
+        groups=tuple(item.kind for item in items),
+    )
+
+
+def _sketch_table(pack: CataloguePack, split: str) -> PictureTable | None:
+    chosen = [sketch for sketch in pack.sketches if sketch.split == split]
+    if not chosen:
+        return None
+    shapes = {item.design: item.shape for item in pack.items}
+    ink = np.stack([rasterise(sketch.sketch, IMAGE_PX) for sketch in chosen])
+    return PictureTable(
+        name="catalogue_sketches",
+        images=np.repeat(ink[..., None], 3, axis=-1),
+        captions=tuple(_sketch_captions(s.kind, shapes.get(s.design, "")) for s in chosen),
+        groups=tuple(sketch.kind for sketch in chosen),
+    )
+
+
+def _sketch_captions(kind: str, shape: str) -> tuple[str, ...]:
+    noun = f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}"
+    said = (noun, f"{noun} {shape}") if shape else (noun,)
+    return tuple(template.format(thing) for template in _SKETCH_CAPTIONS for thing in said)
+
+
+def _read_shards(folder: Path, name: str, columns: tuple[str, ...]) -> pa.Table:
+    shards = sorted(folder.glob(f"{name}-*.parquet"))
+    if not shards:
+        raise PackError(
+            f"{folder} has no {name}-*.parquet; build the pack with python -m assets.catalogue."
+        )
+    try:
+        return pa.concat_tables([pq.read_table(shard, columns=list(columns)) for shard in shards])
+    except (pa.ArrowException, OSError, KeyError, ValueError) as error:
+        raise PackError(f"The {name} of {folder} are damaged or from another version.") from error
+
+
+def _item(row: Mapping[str, Any]) -> PackItem:
+    try:
+        lists = ("part_names", "part_finishes", "part_colours", "paraphrases")
+        values: dict[str, Any] = {name: row[name] for name in _ITEM_COLUMNS}
+        values |= {name: tuple(row[name] or ()) for name in lists}
+        values["colourway"] = int(values["colourway"])
+        values["shape"] = values["shape"] or ""
+        values["attributes"] = values["attributes"] or ""
+        return PackItem(**values)
+    except (TypeError, ValueError) as error:
+        raise PackError(f"The row of {row.get('id')} in the pack is incomplete.") from error
+
+
+def _sketch(row: Mapping[str, Any]) -> PackSketch:
+    try:
+        strokes = [np.asarray(s, dtype=np.float32) / 255 for s in json.loads(row["strokes"])]
+        return PackSketch(
+            design=row["design"],
+            kind=row["kind"],
+            split=row["split"],
+            skill=int(row["skill"]),
+            seed=int(row["seed"]),
+            sketch=Sketch.from_strokes(strokes),
+        )
+    except (TypeError, ValueError) as error:
+        raise PackError(f"A sketch of {row.get('design')} in the pack is damaged.") from error

@@ -1,0 +1,278 @@
+"""Batches for duet training: references, words, and which photos answer them."""
+
+from collections import defaultdict
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int, UInt8
+from torch import Tensor
+
+from composer.backbone import Backbone
+from composer.data.augment import draw_augmented
+from composer.data.catalogue import CataloguePack, PackSketch
+from composer.data.wording import (
+    Wording,
+    attribute_wording,
+    is_photo,
+    item_facts,
+    sample_domain_wording,
+    sample_wording,
+)
+from composer.sketch import rasterise
+from composer.training.phrases import DOMAIN_SAYINGS
+
+_ENCODE_BATCH = 64
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class GalleryFeatures:
+    """Pictures of a pack as the frozen tower sees them; row i belongs to `rows[i]` of the pack.
+
+    Attributes:
+        rows: Rows of the pack.
+        features: Unit vectors in the joint space.
+        regions: Unit vectors in the joint space, patch features averaged over a coarser grid.
+    """
+
+    rows: Int[np.ndarray, " m"]
+    features: Float[Tensor, "m d"]
+    regions: Float[Tensor, "m r d"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class DuetBatch:
+    """n references with words. Columns of the masks are rows of the gallery.
+
+    Attributes:
+        pixels: References, drawn or photographed, RGB at the backbone's size.
+        anchors: Gallery row of a photo of each reference's design, P+.
+        targets: Gallery row of the picture that the words were said of.
+        word_ids: Vocabulary ids of the words; empty where they were dropped.
+        shows_design: Photos of the design, whichever colourway: right for the reference alone.
+        design_ignored: Other media of the design: neither right nor wrong for it.
+        answers: Pictures of the design of which the words are true.
+        answer_ignored: Pictures neither right nor wrong for reference and words.
+        same_look: Photos of the anchor's design and colourway.
+    """
+
+    pixels: UInt8[np.ndarray, "n h w 3"]
+    anchors: Int[Tensor, " n"]
+    targets: Int[Tensor, " n"]
+    word_ids: list[list[int]]
+    shows_design: Bool[Tensor, "n m"]
+    design_ignored: Bool[Tensor, "n m"]
+    answers: Bool[Tensor, "n m"]
+    answer_ignored: Bool[Tensor, "n m"]
+    same_look: Bool[Tensor, "n m"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Mixture:
+    """Shares of a batch, each in [0, 1].
+
+    Attributes:
+        photo_references: References that are a photo of the design in another colourway.
+        domain_targets: Words that name a medium and are said of a picture in it.
+        dropped_words: References whose words are left out, so that the prompt stands alone.
+    """
+
+    photo_references: float = 0.12
+    domain_targets: float = 0.12
+    dropped_words: float = 0.05
+
+
+@torch.no_grad()
+def encode_gallery(
+    pack: CataloguePack,
+    rows: Int[np.ndarray, " m"],
+    backbone: Backbone,
+    *,
+    region_grid: int = 4,
+    encode_batch: int = _ENCODE_BATCH,
+) -> GalleryFeatures:
+    """Encodes pictures once with the frozen tower.
+
+    Args:
+        pack: The training pack.
+        rows: Which of its pictures.
+        backbone: The frozen CLIP; callers choose autocast.
+        region_grid: Regions per side; each is the mean of the patches it covers.
+        encode_batch: Pictures at a time.
+
+    Raises:
+        ValueError: The patch grid cannot be divided into `region_grid` squares.
+    """
+    features: list[Tensor] = []
+    regions: list[Tensor] = []
+    for start in range(0, len(rows), encode_batch):
+        pixels = backbone.normalise_pixels(pack.pixels(rows[start : start + encode_batch]))
+        seen = backbone.encode_image(pixels)
+        features.append(seen.features.float())
+        regions.append(average_regions(seen.patch_features.float(), backbone.grid, region_grid))
+    return GalleryFeatures(
+        rows=rows, features=torch.cat(features), regions=torch.cat(regions).half()
+    )
+
+
+def average_regions(
+    patches: Float[Tensor, "n p d"], grid: tuple[int, int], region_grid: int
+) -> Float[Tensor, "n r d"]:
+    """Averages patch features over `region_grid` squared regions, each of unit length.
+
+    Raises:
+        ValueError: The patch grid cannot be divided so.
+    """
+    if grid[0] % region_grid or grid[1] % region_grid:
+        raise ValueError(f"A patch grid of {grid} cannot be divided into {region_grid} regions.")
+    count, _, dim = patches.shape
+    down, across = grid[0] // region_grid, grid[1] // region_grid
+    blocks = patches.view(count, region_grid, down, region_grid, across, dim)
+    means = blocks.mean(dim=(2, 4)).view(count, region_grid**2, dim)
+    return torch.nn.functional.normalize(means, dim=-1)
+
+
+class DuetBatches:
+    """Draws batches; every draw is a function of the seed and the step alone.
+
+    A batch has as many different designs. References are augmented sketches and, as an addition of
+    ours, some photos in another colourway; words are attribute phrases, parts of them, colours,
+    paraphrases, or the name of a medium.
+    """
+
+    def __init__(
+        self,
+        pack: CataloguePack,
+        gallery: GalleryFeatures,
+        backbone: Backbone,
+        *,
+        seed: int = 0,
+        mixture: Mixture | None = None,
+    ) -> None:
+        """Takes the pack and the encoded pictures of the designs to train on."""
+        self._pack, self._backbone, self._seed = pack, backbone, seed
+        self._mixture = mixture or Mixture()
+        self._items = [pack.items[row] for row in gallery.rows]
+        self._rows = gallery.rows
+        self._facts = [item_facts(item) for item in self._items]
+        members: dict[str, list[int]] = defaultdict(list)
+        for index, item in enumerate(self._items):
+            members[item.design].append(index)
+        sketches: dict[str, list[PackSketch]] = defaultdict(list)
+        for sketch in pack.sketches:
+            sketches[sketch.design].append(sketch)
+        self._sketches = dict(sketches)
+        self._members = {
+            design: np.array(rows)
+            for design, rows in members.items()
+            if design in sketches and any(is_photo(self._items[row]) for row in rows)
+        }
+        self.designs = sorted(self._members)
+        if not self.designs:
+            raise ValueError("The pack has no design with both a photo and a sketch.")
+        self._word_ids = lru_cache(maxsize=200_000)(self._tokenise)
+
+    def draw(self, step: int, batch_size: int) -> DuetBatch:
+        """Draws the batch of a step; smaller where there are fewer designs."""
+        rng = np.random.default_rng([self._seed, step])
+        count = min(batch_size, len(self.designs))
+        chosen = rng.choice(len(self.designs), size=count, replace=False)
+        drawn = [self._draw_one(self.designs[int(index)], rng) for index in chosen]
+        masks = np.zeros((5, count, len(self._items)), dtype=bool)
+        for row, (_, anchor, target, said, _) in enumerate(drawn):
+            self._mark(masks[:, row], anchor, target, said)
+        flags = [torch.from_numpy(mask).to(self._backbone.device) for mask in masks]
+        return DuetBatch(
+            pixels=np.stack([pixels for pixels, *_ in drawn]),
+            anchors=torch.tensor([anchor for _, anchor, *_ in drawn]),
+            targets=torch.tensor([target for _, _, target, *_ in drawn]),
+            word_ids=[list(self._word_ids(text)) for *_, text in drawn],
+            shows_design=flags[0],
+            design_ignored=flags[1],
+            answers=flags[2],
+            answer_ignored=flags[3],
+            same_look=flags[4],
+        )
+
+    def _draw_one(
+        self, design: str, rng: np.random.Generator
+    ) -> tuple[np.ndarray, int, int, Wording, str]:
+        """Pixels, anchor, target, what is said of it, and the words that are kept of that."""
+        members = self._members[design]
+        photos = [int(row) for row in members if is_photo(self._items[row])]
+        media = [int(row) for row in members if self._items[row].domain in DOMAIN_SAYINGS]
+        anchor = target = int(rng.choice(photos))
+        said = sample_wording(self._items[target], rng)
+        if media and rng.random() < self._mixture.domain_targets:
+            target = int(rng.choice(media))
+            said = sample_domain_wording(self._items[target], rng)
+        elif rng.random() < self._mixture.dropped_words:
+            said = Wording(text="", facts=frozenset())
+        pixels = self._reference(design, photos, anchor, rng)
+        return pixels, anchor, target, said, said.text
+
+    def _reference(
+        self, design: str, photos: list[int], anchor: int, rng: np.random.Generator
+    ) -> np.ndarray:
+        colourway = self._items[anchor].colourway
+        others = [row for row in photos if self._items[row].colourway != colourway]
+        if others and rng.random() < self._mixture.photo_references:
+            return self._pack.pixels(self._rows[[int(rng.choice(others))]])[0]
+        sketches = self._sketches[design]
+        sketch = sketches[int(rng.integers(0, len(sketches)))].sketch
+        ink = draw_augmented(sketch, self._backbone.image_size_px, rng)
+        return np.repeat(ink[..., None], 3, axis=-1)
+
+    def _mark(self, masks: np.ndarray, anchor: int, target: int, said: Wording) -> None:
+        """Fills the five masks of one reference, in the order of `DuetBatch`."""
+        wanted, look = self._items[target].domain, self._items[anchor].colourway
+        for row in self._members[self._items[target].design]:
+            item = self._items[row]
+            is_true = said.facts <= self._facts[row]
+            masks[0, row] = is_photo(item)
+            masks[1, row] = not is_photo(item)
+            masks[2, row] = is_true and item.domain == wanted
+            # Words that are silent about the medium do not exclude any.
+            masks[3, row] = is_true and is_photo(self._items[target]) and not is_photo(item)
+            masks[4, row] = is_photo(item) and item.colourway == look
+
+    def _tokenise(self, text: str) -> tuple[int, ...]:
+        return tuple(i for word in self._backbone.word_ids(text) for i in word)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class ValidationQueries:
+    """One query per validation photo; its right answer is that photo.
+
+    Attributes:
+        sketches: Ink on white, RGB at the backbone's size; one per query.
+        words: The attribute phrases.
+    """
+
+    sketches: UInt8[np.ndarray, "n h w 3"]
+    words: tuple[str, ...]
+
+
+def validation_queries(
+    pack: CataloguePack, rows: Int[np.ndarray, " n"], size_px: int
+) -> ValidationQueries:
+    """Draws each photo's sketch, its skill fixed by the photo's place.
+
+    Raises:
+        ValueError: A design has no sketch.
+    """
+    sketches: dict[str, list[PackSketch]] = defaultdict(list)
+    for sketch in pack.sketches:
+        sketches[sketch.design].append(sketch)
+    drawn: list[np.ndarray] = []
+    for place, row in enumerate(rows):
+        design = pack.items[row].design
+        if not sketches[design]:
+            raise ValueError(f"The validation design {design} has no sketch.")
+        options = sorted(sketches[design], key=lambda sketch: (sketch.skill, sketch.seed))
+        drawn.append(rasterise(options[place % len(options)].sketch, size_px))
+    return ValidationQueries(
+        sketches=np.repeat(np.stack(drawn)[..., None], 3, axis=-1),
+        words=tuple(attribute_wording(pack.items[row]).text for row in rows),
+    )

@@ -1,0 +1,204 @@
+"""The losses of duet training, put together."""
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from composer.backbone import Backbone
+from composer.data.duet_batches import DuetBatch, GalleryFeatures
+from composer.prompt import PromptBatch, assemble_prompts
+from composer.strategies.duet import DuetModel
+from composer.training.losses import (
+    compositionality,
+    distance,
+    multi_positive_nce,
+    neutrality,
+    region_triplet,
+    text_to_text,
+    triplet,
+)
+from composer.training.phrases import HAND_PROMPTS, NEUTRAL
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DuetWeights:
+    """Weight of every term; zero switches a term off and saves its prompts.
+
+    The first six are the paper's (`L_rec` waits for a decoder); the last two are ours: the
+    catalogue has captions, which the paper's data had not.
+
+    Attributes:
+        triplet: `L_trip` of the reference alone.
+        delta_triplet: `L_trip` of the reference completed by delta_w.
+        region: `L_RT` of the reference alone.
+        compositionality: `L_comp`.
+        neutrality: `L_reg`.
+        text_to_text: `L_TT`.
+        words: Multi-positive InfoNCE of reference and words against the whole training gallery.
+        reference: The same of the reference alone.
+    """
+
+    triplet: float = 0.5
+    delta_triplet: float = 0.25
+    region: float = 0.25
+    compositionality: float = 0.5
+    neutrality: float = 0.5
+    text_to_text: float = 0.25
+    words: float = 1.0
+    reference: float = 0.5
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DuetMargins:
+    """Margins of the triplets and temperatures of the softmaxes.
+
+    Attributes:
+        triplet: m.
+        compositionality: m_c.
+        region_temperature: Of the softmax over regions.
+        nce_temperature: Of the softmax over the gallery.
+    """
+
+    triplet: float = 0.2
+    compositionality: float = 0.1
+    region_temperature: float = 0.1
+    nce_temperature: float = 0.04
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class DuetFeatures:
+    """Unit text features of one batch's prompts, named as in papers.md 1.
+
+    Attributes:
+        q: `T([P_L; s_w])`.
+        q_words: `T([P_L; s_w; words])`, ours.
+        q_delta: `T([P_L; s_w; delta_w])` with `delta = V(P+) - V(S)`.
+        q_neutral: `T([P_L; s_w; N])`.
+        q_hand: `T([P_F; s_w])`.
+    """
+
+    q: Float[Tensor, "n d"]
+    q_words: Float[Tensor, "n d"]
+    q_delta: Float[Tensor, "n d"]
+    q_neutral: Float[Tensor, "n d"]
+    q_hand: Float[Tensor, "n d"]
+
+
+class PhraseBank:
+    """Neutral phrases and hand-written prompts as vocabulary ids."""
+
+    def __init__(self, backbone: Backbone) -> None:
+        """Tokenises the banks once."""
+        self.neutral = [_ids(backbone, phrase) for phrase in NEUTRAL]
+        self.hand = [_ids(backbone, phrase) for phrase in HAND_PROMPTS]
+
+
+def encode_batch(
+    model: DuetModel,
+    batch: DuetBatch,
+    gallery: GalleryFeatures,
+    bank: PhraseBank,
+    rng: np.random.Generator,
+) -> DuetFeatures:
+    """Sees the references with the tuned tower and reads the five prompts of each."""
+    backbone = model.backbone
+    seen = model.encode_image(backbone.normalise_pixels(batch.pixels)).features
+    s_w = model.convert(seen)  # n 1 w
+    delta_w = model.convert(gallery.features[batch.anchors.to(seen.device)] - seen.float())
+    count = len(seen)
+    neutral = [bank.neutral[i] for i in rng.integers(0, len(bank.neutral), count)]
+    hand = bank.hand[int(rng.integers(0, len(bank.hand)))]
+    silent: list[list[int]] = [[] for _ in range(count)]
+    q, q_delta, q_neutral, q_hand = _encode_together(
+        backbone,
+        [
+            assemble_prompts(backbone, prefix=model.prompt, pseudo=s_w, word_ids=silent),
+            assemble_prompts(
+                backbone,
+                prefix=model.prompt,
+                pseudo=torch.cat([s_w, delta_w], dim=1),
+                word_ids=silent,
+            ),
+            assemble_prompts(backbone, prefix=model.prompt, pseudo=s_w, word_ids=neutral),
+            assemble_prompts(backbone, prefix=hand, pseudo=s_w, word_ids=silent),
+        ],
+    )
+    said = assemble_prompts(backbone, prefix=model.prompt, pseudo=s_w, word_ids=batch.word_ids)
+    (q_words,) = _encode_together(backbone, [said])
+    return DuetFeatures(q=q, q_words=q_words, q_delta=q_delta, q_neutral=q_neutral, q_hand=q_hand)
+
+
+def duet_terms(
+    features: DuetFeatures, batch: DuetBatch, gallery: GalleryFeatures, margins: DuetMargins
+) -> dict[str, Float[Tensor, ""]]:
+    """Every loss of `DuetWeights`, unweighted, under the same names."""
+    q, device = features.q, features.q.device
+    anchors = batch.anchors.to(device)
+    photos = gallery.features[anchors]
+    is_other_design = ~(batch.shows_design | batch.design_ignored)
+    to_gallery = 1 - q @ gallery.features.T
+    delta_to_gallery = 1 - features.q_delta @ gallery.features.T
+    to_photo, delta_to_photo = distance(q, photos), distance(features.q_delta, photos)
+    others = ~torch.eye(len(q), dtype=torch.bool, device=device)
+    return {
+        "triplet": triplet(to_photo, to_gallery, is_other_design, margin=margins.triplet),
+        "delta_triplet": triplet(
+            delta_to_photo,
+            delta_to_gallery,
+            ~(batch.same_look | batch.design_ignored),
+            margin=margins.triplet,
+        ),
+        "region": region_triplet(
+            q,
+            gallery.regions[anchors].float(),
+            others,
+            margin=margins.triplet,
+            temperature=margins.region_temperature,
+        ),
+        "compositionality": compositionality(
+            to_photo, delta_to_photo, margin=margins.compositionality
+        ),
+        "neutrality": neutrality(to_photo, distance(features.q_neutral, photos)),
+        "text_to_text": text_to_text(q, features.q_hand),
+        "words": multi_positive_nce(
+            features.q_words @ gallery.features.T,
+            batch.answers,
+            batch.answer_ignored,
+            temperature=margins.nce_temperature,
+        ),
+        "reference": multi_positive_nce(
+            1 - to_gallery,
+            batch.shows_design,
+            batch.design_ignored,
+            temperature=margins.nce_temperature,
+        ),
+    }
+
+
+def weighted_sum(terms: dict[str, Float[Tensor, ""]], weights: DuetWeights) -> Float[Tensor, ""]:
+    """The loss: every term times its weight."""
+    values = [getattr(weights, f.name) * terms[f.name] for f in fields(weights)]
+    return torch.stack(values).sum()
+
+
+def _encode_together(
+    backbone: Backbone, prompts: list[PromptBatch]
+) -> tuple[Float[Tensor, "n d"], ...]:
+    """Encodes several prompts per reference in one pass, padded to the longest."""
+    longest = max(batch.embeddings.shape[1] for batch in prompts)
+    end = backbone.token_table()[backbone.end_id]
+    padded: list[Tensor] = []
+    for batch in prompts:
+        count, length, _ = batch.embeddings.shape
+        padding = end.expand(count, longest - length, -1)
+        padded.append(torch.cat([batch.embeddings, padding], dim=1))
+    ends: Int[Tensor, " m"] = torch.cat([batch.end_positions for batch in prompts])
+    features = backbone.encode_embeddings(torch.cat(padded), ends).features.float()
+    return features.split([len(batch.end_positions) for batch in prompts])
+
+
+def _ids(backbone: Backbone, text: str) -> list[int]:
+    return [i for word in backbone.word_ids(text) for i in word]

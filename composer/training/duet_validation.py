@@ -1,0 +1,90 @@
+"""Validation of a duet in training: the reference alone, with words, and words alone.
+
+The paper's trap is a delta_w that carries the whole photo while words are ignored: accuracies of
+q_delta would look fine. So these three are what a run is judged by.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from composer.backbone import Backbone
+from composer.data.duet_batches import GalleryFeatures, ValidationQueries
+from composer.prompt import assemble_prompts
+from composer.strategies.duet import PLAIN_PROMPT, DuetModel
+
+_BATCH = 64
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Accuracy:
+    """Share of queries whose right photo is among the first 1, 5 and 10, in [0, 1]."""
+
+    at_1: float
+    at_5: float
+    at_10: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DuetScores:
+    """Accuracies against all validation photos: sketch alone, sketch and words, words alone."""
+
+    reference: Accuracy
+    composed: Accuracy
+    words: Accuracy
+
+    @property
+    def score(self) -> float:
+        """What a run is selected by: Acc@1 of sketch and words, Acc@10 breaking ties."""
+        return self.composed.at_1 + 0.1 * self.composed.at_10
+
+    def summary(self) -> str:
+        """One line for the log."""
+        rows = (("sketch", self.reference), ("both", self.composed), ("words", self.words))
+        return " ".join(
+            f"{name} {row.at_1:.1%}/{row.at_5:.1%}/{row.at_10:.1%}" for name, row in rows
+        )
+
+
+@torch.inference_mode()
+def validate(model: DuetModel, queries: ValidationQueries, gallery: GalleryFeatures) -> DuetScores:
+    """Ranks all validation photos for every query; the right answer of query i is photo i."""
+    backbone = model.backbone
+    word_ids = [[i for word in backbone.word_ids(text) for i in word] for text in queries.words]
+    plain = [i for word in backbone.word_ids(PLAIN_PROMPT) for i in word]
+    found: dict[str, list[Tensor]] = {"reference": [], "composed": [], "words": []}
+    for start in range(0, len(word_ids), _BATCH):
+        part = slice(start, start + _BATCH)
+        ids = word_ids[part]
+        pixels = backbone.normalise_pixels(queries.sketches[part])
+        s_w = model.convert(model.encode_image(pixels).features)
+        silent: list[list[int]] = [[] for _ in ids]
+        found["reference"].append(_encode(backbone, model.prompt, s_w, silent))
+        found["composed"].append(_encode(backbone, model.prompt, s_w, ids))
+        found["words"].append(_encode(backbone, plain, None, ids))
+    right = torch.arange(len(word_ids), device=gallery.features.device)
+    scores = {
+        name: accuracy(torch.cat(features) @ gallery.features.T, right)
+        for name, features in found.items()
+    }
+    return DuetScores(**scores)
+
+
+def accuracy(similarities: Float[Tensor, "n m"], right: Int[Tensor, " n"]) -> Accuracy:
+    """Acc@1, @5 and @10; candidates as near as the right one count against it."""
+    own = similarities.gather(1, right.unsqueeze(1))
+    rank = (similarities >= own).sum(dim=1)  # 1 is the best
+    shares = [float((rank <= k).float().mean()) for k in (1, 5, 10)]
+    return Accuracy(at_1=shares[0], at_5=shares[1], at_10=shares[2])
+
+
+def _encode(
+    backbone: Backbone,
+    prefix: Float[Tensor, "k w"] | list[int],
+    pseudo: Float[Tensor, "n p w"] | None,
+    word_ids: list[list[int]],
+) -> Float[Tensor, "n d"]:
+    batch = assemble_prompts(backbone, prefix=prefix, pseudo=pseudo, word_ids=word_ids)
+    return backbone.encode_embeddings(batch.embeddings, batch.end_positions).features.float()

@@ -1,0 +1,145 @@
+"""Losses of the composers, as pure functions of unit features.
+
+Throughout, the distance of two unit vectors is `d(a, b) = 1 - cos(a, b)`.
+
+Source: papers.md 1 gives names and arguments; the formulas are reconstructions and say so.
+"""
+
+from typing import Literal
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+from torch.nn import functional
+
+Mining = Literal["hardest", "all"]
+
+
+def distance(a: Float[Tensor, "n d"], b: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
+    """`1 - cos` of paired unit vectors, in [0, 2]."""
+    return 1 - (a * b).sum(dim=-1)
+
+
+def triplet(
+    to_positive: Float[Tensor, " n"],
+    to_negatives: Float[Tensor, "n m"],
+    is_negative: Bool[Tensor, "n m"],
+    *,
+    margin: float,
+    mining: Mining = "hardest",
+) -> Float[Tensor, ""]:
+    """`L_trip = max(0, m + d(q, p+) - d(q, p-))` over a batch.
+
+    Args:
+        to_positive: d(q, p+) of each query.
+        to_negatives: d(q, p) of each query to m candidates.
+        is_negative: Which of the candidates are negatives of which query; a query without any
+            costs nothing.
+        margin: m.
+        mining: "hardest" takes each query's nearest negative, "all" the mean over its negatives.
+
+    Source: papers.md 1, loss 1 (reconstruction).
+    """
+    hinge = functional.relu(margin + to_positive.unsqueeze(1) - to_negatives)
+    hinge = hinge.masked_fill(~is_negative, 0.0)
+    if mining == "hardest":
+        return hinge.amax(dim=1).mean()
+    return (hinge.sum(dim=1) / is_negative.sum(dim=1).clamp(min=1)).mean()
+
+
+def pool_regions(
+    query: Float[Tensor, "n d"], regions: Float[Tensor, "m p d"], *, temperature: float
+) -> Float[Tensor, "n m d"]:
+    """Region-aware features: each image's regions, weighted by their likeness to each query.
+
+    The weights are a softmax of the cosines over the regions; the result has unit length.
+
+    Source: papers.md 1, loss 2 (reconstruction).
+    """
+    cosines = torch.einsum("nd,mpd->nmp", query, regions)
+    pooled = torch.einsum("nmp,mpd->nmd", (cosines / temperature).softmax(dim=-1), regions)
+    return functional.normalize(pooled, dim=-1)
+
+
+def region_triplet(
+    query: Float[Tensor, "n d"],
+    regions: Float[Tensor, "n p d"],
+    is_negative: Bool[Tensor, "n n"],
+    *,
+    margin: float,
+    temperature: float = 0.1,
+    mining: Mining = "hardest",
+) -> Float[Tensor, ""]:
+    """`L_RT`: the triplet loss on region-aware features, negatives from the batch.
+
+    Args:
+        query: One query per row.
+        regions: Projected patch features of each row's positive photo.
+        is_negative: Whether the photo of column j is a negative of query i.
+        margin: m of the triplet.
+        temperature: Of the softmax over the regions.
+        mining: As in `triplet`.
+
+    Source: papers.md 1, loss 2 (reconstruction).
+    """
+    pooled = pool_regions(query, regions, temperature=temperature)  # n n d
+    distances = 1 - torch.einsum("nd,nmd->nm", query, pooled)
+    return triplet(distances.diagonal(), distances, is_negative, margin=margin, mining=mining)
+
+
+def compositionality(
+    query_to_photo: Float[Tensor, " n"],
+    completed_to_photo: Float[Tensor, " n"],
+    *,
+    margin: float,
+) -> Float[Tensor, ""]:
+    """`L_comp = max(0, m_c + d(q_delta, p+) - d(q, p+))`: the missing text brings q nearer.
+
+    Source: papers.md 1, loss 3 (reconstruction).
+    """
+    return functional.relu(margin + completed_to_photo - query_to_photo).mean()
+
+
+def neutrality(
+    query_to_photo: Float[Tensor, " n"], neutral_to_photo: Float[Tensor, " n"]
+) -> Float[Tensor, ""]:
+    """`L_reg = |d(q, p+) - d(q_N, p+)|`: a phrase without content must not move the query.
+
+    Source: papers.md 1, loss 4 (reconstruction).
+    """
+    return (query_to_photo - neutral_to_photo).abs().mean()
+
+
+def text_to_text(
+    query: Float[Tensor, "n d"], hand_prompted: Float[Tensor, "n d"]
+) -> Float[Tensor, ""]:
+    """`L_TT = d(q, q_F)`: the learned prompt stays near hand-written ones.
+
+    Source: papers.md 1, loss 5 (reconstruction).
+    """
+    return distance(query, hand_prompted).mean()
+
+
+def multi_positive_nce(
+    similarities: Float[Tensor, "n m"],
+    is_positive: Bool[Tensor, "n m"],
+    is_ignored: Bool[Tensor, "n m"],
+    *,
+    temperature: float,
+) -> Float[Tensor, ""]:
+    """Cross entropy of a softmax over all candidates against uniform targets on the positives.
+
+    Args:
+        similarities: Cosines of n queries to m candidates.
+        is_positive: Right answers; a query without any costs nothing.
+        is_ignored: Candidates that are neither right nor wrong, left out of the softmax.
+        temperature: Divides the cosines.
+
+    Source: ours; the paper has triplets only.
+    """
+    logits = (similarities / temperature).masked_fill(is_ignored & ~is_positive, -torch.inf)
+    log_shares = logits.log_softmax(dim=1).masked_fill(~is_positive, 0.0)
+    num_positives = is_positive.sum(dim=1)
+    has_any = num_positives > 0
+    losses = -log_shares.sum(dim=1) / num_positives.clamp(min=1)
+    return losses.sum() / has_any.sum().clamp(min=1)

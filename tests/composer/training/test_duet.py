@@ -1,0 +1,197 @@
+from dataclasses import fields, replace
+
+import numpy as np
+import pytest
+import torch
+
+from composer.backbone import Backbone
+from composer.data.catalogue import CataloguePack
+from composer.data.duet_batches import DuetBatches, Mixture, average_regions, encode_gallery
+from composer.strategies.duet import DuetModel
+from composer.training.duet import DuetTrainer, DuetTraining, main, train_duet
+from composer.training.duet_objective import (
+    DuetMargins,
+    DuetWeights,
+    PhraseBank,
+    duet_terms,
+    encode_batch,
+    weighted_sum,
+)
+from composer.training.duet_validation import accuracy
+from composer.training.loop import Budget
+from composer.training.phrases import HAND_PROMPTS, NEUTRAL
+from tests.composer.data.fake_pack import write_pack
+from tests.composer.tiny import write_clip
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    root = tmp_path_factory.mktemp("duet")
+    write_clip(root / "kit" / "clip", image_px=128)
+    write_pack(root / "pack")
+    return root
+
+
+@pytest.fixture(scope="module")
+def backbone(folder):
+    return Backbone.load(folder / "kit" / "clip")
+
+
+@pytest.fixture(scope="module")
+def pack(folder):
+    return CataloguePack.open(folder / "pack")
+
+
+@pytest.fixture(scope="module")
+def gallery(pack, backbone):
+    return encode_gallery(pack, pack.rows(split="train"), backbone)
+
+
+def config(folder, tmp_path, num_steps, **changes):
+    recipe = DuetTraining(
+        clip=folder / "kit" / "clip", data=folder / "pack", output=tmp_path / "duet.safetensors",
+        state=tmp_path / "state", budget=Budget(num_steps=num_steps), device="cpu", batch_size=8,
+        validate_every=num_steps, log_every=1,
+    )  # fmt: skip
+    return replace(recipe, **changes)
+
+
+def test_banks_have_the_sizes_of_the_paper():
+    assert len(NEUTRAL) == len(set(NEUTRAL)) == 100
+    assert all(3 <= len(phrase.split()) <= 6 for phrase in NEUTRAL)
+    assert len(HAND_PROMPTS) == len(set(HAND_PROMPTS)) >= 5
+
+
+def test_region_means_by_hand():
+    patches = torch.zeros(1, 16, 2)
+    patches[0, [0, 1, 4, 5], 0] = 1.0  # the upper left quarter of a 4 x 4 grid
+    patches[0, [10, 11, 14, 15], 1] = 3.0  # the lower right one
+    regions = average_regions(patches, (4, 4), 2)
+    assert regions[0].tolist() == [[1, 0], [0, 0], [0, 0], [0, 1]]
+    with pytest.raises(ValueError, match="cannot be divided into 3"):
+        average_regions(patches, (4, 4), 3)
+
+
+def test_a_batch_knows_its_answers(pack, gallery, backbone):
+    mixture = Mixture(photo_references=0.0, domain_targets=0.0, dropped_words=0.0)
+    batches = DuetBatches(pack, gallery, backbone, mixture=mixture)
+    batch = batches.draw(3, 8)
+    items = [pack.items[row] for row in gallery.rows]
+    for i in range(8):
+        anchor = items[int(batch.anchors[i])]
+        assert anchor.domain == "photo"
+        design = {j for j, item in enumerate(items) if item.design == anchor.design}
+        photos = {j for j in design if items[j].domain == "photo"}
+        assert set(batch.shows_design[i].nonzero().flatten().tolist()) == photos
+        assert set(batch.design_ignored[i].nonzero().flatten().tolist()) == design - photos
+        answers = set(batch.answers[i].nonzero().flatten().tolist())
+        assert int(batch.targets[i]) in answers <= photos
+        assert not (batch.answers[i] & batch.answer_ignored[i]).any()
+        assert batch.same_look[i].nonzero().flatten().tolist() == [int(batch.anchors[i])]
+    assert len({items[int(a)].design for a in batch.anchors}) == 8
+    again = DuetBatches(pack, gallery, backbone, mixture=mixture).draw(3, 8)
+    np.testing.assert_array_equal(again.pixels, batch.pixels)
+    assert again.word_ids == batch.word_ids
+
+
+def test_words_that_name_a_medium_are_answered_in_it(pack, gallery, backbone):
+    batches = DuetBatches(pack, gallery, backbone, mixture=Mixture(domain_targets=1.0))
+    batch = batches.draw(0, 8)
+    domains = [pack.items[row].domain for row in gallery.rows]
+    for i in range(8):
+        found = {domains[j] for j in batch.answers[i].nonzero().flatten().tolist()}
+        assert found == {"watercolour"}
+        assert not batch.answer_ignored[i].any()
+
+
+def test_photo_references_show_another_colourway(pack, gallery, backbone):
+    batches = DuetBatches(pack, gallery, backbone, mixture=Mixture(photo_references=1.0))
+    batch = batches.draw(0, 8)
+    items = [pack.items[row] for row in gallery.rows]
+    pixels = pack.pixels(gallery.rows)
+    for reference, place in zip(batch.pixels, batch.anchors.tolist(), strict=True):
+        shown = [items[i] for i in range(len(items)) if np.array_equal(pixels[i], reference)]
+        assert {item.design for item in shown} == {items[place].design}
+        assert items[place].colourway not in {item.colourway for item in shown}
+
+
+def test_every_term_trains_and_only_what_it_should(pack, gallery, backbone):
+    torch.manual_seed(0)
+    model = DuetModel(backbone)
+    batch = DuetBatches(pack, gallery, backbone).draw(0, 8)
+    bank, rng = PhraseBank(backbone), np.random.default_rng(0)
+    features = encode_batch(model, batch, gallery, bank, rng)
+    terms = duet_terms(features, batch, gallery, DuetMargins())
+    assert set(terms) == {field.name for field in fields(DuetWeights)}
+    only = DuetWeights(**{name: float(name == "words") for name in terms})
+    assert weighted_sum(terms, only).item() == pytest.approx(terms["words"].item())
+    weighted_sum(terms, DuetWeights()).backward()
+    for name, parameter in model.trainable_state().items():
+        assert parameter.grad is not None, name
+        assert torch.isfinite(parameter.grad).all(), name
+    touched = [n for n, p in model.trainable_state().items() if p.grad.abs().sum() > 0]
+    assert len(touched) == len(model.trainable_state())
+    assert all(p.grad is None for p in backbone.model.parameters())
+
+
+def test_accuracy_counts_ties_against_the_query():
+    similarities = torch.tensor([[0.9, 0.5, 0.1], [0.7, 0.7, 0.1], [0.1, 0.2, 0.0]])
+    found = accuracy(similarities, torch.arange(3))
+    assert (found.at_1, found.at_5) == pytest.approx((1 / 3, 1.0))
+
+
+def test_training_learns_and_its_file_serves(folder, tmp_path, backbone):
+    recipe = config(folder, tmp_path, 30, weights=DuetWeights(region=0.0))
+    trainer = DuetTrainer(recipe)
+    frozen = [p.clone() for p in backbone.model.parameters()]
+    first = [trainer.train_step() for _ in range(5)]
+    trainer.run()
+    last = [trainer.train_step() for _ in range(5)]
+    for name in ("words", "reference"):
+        before, after = (sum(terms[name] for terms in part) for part in (first, last))
+        assert after < 0.9 * before, name
+    for before, after in zip(frozen, trainer._backbone.model.parameters(), strict=True):
+        assert torch.equal(before, after)
+    assert DuetModel.load(recipe.output, backbone).prompt.shape == (3, 32)
+
+
+def test_a_resumed_run_ends_where_an_unbroken_one_does(folder, tmp_path):
+    whole = DuetTrainer(config(folder, tmp_path / "whole", 6))
+    for _ in range(6):
+        whole.train_step()
+    halves = config(folder, tmp_path / "halves", 6)
+    first = DuetTrainer(halves)
+    for _ in range(3):
+        first.train_step()
+    first.save()
+    second = DuetTrainer(halves)
+    assert second.step == 3
+    for _ in range(3):
+        second.train_step()
+    for name, expected in whole.model.trainable_state().items():
+        assert torch.equal(second.model.trainable_state()[name], expected), name
+        assert torch.equal(second._average.tensors[name], whole._average.tensors[name]), name
+
+
+def test_a_state_of_another_backbone_is_refused(folder, tmp_path):
+    recipe = config(folder, tmp_path, 4)
+    DuetTrainer(recipe).save()
+    other = write_clip(tmp_path / "other", seed=5, image_px=128)
+    with pytest.raises(ValueError, match="belongs to another backbone"):
+        DuetTrainer(replace(recipe, clip=other))
+
+
+def test_patience_ends_a_run(folder, tmp_path):
+    rates = {"norm_rate": 0.0, "head_rate": 0.0, "validate_every": 1, "patience": 2}
+    recipe = config(folder, tmp_path, 50, **rates)
+    train_duet(recipe)
+    assert DuetTrainer(recipe).step == 3  # the first check is the best so far, two are not better
+
+
+def test_the_command_trains_and_explains_what_is_missing(folder, tmp_path, capsys):
+    common = ["--kit", str(folder / "kit"), "--steps", "1", "--device", "cpu", "--batch-size", "4"]
+    common += ["--state", str(tmp_path / "s"), "--output", str(tmp_path / "d.safetensors")]
+    assert main([*common, "--data", str(folder / "pack")]) == 0
+    assert (tmp_path / "d.safetensors").exists()
+    assert main([*common, "--data", str(tmp_path / "none")]) == 2
+    assert "build the pack" in capsys.readouterr().err
