@@ -20,7 +20,7 @@ _KIND_WEIGHT = {
     CurveKind.SILHOUETTE: 1.0,
     CurveKind.PART: 0.85,
     CurveKind.CREASE: 0.6,
-    CurveKind.AXIS: 1.0,
+    CurveKind.AXIS: 1.8,
 }
 _TANGENT_PX = 6.0
 _SHORTEST_PX = 9.0
@@ -252,7 +252,7 @@ def _collapse(line: Line, narrow_px: float) -> Line:
         points=np.asarray(middle),
         regions=np.full(num_points, line.regions[start]),
         parts=np.full(num_points, line.parts[start]),
-        weight=0.6 * line.weight,
+        weight=0.8 * line.weight,
     )
 
 
@@ -267,7 +267,7 @@ def _choose(lines: list[Line], economy: Economy, rng: np.random.Generator) -> li
     """Keeps heavy lines, some light ones, and no line that runs beside a kept one."""
     kept: list[Line] = []
     for line in sorted(lines, key=lambda line: -line.weight):
-        odds = (line.weight / economy.least_weight) ** 2
+        odds = (line.weight / economy.least_weight) ** 3
         if kept and rng.random() > odds / (1.0 + odds):
             continue
         if kept and _runs_beside(line, kept, economy.parallel_px * rng.uniform(0.5, 1.3)):
