@@ -69,7 +69,7 @@ def seat(v: Values) -> tuple[Meshes, float]:
             ]
             sides = [
                 rod((x, high - 0.03, -depth / 2), (x, high - 0.03, depth / 2), 0.02, bar)
-                for x in (-0.4 * width, 0.4 * width)
+                for x in (-0.4 * width, 0.0, 0.4 * width)
             ]
             return bars + sides, high - 0.045
         case "tractor":
