@@ -1,0 +1,207 @@
+"""What a generated picture shows: its kind by a small CNN, a part's colour by name in CIELAB.
+
+The judge is trained from scratch on renders of the train split and used for measuring alone;
+nothing is trained or chosen by it.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, UInt8
+from PIL import Image
+from torch import Tensor, nn
+
+from composer.weights import WeightsError, read_safetensors, write_safetensors
+
+SIZE_PX = 128
+_SCHEMA = "duet-judge/1"
+_MIN_PIXELS = 12
+
+
+class JudgeError(ValueError):
+    """A judge that cannot be loaded or asked this, and why."""
+
+
+class KindNetwork(nn.Module):
+    """Convolutions, a mean over the picture, a score for each kind."""
+
+    def __init__(self, num_kinds: int, width: int = 32) -> None:
+        super().__init__()
+        widths = (width, 2 * width, 4 * width, 4 * width, 6 * width)
+        layers: list[nn.Module] = []
+        before = 3
+        for after in widths:
+            layers += [
+                nn.Conv2d(before, after, 3, stride=2, padding=1),
+                nn.GroupNorm(min(8, after // 4), after),
+                nn.SiLU(),
+                nn.Conv2d(after, after, 3, padding=1),
+                nn.GroupNorm(min(8, after // 4), after),
+                nn.SiLU(),
+            ]
+            before = after
+        self.layers = nn.Sequential(*layers)
+        self.head = nn.Linear(before, num_kinds)
+
+    def forward(self, images: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n k"]:
+        """Scores of RGB pictures in [-1, 1]."""
+        return self.head(self.layers(images).mean((2, 3)))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class ColourModel:
+    """A Gaussian for each colour word, over the median CIELAB value of a part.
+
+    Attributes:
+        names: colour words.
+        means: L, a, b of each.
+        precisions: inverse covariances.
+        log_scales: half the log determinants of the precisions.
+    """
+
+    names: tuple[str, ...]
+    means: Float[np.ndarray, "c 3"]
+    precisions: Float[np.ndarray, "c 3 3"]
+    log_scales: Float[np.ndarray, " c"]
+
+    @classmethod
+    def fit(
+        cls, colours: Float[np.ndarray, "n 3"], labels: Sequence[str], spread: float = 6.0
+    ) -> "ColourModel":
+        """Fit to parts of known colour; `spread` (in L, a, b) keeps rare words from being sharp."""
+        names = tuple(sorted(set(labels)))
+        of = np.array([names.index(label) for label in labels])
+        means, precisions, scales = [], [], []
+        for i in range(len(names)):
+            own = colours[of == i]
+            centred = own - own.mean(0)
+            covariance = (centred.T @ centred + 4 * spread**2 * np.eye(3)) / (len(own) + 4)
+            covariance += np.eye(3)
+            precision = np.linalg.inv(covariance)
+            means.append(own.mean(0))
+            precisions.append(precision)
+            scales.append(0.5 * np.linalg.slogdet(precision)[1])
+        return cls(
+            names=names,
+            means=np.array(means),
+            precisions=np.array(precisions),
+            log_scales=np.array(scales),
+        )
+
+    def rank(self, colour: Float[np.ndarray, "3"]) -> tuple[str, ...]:
+        """Colour words for a CIELAB value, the likeliest first."""
+        away = colour - self.means  # c 3
+        distance = np.einsum("ci,cij,cj->c", away, self.precisions, away)
+        order = np.argsort(0.5 * distance - self.log_scales)
+        return tuple(self.names[i] for i in order)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Judge:
+    """Both judges, as trained together.
+
+    Attributes:
+        kinds: names, in the order of the network's scores.
+        network: the kind classifier.
+        colours: the colour namer.
+    """
+
+    kinds: tuple[str, ...]
+    network: KindNetwork
+    colours: ColourModel
+
+    @torch.inference_mode()
+    def name_kinds(self, images: Sequence[Image.Image]) -> tuple[str, ...]:
+        """The likeliest kind of each RGB picture."""
+        pixels = torch.from_numpy(np.stack([_square(image) for image in images]))
+        scores = self.network(pixels.permute(0, 3, 1, 2).float() / 127.5 - 1)
+        return tuple(self.kinds[i] for i in scores.argmax(1).tolist())
+
+    def name_colour(
+        self, image: UInt8[np.ndarray, "h w 3"], part: Bool[np.ndarray, "h w"]
+    ) -> str | None:
+        """The colour word of a part of a picture; None where the part has next to no pixels."""
+        found = part_colour(image, part)
+        return None if found is None else self.colours.rank(found)[0]
+
+    def save(self, path: Path) -> None:
+        """Write one `.safetensors`, the network in fp16."""
+        tensors = {f"kind.{n}": t.half() for n, t in self.network.state_dict().items()}
+        colours = self.colours
+        tensors["colour.means"] = torch.from_numpy(colours.means).float()
+        tensors["colour.precisions"] = torch.from_numpy(colours.precisions).float()
+        tensors["colour.log_scales"] = torch.from_numpy(colours.log_scales).float()
+        metadata = {
+            "schema": _SCHEMA,
+            "kinds": json.dumps(self.kinds),
+            "colours": json.dumps(colours.names),
+        }
+        write_safetensors(path, tensors, metadata)
+
+    @classmethod
+    def load(cls, path: Path) -> "Judge":
+        """Read what `save` wrote.
+
+        Raises:
+            JudgeError: the file is missing, damaged or no judge.
+        """
+        try:
+            weights = read_safetensors(path)
+        except WeightsError as error:
+            raise JudgeError(str(error)) from error
+        if weights.metadata.get("schema") != _SCHEMA:
+            raise JudgeError(f"{path.name} is no judge of this program.")
+        kinds = tuple(json.loads(weights.metadata["kinds"]))
+        state = {
+            name.removeprefix("kind."): tensor.float()
+            for name, tensor in weights.tensors.items()
+            if name.startswith("kind.")
+        }
+        network = KindNetwork(len(kinds), len(state["layers.0.bias"]))
+        network.load_state_dict(state)
+        colours = ColourModel(
+            names=tuple(json.loads(weights.metadata["colours"])),
+            means=weights.tensors["colour.means"].numpy(),
+            precisions=weights.tensors["colour.precisions"].numpy(),
+            log_scales=weights.tensors["colour.log_scales"].numpy(),
+        )
+        return cls(kinds=kinds, network=network.eval().requires_grad_(False), colours=colours)
+
+
+def part_colour(
+    image: UInt8[np.ndarray, "h w 3"], part: Bool[np.ndarray, "h w"]
+) -> Float[np.ndarray, "3"] | None:
+    """Median CIELAB value of a part; None where it has next to no pixels."""
+    if int(part.sum()) < _MIN_PIXELS:
+        return None
+    return np.median(to_lab(image[part]), axis=0)
+
+
+def to_lab(levels: UInt8[np.ndarray, "*n 3"]) -> Float[np.ndarray, "*n 3"]:
+    """CIELAB (D65) of sRGB levels.
+
+    Source: IEC 61966-2-1 for sRGB, CIE 15 for L*a*b*.
+    """
+    value = levels.astype(np.float64) / 255
+    linear = np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
+    matrix = np.array(
+        [
+            [0.4124564, 0.3575761, 0.1804375],
+            [0.2126729, 0.7151522, 0.0721750],
+            [0.0193339, 0.1191920, 0.9503041],
+        ]
+    )
+    xyz = linear @ matrix.T / np.array([0.95047, 1.0, 1.08883])
+    root = np.where(xyz > (6 / 29) ** 3, np.cbrt(xyz), xyz * (29 / 6) ** 2 / 3 + 4 / 29)
+    x, y, z = root[..., 0], root[..., 1], root[..., 2]
+    return np.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], axis=-1)
+
+
+def _square(image: Image.Image) -> np.ndarray:
+    if image.size != (SIZE_PX, SIZE_PX):
+        image = image.resize((SIZE_PX, SIZE_PX), Image.Resampling.BOX)
+    return np.asarray(image.convert("RGB"))

@@ -1,0 +1,145 @@
+"""What the stages' commands share: options, device, log, pictures of the pack in memory."""
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int, UInt8
+from PIL import Image
+from torch import Tensor
+
+from composer.data.catalogue import CataloguePack
+from composer.training.loop import Budget
+from generation.training.loop import Run
+
+
+class Scale(StrEnum):
+    """Which recipe: a draft on two cores, or all of it on one large GPU."""
+
+    CPU = "cpu"
+    GPU = "gpu"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StageOptions:
+    """What every stage is told.
+
+    Attributes:
+        data: folder of the training pack.
+        out: work folder shared by the stages; each has a folder in it by its name.
+        scale: which recipe.
+        budget: how long; the recipe's own minutes where the user said nothing.
+        device: where it runs.
+        seed: where all randomness starts.
+    """
+
+    data: Path
+    out: Path
+    scale: Scale
+    budget: Budget
+    device: torch.device
+    seed: int = 0
+
+    def run(self, name: str) -> Run:
+        """The run of a stage."""
+        return Run(folder=self.out / name, budget=self.budget, device=self.device, log=log)
+
+
+def log(line: str) -> None:
+    """Tell people how it goes."""
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()
+
+
+def make_parser(description: str) -> argparse.ArgumentParser:
+    """A parser with the options every stage has."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--data", type=Path, required=True, help="folder of the training pack")
+    parser.add_argument("--out", type=Path, required=True, help="work folder of all stages")
+    parser.add_argument("--budget", choices=[s.value for s in Scale], help="which recipe")
+    parser.add_argument("--minutes", type=float, help="training time; default: the recipe's")
+    parser.add_argument("--steps", type=int, help="steps instead of minutes: repeatable")
+    parser.add_argument("--device", help="cpu, cuda; default: cuda where there is one")
+    parser.add_argument("--threads", type=int, help="CPU threads")
+    parser.add_argument("--seed", type=int, default=0)
+    return parser
+
+
+def read_options(args: argparse.Namespace, minutes: dict[Scale, float]) -> StageOptions:
+    """Turn parsed arguments into options, with the recipe's minutes where none were given."""
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    name = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device(name)
+    scale = Scale(args.budget or (Scale.GPU if device.type == "cuda" else Scale.CPU))
+    wanted = args.minutes or (None if args.steps else minutes[scale])
+    return StageOptions(
+        data=args.data,
+        out=args.out,
+        scale=scale,
+        budget=Budget(num_steps=args.steps, minutes=wanted),
+        device=device,
+        seed=args.seed,
+    )
+
+
+class Pixels:
+    """Pictures of the pack as uint8: on a GPU all of them at once, else decoded as they come."""
+
+    def __init__(
+        self, pack: CataloguePack, rows: Int[np.ndarray, " n"], device: torch.device
+    ) -> None:
+        self.pack, self.rows, self.device = pack, rows, device
+        self._all: Tensor | None = None
+        if device.type != "cpu":
+            self._all = torch.from_numpy(pack.pixels(rows)).to(device)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def take(self, indices: Int[Tensor, " b"]) -> Float[Tensor, "b 3 h w"]:
+        """Pictures by their index among `rows`, RGB in [-1, 1]."""
+        if self._all is None:
+            levels = torch.from_numpy(self.pack.pixels(self.rows[indices.numpy()]))
+        else:
+            levels = self._all[indices.to(self.device)]
+        return levels.permute(0, 3, 1, 2).float() / 127.5 - 1  # b h w 3 -> b 3 h w
+
+
+def draw_indices(generator: torch.Generator, count: int, size: int) -> Int[Tensor, " b"]:
+    """`size` indices below `count`."""
+    return torch.randint(count, (size,), generator=generator)
+
+
+def to_levels(images: Float[Tensor, "n 3 h w"]) -> UInt8[np.ndarray, "n h w 3"]:
+    """RGB in [-1, 1] to levels."""
+    levels = ((images.float().clamp(-1, 1) + 1) * 127.5).round().byte()
+    return levels.permute(0, 2, 3, 1).cpu().numpy()
+
+
+def contact_sheet(images: UInt8[np.ndarray, "n h w 3"], num_columns: int) -> Image.Image:
+    """Pictures row by row on one sheet, a gap of 4 px between them."""
+    count, height, width, _ = images.shape
+    num_rows = -(-count // num_columns)
+    sheet = np.full((num_rows * (height + 4) + 4, num_columns * (width + 4) + 4, 3), 40, np.uint8)
+    for i, image in enumerate(images):
+        top, left = 4 + i // num_columns * (height + 4), 4 + i % num_columns * (width + 4)
+        sheet[top : top + height, left : left + width] = image
+    return Image.fromarray(sheet)
+
+
+def write_json(path: Path, values: dict[str, Any]) -> None:
+    """Write figures; the file appears whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(suffix=".part", dir=path.parent)
+    with os.fdopen(handle, "w") as file:
+        json.dump(values, file, indent=2)
+    Path(name).replace(path)

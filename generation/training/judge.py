@@ -1,0 +1,174 @@
+"""Stage 4: the judge, trained from scratch on photos of the train split, used for nothing else."""
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.nn import functional
+
+from composer.data.catalogue import PHOTO, CataloguePack
+from generation.judge import ColourModel, Judge, KindNetwork, part_colour
+from generation.training.command import (
+    Pixels,
+    Scale,
+    StageOptions,
+    draw_indices,
+    log,
+    make_parser,
+    read_options,
+    write_json,
+)
+from generation.training.loop import Optimisation, StepLoss, train
+
+NAME = "judge"
+MINUTES = {Scale.CPU: 8.0, Scale.GPU: 1.0}
+_MAX_COLOUR_ROWS = 3000
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JudgeRecipe:
+    """Size and training of the judge.
+
+    Attributes:
+        width: channels of the first layer.
+        batch_size: pictures a step.
+        optimisation: rates and schedule.
+    """
+
+    width: int = 32
+    batch_size: int = 32
+    optimisation: Optimisation = field(
+        default_factory=lambda: Optimisation(
+            learning_rate=2e-3, weight_decay=0.02, num_warmup_steps=50, average_decay=0.995
+        )
+    )
+
+
+RECIPES = {Scale.CPU: JudgeRecipe(), Scale.GPU: JudgeRecipe(batch_size=128)}
+
+
+class JudgeStage:
+    """Trains the kind classifier."""
+
+    name = NAME
+
+    def __init__(
+        self, pixels: Pixels, kinds: tuple[str, ...], recipe: JudgeRecipe, seed: int
+    ) -> None:
+        self.pixels, self.recipe = pixels, recipe
+        items = pixels.pack.items
+        self._labels = torch.tensor([kinds.index(items[row].kind) for row in pixels.rows])
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.module = KindNetwork(len(kinds), recipe.width)
+
+    def loss(self, generator: torch.Generator) -> StepLoss:
+        """Draw disturbed pictures and compare kinds."""
+        indices = draw_indices(generator, len(self.pixels), self.recipe.batch_size)
+        images = disturb(self.pixels.take(indices), generator)
+        labels = self._labels[indices].to(images.device)
+        scores = self.module(images).float()
+        loss = functional.cross_entropy(scores, labels, label_smoothing=0.05)
+        hits = (scores.argmax(1) == labels).float().mean()
+        return StepLoss(total=loss, parts={"loss": loss, "hits": hits})
+
+
+def disturb(
+    images: Float[Tensor, "n 3 h w"], generator: torch.Generator
+) -> Float[Tensor, "n 3 h w"]:
+    """Shift, scale, tint, soften and grain pictures, as a small model's pictures are.
+
+    They are never mirrored: mugs and teapots have a side.
+    """
+    count = len(images)
+
+    def draw(low: float, high: float, *shape: int) -> Tensor:
+        values = torch.rand(count, *shape, generator=generator) * (high - low) + low
+        return values.to(images)
+
+    scale, shift = draw(0.85, 1.15), draw(-0.1, 0.1, 2)
+    theta = torch.zeros(count, 2, 3, device=images.device, dtype=images.dtype)
+    theta[:, 0, 0], theta[:, 1, 1], theta[:, :, 2] = scale, scale, shift
+    grid = functional.affine_grid(theta, list(images.shape), align_corners=False)
+    moved = functional.grid_sample(images, grid, padding_mode="border", align_corners=False)
+    soft = functional.avg_pool2d(functional.pad(moved, (1, 1, 1, 1), mode="replicate"), 3, 1)
+    share = draw(0.0, 1.0, 1, 1, 1)
+    mixed = share * moved + (1 - share) * soft
+    tinted = mixed * draw(0.8, 1.2, 3, 1, 1) + draw(-0.15, 0.15, 3, 1, 1)
+    grain = torch.randn(images.shape, generator=generator).to(images)
+    return (tinted + draw(0.0, 0.06, 1, 1, 1) * grain).clamp(-1, 1)
+
+
+def part_colours(
+    pack: CataloguePack, rows: Int[np.ndarray, " n"]
+) -> Iterator[tuple[np.ndarray, str]]:
+    """Median CIELAB value and colour word of every named part one can see."""
+    for row in rows:
+        item = pack.items[row]
+        image, parts = pack.pixels(np.array([row]))[0], pack.parts(int(row))
+        for i, word in enumerate(item.part_colours[: len(item.part_names)]):
+            found = part_colour(image, parts == i + 1) if word else None
+            if found is not None:
+                yield found, word
+
+
+def fit_colours(pack: CataloguePack, rows: Int[np.ndarray, " n"]) -> ColourModel:
+    """Fit the colour namer to parts of known colour."""
+    chosen = rows[np.linspace(0, len(rows) - 1, min(len(rows), _MAX_COLOUR_ROWS)).astype(int)]
+    found = list(part_colours(pack, chosen))
+    return ColourModel.fit(np.array([colour for colour, _ in found]), [word for _, word in found])
+
+
+def train_judge(options: StageOptions, recipe: JudgeRecipe | None = None) -> Path:
+    """Train both judges, write `<out>/judge/judge.safetensors`, measure them on validation.
+
+    Raises:
+        PackError: the pack cannot be read.
+    """
+    recipe = recipe or RECIPES[options.scale]
+    run = options.run(NAME)
+    pack = CataloguePack.open(options.data)
+    pixels = Pixels(pack, pack.rows(split="train", domain=PHOTO), options.device)
+    kinds = tuple(sorted({pack.items[row].kind for row in pixels.rows}))
+    stage = JudgeStage(pixels, kinds, recipe, options.seed)
+    trained = train(stage, replace(recipe.optimisation, seed=options.seed), run)
+    network = stage.module.cpu().eval()
+    judge = Judge(kinds=kinds, network=network, colours=fit_colours(pack, pixels.rows))
+    path = run.folder / "judge.safetensors"
+    judge.save(path)
+    figures = measure_judge(Judge.load(path), pack)
+    minutes = trained.elapsed_s / 60
+    write_json(
+        run.folder / "metrics.json",
+        {**figures, "num_steps": trained.num_steps, "minutes": minutes},
+    )
+    log(f"{NAME}: " + ", ".join(f"{name} {value:.3f}" for name, value in figures.items()))
+    return path
+
+
+def measure_judge(judge: Judge, pack: CataloguePack) -> dict[str, float]:
+    """Share of validation photos whose kind, and of their parts whose colour, is named right."""
+    from PIL import Image
+
+    rows = pack.rows(split="validation", domain=PHOTO)
+    pictures = [Image.fromarray(pixels) for pixels in pack.pixels(rows)]
+    named = judge.name_kinds(pictures)
+    kinds = [name == pack.items[row].kind for name, row in zip(named, rows, strict=True)]
+    colours = [judge.colours.rank(lab)[0] == word for lab, word in part_colours(pack, rows)]
+    return {"kind_accuracy": float(np.mean(kinds)), "colour_accuracy": float(np.mean(colours))}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command."""
+    parser = make_parser("Train the judge of generated pictures.")
+    train_judge(read_options(parser.parse_args(arguments), MINUTES))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,58 @@
+"""Pictures of the pack as latents, encoded once and kept."""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from composer.data.catalogue import CataloguePack
+from composer.weights import WeightsError, read_safetensors, write_safetensors
+from generation.training.command import Pixels, log
+
+_BATCH = 32
+
+
+@torch.no_grad()
+def cached_latents(
+    path: Path,
+    vae: AutoencoderKL,
+    pack: CataloguePack,
+    rows: Int[np.ndarray, " n"],
+    device: torch.device,
+) -> Float[Tensor, "n 4 h w"]:
+    """Latents of pictures, scaled as the UNet sees them, fp16, on the device.
+
+    They are read from `path` where it was written for the same autoencoder and pictures.
+    """
+    key = _key(vae, pack, rows)
+    if path.is_file():
+        try:
+            weights = read_safetensors(path, {"latents": (len(rows), 4, None, None)})
+            if weights.metadata.get("key") == key:
+                return weights.tensors["latents"].to(device)
+        except WeightsError as error:
+            log(f"latents are made again: {error}")
+    vae = vae.to(device).eval()
+    pixels = Pixels(pack, rows, device)
+    parts: list[Tensor] = []
+    for part in torch.arange(len(rows)).split(_BATCH):
+        latents = vae.encode(pixels.take(part)).latent_dist.mode() * vae.config["scaling_factor"]
+        parts.append(latents.half().cpu())
+        if len(parts) % 50 == 0:
+            log(f"latents {len(parts) * _BATCH} of {len(rows)}")
+    found = torch.cat(parts)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_safetensors(path, {"latents": found}, {"key": key})
+    return found.to(device)
+
+
+def _key(vae: AutoencoderKL, pack: CataloguePack, rows: np.ndarray) -> str:
+    digest = hashlib.sha256("\n".join(pack.items[row].id for row in rows).encode())
+    for name, tensor in vae.state_dict().items():
+        digest.update(name.encode())
+        digest.update(tensor.detach().float().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]

@@ -1,0 +1,239 @@
+"""The loop all stages share: resumable, deterministic from a seed, averaged weights."""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+
+from composer.training.loop import Average, Budget, Stopwatch, fast_precision, progress_line
+from composer.training.state import (
+    TrainingState,
+    load_state,
+    optimizer_tensors,
+    restore_optimizer,
+    save_state,
+)
+
+Log = Callable[[str], None]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StepLoss:
+    """What one step minimises, and its parts for the log."""
+
+    total: Tensor
+    parts: Mapping[str, Tensor]
+
+
+@runtime_checkable
+class Stage(Protocol):
+    """One thing to train."""
+
+    @property
+    def name(self) -> str:
+        """For the log and for folders."""
+        ...
+
+    @property
+    def module(self) -> nn.Module:
+        """What is trained; parameters that ask for no gradient stay."""
+        ...
+
+    def loss(self, generator: torch.Generator) -> StepLoss:
+        """Draw a batch with the generator and compute its loss; runs under autocast."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Optimisation:
+    """How a stage is optimised.
+
+    Attributes:
+        learning_rate: AdamW's rate between warm-up and decay.
+        betas: of AdamW.
+        weight_decay: of AdamW.
+        num_warmup_steps: linear warm-up.
+        decay_share: last share of the run over which the rate falls to zero.
+        average_decay: of the averaged weights.
+        max_gradient_norm: gradients are clipped to it.
+        seed: every batch follows from it and the number of the step.
+        save_every_s: seconds between states on disk.
+        log_every: steps between log lines.
+    """
+
+    learning_rate: float
+    betas: tuple[float, float] = (0.9, 0.99)
+    weight_decay: float = 0.0
+    num_warmup_steps: int = 200
+    decay_share: float = 0.3
+    average_decay: float = 0.999
+    max_gradient_norm: float = 1.0
+    seed: int = 0
+    save_every_s: float = 120.0
+    log_every: int = 50
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Run:
+    """Where and how long a stage runs.
+
+    Attributes:
+        folder: takes the state, pictures and results.
+        budget: its end, by steps or minutes; by minutes the result depends on the machine's speed.
+        device: where it runs.
+        log: takes lines for people.
+    """
+
+    folder: Path
+    budget: Budget
+    device: torch.device
+    log: Log
+
+    @property
+    def state_folder(self) -> Path:
+        """The state a killed run goes on from."""
+        return self.folder / "state"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Trained:
+    """The end of a run.
+
+    Attributes:
+        num_steps: steps made, over all resumed runs.
+        elapsed_s: seconds of training, over all resumed runs.
+        last_losses: loss of each step of this process, oldest first.
+    """
+
+    num_steps: int
+    elapsed_s: float
+    last_losses: tuple[float, ...]
+
+
+def train(stage: Stage, optimisation: Optimisation, run: Run) -> Trained:
+    """Train a stage to the end of its budget; its module then holds the averaged weights.
+
+    A run that was killed goes on from its last state, and gives the very weights it would have
+    given (on one device, with a budget in steps).
+    """
+    trainer = _Trainer(stage, optimisation, run)
+    trainer.resume()
+    while (progress := trainer.progress) < 1.0:
+        trainer.step(progress)
+    trainer.save()
+    trainer.load_average()
+    return Trained(
+        num_steps=trainer.num_steps,
+        elapsed_s=trainer.watch.elapsed_s,
+        last_losses=tuple(trainer.losses),
+    )
+
+
+def step_generator(seed: int, step: int) -> torch.Generator:
+    """The generator a step draws everything from, so that a state needs no generator's."""
+    return torch.Generator().manual_seed((seed * 1_000_003 + step) % 2**63)
+
+
+def rate_factor(optimisation: Optimisation, step: int, progress: float) -> float:
+    """Share of the learning rate at a step: linear warm-up, flat, a cosine down to zero."""
+    warm = min(1.0, (step + 1) / max(1, optimisation.num_warmup_steps))
+    start = 1 - optimisation.decay_share
+    if progress <= start:
+        return warm
+    return warm * 0.5 * (1 + math.cos(math.pi * (progress - start) / optimisation.decay_share))
+
+
+class _Trainer:
+    def __init__(self, stage: Stage, optimisation: Optimisation, run: Run) -> None:
+        self.stage, self.optimisation, self.run = stage, optimisation, run
+        stage.module.to(run.device)
+        self.parameters = {n: p for n, p in stage.module.named_parameters() if p.requires_grad}
+        self.optimizer = torch.optim.AdamW(
+            self.parameters.values(),
+            lr=optimisation.learning_rate,
+            betas=optimisation.betas,
+            weight_decay=optimisation.weight_decay,
+        )
+        self.average = Average(self.parameters, optimisation.average_decay)
+        self.uses_bf16 = fast_precision(run.device) == "bf16"
+        self.watch = Stopwatch()
+        self.saved_s = 0.0
+        self.num_steps = 0
+        self.losses: list[float] = []
+
+    @property
+    def progress(self) -> float:
+        return self.run.budget.progress(self.num_steps, self.watch.elapsed_s)
+
+    def step(self, progress: float) -> None:
+        settings = self.optimisation
+        factor = rate_factor(settings, self.num_steps, progress)
+        for group in self.optimizer.param_groups:
+            group["lr"] = settings.learning_rate * factor
+        self.stage.module.train()
+        with torch.autocast(self.run.device.type, torch.bfloat16, enabled=self.uses_bf16):
+            found = self.stage.loss(step_generator(settings.seed, self.num_steps))
+        self.optimizer.zero_grad(set_to_none=True)
+        found.total.backward()
+        nn.utils.clip_grad_norm_(self.parameters.values(), settings.max_gradient_norm)
+        self.optimizer.step()
+        self.average.update(self.parameters, self.num_steps)
+        self.num_steps += 1
+        self._after_step(found)
+
+    def _after_step(self, found: StepLoss) -> None:
+        # Reading a loss waits for a GPU, so it is read where it is shown; a CPU has it at hand.
+        is_shown = self.num_steps % self.optimisation.log_every == 0
+        if is_shown or self.run.device.type == "cpu":
+            self.losses.append(float(found.total.detach()))
+        if is_shown:
+            if not math.isfinite(self.losses[-1]):
+                raise FloatingPointError(
+                    f"The loss of {self.stage.name} is not finite at step {self.num_steps}. "
+                    "Start again from an older state with a lower rate."
+                )
+            parts = " ".join(f"{name} {float(v.detach()):.4f}" for name, v in found.parts.items())
+            self.run.log(self._line(parts))
+        if self.watch.elapsed_s - self.saved_s >= self.optimisation.save_every_s:
+            self.save()
+
+    def _line(self, parts: str) -> str:
+        elapsed_s = self.watch.elapsed_s
+        rate = f"{self.num_steps / max(elapsed_s, 1e-9):.2f} steps/s"
+        name = self.stage.name
+        return progress_line(name, self.num_steps, self.run.budget, elapsed_s, f"{parts} {rate}")
+
+    def save(self) -> None:
+        names = {parameter: name for name, parameter in self.parameters.items()}
+        tensors = {f"module.{n}": p for n, p in self.parameters.items()}
+        tensors |= {f"average.{n}": t for n, t in self.average.tensors.items()}
+        tensors |= optimizer_tensors(self.optimizer, names)
+        counters = {"num_steps": self.num_steps, "elapsed_s": self.watch.elapsed_s}
+        self.run.folder.mkdir(parents=True, exist_ok=True)
+        save_state(self.run.state_folder, TrainingState(tensors=tensors, counters=counters))
+        self.saved_s = self.watch.elapsed_s
+
+    def resume(self) -> None:
+        state = load_state(self.run.state_folder)
+        if state is None:
+            return
+        names = {parameter: name for name, parameter in self.parameters.items()}
+        with torch.no_grad():
+            for name, parameter in self.parameters.items():
+                parameter.copy_(state.tensors[f"module.{name}"])
+                self.average.tensors[name].copy_(state.tensors[f"average.{name}"])
+        restore_optimizer(self.optimizer, names, state.tensors)
+        self.num_steps = int(state.counters["num_steps"])
+        self.watch = Stopwatch(before_s=float(state.counters["elapsed_s"]))
+        self.saved_s = self.watch.elapsed_s
+        self.run.log(f"{self.stage.name} goes on from step {self.num_steps}")
+
+    @torch.no_grad()
+    def load_average(self) -> None:
+        for name, parameter in self.parameters.items():
+            parameter.copy_(self.average.tensors[name])
+        self.stage.module.eval()

@@ -1,0 +1,30 @@
+"""The tiny world, written once."""
+
+import pytest
+
+from generation.training.autoencoder import AutoencoderRecipe, make_autoencoder
+from generation.training.diffusion import DiffusionRecipe, KitSources
+from tests.generation.training import world
+
+
+@pytest.fixture(scope="session")
+def pack_folder(tmp_path_factory):
+    return world.write_pack(tmp_path_factory.mktemp("pack"))
+
+
+@pytest.fixture(scope="session")
+def small_autoencoder():
+    return AutoencoderRecipe(block_out_channels=(8, 8, 8, 8), optimisation=world.FAST)
+
+
+@pytest.fixture(scope="session")
+def small_unet():
+    return DiffusionRecipe(block_out_channels=(8, 16), batch_size=8, optimisation=world.FAST)
+
+
+@pytest.fixture(scope="session")
+def sources(tmp_path_factory, small_autoencoder):
+    folder = tmp_path_factory.mktemp("below")
+    clip, duet = world.write_composer(folder)
+    make_autoencoder(small_autoencoder, 0).save_pretrained(folder / "vae")
+    return KitSources(clip=clip, duet=duet, vae=folder / "vae")

@@ -1,0 +1,79 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from composer.data.catalogue import CataloguePack
+from generation.judge import ColourModel, Judge, JudgeError, KindNetwork, part_colour, to_lab
+from generation.training.command import Pixels
+from generation.training.judge import JudgeRecipe, JudgeStage, disturb, train_judge
+from generation.training.loop import step_generator, train
+from tests.generation.training import world
+
+SMALL = JudgeRecipe(width=8, batch_size=16, optimisation=world.FAST)
+
+
+def test_lab_of_known_colours():
+    levels = np.array([[255, 255, 255], [0, 0, 0], [255, 0, 0], [119, 119, 119]], np.uint8)
+    expected = [[100, 0, 0], [0, 0, 0], [53.24, 80.09, 67.20], [50.03, 0, 0]]
+    np.testing.assert_allclose(to_lab(levels), expected, atol=0.05)
+
+
+def test_colours_are_named_by_their_nearest_cloud():
+    rng = np.random.default_rng(0)
+    red, blue = rng.normal([50, 60, 40], 5, (30, 3)), rng.normal([40, 10, -50], 5, (5, 3))
+    model = ColourModel.fit(np.concatenate([red, blue]), ["red"] * 30 + ["blue"] * 5)
+    assert model.rank(np.array([48.0, 55, 35]))[0] == "red"
+    assert model.rank(np.array([45.0, 5, -40]))[0] == "blue"
+
+
+def test_a_part_too_small_has_no_colour():
+    part = np.zeros((16, 16), bool)
+    part[0, :5] = True
+    assert part_colour(np.zeros((16, 16, 3), np.uint8), part) is None
+
+
+def test_disturbed_pictures_stay_pictures(pack_folder):
+    pack = CataloguePack.open(pack_folder)
+    images = Pixels(pack, pack.rows(split="train"), torch.device("cpu")).take(torch.arange(4))
+    found = disturb(images, step_generator(0, 0))
+    assert found.shape == images.shape
+    assert found.abs().max() <= 1
+    assert 0.02 < float((found - images).abs().mean()) < 0.4
+
+
+def test_the_loss_falls(pack_folder, tmp_path):
+    pack = CataloguePack.open(pack_folder)
+    pixels = Pixels(pack, pack.rows(split="train", domain="photo"), torch.device("cpu"))
+    stage = JudgeStage(pixels, world.KINDS, SMALL, 0)
+    losses = train(
+        stage, world.FAST, world.options(tmp_path, tmp_path, 20).run("judge")
+    ).last_losses
+    assert np.mean(losses[-5:]) < np.mean(losses[:5])
+
+
+def test_a_judge_is_trained_saved_and_read(pack_folder, tmp_path):
+    path = train_judge(world.options(pack_folder, tmp_path, 40), SMALL)
+    judge = Judge.load(path)
+    assert judge.kinds == world.KINDS
+    image, parts = world.draw_item("box", "blue", 30, 999)
+    assert judge.name_colour(np.asarray(image), np.asarray(parts) == 1) == "blue"
+    assert judge.name_kinds([image.resize((256, 256))])[0] in world.KINDS
+    figures = json.loads((tmp_path / "judge" / "metrics.json").read_text())
+    assert figures["colour_accuracy"] > 0.9
+    assert figures["kind_accuracy"] >= 0.5
+
+
+def test_the_kits_judge_keeps_its_budget():
+    assert 2 * sum(p.numel() for p in KindNetwork(16).parameters()) < 4_000_000
+
+
+def test_strangers_are_refused(tmp_path):
+    with pytest.raises(JudgeError, match="cannot be read"):
+        Judge.load(tmp_path / "none.safetensors")
+    Image.new("RGB", (8, 8)).save(tmp_path / "judge.png")
+    (tmp_path / "judge.png").rename(tmp_path / "judge.safetensors")
+    with pytest.raises(JudgeError, match="damaged"):
+        Judge.load(tmp_path / "judge.safetensors")

@@ -1,0 +1,98 @@
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from composer.training.loop import Budget
+from generation.training.loop import (
+    Optimisation,
+    Run,
+    StepLoss,
+    rate_factor,
+    step_generator,
+    train,
+)
+
+
+class Line:
+    """Fits y = 3 x - 1; may be killed at a step."""
+
+    name = "line"
+
+    def __init__(self, kill_at: int | None = None):
+        torch.manual_seed(0)
+        self.module = nn.Linear(1, 1)
+        self.kill_at, self.calls = kill_at, 0
+
+    def loss(self, generator):
+        if self.calls == self.kill_at:
+            raise KeyboardInterrupt
+        self.calls += 1
+        x = torch.randn(16, 1, generator=generator)
+        loss = (self.module(x) - (3 * x - 1)).square().mean()
+        return StepLoss(total=loss, parts={"loss": loss})
+
+
+def run_in(folder, num_steps=20, lines=None):
+    sink = [] if lines is None else lines
+    budget = Budget(num_steps=num_steps)
+    return Run(folder=folder, budget=budget, device=torch.device("cpu"), log=sink.append)
+
+
+SETTINGS = Optimisation(learning_rate=0.1, num_warmup_steps=3, average_decay=0.9, save_every_s=0.0)
+
+
+def test_a_killed_run_ends_where_an_unbroken_one_does(tmp_path):
+    whole, first, second = Line(), Line(kill_at=10), Line()
+    train(whole, SETTINGS, run_in(tmp_path / "whole"))
+    with pytest.raises(KeyboardInterrupt):
+        train(first, SETTINGS, run_in(tmp_path / "broken"))
+    lines = []
+    trained = train(second, SETTINGS, run_in(tmp_path / "broken", lines=lines))
+    assert second.calls == 10
+    assert trained.num_steps == 20
+    assert lines[0] == "line goes on from step 10"
+    for name, tensor in whole.module.state_dict().items():
+        assert torch.equal(tensor, second.module.state_dict()[name]), name
+
+
+def test_a_finished_run_does_nothing_more(tmp_path):
+    one, two = Line(), Line()
+    train(one, SETTINGS, run_in(tmp_path))
+    train(two, SETTINGS, run_in(tmp_path))
+    assert two.calls == 0
+    assert torch.equal(one.module.weight, two.module.weight)
+
+
+def test_the_loss_falls_and_the_log_tells_time(tmp_path):
+    lines = []
+    trained = train(Line(), SETTINGS, run_in(tmp_path, num_steps=100, lines=lines))
+    assert sum(trained.last_losses[-10:]) < 0.2 * sum(trained.last_losses[:10])
+    assert "line step 50 (50%) loss" in lines[0]
+    assert "min left" in lines[0]
+
+
+def test_a_broken_loss_is_reported(tmp_path):
+    class Broken(Line):
+        def loss(self, generator):
+            found = super().loss(generator)
+            return StepLoss(total=found.total * math.nan, parts=found.parts)
+
+    with pytest.raises(FloatingPointError, match="loss of line is not finite at step 50"):
+        train(Broken(), SETTINGS, run_in(tmp_path, num_steps=60))
+
+
+def test_the_rate_warms_up_stays_and_decays():
+    settings = Optimisation(learning_rate=1.0, num_warmup_steps=10, decay_share=0.3)
+    assert rate_factor(settings, 0, 0.0) == pytest.approx(0.1)
+    assert rate_factor(settings, 50, 0.5) == 1.0
+    assert rate_factor(settings, 85, 0.85) == pytest.approx(0.5)
+    assert rate_factor(settings, 100, 1.0) == pytest.approx(0.0)
+
+
+def test_steps_draw_independently():
+    one = torch.rand(4, generator=step_generator(0, 1))
+    assert torch.equal(one, torch.rand(4, generator=step_generator(0, 1)))
+    assert not torch.equal(one, torch.rand(4, generator=step_generator(0, 2)))
+    assert not torch.equal(one, torch.rand(4, generator=step_generator(1, 1)))
