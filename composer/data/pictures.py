@@ -69,12 +69,12 @@ class CaptionIds:
 
 
 def truth_matrix(
-    true_ids: Sequence[Int[np.ndarray, "_ _"]], said: Int[np.ndarray, " b"]
-) -> Bool[Tensor, "b b"]:
+    true_ids: Sequence[Int[np.ndarray, "_ _"]], said: Int[np.ndarray, " t"]
+) -> Bool[Tensor, "b t"]:
     """Tell for each picture (row) and each caption of the batch (column) whether it is true.
 
     `true_ids` are the blocks of `CaptionIds.of` that make up the batch, in order; `said` holds the
-    caption drawn for each picture.
+    numbers of the captions.
     """
     rows = [(block[:, :, None] == said[None, None, :]).any(1) for block in true_ids]
     return torch.from_numpy(np.concatenate(rows))

@@ -40,6 +40,7 @@ MEAN = (0.48145466, 0.4578275, 0.40821073)
 STD = (0.26862954, 0.26130258, 0.27577711)
 CONTEXT = 40
 EMBED_DIM = 256
+VOCAB_SIZE = 7424  # as many as keep the fp16 file below its share of the assets, 34 MB
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,17 +69,17 @@ class ClipTraining:
     log_every: int = 50
     source_weights: dict[str, float] = field(
         default_factory=lambda: {
-            "tiny_imagenet": 0.42,
-            "sketchy": 0.16,
-            "chairv2": 0.06,
+            "tiny_imagenet": 0.3,
+            "sketchy": 0.24,
+            "chairv2": 0.08,
             "shoev2": 0.02,
             "pacs": 0.10,
             "flickr": 0.06,
-            "noto": 0.09,
-            "phosphor": 0.09,
-            "catalogue_photos": 0.55,
-            "catalogue_domains": 0.2,
-            "catalogue_sketches": 0.25,
+            "noto": 0.10,
+            "phosphor": 0.10,
+            "catalogue_photos": 0.6,
+            "catalogue_domains": 0.12,
+            "catalogue_sketches": 0.28,
         }
     )
 
@@ -127,8 +128,8 @@ def encode_text(model: CLIP, ids: Int[Tensor, "b l"]) -> Float[Tensor, "b d"]:
 
 def contrastive_loss(
     image: Float[Tensor, "b d"],
-    text: Float[Tensor, "b d"],
-    truth: Bool[Tensor, "b b"],
+    text: Float[Tensor, "t d"],
+    truth: Bool[Tensor, "b t"],
     scale: Float[Tensor, ""],
 ) -> Float[Tensor, ""]:
     """Return the symmetric cross entropy against uniform targets over the true pairs."""
@@ -152,7 +153,10 @@ class Batches:
         self._recipe = recipe
 
     def draw(self, step: int, phase: Phase) -> tuple[Tensor, Tensor, Tensor]:
-        """Return pixels (b, 3, 128, 128) normalised, token ids (b, 40) and the truth (b, b)."""
+        """Return normalised pixels (b, 3, 128, 128), ids (t, 40) of the texts, truth (b, t).
+
+        The texts are the distinct captions drawn for the b pictures.
+        """
         rng = np.random.default_rng([self._recipe.seed, step])
         pixels, true_ids, said = [], [], []
         for index, count in self._counts(rng, phase):
@@ -163,8 +167,8 @@ class Batches:
             true_ids.append(ids)
             num_said = (ids >= 0).sum(1)
             said.append(ids[np.arange(len(rows)), rng.integers(0, num_said)])
-        drawn = np.concatenate(said)
-        return _normalise(torch.cat(pixels)), self._tokens[drawn], truth_matrix(true_ids, drawn)
+        texts = np.unique(np.concatenate(said))
+        return _normalise(torch.cat(pixels)), self._tokens[texts], truth_matrix(true_ids, texts)
 
     def _counts(self, rng: np.random.Generator, phase: Phase) -> list[tuple[int, int]]:
         own = [table.name.startswith("catalogue") for table in self._tables]
@@ -206,15 +210,23 @@ def _normalise(pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
     return (pixels - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(STD).view(3, 1, 1)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Places:
+    """Where a run writes: the CLIP folder, and the state it resumes from."""
+
+    out: Path
+    state: Path
+
+
 class ClipTrainer:
     """The run: model, optimizer, step; saves, resumes and exports."""
 
     def __init__(
-        self, recipe: ClipTraining, tables: Sequence[PictureTable], folder: Path, device: str
+        self, recipe: ClipTraining, tables: Sequence[PictureTable], places: Places, device: str
     ) -> None:
-        """Build or resume. `folder` holds `merges.txt`; the state is kept in `folder/state`."""
-        self.recipe, self.folder, self.device = recipe, folder, device
-        tokenizer = load_tokenizer(folder, CONTEXT)
+        """Build, or resume what `places.state` holds; `places.out` holds `merges.txt`."""
+        self.recipe, self.places, self.device = recipe, places, device
+        tokenizer = load_tokenizer(places.out, CONTEXT)
         self.batches = Batches(tables, tokenizer, recipe)
         self.model = build_mini_clip(tokenizer.vocab_size, recipe.seed).to(device).train()
         self.vocab_size = tokenizer.vocab_size
@@ -232,7 +244,7 @@ class ClipTrainer:
         ]
 
     def _resume(self) -> None:
-        state = load_state(self.folder / "state")
+        state = load_state(self.places.state)
         if state is None:
             return
         weights = {n: t for n, t in state.tensors.items() if not n.startswith("optimizer.")}
@@ -282,11 +294,11 @@ class ClipTrainer:
         tensors = dict(self.model.state_dict())
         tensors |= optimizer_tensors(self.optimizer, self._names)
         counters = {"step": self.step, "recipe": asdict(self.recipe)}
-        save_state(self.folder / "state", TrainingState(tensors=tensors, counters=counters))
+        save_state(self.places.state, TrainingState(tensors=tensors, counters=counters))
 
     def export(self) -> None:
         """Write the open_clip folder: config and fp16 weights."""
-        export_clip(self.model, self.vocab_size, self.folder)
+        export_clip(self.model, self.vocab_size, self.places.out)
 
 
 def export_clip(model: CLIP, vocab_size: int, folder: Path) -> None:
@@ -336,15 +348,16 @@ def learn_vocabulary(tables: Sequence[PictureTable], folder: Path) -> None:
     """Write `merges.txt` from the captions, each distinct one counted four times."""
     folder.mkdir(parents=True, exist_ok=True)
     texts = CaptionIds(tables).texts
-    write_merges(train_merges(texts * 4), folder / "merges.txt")
+    write_merges(train_merges(texts * 4, vocab_size=VOCAB_SIZE), folder / "merges.txt")
 
 
 CPU_RECIPE = ClipTraining(
     phases=(
-        Phase(num_steps=1200, patch_dropout=0.75, catalogue_share=0.0),
-        Phase(num_steps=1200, patch_dropout=0.5, catalogue_share=0.65),
-        Phase(num_steps=500, patch_dropout=0.25, catalogue_share=0.75),
-    )
+        Phase(num_steps=450, patch_dropout=0.75, catalogue_share=0.65),
+        Phase(num_steps=250, patch_dropout=0.5, catalogue_share=0.8),
+    ),
+    batch_size=192,
+    num_warmup_steps=80,
 )
 GPU_RECIPE = ClipTraining(
     phases=(
@@ -360,12 +373,12 @@ RECIPES = {"cpu": CPU_RECIPE, "gpu": GPU_RECIPE}
 
 
 def train_clip(
-    recipe: ClipTraining, tables: Sequence[PictureTable], folder: Path, device: str = "cpu"
+    recipe: ClipTraining, tables: Sequence[PictureTable], places: Places, device: str = "cpu"
 ) -> None:
     """Learn the vocabulary if there is none, train or resume, export."""
-    if not (folder / "merges.txt").exists():
-        learn_vocabulary(tables, folder)
-    trainer = ClipTrainer(recipe, tables, folder, device)
+    if not (places.out / "merges.txt").exists():
+        learn_vocabulary(tables, places.out)
+    trainer = ClipTrainer(recipe, tables, places, device)
     trainer.run()
     trainer.export()
 
@@ -375,14 +388,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m composer.training.clip")
     parser.add_argument("--data", type=Path, required=True, help="the catalogue's training pack")
     parser.add_argument("--natural", type=Path, help="folder of the natural archives")
-    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True, help="the CLIP folder")
+    parser.add_argument("--state", type=Path, default=Path(".cache/training/clip"))
     parser.add_argument("--budget", choices=tuple(RECIPES), default="cpu")
     chosen = parser.parse_args(arguments)
     tables = picture_tables(CataloguePack.open(chosen.data))
     if chosen.natural is not None:
         tables += read_natural(chosen.natural)
     device = "cuda" if chosen.budget == "gpu" else "cpu"
-    train_clip(RECIPES[chosen.budget], tables, chosen.out, device)
+    train_clip(RECIPES[chosen.budget], tables, Places(out=chosen.out, state=chosen.state), device)
 
 
 if __name__ == "__main__":

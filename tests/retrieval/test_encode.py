@@ -106,7 +106,7 @@ def test_known_facts_are_stored(folder):
 def test_an_index_of_another_encoder_is_refused_with_the_command_that_rebuilds(folder):
     run(folder)
     other = tiny_backbone(seed=1)
-    with pytest.raises(GalleryError, match="another encoder.*duet index .* --rebuild"):
+    with pytest.raises(GalleryError, match=r"another encoder.*duet index .* --rebuild"):
         Gallery.open(folder / ".duet", other.gallery_hash)
     with pytest.raises(GalleryError, match="another encoder"):
         index_folder(folder, folder / ".duet", other, kit="other")
@@ -145,7 +145,7 @@ def test_a_full_disk_is_one_sentence_and_keeps_what_was_committed(folder, monkey
             self._table = table
 
     monkeypatch.setattr(Store, "add", full)
-    with pytest.raises(GalleryError, match="is full.*what was committed is kept"):
+    with pytest.raises(GalleryError, match=r"is full.*what was committed is kept"):
         run(folder)
     assert len(Store.open(folder / ".duet")) == 3
 

@@ -1,0 +1,16 @@
+"""The errors of this package that are the user's to mend."""
+
+from generation.cancel import GenerationCancelledError
+from generation.pipeline import PipelineError
+from generation.provenance import ProvenanceError
+from generation.request import RequestError
+from generation.sample import BusyError, OutOfMemoryError
+
+GENERATION_ERRORS: tuple[type[Exception], ...] = (
+    RequestError,
+    PipelineError,
+    ProvenanceError,
+    BusyError,
+    OutOfMemoryError,
+    GenerationCancelledError,
+)

@@ -1,0 +1,178 @@
+"""The command line: arguments here, work in `studio.commands`, imported when it is asked for."""
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+EXIT_USER, EXIT_INTERRUPTED = 2, 130
+
+Command = Callable[[argparse.Namespace], int]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit code: 0, or 2 for what the user can mend."""
+    chosen = parser().parse_args(arguments)
+    try:
+        return _run(chosen)
+    except KeyboardInterrupt:
+        print("Stopped.", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:  # the reader of our output has gone, as `duet ... | head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _run(chosen: argparse.Namespace) -> int:
+    command: Command = importlib.import_module(f"studio.commands.{chosen.module}").run
+    from studio.errors import USER_ERRORS
+
+    try:
+        return command(chosen)
+    except USER_ERRORS as error:
+        print(f"duet: {error}", file=sys.stderr)
+        return EXIT_USER
+
+
+def parser() -> argparse.ArgumentParser:
+    """Build the parser of all commands."""
+    top = argparse.ArgumentParser(
+        prog="duet",
+        description="Draw a little, say a little: search, transfer and generate with one query.",
+    )
+    commands = top.add_subparsers(metavar="COMMAND", required=True)
+    for add in (
+        _add_demo,
+        _add_index,
+        _add_search,
+        _add_generate,
+        _add_transfer,
+        _add_kits,
+        _add_train,
+        _add_bench,
+        _add_doctor,
+    ):
+        add(commands)
+    return top
+
+
+Subparsers = argparse._SubParsersAction  # pyright: ignore[reportPrivateUsage]  no public name
+
+
+def _add_demo(commands: "Subparsers[argparse.ArgumentParser]") -> None:
+    command = _command(commands, "demo", "open the studio in a browser")
+    _add_kit(command)
+    command.add_argument("--index", type=Path, help="gallery to search (default: the shipped one)")
+    command.add_argument("--host", default="127.0.0.1", help="address to listen on")
+    command.add_argument("--port", type=int, default=7860)
+    command.add_argument("--allow-host", action="append", default=[], metavar="NAME")
+    command.add_argument("--public", action="store_true", help="allow others to reach the page")
+    command.add_argument("--no-browser", action="store_true", help="print the address only")
+
+
+def _add_index(commands: "Subparsers[argparse.ArgumentParser]") -> None:
+    command = _command(commands, "index", "make or update the index of a folder of pictures")
+    command.add_argument("folder", type=Path)
+    command.add_argument("--index", type=Path, help="where (default: FOLDER/.duet)")
+    command.add_argument("--rebuild", action="store_true", help="drop what is there and start anew")
+    command.add_argument("--items", type=Path, help="parquet with path, kind, domain and caption")
+    _add_kit(command)
+    _add_json(command)
+
+
+def _add_search(commands: "Subparsers[argparse.ArgumentParser]") -> None:
+    command = _command(commands, "search", "find pictures by drawing and words")
+    _add_query(command)
+    command.add_argument("--index", type=Path, help="index folder, or a folder that was indexed")
+    command.add_argument("--top-k", type=int, default=10, metavar="K")
+    command.add_argument("--sheet", type=Path, metavar="PNG", help="save a contact sheet")
+    command.add_argument("--save-query", type=Path, metavar="SAFETENSORS")
+    _add_json(command)
+
+
+def _add_generate(commands: "Subparsers[argparse.ArgumentParser]") -> None:
+    command = _command(commands, "generate", "paint new images from drawing and words")
+    _add_query(command)
+    _add_drawing(command)
+    _add_json(command)
+
+
+def _add_transfer(commands: "Subparsers[argparse.ArgumentParser]") -> None:
+    command = _command(commands, "transfer", "move an image into another domain")
+    command.add_argument("source", type=Path, metavar="IMAGE")
+    command.add_argument("--to", required=True, metavar="WORDS", help='"watercolour", "night", ...')
+    command.add_argument("--strength", type=float, default=0.6)
+    command.add_argument("--composer", default="duet")
+    _add_kit(command)
+    _add_drawing(command)
+    _add_json(command)
+
+
+def _add_kits(commands: "Subparsers[argparse.ArgumentParser]") -> None:
+    _add_json(_command(commands, "kits", "list the kits"))
+
+
+def _add_train(commands: "Subparsers[argparse.ArgumentParser]") -> None:
+    command = _command(commands, "train", "train the mini kit, all stages or one")
+    command.add_argument("what", choices=("mini", *_STAGES), metavar="STAGE", help=_STAGE_HELP)
+    command.add_argument("--budget", choices=("cpu", "gpu"), default="cpu")
+    command.add_argument("--out", type=Path, default=Path(".cache/mini"), help="the kit's folder")
+    command.add_argument("--pack", type=Path, default=Path(".cache/catalogue"))
+    command.add_argument("--natural", type=Path, help="folder of the natural training archives")
+
+
+_STAGES = ("clip", "duet", "autoencoder", "diffusion", "control", "judge")
+_STAGE_HELP = f"mini (all, in order), or one of {', '.join(_STAGES)}"
+
+
+def _add_bench(commands: "Subparsers[argparse.ArgumentParser]") -> None:
+    command = _command(commands, "bench", "measure the kit on the shipped gallery")
+    command.add_argument("what", choices=("retrieval", "speed"))
+    command.add_argument("--seed", type=int, default=0)
+    _add_kit(command)
+    _add_json(command)
+
+
+def _add_doctor(commands: "Subparsers[argparse.ArgumentParser]") -> None:
+    command = _command(commands, "doctor", "tell what is installed, loaded and licensed")
+    _add_kit(command)
+    _add_json(command)
+
+
+def _command(
+    commands: "Subparsers[argparse.ArgumentParser]", name: str, about: str
+) -> argparse.ArgumentParser:
+    command = commands.add_parser(name, help=about, description=about[0].upper() + about[1:] + ".")
+    command.set_defaults(module=name)
+    return command
+
+
+def _add_query(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--sketch", type=Path, help="a drawing: an image, or strokes as JSON")
+    command.add_argument("--image", type=Path, help="a photo as the reference instead")
+    command.add_argument("--text", default="", help="what the drawing does not say")
+    command.add_argument("--query", type=Path, help="a composed query saved by --save-query")
+    command.add_argument("--balance", type=float, default=0.5, help="0 drawing ... 1 words")
+    command.add_argument("--composer", default="duet")
+    _add_kit(command)
+
+
+def _add_drawing(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--output", type=Path, required=True, metavar="PNG")
+    command.add_argument("--seed", type=int, default=0)
+    command.add_argument("--num-images", type=int, default=1)
+    command.add_argument("--num-inference-steps", type=int, default=20)
+    command.add_argument("--guidance-scale", type=float, default=3.0)
+    command.add_argument("--controlnet-conditioning-scale", type=float, default=1.0)
+    command.add_argument("--negative-text", default="")
+
+
+def _add_kit(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--kit", default="mini", help="name or folder of a kit (default: mini)")
+    command.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, mps")
+
+
+def _add_json(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--json", action="store_true", help="print JSON")

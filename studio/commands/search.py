@@ -1,0 +1,88 @@
+"""`duet search`."""
+
+import argparse
+from pathlib import Path
+
+from PIL import Image
+
+from composer.images import open_image
+from composer.query import Query
+from composer.sketch import rasterise
+from retrieval.search import Hit, Ranking
+from retrieval.sheet import Tile, contact_sheet
+from retrieval.store import MANIFEST
+from studio.commands.shared import compose_query, open_engine, print_json, saving, say
+from studio.errors import UsageError
+
+SHEET_TILE_PX = 200
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Search, then print the hits and save what was asked for."""
+    engine = open_engine(arguments)
+    query, composed = compose_query(engine, arguments)
+    try:
+        ranking = engine.search(composed, index_folder(arguments.index), arguments.top_k)
+    except ValueError as error:
+        raise UsageError(str(error)) if type(error) is ValueError else error from error
+    if arguments.save_query:
+        with saving(arguments.save_query):
+            composed.save(arguments.save_query)
+    if arguments.sheet:
+        with saving(arguments.sheet):
+            ranking_sheet(ranking, query, composed.text).save(arguments.sheet)
+    if arguments.json:
+        print_json({"hits": [_as_json(hit) for hit in ranking.hits], "confidence": None})
+    else:
+        for hit in ranking.hits:
+            say(f"{hit.rank:3}  {hit.score:.3f}  {hit.path}  {hit.metadata.get('caption', '')}")
+    return 0
+
+
+def index_folder(chosen: Path | None) -> Path | None:
+    """Accept an index folder, or a picture folder whose index lies in the usual place."""
+    if chosen is not None and not (chosen / MANIFEST).exists():
+        inside = chosen / DEFAULT_INDEX
+        if (inside / MANIFEST).exists():
+            return inside
+    return chosen
+
+
+DEFAULT_INDEX = ".duet"
+
+
+def ranking_sheet(ranking: Ranking, query: Query | None, text: str) -> Image.Image:
+    """Draw the query and its hits; a file that has gone since is shown as a blank."""
+    return contact_sheet(
+        [_tile(hit) for hit in ranking.hits], query=_query_tile(query, text), tile_px=SHEET_TILE_PX
+    )
+
+
+def _tile(hit: Hit) -> Tile:
+    try:
+        image = open_image(hit.file)
+    except ValueError:
+        image = Image.new("RGB", (SHEET_TILE_PX, SHEET_TILE_PX), "white")
+    about = str(hit.metadata.get("caption") or hit.path)
+    return Tile(image=image, title=f"{hit.rank}   {hit.score:.3f}", subtitle=about)
+
+
+def _query_tile(query: Query | None, text: str) -> Tile | None:
+    if query is not None and query.image is not None:
+        return Tile(image=query.image, title="query", subtitle=text)
+    if query is not None and query.sketch is not None:
+        ink = Image.fromarray(rasterise(query.sketch, SHEET_TILE_PX))
+        return Tile(image=ink, title="query", subtitle=text)
+    blank = Image.new("RGB", (SHEET_TILE_PX, SHEET_TILE_PX), "white")
+    return Tile(image=blank, title="query (words alone)", subtitle=text)
+
+
+def _as_json(hit: Hit) -> dict[str, object]:
+    return {
+        **hit.metadata,
+        "rank": hit.rank,
+        "id": hit.id,
+        "path": hit.path,
+        "file": str(hit.file),
+        "score": round(hit.score, 6),
+    }

@@ -1,0 +1,123 @@
+"""What several commands do: read the query, open the engine, print."""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from composer.composed import ComposedQuery
+from composer.images import open_image
+from composer.query import Query
+from composer.sketch import Sketch
+from studio.engine import Composition, Engine
+from studio.errors import UsageError
+from studio.kits import load_kit
+
+
+def open_engine(arguments: argparse.Namespace) -> Engine:
+    """Make the engine of the chosen kit and device.
+
+    Raises:
+        KitError: There is no such kit.
+        UsageError: There is no such device.
+    """
+    try:
+        torch.empty(0, device=arguments.device)
+    except (RuntimeError, AssertionError) as error:
+        raise UsageError(f"There is no device {arguments.device!r} on this machine.") from error
+    return Engine(load_kit(arguments.kit), device=arguments.device)
+
+
+def read_sketch(path: Path) -> Sketch:
+    """Read a drawing: strokes as JSON (x and y in 0 to 1), or a picture of it.
+
+    Raises:
+        UsageError: The file holds no drawing.
+        ImageError: The picture cannot be read.
+    """
+    try:
+        if path.suffix.lower() == ".json":
+            return Sketch.from_json(path.read_bytes())
+        return Sketch.from_image(open_image(path))
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read; check the path.") from error
+    except ValueError as error:
+        raise _as_usage(error, str(path)) from error
+
+
+def _as_usage(error: ValueError, where: str) -> ValueError:
+    """Keep an error that has a type of its own; say where a plain one came from."""
+    return UsageError(f"{where}: {error}") if type(error) is ValueError else error
+
+
+def compose_query(
+    engine: Engine, arguments: argparse.Namespace
+) -> tuple[Query | None, ComposedQuery]:
+    """Compose what the arguments ask, or load a composed query.
+
+    Returns:
+        The query as given (None for a loaded one) and the composed query.
+
+    Raises:
+        UsageError: The arguments ask nothing, or contradict each other.
+    """
+    if arguments.query is not None:
+        if arguments.sketch or arguments.image or arguments.text:
+            raise UsageError("Give --query alone, or --sketch, --image and --text.")
+        return None, ComposedQuery.load(arguments.query)
+    try:
+        query = Query(
+            sketch=read_sketch(arguments.sketch) if arguments.sketch else None,
+            image=open_image(arguments.image) if arguments.image else None,
+            text=arguments.text,
+        )
+        how = Composition(composer=arguments.composer, balance=arguments.balance)
+        return query, engine.compose(query, how)
+    except ValueError as error:
+        if type(error) is ValueError:
+            raise UsageError(str(error)) from error
+        raise
+
+
+def print_json(value: Any) -> None:  # noqa: ANN401  whatever JSON can say
+    """Print one JSON document."""
+    print(json.dumps(value, indent=2, ensure_ascii=False))  # noqa: T201
+
+
+def say(text: str) -> None:
+    """Print one line for a person."""
+    print(text)  # noqa: T201
+
+
+@contextmanager
+def saving(path: Path) -> Iterator[None]:
+    """Turn a failed save into one sentence.
+
+    Raises:
+        UsageError: The disk is full, or the place cannot be written.
+    """
+    try:
+        yield
+    except OSError as error:
+        reason = "the disk is full" if error.errno == 28 else (error.strerror or "it cannot")
+        raise UsageError(f"{path} could not be saved: {reason}.") from error
+
+
+class ProgressLine:
+    """One line on stderr that counts up; silent where nobody watches."""
+
+    def __init__(self, what: str) -> None:
+        """Name what is counted."""
+        self._what, self._shows = what, sys.stderr.isatty()
+
+    def __call__(self, done: int, total: int) -> None:
+        """Redraw the line."""
+        if self._shows:
+            end = "\n" if done >= total else ""
+            sys.stderr.write(f"\r{self._what} {done}/{total}{end}")
+            sys.stderr.flush()

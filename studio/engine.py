@@ -1,0 +1,157 @@
+"""The studio's engine: one kit loaded once, one query composed once, three things done with it."""
+
+import hashlib
+from collections import OrderedDict
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from threading import RLock
+
+import torch
+
+from composer.backbone import Backbone
+from composer.composed import ComposedQuery
+from composer.query import Query
+from composer.strategies import load_composer
+from composer.strategies.protocol import Composer, EncodedReference
+from composer.strategies.slerp import SlerpComposer, SlerpSettings
+from generation.generate import generate
+from generation.pipeline import ImagePipeline, PipelineError, PipelineSource
+from generation.request import GenerateRequest, TransferRequest
+from generation.sample import DEFAULT_OPTIONS, Result, RunOptions
+from generation.transfer import transfer
+from retrieval.search import Gallery, Ranking
+from studio.kits import Kit, assets_folder
+
+NUM_CACHED_REFERENCES = 32
+DEFAULT_COMPOSER = "duet"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Composition:
+    """How a query is composed: by which composer, and weighed how (0 reference, 1 words)."""
+
+    composer: str = DEFAULT_COMPOSER
+    balance: float = 0.5
+
+
+DEFAULT_COMPOSITION = Composition()
+
+
+class Engine:
+    """A kit in memory. Everything loads at first use; all methods may be called from threads."""
+
+    def __init__(self, kit: Kit, *, device: str = "cpu") -> None:
+        """Remember what to load; nothing is read yet."""
+        self.kit, self.device = kit, device
+        self._lock = RLock()
+        self._composers: dict[str, Composer] = {}
+        self._galleries: dict[Path, Gallery] = {}
+        self._encoded: OrderedDict[tuple[str, str], EncodedReference] = OrderedDict()
+
+    @cached_property
+    def backbone(self) -> Backbone:
+        """The kit's CLIP.
+
+        Raises:
+            BackboneError: It cannot be loaded.
+        """
+        with self._lock:
+            return Backbone.load(self.kit.backbone, device=self.device)
+
+    def composer(self, name: str) -> Composer:
+        """Return a composer of the kit, loaded once.
+
+        Raises:
+            ComposerError: The kit has none of that name, or its weights do not fit.
+        """
+        with self._lock:
+            if name not in self._composers:
+                weights = self.kit.composers.get(name)
+                composer = load_composer(name, self.backbone, weights)
+                if isinstance(composer, SlerpComposer) and self.kit.slerp_alpha is not None:
+                    composer = composer.with_settings(SlerpSettings(alpha=self.kit.slerp_alpha))
+                self._composers[name] = composer
+            return self._composers[name]
+
+    @torch.inference_mode()
+    def compose(self, query: Query, how: Composition = DEFAULT_COMPOSITION) -> ComposedQuery:
+        """Compose a query; the last references are remembered, so changed words cost little.
+
+        Raises:
+            ComposerError: The kit has no such composer.
+            ValueError: The balance is not in [0, 1].
+        """
+        composer = self.composer(how.composer)
+        key = (how.composer, _reference_digest(query))
+        with self._lock:
+            encoded = self._encoded.get(key)
+        if encoded is None:
+            encoded = composer.encode(query)
+            with self._lock:
+                self._encoded[key] = encoded
+                while len(self._encoded) > NUM_CACHED_REFERENCES:
+                    self._encoded.popitem(last=False)
+        return composer.compose(encoded, query.text, how.balance)
+
+    def gallery(self, index: Path | None = None) -> Gallery:
+        """Return an open index; the shipped gallery's where none is named.
+
+        Raises:
+            GalleryError: There is none, it is empty, or another encoder made it.
+        """
+        folder = index or assets_folder() / "gallery" / "index"
+        with self._lock:
+            if folder not in self._galleries:
+                self._galleries[folder] = Gallery.open(folder, self.backbone.gallery_hash)
+            return self._galleries[folder]
+
+    def search(self, query: ComposedQuery, index: Path | None = None, top_k: int = 10) -> Ranking:
+        """Rank a gallery for a composed query.
+
+        Raises:
+            GalleryError: The index cannot be used with this query.
+            ValueError: `top_k` is out of range.
+        """
+        return self.gallery(index).search(query, top_k=top_k)
+
+    @cached_property
+    def pipeline(self) -> ImagePipeline:
+        """The kit's diffusion pipeline, checked against the backbone's token table.
+
+        Raises:
+            PipelineError: The kit has none, or it does not belong to the backbone.
+        """
+        if self.kit.pipeline is None:
+            raise PipelineError(
+                f"The kit {self.kit.name!r} has no pipeline, so it searches but does not draw. "
+                "Choose a kit that has one."
+            )
+        with self._lock:
+            pipeline = ImagePipeline.load(
+                PipelineSource(folder=self.kit.pipeline, controlnet=self.kit.controlnet),
+                device=self.device,
+            )
+            pipeline.check_token_table(self.backbone.token_table())
+            return pipeline
+
+    def generate(self, request: GenerateRequest, options: RunOptions = DEFAULT_OPTIONS) -> Result:
+        """Draw new images; see `generation.generate.generate` for the errors."""
+        return generate(self.pipeline, request, options)
+
+    def transfer(self, request: TransferRequest, options: RunOptions = DEFAULT_OPTIONS) -> Result:
+        """Move an image into another domain; see `generation.transfer.transfer` for the errors."""
+        return transfer(self.pipeline, request, options)
+
+
+def _reference_digest(query: Query) -> str:
+    """Name a query's reference by its content; its words play no part."""
+    digest = hashlib.sha256()
+    if query.image is not None:
+        digest.update(f"image{query.image.size}".encode() + query.image.tobytes())
+    if query.sketch is not None and query.sketch.raster is not None:
+        digest.update(f"raster{query.sketch.raster.shape}".encode())
+        digest.update(query.sketch.raster.tobytes())
+    for stroke in (query.sketch.strokes or ()) if query.sketch is not None else ():
+        digest.update(f"stroke{stroke.shape}".encode() + stroke.tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,27 @@
+"""Which errors are the user's to mend, and how they are said."""
+
+from composer.backbone import BackboneError
+from composer.composed import MissingTokensError
+from composer.images import ImageError
+from composer.strategies.protocol import ComposerError
+from composer.weights import WeightsError
+from generation.errors import GENERATION_ERRORS
+from retrieval.gallery import GalleryError
+from studio.kits import KitError
+
+
+class UsageError(ValueError):
+    """Arguments that do not fit together, or a file that is not what it should be."""
+
+
+USER_ERRORS: tuple[type[Exception], ...] = (
+    UsageError,
+    KitError,
+    GalleryError,
+    BackboneError,
+    MissingTokensError,
+    ImageError,
+    ComposerError,
+    WeightsError,
+    *GENERATION_ERRORS,
+)

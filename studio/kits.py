@@ -1,0 +1,97 @@
+"""Kits: matched sets of a CLIP backbone, composers and a diffusion pipeline, as folders."""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+KIT_FILE = "kit.toml"
+DEFAULT_KIT = "mini"
+
+
+class KitError(ValueError):
+    """A kit that cannot be found or read, and what to do."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Kit:
+    """What a `kit.toml` says.
+
+    Attributes:
+        name: As asked for.
+        folder: Where it lies.
+        backbone: Folder of the CLIP, or "architecture/tag" of a public one.
+        composers: Name of each composer to its weights.
+        pipeline: The diffusers folder, if the kit draws.
+        controlnet: The control network's folder, if there is one.
+        slerp_alpha: Share of the words in `slerp`, chosen on the validation split.
+        licence: One line about what the weights may be used for.
+        knows: One line about what the kit was taught, shown on the page.
+    """
+
+    name: str
+    folder: Path
+    backbone: Path | str
+    composers: Mapping[str, Path]
+    pipeline: Path | None = None
+    controlnet: Path | None = None
+    slerp_alpha: float | None = None
+    licence: str = ""
+    knows: str = ""
+
+
+def assets_folder() -> Path:
+    """Return the folder of the shipped assets."""
+    return Path(str(resources.files("assets")))
+
+
+def embedded_kits() -> dict[str, Path]:
+    """Return the kits that ship with the program, by name."""
+    found = sorted((assets_folder() / "models").glob(f"*/{KIT_FILE}"))
+    return {path.parent.name: path.parent for path in found}
+
+
+def load_kit(name: str = DEFAULT_KIT) -> Kit:
+    """Read a kit by name, or by the path of its folder.
+
+    Raises:
+        KitError: There is no such kit, or its `kit.toml` is damaged or names missing files.
+    """
+    folder = embedded_kits().get(name) or Path(name)
+    if not (folder / KIT_FILE).is_file():
+        known = ", ".join(embedded_kits()) or "none yet"
+        raise KitError(
+            f"There is no kit {name!r}. Choose one of: {known}; or give the folder of a {KIT_FILE}."
+        )
+    try:
+        fields = tomllib.loads((folder / KIT_FILE).read_text(encoding="utf-8"))
+        kit = _kit(folder, fields)
+    except (tomllib.TOMLDecodeError, KeyError, TypeError, AttributeError, OSError) as error:
+        raise KitError(f"{folder / KIT_FILE} is damaged: {error}. Reinstall the kit.") from error
+    _check_files(kit)
+    return kit
+
+
+def _kit(folder: Path, fields: Mapping[str, Any]) -> Kit:
+    backbone, drawing = fields["backbone"], fields.get("pipeline", {})
+    composers = fields.get("composers", {})
+    return Kit(
+        name=str(fields["name"]),
+        folder=folder,
+        backbone=folder / backbone["path"] if "path" in backbone else str(backbone["public"]),
+        composers={name: folder / entry["weights"] for name, entry in composers.items()},
+        pipeline=folder / drawing["path"] if "path" in drawing else None,
+        controlnet=folder / drawing["controlnet"] if "controlnet" in drawing else None,
+        slerp_alpha=composers.get("slerp", {}).get("alpha"),
+        licence=str(fields.get("licence", "")),
+        knows=str(fields.get("knows", "")),
+    )
+
+
+def _check_files(kit: Kit) -> None:
+    named = [kit.backbone, kit.pipeline, kit.controlnet, *kit.composers.values()]
+    for path in named:
+        if isinstance(path, Path) and not path.exists():
+            raise KitError(f"The kit {kit.name!r} lacks {path}. Reinstall it or mend {KIT_FILE}.")

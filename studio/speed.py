@@ -1,0 +1,104 @@
+"""Timings of the chain, each beside the bare library call it stands on where there is one."""
+
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from composer.composed import rebalance
+from composer.query import Query
+from composer.sketch import Sketch
+from studio.engine import Composition, Engine
+from studio.kits import assets_folder
+
+NUM_RUNS = 30
+SKETCH = [[[0.2, 0.9], [0.25, 0.1], [0.7, 0.1], [0.75, 0.9]], [[0.25, 0.5], [0.7, 0.5]]]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Timing:
+    """Median milliseconds of one thing, and of what it is compared with in the same run."""
+
+    what: str
+    ours_ms: float
+    peer: str = ""
+    peer_ms: float | None = None
+
+    def as_json(self) -> dict[str, object]:
+        """Return the flat row of `duet bench speed --json`."""
+        ratio = None if self.peer_ms is None else round(self.peer_ms / self.ours_ms, 3)
+        peer_ms = None if self.peer_ms is None else round(self.peer_ms, 2)
+        return {
+            "what": self.what,
+            "ours_ms": round(self.ours_ms, 2),
+            "peer": self.peer,
+            "peer_ms": peer_ms,
+            "ratio": ratio,
+        }
+
+
+def timings(engine: Engine, kit: str) -> list[Timing]:
+    """Time the chain on the shipped gallery.
+
+    Raises:
+        GalleryError: The gallery is not there, or not indexed by this kit.
+    """
+    sketch = Sketch.from_strokes([np.array(stroke) for stroke in SKETCH])
+    composer = engine.composer(Composition().composer)
+    pixels = torch.zeros(1, 3, engine.backbone.image_size_px, engine.backbone.image_size_px)
+    with torch.inference_mode():
+        encoded = composer.encode(Query(sketch=sketch))
+        composed = composer.compose(encoded, "brown leather")
+        gallery = engine.gallery()
+        matrix = gallery.index.similarities
+        return [
+            Timing(
+                what="see a new drawing",
+                ours_ms=median_ms(lambda: composer.encode(Query(sketch=sketch))),
+                peer="the bare vision tower",
+                peer_ms=median_ms(lambda: engine.backbone.model.visual(pixels)),
+            ),
+            Timing(
+                what="compose after a change of words",
+                ours_ms=median_ms(lambda: composer.compose(encoded, "brown leather")),
+                peer="one bare text encoding",
+                peer_ms=median_ms(lambda: engine.backbone.encode_text(["brown leather"])),
+            ),
+            Timing(what="move the slider", ours_ms=median_ms(lambda: rebalance(composed, 0.7))),
+            Timing(
+                what=f"search {len(gallery.items)} pictures",
+                ours_ms=median_ms(lambda: gallery.search(composed)),
+                peer="the bare matrix product",
+                peer_ms=median_ms(lambda: matrix(composed.feature[None])),
+            ),
+            Timing(what="duet search, a new process", ours_ms=_process_ms(kit)),
+            Timing(what="duet --help, a new process", ours_ms=_command_ms("--help")),
+        ]
+
+
+def median_ms(action: Callable[[], object], num_runs: int = NUM_RUNS) -> float:
+    """Return the median duration of an action after three warm-up runs."""
+    for _ in range(3):
+        action()
+    durations: list[float] = []
+    for _ in range(num_runs):
+        started = time.perf_counter()
+        action()
+        durations.append(time.perf_counter() - started)
+    return 1000 * statistics.median(durations)
+
+
+def _process_ms(kit: str) -> float:
+    example: Path = next(iter(sorted((assets_folder() / "gallery" / "images").iterdir())))
+    return _command_ms("search", "--image", str(example), "--text", "red", "--kit", kit)
+
+
+def _command_ms(*arguments: str) -> float:
+    command = [sys.executable, "-m", "studio", *arguments]
+    return median_ms(lambda: subprocess.run(command, check=True, capture_output=True), num_runs=3)

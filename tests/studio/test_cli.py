@@ -1,0 +1,161 @@
+"""The command line: what it prints, and how it says what the user can mend."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from composer.composed import ComposedQuery
+from studio.cli import main, parser
+from tests.composer.tiny import tiny_backbone, write_clip
+from tests.studio.tiny import index_gallery, write_gallery, write_kit
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("world")
+    write_kit(folder / "kit")
+    index_gallery(write_gallery(folder / "photos"), tiny_backbone())
+    sketch = Image.new("L", (80, 80), 255)
+    sketch.paste(0, (20, 30, 60, 34))
+    sketch.save(folder / "sketch.png")
+    (folder / "strokes.json").write_text("[[[0.1, 0.1], [0.9, 0.2]], [[0.5, 0.5], [0.5, 0.9]]]")
+    return folder
+
+
+def run(world, *arguments):
+    return main([*map(str, arguments), "--kit", str(world / "kit")])
+
+
+def search(world, *arguments):
+    return run(world, "search", "--index", world / "photos", *arguments)
+
+
+def test_search_prints_ranked_hits_as_json(world, capsys):
+    assert search(world, "--sketch", world / "sketch.png", "--text", "red", "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert set(found) == {"hits", "confidence"}
+    assert [hit["rank"] for hit in found["hits"]] == [1, 2, 3, 4, 5, 6]
+    scores = [hit["score"] for hit in found["hits"]]
+    assert scores == sorted(scores, reverse=True)
+    assert {"id", "path", "score", "rank"} <= set(found["hits"][0])
+
+
+def test_strokes_words_alone_and_top_k(world, capsys):
+    assert search(world, "--sketch", world / "strokes.json", "--top-k", 2) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 2
+    assert search(world, "--text", "oak chair", "--composer", "slerp") == 0
+    assert len(capsys.readouterr().out.splitlines()) == 6
+
+
+def test_the_sheet_and_the_saved_query_can_be_used_again(world, tmp_path, capsys):
+    sheet, query = tmp_path / "sheet.png", tmp_path / "query.safetensors"
+    arguments = ("--sketch", world / "sketch.png", "--text", "red", "--json")
+    assert search(world, *arguments, "--sheet", sheet, "--save-query", query) == 0
+    first = capsys.readouterr().out
+    with Image.open(sheet) as drawn:
+        assert drawn.size[0] > 1000
+    assert ComposedQuery.load(query).text == "red"
+    assert search(world, "--query", query, "--json") == 0
+    assert capsys.readouterr().out == first
+
+
+def test_index_tells_what_became_of_every_file(world, tmp_path, capsys):
+    folder = write_gallery(tmp_path / "mixed", num_images=2)
+    (folder / "broken.jpg").write_bytes(b"\xff\xd8\xff broken")
+    assert run(world, "index", folder, "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["num_added"], found["skipped"][0]["path"]) == (2, "broken.jpg")
+    assert run(world, "index", folder) == 0
+    said = capsys.readouterr().out
+    assert "0 added, 2 unchanged, 0 removed, 1 left out" in said
+    assert "It knows nothing." in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("--sketch", "nowhere.png"), "nowhere.png cannot be read; check the path"),
+        (("--sketch", "notes.txt"), "notes.txt is not a PNG, JPEG or WebP image"),
+        (("--sketch", "blank.png"), "No drawing was found"),
+        (("--sketch", "notes.json"), "not valid JSON"),
+        ((), "The query is empty"),
+        (("--text", "   "), "The query is empty"),
+        (("--text", "x" * 1001), "at most 1000 characters"),
+        (("--text", "red", "--composer", "dutt"), "no composer 'dutt'; choose one of: duet"),
+        (("--text", "red", "--top-k", "0"), "`top_k` must be between 1 and 1000, got 0"),
+        (("--sketch", "dot.json", "--text", "red", "--balance", "2"), "between 0 and 1, got 2"),
+        (("--text", "red", "--query", "q.safetensors"), "Give --query alone"),
+        (("--query", "notes.txt"), "notes.txt"),
+        (("--text", "red", "--device", "cuda:77"), "no device 'cuda:77'"),
+        (("--text", "red", "--sheet", "missing/sheet.png"), "could not be saved"),
+    ],
+)
+def test_what_the_user_can_mend_is_one_sentence_and_code_2(
+    world, tmp_path, monkeypatch, capsys, arguments, sentence
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "notes.txt").write_text("no picture")
+    (tmp_path / "notes.json").write_text("no strokes")
+    (tmp_path / "dot.json").write_text("[[[0.1, 0.1], [0.9, 0.2]]]")
+    Image.new("L", (40, 40), 255).save(tmp_path / "blank.png")
+    assert search(world, *arguments) == 2
+    said = capsys.readouterr()
+    assert sentence in said.err
+    assert said.err.startswith("duet: ")
+    assert said.err.count("\n") == 1
+    assert not said.out
+
+
+def test_a_sketch_above_the_pixel_cap_is_refused(world, tmp_path, capsys):
+    path = tmp_path / "bomb.png"
+    Image.fromarray(np.zeros((9000, 9000), dtype=bool)).save(path)
+    assert search(world, "--sketch", path) == 2
+    assert "more than 64 million pixels" in capsys.readouterr().err
+
+
+def test_unknown_kits_and_indexes_of_other_encoders_are_told(world, tmp_path, capsys):
+    assert main(["search", "--text", "red", "--kit", "maxi"]) == 2
+    assert "There is no kit 'maxi'" in capsys.readouterr().err
+    other = tmp_path / "other"
+    write_clip(other / "clip", seed=5)
+    (other / "kit.toml").write_text('name = "other"\n[backbone]\npath = "clip"\n')
+    arguments = ["--text", "red", "--composer", "slerp", "--index", str(world / "photos")]
+    assert main(["search", *arguments, "--kit", str(other)]) == 2
+    assert "--rebuild" in capsys.readouterr().err
+    assert search(world, "--text", "red") == 0
+
+
+def test_a_kit_without_a_pipeline_says_that_it_does_not_draw(world, tmp_path, capsys):
+    output = tmp_path / "out.png"
+    assert run(world, "generate", "--text", "red", "--output", output) == 2
+    assert "searches but does not draw" in capsys.readouterr().err
+    assert run(world, "generate", "--text", "red", "--output", tmp_path / "out.jpg") == 2
+    assert "must end in .png" in capsys.readouterr().err
+    assert not output.exists()
+
+
+def test_doctor_names_the_licence_of_the_weights(world, capsys):
+    assert run(world, "doctor", "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["weights licence"] == "none"
+    assert found["gallery_hash"] == tiny_backbone().gallery_hash
+
+
+def test_every_command_has_help():
+    for name in ("demo", "index", "search", "generate", "transfer", "kits", "train", "bench"):
+        with pytest.raises(SystemExit) as stopped:
+            parser().parse_args([name, "--help"])
+        assert stopped.value.code == 0
+
+
+def test_help_imports_nothing_heavy():
+    code = (
+        "import sys; from studio.cli import main\n"
+        "try: main(['--help'])\nexcept SystemExit: pass\n"
+        "assert not {'torch', 'gradio', 'numpy', 'PIL'} & set(sys.modules), 'heavy'"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)

@@ -1,0 +1,52 @@
+"""One kit, one query, loaded and encoded once."""
+
+import numpy as np
+import pytest
+import torch
+
+from composer.query import Query
+from composer.sketch import Sketch
+from generation.pipeline import PipelineError
+from generation.request import GenerateRequest
+from studio.engine import Composition, Engine
+from studio.kits import load_kit
+from tests.studio.tiny import index_gallery, write_gallery, write_kit
+
+SKETCH = Sketch.from_strokes([np.array([[0.1, 0.1], [0.9, 0.2]])])
+OTHER = Sketch.from_strokes([np.array([[0.1, 0.1], [0.2, 0.9]])])
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory):
+    return Engine(load_kit(str(write_kit(tmp_path_factory.mktemp("kit")))))
+
+
+def test_a_reference_is_encoded_once_however_often_the_words_change(engine, monkeypatch):
+    composer = engine.composer("duet")
+    encode, seen = composer.encode, []
+    monkeypatch.setattr(composer, "encode", lambda query: seen.append(query) or encode(query))
+    first = engine.compose(Query(sketch=SKETCH, text="red"))
+    engine.compose(Query(sketch=Sketch.from_strokes([SKETCH.strokes[0].copy()]), text="blue"))
+    assert len(seen) == 1
+    other = engine.compose(Query(sketch=OTHER, text="red"))
+    assert len(seen) == 2
+    assert not torch.equal(first.feature, other.feature)
+
+
+def test_slerp_takes_the_kits_alpha(engine):
+    assert engine.composer("slerp").settings.alpha == 0.7
+    query = engine.compose(Query(sketch=SKETCH, text="red"), Composition(composer="slerp"))
+    assert query.composer == "slerp"
+
+
+def test_a_gallery_is_opened_once_and_searched(engine, tmp_path):
+    index = index_gallery(write_gallery(tmp_path / "photos"), engine.backbone)
+    query = engine.compose(Query(text="red"))
+    assert len(engine.search(query, index, top_k=3).hits) == 3
+    assert engine.gallery(index) is engine.gallery(index)
+
+
+def test_a_kit_without_a_pipeline_does_not_draw(engine):
+    query = engine.compose(Query(text="red"))
+    with pytest.raises(PipelineError, match="searches but does not draw"):
+        engine.generate(GenerateRequest(query=query))
