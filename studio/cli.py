@@ -123,7 +123,7 @@ def _add_train(commands: "Subparsers[argparse.ArgumentParser]") -> None:
     command.add_argument("--natural", type=Path, help="folder of the natural training archives")
 
 
-_STAGES = ("clip", "duet", "autoencoder", "diffusion", "control", "judge")
+_STAGES = ("clip", "duet", "slerp", "autoencoder", "diffusion", "control", "judge")
 _STAGE_HELP = f"mini (all, in order), or one of {', '.join(_STAGES)}"
 
 

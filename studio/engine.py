@@ -69,8 +69,8 @@ class Engine:
             if name not in self._composers:
                 weights = self.kit.composers.get(name)
                 composer = load_composer(name, self.backbone, weights)
-                if isinstance(composer, SlerpComposer) and self.kit.slerp_alpha is not None:
-                    composer = composer.with_settings(SlerpSettings(alpha=self.kit.slerp_alpha))
+                if isinstance(composer, SlerpComposer) and self.kit.slerp:
+                    composer = composer.with_settings(SlerpSettings(**self.kit.slerp))
                 self._composers[name] = composer
             return self._composers[name]
 

@@ -2,7 +2,7 @@
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ class Kit:
         composers: Name of each composer to its weights.
         pipeline: The diffusers folder, if the kit draws.
         controlnet: The control network's folder, if there is one.
-        slerp_alpha: Share of the words in `slerp`, chosen on the validation split.
+        slerp: Settings of `slerp`, chosen on the validation split; empty for its own defaults.
         licence: One line about what the weights may be used for.
         knows: One line about what the kit was taught, shown on the page.
     """
@@ -37,7 +37,7 @@ class Kit:
     composers: Mapping[str, Path]
     pipeline: Path | None = None
     controlnet: Path | None = None
-    slerp_alpha: float | None = None
+    slerp: Mapping[str, Any] = field(default_factory=dict)
     licence: str = ""
     knows: str = ""
 
@@ -84,7 +84,7 @@ def _kit(folder: Path, fields: Mapping[str, Any]) -> Kit:
         composers={name: folder / entry["weights"] for name, entry in composers.items()},
         pipeline=folder / drawing["path"] if "path" in drawing else None,
         controlnet=folder / drawing["controlnet"] if "controlnet" in drawing else None,
-        slerp_alpha=composers.get("slerp", {}).get("alpha"),
+        slerp={k: v for k, v in composers.get("slerp", {}).items() if k != "weights"},
         licence=str(fields.get("licence", "")),
         knows=str(fields.get("knows", "")),
     )

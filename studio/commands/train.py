@@ -55,6 +55,10 @@ def _duet(work: Work) -> Sequence[str | Path]:
     return ["--kit", work.kit, "--state", work.runs / "duet", "--minutes", MINUTES[work.budget]]
 
 
+def _slerp(work: Work) -> Sequence[str | Path]:
+    return ["--kit", work.kit, "--output", work.runs / "slerp.json"]
+
+
 def _image(work: Work) -> Sequence[str | Path]:
     return ["--out", work.runs, "--budget", work.budget]
 
@@ -68,6 +72,7 @@ MINUTES = {"cpu": "20", "gpu": "5"}
 STAGES: dict[str, Stage] = {
     "clip": Stage(module="composer.training.clip", arguments=_clip),
     "duet": Stage(module="composer.training.duet", arguments=_duet),
+    "slerp": Stage(module="composer.training.slerp", arguments=_slerp),
     "autoencoder": Stage(module="generation.training.autoencoder", arguments=_image),
     "diffusion": Stage(module="generation.training.diffusion", arguments=_image_with_sources),
     "control": Stage(module="generation.training.control", arguments=_image_with_sources),
@@ -114,13 +119,22 @@ def write_kit(work: Work) -> None:
             shutil.copytree(made, work.kit / name, dirs_exist_ok=True)
     lines = ['name = "mini"', f"licence = {json.dumps(LICENCE)}", f"knows = {json.dumps(KNOWS)}"]
     lines += ["", "[backbone]", 'path = "clip"']
-    for composer in ("duet", "slerp"):
-        if (work.kit / "composers" / "duet.safetensors").exists():
+    if (work.kit / "composers" / "duet.safetensors").exists():
+        for composer in ("duet", "slerp"):
             lines += ["", f"[composers.{composer}]", 'weights = "composers/duet.safetensors"']
+        lines += _slerp_lines(work.runs / "slerp.json")
     drawing = [f'{key} = "{name}"' for key, name in _DRAWING if (work.kit / name).is_dir()]
     lines += ["", "[pipeline]", *drawing] if drawing else []
     work.kit.mkdir(parents=True, exist_ok=True)
     (work.kit / KIT_FILE).write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _slerp_lines(chosen: Path) -> list[str]:
+    """Say in TOML how slerp mixes, where that was chosen."""
+    if not chosen.exists():
+        return []
+    settings = json.loads(chosen.read_text(encoding="utf-8"))
+    return [f"{k} = {json.dumps(v)}" for k, v in settings.items() if k != "validation_acc_1"]
 
 
 _DRAWING = (("path", "pipeline"), ("controlnet", "controlnet"))

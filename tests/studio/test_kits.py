@@ -8,7 +8,7 @@ from tests.studio.tiny import write_kit
 
 def test_a_kit_is_read_from_its_folder(tmp_path):
     kit = load_kit(str(write_kit(tmp_path)))
-    assert (kit.name, kit.backbone, kit.slerp_alpha) == ("tiny", tmp_path / "clip", 0.7)
+    assert (kit.name, kit.backbone, kit.slerp) == ("tiny", tmp_path / "clip", {"alpha": 0.7})
     assert kit.composers["duet"] == tmp_path / "composers/duet.safetensors"
     assert kit.pipeline is None
 

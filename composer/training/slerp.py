@@ -1,0 +1,89 @@
+"""Chooses how slerp mixes, on the validation split alone: the strong baseline, at its best."""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from itertools import product
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional
+
+from composer.backbone import Backbone
+from composer.composed import slerp
+from composer.data.catalogue import PHOTO, CataloguePack
+from composer.data.duet_batches import ValidationQueries, encode_gallery, validation_queries
+from composer.strategies.duet import DuetModel
+from composer.strategies.slerp import PLAIN_PROMPT, SlerpSettings, modality_shift
+from composer.training.duet_validation import accuracy
+
+ALPHAS = tuple(round(0.05 * step, 2) for step in range(1, 20))
+BATCH = 64
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Choice:
+    """Settings of slerp and their validation Acc@1."""
+
+    settings: SlerpSettings
+    acc_1: float
+
+
+@torch.inference_mode()
+def choose(clip: Path, duet: Path, data: Path) -> list[Choice]:
+    """Try every alpha with both towers, with and without the move to the photo side; best first.
+
+    Raises:
+        ValueError: A file cannot be read, or the parts do not belong together.
+    """
+    backbone = Backbone.load(clip)
+    model = DuetModel.load(duet, backbone)
+    pack = CataloguePack.open(data)
+    rows = pack.rows(split="validation", domain=PHOTO)
+    gallery = encode_gallery(pack, rows, backbone).features
+    queries = validation_queries(pack, rows, backbone.image_size_px)
+    words = backbone.encode_text([f"{PLAIN_PROMPT} {text}" for text in queries.words])
+    right = torch.arange(len(rows))
+    choices: list[Choice] = []
+    for is_tuned, moves in product((True, False), (True, False)):
+        drawn = _drawn(backbone, model if is_tuned else None, queries)
+        if moves:
+            drawn = functional.normalize(drawn + modality_shift(backbone), dim=-1)
+        for alpha in ALPHAS:
+            settings = SlerpSettings(alpha=alpha, uses_tuned_tower=is_tuned, moves_sketches=moves)
+            found = accuracy(slerp(drawn, words, alpha) @ gallery.T, right)
+            choices.append(Choice(settings=settings, acc_1=found.at_1))
+    return sorted(choices, key=lambda choice: -choice.acc_1)
+
+
+def _drawn(
+    backbone: Backbone, model: DuetModel | None, queries: ValidationQueries
+) -> Float[Tensor, "n d"]:
+    encode = backbone.encode_image if model is None else model.encode_image
+    starts = range(0, len(queries.sketches), BATCH)
+    parts = (backbone.normalise_pixels(queries.sketches[at : at + BATCH]) for at in starts)
+    return torch.cat([encode(pixels).features for pixels in parts])
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Write the best settings of the tuned tower, the fair baseline of duet, to a JSON file."""
+    parser = argparse.ArgumentParser(prog="python -m composer.training.slerp")
+    parser.add_argument("--kit", type=Path, required=True, help="folder of the kit")
+    parser.add_argument("--data", type=Path, required=True, help="folder of the training pack")
+    parser.add_argument("--output", type=Path, help="default: KIT/composers/slerp.json")
+    chosen = parser.parse_args(arguments)
+    composers = chosen.kit / "composers"
+    found = choose(chosen.kit / "clip", composers / "duet.safetensors", chosen.data)
+    tuned = [choice for choice in found if choice.settings.uses_tuned_tower]
+    text = json.dumps({**asdict(tuned[0].settings), "validation_acc_1": tuned[0].acc_1}, indent=2)
+    (chosen.output or composers / "slerp.json").write_text(text + "\n", encoding="utf-8")
+    sys.stdout.write(text + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,65 @@
+"""Training from the command line: order of the stages, resuming, the kit that comes of it."""
+
+import json
+import subprocess
+import tomllib
+
+import pytest
+
+from studio.cli import main
+from studio.commands import train
+from studio.commands.train import STAGES, Work, write_kit
+
+
+@pytest.fixture
+def pack(tmp_path):
+    folder = tmp_path / "pack"
+    folder.mkdir()
+    (folder / "images-000.parquet").touch()
+    return folder
+
+
+def test_all_stages_run_in_order_and_each_is_told_where_things_are(tmp_path, pack, monkeypatch):
+    commands = []
+
+    def ran(command, check):
+        commands.append(command)
+        return subprocess.CompletedProcess(command, 0)
+
+    monkeypatch.setattr(train.subprocess, "run", ran)
+    assert main(["train", "mini", "--pack", str(pack), "--out", str(tmp_path / "out")]) == 0
+    assert [command[2] for command in commands] == [stage.module for stage in STAGES.values()]
+    assert all(command[3:5] == ["--data", str(pack)] for command in commands)
+
+
+def test_a_failed_stage_stops_the_run_and_says_that_it_resumes(tmp_path, pack, monkeypatch, capsys):
+    monkeypatch.setattr(
+        train.subprocess, "run", lambda command, check: subprocess.CompletedProcess(command, 1)
+    )
+    assert main(["train", "mini", "--pack", str(pack), "--out", str(tmp_path / "out")]) == 2
+    assert "run the command again to resume" in capsys.readouterr().err
+
+
+def test_without_a_pack_the_command_that_makes_it_is_named(tmp_path, capsys):
+    assert main(["train", "clip", "--pack", str(tmp_path)]) == 2
+    assert "python -m assets.catalogue pack" in capsys.readouterr().err
+
+
+def test_the_kit_file_names_what_was_made_and_nothing_else(tmp_path):
+    work = Work(
+        kit=tmp_path / "kit", runs=tmp_path / "runs", pack=tmp_path, natural=None, budget="cpu"
+    )
+    write_kit(work)
+    fields = tomllib.loads((work.kit / "kit.toml").read_text())
+    assert "composers" not in fields
+    assert "pipeline" not in fields
+    (work.kit / "composers").mkdir()
+    (work.kit / "composers/duet.safetensors").touch()
+    work.runs.mkdir()
+    (work.runs / "slerp.json").write_text(json.dumps({"alpha": 0.4, "validation_acc_1": 0.1}))
+    (work.runs / "diffusion/pipeline").mkdir(parents=True)
+    write_kit(work)
+    fields = tomllib.loads((work.kit / "kit.toml").read_text())
+    assert fields["composers"]["slerp"] == {"weights": "composers/duet.safetensors", "alpha": 0.4}
+    assert fields["pipeline"] == {"path": "pipeline"}
+    assert "research" in fields["licence"]
