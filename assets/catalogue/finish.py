@@ -80,7 +80,7 @@ def transmittance(colour: str) -> NDArray[np.float64]:
     c = palette.reflectance(colour)
     if colour == "clear":
         return np.array([0.965, 0.985, 0.98])
-    return np.clip((c / c.max()) ** 0.62 * (0.55 + 0.45 * c.max() ** 0.5), 0.02, 1)
+    return np.clip((c / c.max()) ** 0.42 * (0.62 + 0.38 * c.max() ** 0.5), 0.02, 1)
 
 
 def _tile(finish: Finish) -> textures.Tile:

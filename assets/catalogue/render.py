@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import maximum_filter
 
 from assets.catalogue import palette, scene
 from assets.catalogue.camera import Camera, frame
+from assets.catalogue.denoise import denoised
 from assets.catalogue.engine import flat, look_at, mitsuba
 from assets.catalogue.model import Colourway, Part
 from assets.catalogue.scene import Prepared, View
@@ -62,8 +62,10 @@ def render(
         ImportError: If mitsuba is not installed.
     """
     prepared = parts if isinstance(parts, Prepared) else prepare(parts)
-    light = _studio().photograph(prepared, colourway, view, size_px=size_px, spp=spp)
-    return Render(image=tone_mapped(light), buffers=buffers(prepared, view.camera, size_px))
+    traced = _studio().photograph(prepared, colourway, view, size_px=size_px, spp=spp)
+    return Render(
+        image=tone_mapped(denoised(traced)), buffers=buffers(prepared, view.camera, size_px)
+    )
 
 
 def buffers(parts: Sequence[Part] | Prepared, camera: Camera, size_px: int) -> Buffers:
@@ -79,24 +81,14 @@ def buffers(parts: Sequence[Part] | Prepared, camera: Camera, size_px: int) -> B
 
 
 def tone_mapped(light: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Turns linear light (H, W, 3) into sRGB: stray bright pixels calmed, highlights rolled off.
+    """Turns linear light (H, W, 3) into sRGB, highlights rolled off.
 
     Below the shoulder nothing changes, so that colours keep their names.
     """
-    calm = _without_fireflies(light.astype(float))
     room = 1 - SHOULDER
-    rolled = SHOULDER + room * (1 - np.exp(-np.maximum(calm - SHOULDER, 0) / room))
-    mapped = np.where(calm > SHOULDER, rolled, calm)
+    rolled = SHOULDER + room * (1 - np.exp(-np.maximum(light - SHOULDER, 0) / room))
+    mapped = np.where(light > SHOULDER, rolled, light)
     return np.round(palette.encoded(mapped) * 255).astype(np.uint8)
-
-
-def _without_fireflies(light: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Limits each pixel to a little more than the brightest of its eight neighbours."""
-    around = np.ones((3, 3), bool)
-    around[1, 1] = False
-    brightness = light.max(-1)
-    limit = 1.15 * maximum_filter(brightness, footprint=around, mode="nearest") + 0.01
-    return light * np.minimum(1, limit / np.maximum(brightness, 1e-9))[..., None]
 
 
 class _Surveyor:

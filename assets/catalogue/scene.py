@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from assets.catalogue import curves, finish, palette, textures
 from assets.catalogue.camera import Camera, Pose, all_points, frame
+from assets.catalogue.denoise import Traced
 from assets.catalogue.engine import flat, look_at, mitsuba
 from assets.catalogue.mesh import corner_normals
 from assets.catalogue.model import Colourway, Finish, Part
@@ -35,7 +36,8 @@ BACKDROPS: tuple[tuple[float, float, float], ...] = (
     (0.56, 0.62, 0.64),
     (0.54, 0.52, 0.49),
 )
-MAX_DEPTH = 9  # four walls of a glass vessel, then two bounces
+MAX_DEPTH = 8  # four walls of a glass vessel, then a bounce or two
+EXPOSURE = 1.3
 
 Floats = NDArray[np.float32]
 
@@ -137,14 +139,14 @@ class Studio:
             optimize=False,
         )
         self._values = mi.traverse(self._scene)
-        self._integrator = mi.load_dict(
-            {"type": "path", "max_depth": MAX_DEPTH, "rr_depth": 6, "hide_emitters": True}
-        )
+        path = {"type": "path", "max_depth": MAX_DEPTH, "rr_depth": 3, "hide_emitters": True}
+        self._path = mi.load_dict(path)
+        self._hits = mi.load_dict({"type": "aov", "aovs": "albedo:albedo,normal:sh_normal"})
 
     def photograph(
         self, prepared: Prepared, colourway: Colourway, view: View, *, size_px: int, spp: int
-    ) -> NDArray[np.float32]:
-        """Returns the picture in linear light, (size, size, 3), before tone mapping.
+    ) -> Traced:
+        """Path-traces a picture, before noise reduction and tone mapping.
 
         Args:
             prepared: The object.
@@ -162,10 +164,21 @@ class Studio:
         self._light(view)
         self._values.update()
         sensor = self._sensor(pose, view.camera, size_px)
-        image = self._mi.render(
-            self._scene, sensor=sensor, integrator=self._integrator, spp=spp, seed=view.light
+        # One pass of both costs twice as much; the same seed gives both the same pixel samples.
+        light, hits = (
+            np.array(
+                self._mi.render(
+                    self._scene, sensor=sensor, integrator=integrator, spp=spp, seed=view.light
+                ),
+                np.float32,
+            )
+            for integrator in (self._path, self._hits)
         )
-        return np.nan_to_num(np.array(image, np.float32), nan=0.0, posinf=0.0, neginf=0.0)
+        return Traced(
+            light=light[..., :3] * EXPOSURE,
+            albedo=np.nan_to_num(hits[..., :3]),
+            normals=np.nan_to_num(hits[..., 3:6]),
+        )
 
     def _sensor(self, pose: Pose, camera: Camera, size_px: int) -> Any:  # noqa: ANN401
         sensor = _sensor(size_px, float(camera.fov))
@@ -203,10 +216,7 @@ class Studio:
             tint = [float(x) for x in finish.transmittance(worn.colour)]
             self._values[f"{slot}.bsdf.specular_transmittance.value"] = self._mi.Color3f(*tint)
             return
-        surface, inner = look.surface, f"{slot}.bsdf.nested_bsdf."
-        self._values[f"{slot}.bsdf.nested_texture.data"] = (look.tile.relief * look.side)[
-            ..., None
-        ].astype(np.float32)
+        surface, inner = look.surface, f"{slot}.bsdf."
         self._values[inner + "base_color.data"] = look.tile.albedo.astype(np.float32)
         self._values[inner + "specular"] = surface.specular
         for name in ("roughness", "metallic", "sheen", "clearcoat", "clearcoat_gloss"):
@@ -293,19 +303,15 @@ def _surface() -> dict[str, Any]:
     """Returns the one bsdf all surfaces share, with every lobe it will ever need."""
     size = textures.SIZE
     return {
-        "type": "bumpmap",
-        "relief": _bitmap(np.zeros((size, size, 1))),
-        "bsdf": {
-            "type": "principled",
-            "base_color": _bitmap(np.full((size, size, 3), 0.5)),
-            "roughness": 0.5,
-            "metallic": 0.1,
-            "specular": 0.5,
-            "sheen": 0.3,
-            "sheen_tint": 0.5,
-            "clearcoat": 0.3,
-            "clearcoat_gloss": 0.9,
-        },
+        "type": "principled",
+        "base_color": _bitmap(np.full((size, size, 3), 0.5)),
+        "roughness": 0.5,
+        "metallic": 0.1,
+        "specular": 0.5,
+        "sheen": 0.3,
+        "sheen_tint": 0.5,
+        "clearcoat": 0.3,
+        "clearcoat_gloss": 0.9,
     }
 
 
