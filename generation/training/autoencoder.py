@@ -58,7 +58,7 @@ class AutoencoderRecipe:
     latent_weight: float = 1e-4
     optimisation: Optimisation = field(
         default_factory=lambda: Optimisation(
-            learning_rate=1e-3, num_warmup_steps=100, average_decay=0.998
+            learning_rate=5e-4, num_warmup_steps=200, average_decay=0.998
         )
     )
 
@@ -167,7 +167,7 @@ def whiten_latents(vae: AutoencoderKL, pixels: Pixels, seed: int) -> None:
     flat = latents.permute(0, 2, 3, 1).reshape(-1, 4).double().cpu()
     mean = flat.mean(0)
     values, vectors = torch.linalg.eigh(torch.cov((flat - mean).T))
-    scale = values.clamp_min(1e-8).sqrt()
+    scale = values.clamp_min(1e-4 * float(values[-1])).sqrt()  # a dead latent stays quiet
     forward, back = vectors.T / scale[:, None], vectors * scale[None]
     quant, post = vae.quant_conv, vae.post_quant_conv
     assert quant is not None

@@ -5,8 +5,9 @@ Small plain autoencoders learn brightness and leave everything grey-brown. Ours 
 stock class, and training adds detail to it.
 
 Eight channels of every level carry it: the colours, their negatives, and a constant pair. The
-negatives take SiLU out of the way, as silu(x) - silu(-x) = x; the constant pair is so strong that
-the group norm divides by nearly the same number for every picture. All other weights keep
+negatives take SiLU out of the way, as silu(x) - silu(-x) = x; the constant pair is strong enough
+for the group norm to divide by much the same number for every picture, and no stronger, as every
+weight that reads it is a lever on the whole picture. All other weights keep
 diffusers' own start; each residual branch starts at zero.
 """
 
@@ -19,7 +20,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 NUM_CARRIERS = 8
-_CONSTANT = 8.0
+_CONSTANT = 2.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -16,7 +16,7 @@ from jaxtyping import Float, Int, UInt8
 from PIL import Image
 from torch import Tensor
 
-from composer.data.catalogue import CataloguePack
+from composer.data.catalogue import CataloguePack, PackError
 from composer.training.loop import Budget
 from generation.training.loop import Run
 
@@ -97,6 +97,15 @@ class Pixels:
     def __init__(
         self, pack: CataloguePack, rows: Int[np.ndarray, " n"], device: torch.device
     ) -> None:
+        """Takes the pictures of some rows.
+
+        Raises:
+            PackError: there are none.
+        """
+        if len(rows) == 0:
+            raise PackError(
+                "The pack has no picture of the split this stage needs."
+            )
         self.pack, self.rows, self.device = pack, rows, device
         self._all: Tensor | None = None
         if device.type != "cpu":

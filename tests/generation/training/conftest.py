@@ -1,5 +1,7 @@
 """The tiny world, written once."""
 
+from dataclasses import replace
+
 import pytest
 
 from generation.training.autoencoder import AutoencoderRecipe, make_autoencoder
@@ -14,7 +16,8 @@ def pack_folder(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def small_autoencoder():
-    return AutoencoderRecipe(block_out_channels=(8, 8, 8, 8), optimisation=world.FAST)
+    gentle = replace(world.FAST, learning_rate=5e-4)
+    return AutoencoderRecipe(block_out_channels=(8, 8, 16, 16), batch_size=2, optimisation=gentle)
 
 
 @pytest.fixture(scope="session")
