@@ -3,7 +3,7 @@
 import numpy as np
 
 from assets.catalogue import mesh
-from assets.catalogue.curves import Points, Real, resample, rounded_rectangle
+from assets.catalogue.curves import Points, Real, ellipse, resample
 from assets.catalogue.kinds.bag_details import Anchor
 from assets.catalogue.kinds.furniture import Values
 from assets.catalogue.kinds.lofts import Assembly, ribbon
@@ -59,7 +59,7 @@ def _chain(bag: Assembly, v: Values, anchor: Anchor) -> None:
     points = resample(path, 2 * count + 1)
     for k in range(count):
         a, b = points[2 * k], points[2 * k + 2]
-        link = rounded_rectangle((float(np.linalg.norm(b - a)) + 0.012, 0.022), 0.0105, 5)
+        link = ellipse((float(np.linalg.norm(b - a)) + 0.012, 0.022), 24, 3.0)
         ring = np.column_stack([link, np.zeros(len(link))])
         ring = ring if k % 2 else ring[:, [0, 2, 1]]
         way = (b - a) / np.linalg.norm(b - a)

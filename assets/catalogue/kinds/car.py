@@ -102,43 +102,43 @@ def build(shape: Shape) -> tuple[Part, ...]:
 COLOURWAYS = (
     colourway(
         {"body": "red metal", "roof": "white metal"},
-        windows="black glass",
+        windows="black ceramic",
         wheels="black plastic",
         trim="silver metal",
     ),
     colourway(
         {"body": "blue metal", "roof": "blue metal", "wheels": "black plastic"},
-        windows="grey glass",
+        windows="grey ceramic",
         trim="silver metal",
     ),
     colourway(
         {"body": "yellow plastic", "roof": "black plastic", "wheels": "black plastic"},
-        windows="teal glass",
+        windows="navy ceramic",
         trim="white plastic",
     ),
     colourway(
         {"body": "green metal", "roof": "beige fabric", "wheels": "black plastic"},
-        windows="black glass",
+        windows="black ceramic",
         trim="gold metal",
     ),
     colourway(
         {"body": "oak wood", "roof": "walnut wood", "wheels": "red wood"},
-        windows="white plastic",
+        windows="white ceramic",
         trim="red wood",
     ),
     colourway(
         {"body": "pink metal", "roof": "purple metal", "wheels": "white plastic"},
-        windows="black glass",
+        windows="black ceramic",
         trim="silver metal",
     ),
     colourway(
         {"body": "teal metal", "roof": "checked white fabric", "wheels": "brown plastic"},
-        windows="black glass",
+        windows="black ceramic",
         trim="silver metal",
     ),
     colourway(
         {"body": "orange plastic", "roof": "navy plastic", "wheels": "grey plastic"},
-        windows="white glass",
+        windows="grey ceramic",
         trim="yellow plastic",
     ),
 )

@@ -124,9 +124,8 @@ def _plate(outline: Points, depth: Real, bevel: Real) -> trimesh.Trimesh:
     bevel = min(bevel, 0.49 * depth)
     angles = np.linspace(0, np.pi / 2, 5) if bevel > 0 else np.zeros(1)
     levels = [(bevel * (1 - np.cos(a)), depth / 2 - bevel * (1 - np.sin(a))) for a in angles]
-    inward = inward_of(flat)
-    rings = [(inset, -z) for inset, z in levels[::-1]] + levels
-    return loft([np.column_stack([flat + i * inward, np.full(len(flat), z)]) for i, z in rings])
+    rings = [(d, -z) for d, z in levels[::-1]] + levels
+    return loft([np.column_stack([inset(flat, d), np.full(len(flat), z)]) for d, z in rings])
 
 
 def boxes(sizes: ArrayLike, centres: ArrayLike, bevel: Real = 0.004) -> trimesh.Trimesh:
@@ -157,26 +156,61 @@ def hoop(
         at: Where the middle of the depth lies.
     """
     outer = np.asarray(outline, float)
-    inward = inward_of(outer)
     cut = min(soft, 0.3 * thickness, 0.3 * depth)
     near, far, half = cut, thickness - cut, depth / 2
     section = [(0, half - cut), (near, half), (far, half), (thickness, half - cut)]
     section += [(thickness, cut - half), (far, -half), (near, -half), (0, cut - half)]
     rings = [
-        np.column_stack([outer + inset * inward, np.full(len(outer), at + z)])
-        for inset, z in section
+        np.column_stack([inset(outer, distance), np.full(len(outer), at + z)])
+        for distance, z in section
     ]
     return loft(np.stack(rings, axis=1), closed=True)
 
 
-def inward_of(outline: ArrayLike) -> Points:
-    """Returns the mitred inward offsets of an anticlockwise outline, for an inset of 1."""
+def inset(outline: ArrayLike, distance: Real) -> Points:
+    """Moves an anticlockwise outline inwards with mitred corners, point for point.
+
+    Corners rounder than the distance allows shrink to a point instead of turning inside out.
+    """
     points = np.asarray(outline, float)
     edge = np.roll(points, -1, 0) - points
-    edge /= np.maximum(np.linalg.norm(edge, axis=1, keepdims=True), 1e-12)
-    normal = np.stack([-edge[:, 1], edge[:, 0]], 1)
+    unit = edge / np.maximum(np.linalg.norm(edge, axis=1, keepdims=True), 1e-12)
+    normal = np.stack([-unit[:, 1], unit[:, 0]], 1)
     both = normal + np.roll(normal, 1, 0)
-    return both / np.maximum((both**2).sum(1, keepdims=True) / 2, 0.3)
+    points = points + distance * both / np.maximum((both**2).sum(1, keepdims=True) / 2, 0.3)
+    for _ in range(6):
+        turned = ((np.roll(points, -1, 0) - points) * edge).sum(1) < -1e-12
+        if not turned.any() or turned.all():
+            break
+        _collapse(points, edge, turned)
+    return points
+
+
+def _collapse(points: Points, edge: Points, turned: NDArray[np.bool_]) -> None:
+    """Draws each run of marked edges together where its neighbours meet, in place.
+
+    Edge i leads from point i; `edge` holds the directions before anything moved.
+    """
+    count = len(points)
+    start = int(np.flatnonzero(~turned)[0]) + 1
+    run: list[int] = []
+    for i in (np.arange(count) + start) % count:
+        if turned[i]:
+            run.append(int(i))
+        elif run:
+            points[[*run, int(i)]] = _meeting(
+                points[run[0]], edge[run[0] - 1], points[i], edge[int(i)]
+            )
+            run = []
+
+
+def _meeting(a: Points, along_a: Points, b: Points, along_b: Points) -> Points:
+    """Returns where two lines of the plane cross; the middle of a and b where they hardly do."""
+    cross = along_a[0] * along_b[1] - along_a[1] * along_b[0]
+    if abs(cross) < 0.05 * np.linalg.norm(along_a) * np.linalg.norm(along_b):
+        return (a + b) / 2
+    gap = b - a
+    return a + (gap[0] * along_b[1] - gap[1] * along_b[0]) / cross * along_a
 
 
 def dense(outline: ArrayLike, step: Real) -> Points:
