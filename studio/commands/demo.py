@@ -1,0 +1,133 @@
+"""`duet demo`."""
+
+import argparse
+import os
+import socket
+import threading
+import webbrowser
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+
+from studio.commands.search import index_folder
+from studio.commands.shared import open_engine, say
+from studio.engine import DEFAULT_COMPOSER, Engine
+from studio.errors import UsageError
+from studio.kits import KIT_FILE, embedded_kits
+from studio.ui.security import Access, workplace
+
+NUM_PORTS = 20
+TRAINING_FREE = "slerp"
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Serve the page until Ctrl-C."""
+    access = Access(
+        host=arguments.host,
+        allowed_hosts=tuple(arguments.allow_host),
+        is_public=arguments.public,
+        frame_ancestors=tuple(getattr(arguments, "frame_ancestor", ())),
+    )
+    port = free_port(access.host, arguments.port)
+    _settle_paths(arguments)
+    engine = open_engine(arguments)
+    # Set before gradio is imported: it reads them once, and would ask the network for its version.
+    os.environ.update(GRADIO_ANALYTICS_ENABLED="False", HF_HUB_DISABLE_TELEMETRY="1")
+    with ThreadPoolExecutor(1) as pool, workplace() as folder:
+        loaded = pool.submit(load_for_search, engine, arguments.index)
+        serve(engine, loaded, Server(access=access, port=port, folder=folder), arguments)
+    return 0
+
+
+class Server:
+    """Where the page is served from."""
+
+    def __init__(self, *, access: Access, port: int, folder: Path) -> None:
+        """Remember it."""
+        self.access, self.port, self.folder = access, port, folder
+
+
+def serve(
+    engine: Engine, loaded: "Future[str]", server: Server, arguments: argparse.Namespace
+) -> None:
+    """Build the page while the kit loads, serve it, wait."""
+    from studio.ui.app import build_page, launch
+    from studio.ui.examples import load_examples
+    from studio.ui.handlers import Desk, Setting
+
+    examples = load_examples()
+    setting = Setting(
+        engine=engine,
+        index=arguments.index,
+        composer=loaded.result(),
+        caps=server.access.caps,
+        folder=server.folder / "gradio",
+        examples=examples,
+    )
+    page = build_page(Desk(setting))
+    address = launch(page, server.access, server.port)
+    _greet(address, server, arguments)
+    if engine.kit.pipeline is not None:
+        threading.Thread(target=_load_pipeline, args=(engine,), daemon=True).start()
+    try:
+        page.block_thread()
+    finally:
+        page.close(verbose=False)
+
+
+def load_for_search(engine: Engine, index: Path | None) -> str:
+    """Load what the first search needs; returns the composer's name.
+
+    A kit without a trained composer searches with the training-free one, and the page says so.
+    """
+    name = DEFAULT_COMPOSER if DEFAULT_COMPOSER in engine.kit.composers else TRAINING_FREE
+    engine.composer(name)
+    engine.gallery(index)
+    return name
+
+
+def free_port(host: str, wanted: int) -> int:
+    """Return the wanted port, or the next free one and say so.
+
+    Raises:
+        UsageError: The host is not this machine's, or all of the next ports are taken.
+    """
+    for port in range(wanted, min(wanted + NUM_PORTS, 65_536)):
+        try:
+            with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind((host, port))
+        except PermissionError as error:
+            raise UsageError(f"Port {port} may not be used; choose one above 1023.") from error
+        except socket.gaierror as error:
+            raise UsageError(f"--host {host!r} is no address of this machine.") from error
+        except OSError as error:
+            if error.errno == 99:  # EADDRNOTAVAIL
+                raise UsageError(f"--host {host!r} is no address of this machine.") from error
+            continue
+        if port != wanted:
+            say(f"Port {wanted} is taken; using {port}.")
+        return port
+    raise UsageError(f"Ports {wanted} to {port} are taken; choose another with --port.")
+
+
+def _settle_paths(arguments: argparse.Namespace) -> None:
+    """Make paths absolute: the server works in a folder of its own."""
+    chosen = index_folder(arguments.index)
+    arguments.index = chosen.resolve() if chosen else None
+    if arguments.kit not in embedded_kits() and Path(arguments.kit, KIT_FILE).is_file():
+        arguments.kit = str(Path(arguments.kit).resolve())
+
+
+def _greet(address: str, server: Server, arguments: argparse.Namespace) -> None:
+    say(f"Duet Studio is open at {address}  (Ctrl-C ends it)")
+    if server.access.is_public and not server.access.allowed_hosts:
+        say("Others reach it by a name that you allow: --allow-host NAME.")
+    if not arguments.no_browser:
+        webbrowser.open(address)
+
+
+def _load_pipeline(engine: Engine) -> None:
+    # An error here is met again, and said, by whoever draws first.
+    with suppress(Exception):
+        _ = engine.pipeline

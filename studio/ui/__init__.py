@@ -1,0 +1,1 @@
+"""The page: the one place that knows gradio."""

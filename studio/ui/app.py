@@ -1,0 +1,252 @@
+"""The page and its server: what stands where, what happens when, how it is launched."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from composer.query import MAX_TEXT_LENGTH
+from studio.ui.canvas import StrokeCanvas, page_file
+from studio.ui.handlers import NO_PIPELINE, Desk
+from studio.ui.inputs import Count, Dial, Picture
+from studio.ui.look import THEME_FONTS, theme
+from studio.ui.security import Access, lifespan
+from studio.ui.texts import ExampleStrip, FactSheet, Line
+
+TITLE = "Duet Studio"
+DOMAINS = ("photo", "watercolour", "pencil", "cartoon", "clay", "low-poly", "night", "blueprint")
+PLACEHOLDER = "brown leather seat and oak wood legs"
+MAX_AGE_S = 6 * 3600
+MAX_AGE_S = 6 * 3600
+DRAWING = "draw"  # the one slot of everything that draws
+PRIVATE: dict[str, Any] = {"api_visibility": "private"}
+QUIET: dict[str, Any] = {"show_progress": "hidden", "concurrency_id": "search"}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class QuerySide:
+    """The left: the one query that everything on the right uses."""
+
+    canvas: StrokeCanvas
+    words: gr.Textbox
+    balance: Dial
+    examples: ExampleStrip
+    strange: Line
+
+    @property
+    def inputs(self) -> list[Any]:
+        """The query as inputs of a handler."""
+        return [self.canvas, self.words, self.balance]
+
+
+def build_page(desk: Desk) -> gr.Blocks:
+    """Build the page of a desk."""
+    # What visitors left behind without saying goodbye is looked for every ten minutes.
+    page = gr.Blocks(
+        title=TITLE, analytics_enabled=False, delete_cache=(600, MAX_AGE_S), fill_width=True
+    )
+    with page:
+        Line(TITLE, elem_id="title")
+        with gr.Row(elem_id="studio", equal_height=False):
+            with gr.Column(scale=0, min_width=340, elem_id="query"):
+                query = _query_side(desk)
+            with (
+                gr.Column(scale=1, min_width=320, elem_id="answers"),
+                gr.Tabs(selected="retrieve") as tabs,
+            ):
+                with gr.Tab("Retrieve", id="retrieve"):
+                    hand_over = _retrieve_tab(page, desk, query)
+                with gr.Tab("Transfer", id="transfer"):
+                    source = _transfer_tab(desk, query)
+                with gr.Tab("Generate", id="generate"):
+                    _generate_tab(desk, query)
+        _footer(desk)
+        hand_over.button.click(
+            desk.hand_over, [hand_over.shown, hand_over.number], [source, tabs], **PRIVATE
+        )
+        page.unload(desk.leave)
+    page.queue(max_size=desk.setting.caps.queue_size, default_concurrency_limit=2)
+    return page
+
+
+def _query_side(desk: Desk) -> QuerySide:
+    canvas = StrokeCanvas(elem_id="canvas")
+    words = gr.Textbox(
+        label="Words", placeholder=PLACEHOLDER, lines=2, max_lines=2, max_length=MAX_TEXT_LENGTH,
+        elem_id="words",
+    )  # fmt: skip
+    strange = Line(elem_id="strange")
+    balance = Dial(0, 1, value=0.5, step=0.05, label="Balance", elem_id="balance")
+    examples = ExampleStrip(
+        [example.for_strip() for example in desk.setting.examples], elem_id="examples"
+    )
+    return QuerySide(
+        canvas=canvas, words=words, balance=balance, examples=examples, strange=strange
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HandOver:
+    """What the transfer tab needs to take a hit."""
+
+    button: gr.Button
+    shown: gr.State
+    number: gr.State
+
+
+def _retrieve_tab(page: gr.Blocks, desk: Desk, query: QuerySide) -> HandOver:
+    shown, number = gr.State(()), gr.State(0)
+    line = Line(elem_id="found")
+    with gr.Row(elem_id="find", equal_height=False):
+        hits = gr.Gallery(
+            columns=4, object_fit="cover", allow_preview=False, interactive=False, buttons=[],
+            show_label=False, container=False, elem_id="hits", min_width=280, scale=7,
+        )  # fmt: skip
+        with gr.Column(scale=4, min_width=240, elem_id="hit"):
+            large = _large("hit-picture")
+            facts = FactSheet(elem_id="hit-facts")
+            button = gr.Button("Transfer this one", elem_id="hand-over", size="md")
+    outputs = [hits, shown, number, line, query.strange, large, facts]
+    live: dict[str, Any] = {
+        "fn": desk.retrieve, "inputs": query.inputs, "outputs": outputs, **QUIET,
+        "trigger_mode": "always_last", "concurrency_limit": 2,
+    }  # fmt: skip
+    query.canvas.input(**live, api_name="retrieve")
+    query.words.input(**live, **PRIVATE)
+    query.balance.input(**live, **PRIVATE)
+    page.load(**live, **PRIVATE)
+    query.examples.select(
+        desk.take_example, None, [query.canvas, query.words, query.balance],
+        show_progress="hidden", **PRIVATE,
+    ).then(**live, **PRIVATE)  # fmt: skip
+    hits.select(desk.pick, shown, [number, large, facts], show_progress="hidden", **PRIVATE)
+    return HandOver(button=button, shown=shown, number=number)
+
+
+def _transfer_tab(desk: Desk, query: QuerySide) -> Picture:
+    if not desk.draws:
+        Line(NO_PIPELINE, elem_classes="notice")
+    with gr.Row(equal_height=False, elem_id="move"):
+        with gr.Column(scale=4, min_width=240):
+            source = Picture(
+                label="Picture", type="filepath", sources=["upload", "clipboard"], height=200,
+                buttons=[], elem_id="source",
+            )  # fmt: skip
+            domain = gr.Radio(DOMAINS, value="watercolour", label="Into", elem_id="domain")
+            own = gr.Textbox(
+                label="Or in your own words", placeholder="a faded poster", max_lines=1,
+                max_length=MAX_TEXT_LENGTH,
+            )  # fmt: skip
+            uses_words = gr.Checkbox(
+                label="With the words on the left", value=False, elem_id="uses-words"
+            )
+            with gr.Row():
+                strength = Dial(0.1, 1, value=0.6, step=0.05, label="Strength")
+                seed = Count(value=0, label="Seed", precision=0, min_width=80)
+            start, stop = _start_and_stop("Transfer", desk)
+        with gr.Column(scale=7, min_width=280):
+            result = gr.ImageSlider(
+                type="filepath", show_label=False, interactive=False, buttons=[], height=440,
+                elem_id="before-after",
+            )  # fmt: skip
+            line = Line(elem_id="transferred")
+            download = gr.DownloadButton("Download PNG", interactive=False, size="md")
+    start.click(
+        desk.transfer, [source, domain, own, strength, seed, uses_words, query.words],
+        [result, line, download], api_name="transfer", concurrency_id=DRAWING,
+        concurrency_limit=1, trigger_mode="once", show_progress_on=[result],
+    )  # fmt: skip
+    stop.click(desk.stop, None, None, queue=False, **PRIVATE)
+    return source
+
+
+def _generate_tab(desk: Desk, query: QuerySide) -> None:
+    caps = desk.setting.caps
+    if not desk.draws:
+        Line(NO_PIPELINE, elem_classes="notice")
+    kept, number = gr.State(()), gr.State(0)
+    with gr.Row(elem_id="dials"):
+        num_images = Dial(
+            1, caps.num_images, value=min(2, caps.num_images), step=1, label="Images", min_width=120
+        )
+        steps = Dial(
+            1, caps.num_inference_steps, value=20, step=1, label="Steps", min_width=120
+        )  # fmt: skip
+        guidance = Dial(1, 15, value=3, step=0.5, label="Guidance", min_width=120)
+        seed = Count(value=0, label="Seed", precision=0, min_width=90)
+    with gr.Row(elem_id="go"):
+        start, stop = _start_and_stop("Generate", desk)
+    line = Line(elem_id="generated")
+    with gr.Row(equal_height=False):
+        results = gr.Gallery(
+            columns=3, object_fit="cover", allow_preview=False, interactive=False, buttons=[],
+            show_label=False, container=False, elem_id="results", min_width=280, scale=7,
+        )  # fmt: skip
+        with gr.Column(scale=4, min_width=240):
+            large = _large("result-picture")
+            facts = FactSheet(elem_id="result-facts")
+            download = gr.DownloadButton("Download PNG", interactive=False, size="md")
+    chosen = [number, large, facts, download]
+    start.click(
+        desk.generate, [*query.inputs, seed, steps, guidance, num_images, kept],
+        [results, kept, line, *chosen], api_name="generate", concurrency_id=DRAWING,
+        concurrency_limit=1, trigger_mode="once", show_progress_on=[results],
+    )  # fmt: skip
+    stop.click(desk.stop, None, None, queue=False, **PRIVATE)
+    results.select(desk.pick_result, kept, chosen, show_progress="hidden", **PRIVATE)
+
+
+def _large(elem_id: str) -> gr.Image:
+    return gr.Image(
+        type="filepath", interactive=False, show_label=False, buttons=[], container=False,
+        height=280, elem_id=elem_id,
+    )  # fmt: skip
+
+
+def _start_and_stop(what: str, desk: Desk) -> tuple[gr.Button, gr.Button]:
+    with gr.Row():
+        start = gr.Button(
+            what, variant="primary", interactive=desk.draws, min_width=120, elem_id=what.lower()
+        )
+        stop = gr.Button("Stop", interactive=desk.draws, min_width=80, scale=0)
+    return start, stop
+
+
+def _footer(desk: Desk) -> None:
+    kit = desk.setting.engine.kit
+    knows = kit.knows or "It does not say what it was taught."
+    with gr.Row(elem_id="footer"):
+        Line(f"Kit “{kit.name}”, composer “{desk.setting.composer}”. {knows}", elem_id="knows")
+        Line(f"Weights: {kit.licence or 'no licence is stated.'}", elem_id="licence")
+
+
+def launch(page: gr.Blocks, access: Access, port: int) -> str:
+    """Serve the page; returns its address. The caller waits and closes.
+
+    Raises:
+        OSError: The port is taken.
+    """
+    _, address, _ = page.launch(
+        server_name=access.host,
+        server_port=port,
+        share=False,
+        inbrowser=False,
+        quiet=True,
+        show_error=False,
+        prevent_thread_lock=True,
+        run_history=False,
+        enable_monitoring=False,
+        ssr_mode=False,
+        mcp_server=False,
+        pwa=False,
+        allowed_paths=[],
+        footer_links=[],
+        strict_cors=True,
+        max_file_size=access.caps.upload_bytes,
+        state_session_capacity=500,
+        app_kwargs={"lifespan": lifespan(access), "docs_url": None, "redoc_url": None},
+        theme=theme(),
+        # As `css` gradio would prefix every rule of a media query with its own containers.
+        head=f"<style>{THEME_FONTS}\n{page_file('style.css')}</style>",
+    )
+    return address

@@ -1,0 +1,291 @@
+// The body of a function (element, trigger, props, watch): strokes in the unit square, as JSON.
+// A stroke is a list of [x, y], or of [x, y, pressure] where it came from a pen.
+const PAUSE_MS = 350; // drawing rests so long before the query is asked
+const MIN_STEP = 0.003;
+const ERASER = 0.025;
+const LINE = 0.011; // width of a line over the side of the canvas
+const HISTORY = 200;
+const KEY_STEP = 0.02;
+
+const canvas = element.querySelector("canvas");
+const pen = canvas.getContext("2d");
+const hint = element.querySelector(".duet-hint");
+const full = element.querySelector(".duet-full");
+const tool = Object.fromEntries(
+  [...element.querySelectorAll("[data-tool]")].map((button) => [button.dataset.tool, button]),
+);
+
+let strokes = []; // never changed in place: the history holds the same arrays
+let past = [];
+let future = [];
+let current = null;
+let erasing = false;
+let beforeErasing = null;
+let sent = "";
+let timer = 0;
+const cursor = { x: 0.5, y: 0.5, shown: false };
+
+const clamp = (value) => Math.min(1, Math.max(0, Math.round(value * 1e4) / 1e4));
+const numPoints = () => strokes.reduce((sum, stroke) => sum + stroke.length, 0);
+
+function redraw() {
+  const side = canvas.clientWidth;
+  const scale = window.devicePixelRatio || 1;
+  if (!side) return;
+  if (canvas.width !== Math.round(side * scale)) {
+    canvas.width = canvas.height = Math.round(side * scale);
+  }
+  pen.setTransform(canvas.width, 0, 0, canvas.width, 0, 0);
+  pen.clearRect(0, 0, 1, 1);
+  pen.lineCap = pen.lineJoin = "round";
+  pen.strokeStyle = pen.fillStyle = getComputedStyle(canvas).color;
+  for (const stroke of current ? [...strokes, current] : strokes) drawStroke(stroke);
+  if (cursor.shown && document.activeElement === canvas) drawCursor();
+  hint.hidden = strokes.length > 0 || current !== null;
+  tool.undo.disabled = past.length === 0;
+  tool.redo.disabled = future.length === 0;
+  tool.clear.disabled = strokes.length === 0;
+}
+
+function drawStroke(stroke) {
+  const pressures = stroke.filter((point) => point.length > 2).map((point) => point[2]);
+  const pressure = pressures.length
+    ? pressures.reduce((sum, value) => sum + value, 0) / pressures.length
+    : 0.5;
+  pen.lineWidth = LINE * (0.5 + pressure);
+  pen.beginPath();
+  const [first] = stroke;
+  if (stroke.length === 1) {
+    pen.arc(first[0], first[1], pen.lineWidth / 2, 0, 7);
+    pen.fill();
+    return;
+  }
+  pen.moveTo(first[0], first[1]);
+  for (let i = 1; i < stroke.length - 1; i += 1) {
+    const [x, y] = stroke[i];
+    pen.quadraticCurveTo(x, y, (x + stroke[i + 1][0]) / 2, (y + stroke[i + 1][1]) / 2);
+  }
+  const last = stroke[stroke.length - 1];
+  pen.lineTo(last[0], last[1]);
+  pen.stroke();
+}
+
+function drawCursor() {
+  pen.save();
+  pen.lineWidth = 0.003;
+  pen.globalAlpha = 0.6;
+  pen.beginPath();
+  pen.arc(cursor.x, cursor.y, current ? 0.012 : 0.02, 0, 7);
+  pen.stroke();
+  pen.restore();
+}
+
+function send() {
+  const text = strokes.length ? JSON.stringify(strokes) : "";
+  if (text === sent) return;
+  sent = text;
+  props.value = text;
+  trigger("input");
+}
+
+function announce() {
+  clearTimeout(timer);
+  timer = setTimeout(send, PAUSE_MS);
+}
+
+function commit(next) {
+  past = [...past.slice(1 - HISTORY), strokes];
+  future = [];
+  strokes = next;
+  full.textContent = "";
+  redraw();
+  announce();
+}
+
+function step(from, to) {
+  if (current || !from.length) return;
+  to.push(strokes);
+  strokes = from.pop();
+  redraw();
+  announce();
+}
+
+const undo = () => step(past, future);
+const redo = () => step(future, past);
+
+function clear() {
+  current = null;
+  if (strokes.length) commit([]);
+}
+
+function setErasing(value) {
+  erasing = value;
+  tool.erase.setAttribute("aria-pressed", String(value));
+  canvas.classList.toggle("erasing", value);
+}
+
+function begin(point) {
+  if (strokes.length >= props.max_strokes || numPoints() >= props.max_points) {
+    full.textContent = "The drawing is full; clear or erase something.";
+    return;
+  }
+  clearTimeout(timer);
+  current = [point];
+  redraw();
+}
+
+function extend(point) {
+  const [x, y] = current[current.length - 1];
+  if (Math.hypot(point[0] - x, point[1] - y) < MIN_STEP) return;
+  if (numPoints() + current.length < props.max_points) current.push(point);
+}
+
+function finish() {
+  if (!current) return;
+  const stroke = current;
+  current = null;
+  commit([...strokes, stroke]);
+}
+
+function distance(point, from, to) {
+  const [dx, dy] = [to[0] - from[0], to[1] - from[1]];
+  const square = dx * dx + dy * dy;
+  const along = square ? ((point[0] - from[0]) * dx + (point[1] - from[1]) * dy) / square : 0;
+  const t = Math.min(1, Math.max(0, along));
+  return Math.hypot(point[0] - from[0] - t * dx, point[1] - from[1] - t * dy);
+}
+
+function isTouched(stroke, point) {
+  return stroke.some((to, i) => distance(point, stroke[Math.max(0, i - 1)], to) < ERASER);
+}
+
+function erase(point) {
+  const left = strokes.filter((stroke) => !isTouched(stroke, point));
+  if (left.length === strokes.length) return;
+  strokes = left;
+  redraw();
+}
+
+function endErasing() {
+  const before = beforeErasing;
+  beforeErasing = null;
+  if (!before || before.length === strokes.length) return;
+  const left = strokes;
+  strokes = before;
+  commit(left);
+}
+
+function pointOf(event) {
+  const box = canvas.getBoundingClientRect();
+  const x = clamp((event.clientX - box.left) / box.width);
+  const y = clamp((event.clientY - box.top) / box.height);
+  // A stroke keeps one shape: with pressure throughout, or without.
+  const isPen = event.pointerType === "pen" && (!current || current[0].length === 3);
+  return isPen ? [x, y, clamp(event.pressure || 0.5)] : [x, y];
+}
+
+canvas.addEventListener("pointerdown", (event) => {
+  const isEraserEnd = event.button === 5;
+  if (!event.isPrimary || (event.button !== 0 && !isEraserEnd)) return;
+  event.preventDefault();
+  canvas.focus({ preventScroll: true });
+  cursor.shown = false;
+  try {
+    canvas.setPointerCapture(event.pointerId);
+  } catch {
+    // A pointer that has gone already, or a test's: drawing works without the capture.
+  }
+  if (current) finish();
+  if (erasing || isEraserEnd) {
+    beforeErasing = strokes;
+    erase(pointOf(event));
+  } else {
+    begin(pointOf(event));
+  }
+});
+
+canvas.addEventListener("pointermove", (event) => {
+  if (!event.isPrimary || (!beforeErasing && !current) || cursor.shown) return;
+  const coalesced = event.getCoalescedEvents ? event.getCoalescedEvents() : [];
+  for (const one of coalesced.length ? coalesced : [event]) {
+    if (beforeErasing) erase(pointOf(one));
+    else extend(pointOf(one));
+  }
+  redraw();
+});
+
+for (const name of ["pointerup", "pointercancel"]) {
+  canvas.addEventListener(name, (event) => {
+    if (!event.isPrimary || cursor.shown) return;
+    endErasing();
+    finish();
+  });
+}
+
+const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+
+function moveCursor(event) {
+  const [dx, dy] = ARROWS[event.key];
+  const size = event.shiftKey ? KEY_STEP / 4 : KEY_STEP;
+  cursor.shown = true;
+  cursor.x = clamp(cursor.x + dx * size);
+  cursor.y = clamp(cursor.y + dy * size);
+  if (current) extend([cursor.x, cursor.y]);
+  redraw();
+}
+
+function toggleKeyboardPen() {
+  cursor.shown = true;
+  if (current) finish();
+  else begin([cursor.x, cursor.y]);
+}
+
+function shortcut(event) {
+  const key = event.key.toLowerCase();
+  if (event.ctrlKey || event.metaKey) {
+    if (key === "z") return event.shiftKey ? redo : undo;
+    return key === "y" ? redo : null;
+  }
+  if (event.altKey) return null;
+  if (key === "delete" || key === "backspace") return clear;
+  if (key === "e") return () => setErasing(!erasing);
+  if (event.target !== canvas) return null;
+  if (key === "escape") return finish;
+  if (key === " ") return toggleKeyboardPen;
+  return event.key in ARROWS ? () => moveCursor(event) : null;
+}
+
+element.addEventListener("keydown", (event) => {
+  const action = shortcut(event);
+  if (!action) return;
+  event.preventDefault();
+  action();
+});
+
+canvas.addEventListener("blur", () => {
+  if (cursor.shown) finish();
+  redraw();
+});
+
+tool.undo.addEventListener("click", undo);
+tool.redo.addEventListener("click", redo);
+tool.clear.addEventListener("click", clear);
+tool.erase.addEventListener("click", () => setErasing(!erasing));
+
+function load() {
+  const text = props.value || "";
+  if (text === sent) return;
+  clearTimeout(timer);
+  current = null;
+  setErasing(false);
+  past = [...past.slice(1 - HISTORY), strokes];
+  future = [];
+  strokes = text ? JSON.parse(text) : [];
+  sent = text;
+  redraw();
+}
+
+watch("value", load);
+new ResizeObserver(redraw).observe(canvas);
+load();
+redraw();

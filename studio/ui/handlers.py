@@ -1,0 +1,316 @@
+"""What the page does: values of its inputs in, values of its outputs out."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from PIL import Image
+
+from composer.images import ImageError, ImageLimits, open_image
+from composer.query import Query
+from composer.sketch import Sketch
+from generation.cancel import CancelToken, GenerationCancelledError
+from generation.provenance import describe, write_png
+from generation.request import GenerateRequest, RequestError, TransferRequest
+from generation.sample import Result, RunOptions
+from generation.transfer import fit_source
+from studio.engine import Composition, Engine
+from studio.errors import UsageError
+from studio.ui.examples import Example
+from studio.ui.inputs import real, text, whole
+from studio.ui.messages import told
+from studio.ui.present import Shown, of_ranking, overview
+from studio.ui.runs import Sessions
+from studio.ui.security import PageCaps, private_name
+from studio.ui.texts import Facts
+from studio.ui.thumbnails import Thumbnails
+from studio.ui.words import strange_line, strange_words
+
+BUSY_S = 60.0
+NUM_STEPS = 20
+NO_PIPELINE = (
+    "This kit searches but does not draw: it has no diffusion pipeline. Retrieve works; "
+    "to draw, open the studio with a kit that has one."
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Setting:
+    """What the page works with.
+
+    Attributes:
+        engine: The kit.
+        index: The gallery; None is the shipped one.
+        composer: Name of the composer.
+        caps: Limits.
+        folder: Private folder whose files may be served.
+        examples: Queries to start from.
+    """
+
+    engine: Engine
+    index: Path | None
+    composer: str
+    caps: PageCaps
+    folder: Path
+    examples: tuple[Example, ...] = ()
+
+
+class Desk:
+    """The handlers of one server. All state of a visitor travels through `gr.State`."""
+
+    def __init__(self, setting: Setting) -> None:
+        """Make the folders of thumbnails and results."""
+        self.setting = setting
+        thumbnails, results = (setting.folder / private_name() for _ in range(2))
+        self._own_folders = (thumbnails, results)
+        for folder in self._own_folders:
+            folder.mkdir(mode=0o700)
+        self.thumbnails = Thumbnails(thumbnails)
+        self.sessions = Sessions(results)
+
+    @property
+    def draws(self) -> bool:
+        """Whether the kit has a pipeline."""
+        return self.setting.engine.kit.pipeline is not None
+
+    @told
+    def retrieve(self, strokes: object, words: object, balance: object) -> tuple[Any, ...]:
+        """Search with the query on the left; a look into the gallery where there is none."""
+        engine, index = self.setting.engine, self.setting.index
+        query = _query(strokes, words)
+        if query is None:
+            gallery = engine.gallery(index)
+            line = f"A look into the gallery: {len(gallery.items):,} pictures. Draw, or say a word."
+            return self._listed(overview(gallery), line, "")
+        composed = engine.compose(query, self._composition(balance))
+        num_hits = min(self.setting.caps.num_hits, len(engine.gallery(index).items))
+        ranking = engine.search(composed, index, num_hits)
+        line = f"The closest {len(ranking.hits)} of {ranking.num_items:,} pictures, best first."
+        strange = strange_line(strange_words(engine.backbone, query.text))
+        return self._listed(of_ranking(ranking), line, strange)
+
+    @told
+    def pick(self, shown: tuple[Shown, ...], event: gr.SelectData) -> tuple[Any, ...]:
+        """Show one picture large, with its facts."""
+        number = _position(event.index, len(shown))
+        return number, self.thumbnails.large(shown[number].file), shown[number].facts.as_value()
+
+    @told
+    def take_example(self, event: gr.SelectData) -> tuple[Any, ...]:
+        """Put an example's strokes and words into the query, evenly weighed."""
+        examples = self.setting.examples
+        example = examples[_position(event.index, len(examples))]
+        return example.strokes, example.words, 0.5
+
+    @told
+    def hand_over(self, shown: tuple[Shown, ...], number: int) -> tuple[Any, ...]:
+        """Make a hit the source of a transfer and turn to that tab."""
+        file = shown[_position(number, len(shown))].file
+        return self.thumbnails.large(file), gr.update(selected="transfer")
+
+    @told
+    def generate(
+        self,
+        strokes: object,
+        words: object,
+        balance: object,
+        seed: object,
+        num_steps: object,
+        guidance: object,
+        num_images: object,
+        kept: tuple[Shown, ...],
+        request: gr.Request,
+        progress: gr.Progress = gr.Progress(),  # noqa: B008  how gradio wants it
+    ) -> tuple[Any, ...]:
+        """Draw new images from the query on the left and keep them with their seeds."""
+        self._check_draws()
+        query = _query(strokes, words)
+        if query is None:
+            raise UsageError("Draw something or write a few words first; they are the query.")
+        asked = GenerateRequest(
+            query=self.setting.engine.compose(query, self._composition(balance)),
+            control_sketch=query.sketch,
+            seed=whole(seed, "The seed"),
+            num_images=_capped(num_images, "The number of images", self.setting.caps.num_images),
+            num_inference_steps=_capped(
+                num_steps, "The number of steps", self.setting.caps.num_inference_steps
+            ),
+            guidance_scale=real(guidance, "The guidance"),
+        )
+        result = self._run(
+            request, progress, lambda options: self.setting.engine.generate(asked, options)
+        )
+        if result is None:
+            return (gr.skip(), kept, "Stopped.", *(gr.skip() for _ in range(4)))
+        made = self._keep(result, request, "generated")
+        line = f"{len(made)} drawn in {result.duration_s:.1f} s."
+        return self._results((*made, *kept)[: self.setting.caps.num_kept], line)
+
+    @told
+    def pick_result(self, kept: tuple[Shown, ...], event: gr.SelectData) -> tuple[Any, ...]:
+        """Show one result large, and offer its own PNG."""
+        number = _position(event.index, len(kept))
+        return number, *self._result(kept[number])
+
+    @told
+    def transfer(
+        self,
+        source: object,
+        domain: object,
+        own_words: object,
+        strength: object,
+        seed: object,
+        uses_words: object,
+        words: object,
+        request: gr.Request,
+        progress: gr.Progress = gr.Progress(),  # noqa: B008  how gradio wants it
+    ) -> tuple[Any, ...]:
+        """Move the source into a domain; before and after, and the PNG."""
+        self._check_draws()
+        image = self._source(source, request)
+        to = text(own_words, "The words of the domain").strip() or text(domain, "The domain")
+        if uses_words is True and text(words, "The words").strip():
+            to = f"{to}, {text(words, 'The words')}"
+        asked = TransferRequest(
+            query=self.setting.engine.compose(
+                Query(image=image, text=to), Composition(composer=self.setting.composer)
+            ),
+            source=image,
+            strength=real(strength, "The strength"),
+            seed=whole(seed, "The seed"),
+            num_inference_steps=NUM_STEPS,
+        )
+        result = self._run(
+            request, progress, lambda options: self.setting.engine.transfer(asked, options)
+        )
+        if result is None:
+            return gr.skip(), "Stopped.", gr.skip()
+        (made,) = self._keep(result, request, "transferred")
+        before = made.file.with_name("before.png")
+        fit_source(image, result.height, result.width).save(before)
+        line = f"{to}: strength {asked.strength:g}, seed {asked.seed}, {result.duration_s:.1f} s."
+        download = gr.update(value=made.file, interactive=True)
+        return (before, made.file), line, download
+
+    def stop(self, request: gr.Request) -> None:
+        """Stop what this visitor has running."""
+        self.sessions.stop(_session(request))
+
+    def leave(self, request: gr.Request) -> None:
+        """End a visit: stop its work, remove its files."""
+        self.sessions.leave(_session(request))
+
+    def _composition(self, balance: object) -> Composition:
+        return Composition(composer=self.setting.composer, balance=real(balance, "The balance"))
+
+    def _check_draws(self) -> None:
+        if not self.draws:
+            raise UsageError(NO_PIPELINE)
+
+    def _listed(self, shown: tuple[Shown, ...], line: str, strange: str) -> tuple[Any, ...]:
+        files = self.thumbnails.small([one.file for one in shown])
+        tiles = [(file, one.label) for file, one in zip(files, shown, strict=True)]
+        return (
+            gr.update(value=tiles, selected_index=None),
+            shown,
+            0,
+            line,
+            strange,
+            self.thumbnails.large(shown[0].file),
+            shown[0].facts.as_value(),
+        )
+
+    def _source(self, source: object, request: gr.Request) -> Image.Image:
+        """Read the upload; only files that this server was handed may be named."""
+        if not isinstance(source, str) or not source:
+            raise UsageError(
+                "Choose a picture first: upload one, or select a hit and transfer that."
+            )
+        file = Path(source).resolve()
+        if not file.is_relative_to(self.setting.folder):
+            raise UsageError("The picture is no upload of this page.")
+        if not any(file.is_relative_to(folder) for folder in self._own_folders):
+            self.sessions.note_upload(_session(request), file)
+        caps = self.setting.caps
+        try:
+            return open_image(file, ImageLimits(max_bytes=caps.upload_bytes, max_px=caps.upload_px))
+        except ImageError as error:
+            raise ImageError(str(error).replace(file.name, "The picture", 1)) from error
+
+    def _run(
+        self, request: gr.Request, progress: gr.Progress, work: Callable[[RunOptions], Result]
+    ) -> Result | None:
+        """Run under the visitor's switch; None when it was turned."""
+
+        def tell(done: int, total: int) -> None:
+            progress((done, total), desc="Drawing", unit="steps")
+
+        with self.sessions.running(_session(request)) as token:
+            try:
+                progress(0.0, desc="Getting ready")
+                self._wait_for_pipeline(token)
+                return work(RunOptions(cancel=token, on_step=tell, wait_s=BUSY_S))
+            except GenerationCancelledError:
+                return None
+
+    def _wait_for_pipeline(self, token: CancelToken) -> None:
+        """Have the pipeline loaded; a stop that came meanwhile counts."""
+        _ = self.setting.engine.pipeline
+        token.check()
+
+    def _keep(self, result: Result, request: gr.Request, verb: str) -> tuple[Shown, ...]:
+        """Write each image as our own PNG, with its provenance."""
+        folder = self.sessions.folder(_session(request))
+        kit = self.setting.engine.kit.name
+        made: list[Shown] = []
+        for number, picture in enumerate(result.pictures):
+            seed = result.request.seed + number
+            file = folder / f"duet-{seed}.png"
+            write_png(file, picture.image, describe(result, number, kit=kit))
+            rows = (
+                ("Seed", str(seed)),
+                ("Steps", str(result.request.num_inference_steps)),
+                ("Guidance", f"{result.request.guidance_scale:g}"),
+                ("Balance", f"{result.request.query.balance:g}"),
+                ("Size", f"{result.width} × {result.height} px"),
+            )
+            title = result.request.query.text or f"{verb} from the drawing alone"
+            made.append(Shown(file=file, label=f"seed {seed}", facts=Facts(title=title, rows=rows)))
+        return tuple(made)
+
+    def _results(self, kept: tuple[Shown, ...], line: str) -> tuple[Any, ...]:
+        tiles = [(one.file, one.label) for one in kept]
+        gallery = gr.update(value=tiles, selected_index=None)
+        return (gallery, kept, line, 0, *self._result(kept[0]))
+
+    def _result(self, one: Shown) -> tuple[Any, ...]:
+        return one.file, one.facts.as_value(), gr.update(value=one.file, interactive=True)
+
+
+def _query(strokes: object, words: object) -> Query | None:
+    """Make the query; None where there is nothing in it."""
+    drawing, said = text(strokes, "The drawing"), text(words, "The words")
+    sketch = Sketch.from_json(drawing) if drawing.strip() not in ("", "[]") else None
+    if sketch is None and not said.strip():
+        return None
+    return Query(sketch=sketch, text=said)
+
+
+def _position(index: object, num: int) -> int:
+    """Check an index that a client sent."""
+    if isinstance(index, bool) or not isinstance(index, int) or not 0 <= index < num:
+        raise UsageError("There is no such picture any more; choose another.")
+    return index
+
+
+def _capped(value: object, name: str, most: int) -> int:
+    number = whole(value, name)
+    if not 1 <= number <= most:
+        raise RequestError(f"{name} must be between 1 and {most} here, got {number}.")
+    return number
+
+
+def _session(request: gr.Request) -> str:
+    return str(request.session_hash or "")

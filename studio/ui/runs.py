@@ -1,0 +1,69 @@
+"""Who is drawing what at the moment: one cancel token per running request, by session."""
+
+import shutil
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Lock
+
+from generation.cancel import CancelToken
+from studio.ui.security import private_name
+
+
+class Sessions:
+    """Running work and kept files of each visitor, ended and removed when the visit ends."""
+
+    def __init__(self, folder: Path) -> None:
+        """Keep the visitors' files below `folder`, which must be private."""
+        self._folder, self._lock = folder, Lock()
+        self._tokens: defaultdict[str, set[CancelToken]] = defaultdict(set)
+        self._folders: dict[str, Path] = {}
+        self._uploads: defaultdict[str, set[Path]] = defaultdict(set)
+
+    @contextmanager
+    def running(self, session: str) -> Iterator[CancelToken]:
+        """Note that a session's work runs, and hand out its switch."""
+        token = CancelToken()
+        with self._lock:
+            self._tokens[session].add(token)
+        try:
+            yield token
+        finally:
+            with self._lock:
+                self._tokens[session].discard(token)
+                if not self._tokens[session]:
+                    del self._tokens[session]
+
+    def stop(self, session: str) -> int:
+        """Stop what a session runs; returns how many pieces of work that were."""
+        with self._lock:
+            tokens = tuple(self._tokens.get(session, ()))
+        for token in tokens:
+            token.cancel()
+        return len(tokens)
+
+    def folder(self, session: str) -> Path:
+        """Return a fresh folder for files of one result."""
+        with self._lock:
+            if session not in self._folders:
+                self._folders[session] = self._folder / private_name()
+            folder = self._folders[session] / private_name()
+        folder.mkdir(parents=True, mode=0o700)
+        return folder
+
+    def note_upload(self, session: str, file: Path) -> None:
+        """Remember a file that goes when the visit ends."""
+        with self._lock:
+            self._uploads[session].add(file)
+
+    def leave(self, session: str) -> None:
+        """End a visit: stop its work, remove its files."""
+        self.stop(session)
+        with self._lock:
+            folder = self._folders.pop(session, None)
+            uploads = self._uploads.pop(session, set())
+        for file in uploads:
+            file.unlink(missing_ok=True)
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,266 @@
+"""What keeps the page safe: a private workplace, a door for every request, caps."""
+
+import ipaddress
+import os
+import re
+import secrets
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from starlette.applications import Starlette
+from starlette.datastructures import MutableHeaders
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from studio.errors import UsageError
+
+MEBIBYTE = 1 << 20
+MAX_BODY_BYTES = 3 * MEBIBYTE
+LOCAL_NAMES = ("127.0.0.1", "localhost")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PageCaps:
+    """Limits of the page, checked on the server whatever a client sends."""
+
+    num_inference_steps: int = 50
+    num_images: int = 4
+    num_hits: int = 24
+    num_kept: int = 24
+    upload_bytes: int = 32 * MEBIBYTE
+    upload_px: int = 64_000_000
+    queue_size: int = 64
+
+
+OWN_CAPS = PageCaps()
+PUBLIC_CAPS = PageCaps(
+    num_inference_steps=20,
+    num_images=2,
+    num_kept=8,
+    upload_bytes=8 * MEBIBYTE,
+    upload_px=16_000_000,
+    queue_size=32,
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Access:
+    """Who may reach the page.
+
+    Attributes:
+        host: Address to listen on.
+        allowed_hosts: Names beside the local ones that a Host header may carry.
+        is_public: Whether others than this machine's user are meant to come.
+        frame_ancestors: Sites beside our own that may show the page in a frame.
+    """
+
+    host: str = "127.0.0.1"
+    allowed_hosts: tuple[str, ...] = ()
+    is_public: bool = False
+    frame_ancestors: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Check that nothing is opened by accident.
+
+        Raises:
+            UsageError: Another address than this machine's own was asked for without `--public`,
+                or a name is no name.
+        """
+        if not is_loopback(self.host) and not self.is_public:
+            raise UsageError(
+                f"--host {self.host} lets others reach the page; add --public if that is meant. "
+                "It also lowers the caps."
+            )
+        for name in (*self.allowed_hosts, *self.frame_ancestors):
+            if not re.fullmatch(r"[A-Za-z0-9.:/_*-]+", name) or name == "*":
+                raise UsageError(f"{name!r} is not the name of a host.")
+
+    @property
+    def caps(self) -> PageCaps:
+        """The caps that go with it."""
+        return PUBLIC_CAPS if self.is_public else OWN_CAPS
+
+    @property
+    def hosts(self) -> list[str]:
+        """Host names a request may carry."""
+        own = () if _is_wildcard(self.host) else (self.host,)
+        return [*LOCAL_NAMES, *own, *self.allowed_hosts]
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches an address."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _is_wildcard(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_unspecified
+    except ValueError:
+        return False
+
+
+@contextmanager
+def workplace() -> Iterator[Path]:
+    """Make the server's private folder and work there: an empty current folder, own temp files.
+
+    Libraries serve files of the current and of the temp folder, so neither may hold anything else.
+    Everything is removed at the end.
+
+    Yields:
+        The private folder (0700); `gradio` in it is gradio's cache, `work` the current folder.
+    """
+    before_folder, before_temp = Path.cwd(), tempfile.tempdir
+    before_cache = os.environ.get("GRADIO_TEMP_DIR")
+    folder = Path(tempfile.mkdtemp(prefix="duet-")).resolve()
+    for name in ("work", "gradio", "temp"):
+        (folder / name).mkdir(mode=0o700)
+    os.environ["GRADIO_TEMP_DIR"] = str(folder / "gradio")
+    tempfile.tempdir = str(folder / "temp")
+    os.chdir(folder / "work")
+    try:
+        yield folder
+    finally:
+        os.chdir(before_folder)
+        tempfile.tempdir = before_temp
+        os.environ.pop("GRADIO_TEMP_DIR")
+        if before_cache is not None:
+            os.environ["GRADIO_TEMP_DIR"] = before_cache
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def private_name() -> str:
+    """A name that nobody guesses, for a folder whose files are served by their path."""
+    return secrets.token_hex(12)
+
+
+# Gradio's own extras that this page does not use: proxies, profilers, editors, recorders.
+_CLOSED = re.compile(
+    r"^/(gradio_api/)?("
+    r"proxy=|vibe-|undo-vibe|dev/|profiling|monitoring|process_recording|deep_link|component_server"
+    r"|run-history|runs|custom_component|stream/|login(?!_check)|logout|token)"
+)
+_FILE = re.compile(r"^/(gradio_api/)?file[=/](?P<path>.*)$", re.DOTALL)
+
+
+class Door:
+    """The outermost layer: headers on every answer, closed routes, caps on bodies."""
+
+    def __init__(self, app: ASGIApp, access: Access) -> None:
+        """Stand before `app`."""
+        self._app = TrustedHostMiddleware(app, allowed_hosts=access.hosts, www_redirect=False)
+        self._headers = security_headers(access)
+        self._upload_bytes = access.caps.upload_bytes + MEBIBYTE
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer or pass on one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        async def send_safely(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in self._headers.items():
+                    headers[name] = value
+            await send(message)
+
+        refusal = self._refusal(scope)
+        if refusal is not None:
+            await refusal(scope, receive, send_safely)
+            return
+        await self._app(scope, _capped(receive, self._cap(scope)), send_safely)
+
+    def _refusal(self, scope: Scope) -> PlainTextResponse | None:
+        path: str = scope["path"]
+        file = _FILE.match(path)
+        if file and not _is_plain_path(file["path"]):
+            return PlainTextResponse("This file is not served.", status_code=403)
+        if _CLOSED.match(path):
+            return PlainTextResponse("There is nothing here.", status_code=404)
+        length = dict(scope["headers"]).get(b"content-length", b"0")
+        if not length.isdigit() or int(length) > self._cap(scope):
+            return PlainTextResponse("The request is too large.", status_code=413)
+        return None
+
+    def _cap(self, scope: Scope) -> int:
+        is_upload = scope["path"].rstrip("/").endswith("/upload")
+        return self._upload_bytes if is_upload else MAX_BODY_BYTES
+
+
+def _is_plain_path(path: str) -> bool:
+    """Whether a path names a file on this machine in the one way that we hand out.
+
+    No address, no UNC share, no step upwards, no NUL, nothing encoded twice.
+    """
+    tricks = ("\0", "%", "://", "//", "\\\\", "\\" if os.sep == "/" else "\0")
+    return not any(trick in path for trick in tricks) and ".." not in re.split(r"[/\\]", path)
+
+
+def _capped(receive: Receive, max_bytes: int) -> Receive:
+    """Cut off a body that is longer than it said."""
+    num_bytes = 0
+
+    async def capped() -> Message:
+        nonlocal num_bytes
+        message = await receive()
+        num_bytes += len(message.get("body", b""))
+        if num_bytes > max_bytes:
+            return {"type": "http.disconnect"}
+        return message
+
+    return capped
+
+
+def security_headers(access: Access) -> dict[str, str]:
+    """Headers of every answer.
+
+    Gradio starts the page by inline scripts and evaluates the scripts of `gr.HTML`, so both must be
+    allowed; everything is fetched from this server alone.
+    """
+    ancestors = " ".join(("'self'", *access.frame_ancestors))
+    policy = {
+        "default-src": "'self'",
+        "script-src": "'self' 'unsafe-inline' 'unsafe-eval'",
+        "style-src": "'self' 'unsafe-inline'",
+        "img-src": "'self' data: blob:",
+        "font-src": "'self' data:",
+        "connect-src": "'self'",
+        "worker-src": "'self' blob:",
+        "object-src": "'none'",
+        "base-uri": "'self'",
+        "form-action": "'self'",
+        "frame-ancestors": ancestors,
+    }
+    return {
+        "content-security-policy": "; ".join(f"{name} {value}" for name, value in policy.items()),
+        "x-content-type-options": "nosniff",
+        "referrer-policy": "no-referrer",
+        "permissions-policy": "camera=(), microphone=(), geolocation=()",
+        "cross-origin-resource-policy": "same-origin",
+    }
+
+
+def lifespan(access: Access) -> Callable[[Starlette], AbstractAsyncContextManager[None]]:
+    """Put the door before everything of the server, gradio's own layers and its errors included.
+
+    Middleware handed to `launch` stands behind gradio's CORS layer, which answers some requests by
+    itself; a server that starts is the moment when the finished stack can be wrapped.
+    """
+
+    @asynccontextmanager
+    async def started(app: Starlette) -> AsyncIterator[None]:
+        assert app.middleware_stack is not None
+        app.middleware_stack = Door(app.middleware_stack, access)
+        yield
+
+    return started

@@ -1,0 +1,117 @@
+"""Components that show text which may come from anyone: set as text, never as markup."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from studio.ui.canvas import PlainHTML
+
+_LINE_SCRIPT = """
+const line = element.querySelector("p");
+const show = () => {
+  line.textContent = props.value || "";
+  line.hidden = !props.value;
+};
+watch("value", show);
+show();
+"""
+
+_FACTS_SCRIPT = """
+const [title, list] = [element.querySelector("p"), element.querySelector("dl")];
+const show = () => {
+  const facts = props.value ? JSON.parse(props.value) : { title: "", rows: [] };
+  title.textContent = facts.title;
+  list.replaceChildren();
+  for (const [name, text] of facts.rows) {
+    const [term, detail] = [document.createElement("dt"), document.createElement("dd")];
+    term.textContent = name;
+    detail.textContent = text;
+    list.append(term, detail);
+  }
+};
+watch("value", show);
+show();
+"""
+
+_EXAMPLES_SCRIPT = """
+const NS = "http://www.w3.org/2000/svg";
+const strip = element.querySelector("div");
+const draw = (strokes) => {
+  const svg = document.createElementNS(NS, "svg");
+  svg.setAttribute("viewBox", "-0.04 -0.04 1.08 1.08");
+  svg.setAttribute("aria-hidden", "true");
+  for (const stroke of strokes) {
+    const line = document.createElementNS(NS, "polyline");
+    line.setAttribute("points", stroke.map(([x, y]) => `${x},${y}`).join(" "));
+    svg.append(line);
+  }
+  return svg;
+};
+JSON.parse(props.value).forEach((example, index) => {
+  const button = document.createElement("button");
+  button.type = "button";
+  button.title = example.words;
+  button.setAttribute("aria-label", `Example: ${example.title}, ${example.words}`);
+  button.append(draw(example.strokes));
+  const name = document.createElement("span");
+  name.textContent = example.title;
+  button.append(name);
+  button.addEventListener("click", () => trigger("select", { index, value: example.title }));
+  strip.append(button);
+});
+"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Facts:
+    """What is known of a picture, for a person: a title and named texts."""
+
+    title: str = ""
+    rows: tuple[tuple[str, str], ...] = ()
+
+    def as_value(self) -> str:
+        """Return the value of a `FactSheet`."""
+        return json.dumps({"title": self.title, "rows": self.rows})
+
+
+class Line(PlainHTML):
+    """One line of plain text; nothing where the value is empty."""
+
+    def __init__(self, value: str = "", **kwargs: Any) -> None:  # noqa: ANN401  gradio's keywords
+        """Make the line; keywords are gradio's."""
+        super().__init__(
+            value=value,
+            html_template='<p role="status"></p>',
+            js_on_load=_LINE_SCRIPT,
+            apply_default_css=False,
+            **kwargs,
+        )
+
+
+class FactSheet(PlainHTML):
+    """Facts of a picture. Value: `Facts.as_value()`, or "" for none."""
+
+    def __init__(self, **kwargs: Any) -> None:  # noqa: ANN401  gradio's keywords
+        """Make the sheet; keywords are gradio's."""
+        super().__init__(
+            value="",
+            html_template="<p></p><dl></dl>",
+            js_on_load=_FACTS_SCRIPT,
+            apply_default_css=False,
+            **kwargs,
+        )
+
+
+class ExampleStrip(PlainHTML):
+    """Drawings to start from; its `select` event carries the index of the one chosen."""
+
+    def __init__(self, examples: Sequence[dict[str, Any]], **kwargs: Any) -> None:  # noqa: ANN401
+        """Make the strip; each example has `title`, `words` and `strokes`."""
+        super().__init__(
+            value=json.dumps(list(examples)),
+            html_template='<div role="group" aria-label="Examples"></div>',
+            js_on_load=_EXAMPLES_SCRIPT,
+            apply_default_css=False,
+            **kwargs,
+        )

@@ -1,0 +1,74 @@
+"""The page for tests: a desk over the tiny kit, and its server on a free loopback port."""
+
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+
+import gradio as gr
+
+from studio.engine import Engine
+from studio.kits import load_kit
+from studio.ui.app import build_page, launch
+from studio.ui.examples import load_examples
+from studio.ui.handlers import Desk, Setting
+from studio.ui.security import Access, workplace
+from tests.studio.tiny_kit import write_gallery, write_kit
+
+HOUSE = "[[[0.2,0.5],[0.8,0.5],[0.8,0.9],[0.2,0.9],[0.2,0.5]],[[0.2,0.5],[0.5,0.1],[0.8,0.5]]]"
+
+
+@dataclass(frozen=True, kw_only=True)
+class World:
+    kit: Path
+    index: Path
+
+
+def make_world(folder: Path) -> World:
+    kit = write_kit(folder / "kit")
+    return World(kit=kit, index=write_gallery(folder / "gallery", kit))
+
+
+def make_desk(world: World, folder: Path, access: Access | None = None) -> Desk:
+    setting = Setting(
+        engine=Engine(load_kit(str(world.kit))),
+        index=world.index,
+        composer="duet",
+        caps=(access or Access()).caps,
+        folder=folder.resolve(),
+        examples=load_examples(),
+    )
+    return Desk(setting)
+
+
+def visitor(name: str = "one") -> gr.Request:
+    return SimpleNamespace(session_hash=name)
+
+
+def chosen(index: object) -> gr.SelectData:
+    return gr.SelectData(None, {"index": index, "value": ""})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Server:
+    address: str
+    folder: Path
+    desk: Desk
+
+
+@contextmanager
+def serve(world: World, access: Access | None = None) -> Iterator[Server]:
+    access = access or Access()
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    with workplace() as folder:
+        desk = make_desk(world, folder / "gradio", access)
+        page = build_page(desk)
+        address = launch(page, access, port).rstrip("/")
+        try:
+            yield Server(address=address, folder=folder, desk=desk)
+        finally:
+            page.close(verbose=False)
