@@ -10,7 +10,7 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
 from assets.catalogue import palette, textures
-from assets.catalogue.model import Finish
+from assets.catalogue.model import Finish, Real
 
 PATTERN_SIDE = 0.95  # side of a pattern's tile; the object's bounding sphere has radius 1
 
@@ -133,7 +133,7 @@ def box_coordinates(mesh: trimesh.Trimesh, *, follows_grain: bool) -> NDArray[np
     return flat + shift[:, None]
 
 
-def cylinder_coordinates(mesh: trimesh.Trimesh, side: float) -> NDArray[np.float64]:
+def cylinder_coordinates(mesh: trimesh.Trimesh, side: Real) -> NDArray[np.float64]:
     """Wraps a mesh about the y axis, a whole number of tiles around it; lying faces as from above.
 
     Returns:

@@ -1,7 +1,11 @@
 """The colours behind the colour words, as sRGB in 0..255, and sRGB to linear light and back."""
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
+
+from assets.catalogue.model import Real
+
+Array = NDArray[np.float64] | NDArray[np.float32]
 
 SRGB: dict[str, tuple[int, int, int]] = {
     "red": (186, 28, 36),
@@ -30,13 +34,13 @@ ASH = (150, 152, 158)
 _PALE = ("white", "beige", "yellow", "pink")
 
 
-def linear(srgb: ArrayLike) -> NDArray[np.float64]:
+def linear(srgb: Real | Array) -> NDArray[np.float64]:
     """Converts sRGB in [0, 1] to linear light."""
     s = np.asarray(srgb, float)
     return np.where(s <= 0.04045, s / 12.92, ((s + 0.055) / 1.055) ** 2.4)
 
 
-def encoded(light: ArrayLike) -> NDArray[np.float64]:
+def encoded(light: Real | Array) -> NDArray[np.float64]:
     """Converts linear light to sRGB, both in [0, 1]; values outside are clipped."""
     x = np.clip(np.asarray(light, float), 0, 1)
     return np.where(x <= 0.0031308, 12.92 * x, 1.055 * x ** (1 / 2.4) - 0.055)

@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from assets.catalogue.model import Real
+
 SIZE = 256
 Field = NDArray[np.float64]
 
@@ -26,7 +28,7 @@ class Tile:
     relief: Field
 
 
-def noise(name: str, across: float, along: float, roughness: float = 1.0) -> Field:
+def noise(name: str, across: Real, along: Real, roughness: Real = 1.0) -> Field:
     """Returns seamless noise of mean 0 and deviation 1.
 
     Args:
@@ -59,7 +61,7 @@ def _no_pattern() -> Field:
     return np.zeros((SIZE, SIZE))
 
 
-def _step(values: Field, edge: float, softness: float = 0.02) -> Field:
+def _step(values: Field, edge: Real, softness: Real = 0.02) -> Field:
     return np.clip((values - edge) / softness + 0.5, 0, 1)
 
 
@@ -79,7 +81,7 @@ def _dots() -> Field:
     return 1 - _step(np.hypot(u, v / 2), 0.19, 0.04)
 
 
-def wood(base: Field, contrast: float) -> Tile:
+def wood(base: Field, contrast: Real) -> Tile:
     """Returns growth rings and pores along v; `contrast` 1 is bare wood, 0.2 paint over it."""
     warp = 0.09 * noise("wood warp", 1.5, 0.8, 1.6)
     saw = (5 * (_U + warp)) % 1
@@ -92,7 +94,7 @@ def wood(base: Field, contrast: float) -> Tile:
     return Tile(albedo=_shaded(base, shade, warmth), relief=relief)
 
 
-def weave(base: Field, threads: int = 22, depth: float = 0.42) -> Tile:
+def weave(base: Field, threads: int = 22, depth: Real = 0.42) -> Tile:
     """Returns a plain weave of `threads` (even) threads a side, with dark gaps between them."""
     u, v = (_U * threads) % 1, (_V * threads) % 1
     over = (np.floor(_U * threads) + np.floor(_V * threads)) % 2 == 0
@@ -140,11 +142,11 @@ def marble(base: Field, vein: Field) -> Tile:
     return Tile(albedo=base * (1 - amount) + vein * amount, relief=np.zeros((SIZE, SIZE)))
 
 
-def smooth(base: Field, speckle: float = 0.0) -> Tile:
+def smooth(base: Field, speckle: Real = 0.0) -> Tile:
     """Returns an even surface, clouded by `speckle`."""
     shade = 1 + speckle * noise("speckle", 12, 12, 0.6)
     return Tile(albedo=_shaded(base, shade), relief=np.zeros((SIZE, SIZE)))
 
 
-def _shaded(base: Field, shade: Field, tint: Field | float = 1.0) -> Field:
+def _shaded(base: Field, shade: Field, tint: Field | Real = 1.0) -> Field:
     return np.clip(base * np.maximum(shade, 0.05)[..., None] * tint, 0, 0.95)

@@ -1,0 +1,107 @@
+"""Pictures and buffers of a real, tiny object; Mitsuba is needed, LLVM only makes it faster."""
+
+import numpy as np
+import pytest
+
+from assets.catalogue import mesh as m
+from assets.catalogue.model import Colourway, Finish, Part
+
+pytest.importorskip("mitsuba", reason="rendering needs the extra `catalogue`")
+
+from assets.catalogue.render import Camera, View, buffers, prepare, render, tone_mapped
+
+CAMERA = Camera(azimuth=25, elevation=20)
+VIEW = View(camera=CAMERA, backdrop=(0.5, 0.55, 0.5), light=5)
+LEGS = ("legs", Finish(colour="oak", material="wood"))
+
+
+def stool() -> tuple[Part, ...]:
+    legs = m.merge(
+        [m.tapered(0.03, 0.03, (x, 0, z), (x, 0.45, z)) for x in (-0.2, 0.2) for z in (-0.2, 0.2)]
+    )
+    seat = m.rounded_box((0.55, 0.12, 0.55), 0.03, (0, 0.5, 0))
+    return (Part(name="seat", mesh=seat), Part(name="legs", mesh=legs))
+
+
+def worn(colour: str, material: str) -> Colourway:
+    return Colourway(finishes=(("seat", Finish(colour=colour, material=material)), LEGS))
+
+
+@pytest.fixture(scope="module")
+def red_stool():
+    return render(stool(), worn("red", "plastic"), VIEW, 48, 8)
+
+
+def test_the_picture_shows_the_colours_asked_for(red_stool) -> None:
+    seat = np.median(red_stool.image[red_stool.buffers.part_ids == 1], axis=0)
+    assert red_stool.image.shape == (48, 48, 3)
+    assert seat[0] > 120
+    assert seat[0] > 2 * max(seat[1], seat[2])
+    ground = np.median(red_stool.image[red_stool.buffers.part_ids == 0], axis=0)
+    assert np.ptp(ground) < 60
+
+
+def test_the_same_view_gives_the_same_picture(red_stool) -> None:
+    again = render(prepare(stool()), worn("red", "plastic"), VIEW, 48, 8)
+    assert np.abs(again.image.astype(int) - red_stool.image).max() <= 2
+
+
+def test_a_picture_does_not_depend_on_the_one_before(red_stool) -> None:
+    render(stool(), worn("clear", "glass"), VIEW, 48, 8)
+    again = render(stool(), worn("red", "plastic"), VIEW, 48, 8)
+    assert np.abs(again.image.astype(int) - red_stool.image).max() <= 2
+
+
+def test_buffers_know_parts_depth_and_normals(red_stool) -> None:
+    seen = red_stool.buffers
+    is_object = seen.part_ids > 0
+    assert set(np.unique(seen.part_ids)) == {0, 1, 2}
+    assert np.isinf(seen.depth[~is_object]).all()
+    assert np.isfinite(seen.depth[is_object]).all()
+    assert np.ptp(seen.depth[is_object]) < 1.2
+    lengths = np.linalg.norm(seen.normals, axis=-1)
+    assert np.allclose(lengths[is_object], 1, atol=1e-4)
+    assert not lengths[~is_object].any()
+
+
+def test_the_top_of_a_box_faces_up_in_camera_space() -> None:
+    box = (Part(name="seat", mesh=m.rounded_box((1, 0.2, 1), 0.01)),)
+    above = buffers(box, Camera(azimuth=0, elevation=89.9), 32)
+    assert above.normals[16, 16] == pytest.approx([0, 0, 1], abs=0.01)
+    front = buffers(box, Camera(azimuth=0, elevation=0), 32)
+    assert front.normals[16, 16] == pytest.approx([0, 0, 1], abs=0.01)
+    assert front.depth[16, 16] == pytest.approx(above.depth.min() * 1.0, rel=0.5)
+
+
+def test_depth_is_in_the_objects_units() -> None:
+    pair = [m.rounded_box((1, 1, 0.1), 0.01), m.rounded_box((0.3, 0.3, 0.1), 0.01, (0, 0, 0.7))]
+    seen = buffers((Part(name="seat", mesh=m.merge(pair)),), Camera(azimuth=0, elevation=0), 48)
+    near, far = seen.depth[24, 24], seen.depth[24, 8]
+    assert far - near == pytest.approx(0.7, abs=0.01)
+
+
+def test_an_object_needs_a_part() -> None:
+    with pytest.raises(ValueError, match="at least one part"):
+        buffers((), CAMERA, 32)
+
+
+def test_more_finishes_than_slots_are_refused() -> None:
+    names = [f"p{i}" for i in range(8)]
+    colours = ("red", "blue", "green", "teal", "navy", "pink", "brown", "beige")
+    parts = [
+        Part(name=n, mesh=m.rounded_box((1, 1, 1), centre=(2 * i, 0.5, 0)))
+        for i, n in enumerate(names)
+    ]
+    finishes = [
+        (n, Finish(colour=c, material="plastic")) for n, c in zip(names, colours, strict=True)
+    ]
+    many = Colourway(finishes=tuple(finishes[:3]), others=tuple(finishes[3:]))
+    with pytest.raises(ValueError, match="at most 6 surfaces, got 8"):
+        render(parts, many, VIEW, 32, 4)
+
+
+def test_tone_mapping_keeps_mid_tones_and_rolls_off_highlights() -> None:
+    light = np.array([[[0.2140, 0.2140, 0.2140], [1.0, 4.0, 50.0]]], np.float32)
+    mapped = tone_mapped(light)[0]
+    assert mapped[0] == pytest.approx([127, 127, 127], abs=1)
+    assert 200 < mapped[1, 0] < mapped[1, 1] <= mapped[1, 2] <= 255
