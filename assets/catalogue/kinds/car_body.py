@@ -223,10 +223,10 @@ def bed(car: Assembly, plan: Plan) -> None:
 
 def fenders(car: Assembly, plan: Plan) -> None:
     """Builds round fenders over the wheels."""
+    blob = mesh.superellipsoid((0.15, 0.6 * plan.wheel, 2.75 * plan.wheel), 2.4)
+    points = np.array(blob.vertices)
+    points[:, 1] -= 1.15 * plan.wheel * (np.abs(points[:, 2]) / (1.37 * plan.wheel)) ** 2
+    arch = trimesh.Trimesh(points, blob.faces, process=False)
     for axle in plan.axles:
         for side in (-1, 1):
-            blob = mesh.superellipsoid((0.15, 0.6 * plan.wheel, 2.75 * plan.wheel), 2.4)
-            arch = np.array(blob.vertices)
-            arch[:, 1] -= 1.15 * plan.wheel * (np.abs(arch[:, 2]) / (1.37 * plan.wheel)) ** 2
-            blob = trimesh.Trimesh(arch, blob.faces, process=False)
-            car.add("body", mesh.moved(blob, (side * (plan.half - 0.005), 2.12 * plan.wheel, axle)))
+            car.add("body", mesh.moved(arch, (side * (plan.half - 0.005), 2.12 * plan.wheel, axle)))

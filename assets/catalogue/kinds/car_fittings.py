@@ -13,22 +13,20 @@ def wheels(car: Assembly, plan: Plan) -> None:
     """Puts wheels with hubs on axles, and flared arches where there are any."""
     thick = 0.11 if plan.name != "jeep" else 0.13
     r = plan.wheel
+    tyre = mesh.cylinder(r, thick, (0, r, 0), "x", 0.024)
+    dish = mesh.cylinder(0.62 * r, 0.024, (0, r, 0), "x", 0.008)
+    cap = mesh.cylinder(0.2 * r, 0.03, (0, r, 0), "x", 0.008)
+    arch = mesh.rotated(mesh.torus_arc(1.2 * r, 0.018, 8, 172, (0, r, 0)), 90)
     for axle in plan.axles:
-        car.add("wheels", mesh.cylinder(0.02, plan.width - 0.1, (0, r, axle), "x"))
+        car.add("wheels", mesh.tapered(0.02, 0.02, (-plan.hub, r, axle), (plan.hub, r, axle), 12))
         for side in (-1, 1):
             x = side * (plan.half - thick / 2 + 0.014)
-            car.add("wheels", mesh.cylinder(r, thick, (x, r, axle), "x", 0.024))
             face = x + side * thick / 2
-            car.add(
-                "trim",
-                mesh.cylinder(0.62 * r, 0.024, (face - side * 0.006, r, axle), "x", 0.008),
-                mesh.cylinder(0.2 * r, 0.03, (face, r, axle), "x", 0.008),
-            )
+            car.add("wheels", mesh.moved(tyre, (x, 0, axle)))
+            car.add("trim", mesh.moved(dish, (face - side * 0.006, 0, axle)))
+            car.add("trim", mesh.moved(cap, (face, 0, axle)))
             if plan.flares and plan.name != "beetle":
-                arch = mesh.rotated(mesh.torus_arc(1.2 * r, 0.018, 8, 172), 90)
-                car.add("body", mesh.moved(arch, (side * (plan.half - 0.006), r, axle)))
-    if plan.name == "jeep" and plan.flares:
-        return
+                car.add("body", mesh.moved(arch, (side * (plan.half - 0.006), 0, axle)))
 
 
 def front_and_tail(car: Assembly, v: Values, plan: Plan) -> None:

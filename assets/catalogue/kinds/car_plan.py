@@ -131,6 +131,7 @@ class Plan:
         self.name, self.style = v.text("style"), style
         self.length, self.width = v.num("length"), v.num("width")
         self.half = self.width / 2
+        self.hub = self.half - 0.05  # how far axles reach
         self.wheel = style.wheel * v.num("wheel")
         self.arch = 1.17 * self.wheel
         self.floor = 0.55 * self.wheel if self.name != "jeep" else 0.85 * self.wheel
