@@ -70,7 +70,7 @@ def _stripes() -> Field:
 
 
 def _checks() -> Field:
-    u, v = (_step(np.abs((t * 3) % 1 - 0.5), 0.29) for t in (_U, _V))
+    u, v = (_step(np.abs((t * 3) % 1 - 0.5), 0.36) for t in (_U, _V))
     return (u + v) * 0.5
 
 
