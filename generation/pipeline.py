@@ -86,7 +86,7 @@ class ImagePipeline:
         control = None
         if source.controlnet is not None:
             control = _open_controlnet(source.controlnet, dtype)
-            control.to(torch.device(device))
+            torch.nn.Module.to(control, device)
         declared = getattr(base.text_encoder.config, TEXT_HASH_KEY, None)
         text_hash = source.text_hash or declared
         if text_hash is None:
@@ -322,7 +322,7 @@ def _open_controlnet(folder: Path, dtype: torch.dtype) -> "ControlNetModel":
 
 def _check_parts(base: "StableDiffusionPipeline", controlnet: "ControlNetModel | None") -> None:
     width = int(base.text_encoder.config.hidden_size)
-    checked: tuple[tuple[str, Any], ...] = (("UNet", base.unet), ("control network", controlnet))
+    checked: Any = (("UNet", base.unet), ("control network", controlnet))
     for name, module in checked:
         if module is not None and module.config.cross_attention_dim != width:
             raise PipelineError(

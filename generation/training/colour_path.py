@@ -19,6 +19,8 @@ from diffusers import AutoencoderKL
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from generation.training.stock import encode_mean
+
 NUM_CARRIERS = 8
 _CONSTANT = 2.0
 
@@ -70,7 +72,7 @@ def start_as_colour_path(vae: AutoencoderKL, images: Float[Tensor, "n 3 h w"]) -
     _write_encoder(vae.encoder, axes)
     _match_norm(vae.encoder, images)
     _write_decoder(vae.decoder, axes)
-    _match_norm(vae.decoder, vae.encode(images).latent_dist.mode())
+    _match_norm(vae.decoder, encode_mean(vae, images))
 
 
 def _write_encoder(encoder: nn.Module, axes: ColourAxes) -> None:

@@ -103,9 +103,7 @@ class Pixels:
             PackError: there are none.
         """
         if len(rows) == 0:
-            raise PackError(
-                "The pack has no picture of the split this stage needs."
-            )
+            raise PackError("The pack has no picture of the split this stage needs.")
         self.pack, self.rows, self.device = pack, rows, device
         self._all: Tensor | None = None
         if device.type != "cpu":

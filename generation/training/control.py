@@ -33,6 +33,7 @@ from generation.training.diffusion import (
 )
 from generation.training.loop import Optimisation, StepLoss, train
 from generation.training.scribbles import Scribbles
+from generation.training.stock import move
 
 NAME = "control"
 MINUTES = {Scale.CPU: 40.0, Scale.GPU: 4.0}
@@ -81,7 +82,8 @@ class ControlStage:
         batch_size: int,
     ) -> None:
         self.module = controlnet
-        self.unet = unet.to(latents.device).eval().requires_grad_(False)
+        self.unet = unet.eval().requires_grad_(False)
+        move(unet, latents.device)
         self.latents, self.rows = latents, rows
         self.conditioner, self.scribbles, self.batch_size = conditioner, scribbles, batch_size
 
@@ -167,7 +169,8 @@ def train_control(
     folder = run.folder / "controlnet"
     part = run.folder / "controlnet.part"
     shutil.rmtree(part, ignore_errors=True)
-    controlnet.to(torch.float16).save_pretrained(part)
+    move(controlnet, torch.float16)
+    controlnet.save_pretrained(part)
     shutil.rmtree(folder, ignore_errors=True)
     part.rename(folder)
     write_json(

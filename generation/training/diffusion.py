@@ -9,6 +9,7 @@ import shutil
 import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -38,6 +39,7 @@ from generation.training.command import (
 from generation.training.conditions import Conditioner, Shares, collect_tokens, usable_rows
 from generation.training.latents import cached_latents
 from generation.training.loop import Optimisation, StepLoss, train
+from generation.training.stock import move
 from generation.training.text_export import (
     export_text_encoder,
     export_tokenizer,
@@ -159,7 +161,8 @@ def make_unet(
     coarse = len(channels) - 1
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        unet = UNet2DConditionModel(
+        stock: Any = UNet2DConditionModel  # its hints ask for tuples of one
+        unet: UNet2DConditionModel = stock(
             sample_size=sample_size,
             in_channels=4,
             out_channels=4,
@@ -191,7 +194,9 @@ def make_scheduler() -> DPMSolverMultistepScheduler:
 def load_autoencoder(folder: Path, device: torch.device) -> AutoencoderKL:
     """A trained autoencoder in fp32, frozen."""
     vae = AutoencoderKL.from_pretrained(folder, use_safetensors=True, local_files_only=True)
-    return vae.to(device, torch.float32).eval().requires_grad_(False)
+    move(vae.eval().requires_grad_(False), torch.float32)
+    move(vae, device)
+    return vae
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -286,7 +291,8 @@ def assemble_pipeline(
     Raises:
         ExportError: the CLIP cannot become a text encoder.
     """
-    pipeline = StableDiffusionPipeline(
+    stock: Any = StableDiffusionPipeline  # parts may be None, whatever its hints say
+    pipeline: StableDiffusionPipeline = stock(
         vae=vae,
         text_encoder=export_text_encoder(backbone),
         tokenizer=export_tokenizer(backbone, clip_folder),
@@ -317,14 +323,14 @@ def validation_sheet(pipeline: StableDiffusionPipeline, ready: Prepared, seed: i
     rows = rows[np.linspace(0, len(rows) - 1, min(len(rows), 16)).astype(int)]
     captions = [ready.pack.items[row].caption for row in rows]
     with torch.inference_mode():
-        made = pipeline(
+        output: Any = pipeline(
             captions,
             num_inference_steps=16,
             guidance_scale=2.5,
             generator=torch.Generator().manual_seed(seed),
             output_type="np",
-        ).images
-    levels = (np.asarray(made) * 255).round().astype(np.uint8)
+        )
+    levels = (np.asarray(output.images) * 255).round().astype(np.uint8)
     truth = ready.pack.pixels(rows)
     if levels.shape[1:] != truth.shape[1:]:
         return contact_sheet(levels, 8)

@@ -12,6 +12,7 @@ from torch import Tensor
 from composer.data.catalogue import CataloguePack
 from composer.weights import WeightsError, read_safetensors, write_safetensors
 from generation.training.command import Pixels, log
+from generation.training.stock import encode_mean, move
 
 _BATCH = 32
 
@@ -36,11 +37,11 @@ def cached_latents(
                 return weights.tensors["latents"].to(device)
         except WeightsError as error:
             log(f"latents are made again: {error}")
-    vae = vae.to(device).eval()
+    move(vae.eval(), device)
     pixels = Pixels(pack, rows, device)
     parts: list[Tensor] = []
     for part in torch.arange(len(rows)).split(_BATCH):
-        latents = vae.encode(pixels.take(part)).latent_dist.mode() * vae.config["scaling_factor"]
+        latents = encode_mean(vae, pixels.take(part)) * vae.config["scaling_factor"]
         parts.append(latents.half().cpu())
         if len(parts) % 50 == 0:
             log(f"latents {len(parts) * _BATCH} of {len(rows)}")

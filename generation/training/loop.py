@@ -208,7 +208,7 @@ class _Trainer:
         return progress_line(name, self.num_steps, self.run.budget, elapsed_s, f"{parts} {rate}")
 
     def save(self) -> None:
-        names = {parameter: name for name, parameter in self.parameters.items()}
+        names: dict[Tensor, str] = {p: name for name, p in self.parameters.items()}
         tensors = {f"module.{n}": p for n, p in self.parameters.items()}
         tensors |= {f"average.{n}": t for n, t in self.average.tensors.items()}
         tensors |= optimizer_tensors(self.optimizer, names)
@@ -221,7 +221,7 @@ class _Trainer:
         state = load_state(self.run.state_folder)
         if state is None:
             return
-        names = {parameter: name for name, parameter in self.parameters.items()}
+        names: dict[Tensor, str] = {p: name for name, p in self.parameters.items()}
         with torch.no_grad():
             for name, parameter in self.parameters.items():
                 parameter.copy_(state.tensors[f"module.{name}"])

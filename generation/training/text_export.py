@@ -67,7 +67,8 @@ def export_tokenizer(backbone: Backbone, clip_folder: Path) -> CLIPTokenizer:
         ExportError: merges.txt is missing or gives other ids than the backbone's tokenizer.
     """
     merges = read_merges(clip_folder)
-    tokenizer = CLIPTokenizer(
+    stock: Any = CLIPTokenizer  # takes pairs, whatever its hints say
+    tokenizer: CLIPTokenizer = stock(
         vocab=make_vocabulary(merges),
         merges=merges,
         unk_token=END,

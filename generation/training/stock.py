@@ -1,0 +1,25 @@
+"""Stock diffusers models behind types: what they return and take is not what their hints say."""
+
+from typing import Any
+
+import torch
+from diffusers import AutoencoderKL
+from jaxtyping import Float
+from torch import Tensor, nn
+
+
+def encode_mean(vae: AutoencoderKL, images: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n c y x"]:
+    """Mean latents of RGB pictures in [-1, 1], without `scaling_factor`."""
+    output: Any = vae.encode(images)  # pyright: ignore[reportArgumentType]
+    return output.latent_dist.mode()
+
+
+def decode(vae: AutoencoderKL, latents: Float[Tensor, "n c y x"]) -> Float[Tensor, "n 3 h w"]:
+    """RGB pictures, about [-1, 1] and not clipped."""
+    output: Any = vae.decode(latents)  # pyright: ignore[reportArgumentType]
+    return output.sample
+
+
+def move(model: nn.Module, target: torch.device | torch.dtype) -> None:
+    """Move a model in place."""
+    nn.Module.to(model, target)  # type: ignore[call-overload]
