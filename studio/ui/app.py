@@ -39,6 +39,7 @@ class QuerySide:
         return [self.canvas, self.words, self.balance]
 
 
+# Gradio and checkers of types wrap constructors: arguments of our components go by name.
 def build_page(desk: Desk) -> gr.Blocks:
     """Build the page of a desk."""
     # What visitors left behind without saying goodbye is looked for every ten minutes.
@@ -46,7 +47,7 @@ def build_page(desk: Desk) -> gr.Blocks:
         title=TITLE, analytics_enabled=False, delete_cache=(600, MAX_AGE_S), fill_width=True
     )
     with page:
-        Line(TITLE, elem_id="title")
+        Line(value=TITLE, elem_id="title")
         with gr.Row(elem_id="studio", equal_height=False):
             with gr.Column(scale=0, min_width=340, elem_id="query"):
                 query = _query_side(desk)
@@ -76,9 +77,9 @@ def _query_side(desk: Desk) -> QuerySide:
         elem_id="words",
     )  # fmt: skip
     strange = Line(elem_id="strange")
-    balance = Dial(0, 1, value=0.5, step=0.05, label="Balance", elem_id="balance")
+    balance = Dial(minimum=0, maximum=1, value=0.5, step=0.05, label="Balance", elem_id="balance")
     examples = ExampleStrip(
-        [example.for_strip() for example in desk.setting.examples], elem_id="examples"
+        examples=[example.for_strip() for example in desk.setting.examples], elem_id="examples"
     )
     return QuerySide(
         canvas=canvas, words=words, balance=balance, examples=examples, strange=strange
@@ -125,7 +126,7 @@ def _retrieve_tab(page: gr.Blocks, desk: Desk, query: QuerySide) -> HandOver:
 
 def _transfer_tab(desk: Desk, query: QuerySide) -> Picture:
     if not desk.draws:
-        Line(NO_PIPELINE, elem_classes="notice")
+        Line(value=NO_PIPELINE, elem_classes="notice")
     with gr.Row(equal_height=False, elem_id="move"):
         with gr.Column(scale=4, min_width=240):
             source = Picture(
@@ -141,7 +142,7 @@ def _transfer_tab(desk: Desk, query: QuerySide) -> Picture:
                 label="With the words on the left", value=False, elem_id="uses-words"
             )
             with gr.Row():
-                strength = Dial(0.1, 1, value=0.6, step=0.05, label="Strength")
+                strength = Dial(minimum=0.1, maximum=1, value=0.6, step=0.05, label="Strength")
                 seed = Count(value=0, label="Seed", precision=0, min_width=80)
             start, stop = _start_and_stop("Transfer", desk)
         with gr.Column(scale=7, min_width=280):
@@ -163,16 +164,22 @@ def _transfer_tab(desk: Desk, query: QuerySide) -> Picture:
 def _generate_tab(desk: Desk, query: QuerySide) -> None:
     caps = desk.setting.caps
     if not desk.draws:
-        Line(NO_PIPELINE, elem_classes="notice")
+        Line(value=NO_PIPELINE, elem_classes="notice")
     kept, number = gr.State(()), gr.State(0)
     with gr.Row(elem_id="dials"):
         num_images = Dial(
-            1, caps.num_images, value=min(2, caps.num_images), step=1, label="Images", min_width=120
+            minimum=1,
+            maximum=caps.num_images,
+            value=min(2, caps.num_images),
+            step=1,
+            label="Images",
+            min_width=120,
         )
         steps = Dial(
-            1, caps.num_inference_steps, value=20, step=1, label="Steps", min_width=120
+            minimum=1, maximum=caps.num_inference_steps, value=20, step=1, label="Steps",
+            min_width=120,
         )  # fmt: skip
-        guidance = Dial(1, 15, value=3, step=0.5, label="Guidance", min_width=120)
+        guidance = Dial(minimum=1, maximum=15, value=3, step=0.5, label="Guidance", min_width=120)
         seed = Count(value=0, label="Seed", precision=0, min_width=90)
     with gr.Row(elem_id="go"):
         start, stop = _start_and_stop("Generate", desk)
@@ -216,8 +223,10 @@ def _footer(desk: Desk) -> None:
     kit = desk.setting.engine.kit
     knows = kit.knows or "It does not say what it was taught."
     with gr.Row(elem_id="footer"):
-        Line(f"Kit “{kit.name}”, composer “{desk.setting.composer}”. {knows}", elem_id="knows")
-        Line(f"Weights: {kit.licence or 'no licence is stated.'}", elem_id="licence")
+        Line(
+            value=f"Kit “{kit.name}”, composer “{desk.setting.composer}”. {knows}", elem_id="knows"
+        )
+        Line(value=f"Weights: {kit.licence or 'no licence is stated.'}", elem_id="licence")
 
 
 def launch(page: gr.Blocks, access: Access, port: int) -> str:

@@ -28,6 +28,8 @@ from studio.ui.texts import Facts
 from studio.ui.thumbnails import Thumbnails
 from studio.ui.words import strange_line, strange_words
 
+Progress = Callable[..., object]
+
 BUSY_S = 60.0
 NUM_STEPS = 20
 NO_PIPELINE = (
@@ -122,7 +124,7 @@ class Desk:
         num_images: object,
         kept: tuple[Shown, ...],
         request: gr.Request,
-        progress: gr.Progress = gr.Progress(),  # noqa: B008  how gradio wants it
+        progress: Progress = gr.Progress(),  # noqa: B008  gradio looks at the default
     ) -> tuple[Any, ...]:
         """Draw new images from the query on the left and keep them with their seeds."""
         self._check_draws()
@@ -165,7 +167,7 @@ class Desk:
         uses_words: object,
         words: object,
         request: gr.Request,
-        progress: gr.Progress = gr.Progress(),  # noqa: B008  how gradio wants it
+        progress: Progress = gr.Progress(),  # noqa: B008  gradio looks at the default
     ) -> tuple[Any, ...]:
         """Move the source into a domain; before and after, and the PNG."""
         self._check_draws()
@@ -240,7 +242,7 @@ class Desk:
             raise ImageError(str(error).replace(file.name, "The picture", 1)) from error
 
     def _run(
-        self, request: gr.Request, progress: gr.Progress, work: Callable[[RunOptions], Result]
+        self, request: gr.Request, progress: Progress, work: Callable[[RunOptions], Result]
     ) -> Result | None:
         """Run under the visitor's switch; None when it was turned."""
 

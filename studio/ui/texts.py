@@ -78,7 +78,7 @@ class Facts:
 class Line(PlainHTML):
     """One line of plain text; nothing where the value is empty."""
 
-    def __init__(self, value: str = "", **kwargs: Any) -> None:  # noqa: ANN401  gradio's keywords
+    def __init__(self, *, value: str = "", **kwargs: Any) -> None:  # noqa: ANN401  gradio's keywords
         """Make the line; keywords are gradio's."""
         super().__init__(
             value=value,
@@ -106,7 +106,7 @@ class FactSheet(PlainHTML):
 class ExampleStrip(PlainHTML):
     """Drawings to start from; its `select` event carries the index of the one chosen."""
 
-    def __init__(self, examples: Sequence[dict[str, Any]], **kwargs: Any) -> None:  # noqa: ANN401
+    def __init__(self, *, examples: Sequence[dict[str, Any]], **kwargs: Any) -> None:  # noqa: ANN401
         """Make the strip; each example has `title`, `words` and `strokes`."""
         super().__init__(
             value=json.dumps(list(examples)),

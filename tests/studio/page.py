@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 
 import gradio as gr
+import pytest
 
 from studio.engine import Engine
 from studio.kits import load_kit
@@ -24,6 +24,22 @@ HOUSE = "[[[0.2,0.5],[0.8,0.5],[0.8,0.9],[0.2,0.9],[0.2,0.5]],[[0.2,0.5],[0.5,0.
 class World:
     kit: Path
     index: Path
+
+
+# 2026-11: gradio's statistics of its queue use what pandas 3 deprecates.
+QUEUE_STATISTICS = (
+    pytest.mark.filterwarnings("ignore:'future.no_silent_downcasting' is deprecated"),
+    pytest.mark.filterwarnings("ignore:The copy keyword is deprecated"),
+)
+WORLDS: dict[Path, World] = {}
+
+
+def shared_world(folders: pytest.TempPathFactory) -> World:
+    """One world for all tests of a session: nobody writes to it."""
+    session = folders.getbasetemp()
+    if session not in WORLDS:
+        WORLDS[session] = make_world(folders.mktemp("world"))
+    return WORLDS[session]
 
 
 def make_world(folder: Path) -> World:
@@ -44,7 +60,7 @@ def make_desk(world: World, folder: Path, access: Access | None = None) -> Desk:
 
 
 def visitor(name: str = "one") -> gr.Request:
-    return SimpleNamespace(session_hash=name)
+    return gr.Request(session_hash=name)
 
 
 def chosen(index: object) -> gr.SelectData:

@@ -1,0 +1,271 @@
+"""The page in a real browser: mouse, pen, finger and keyboard; drawing to hits to images."""
+
+import json
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from generation.provenance import read_png
+from tests.studio.page import QUEUE_STATISTICS, serve, shared_world
+from tests.studio.tiny_kit import PAYLOAD
+
+pytestmark = [pytest.mark.browser, *QUEUE_STATISTICS]
+
+ARGUMENTS = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+DESKTOP, PHONE = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
+PATIENCE_MS = 90_000  # the machine may be busy
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    with serve(shared_world(tmp_path_factory)) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def browser(chromium_path):
+    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    with api.sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=chromium_path, args=ARGUMENTS)
+        yield opened
+        opened.close()
+
+
+@contextmanager
+def opened(browser, server, **context):
+    """A page that is ready; at its end, nothing was fetched elsewhere and nothing failed."""
+    visit = browser.new_context(**({"viewport": DESKTOP} | context))
+    visit.set_default_timeout(PATIENCE_MS)
+    page = visit.new_page()
+    foreign, failures = [], []
+    page.on(
+        "request",
+        lambda request: (
+            request.url.startswith((server.address, "data:", "blob:"))
+            or foreign.append(request.url)
+        ),
+    )
+    page.on("pageerror", lambda error: failures.append(str(error)))
+    page.on("console", lambda said: said.type == "error" and failures.append(said.text))
+    page.goto(server.address)
+    page.wait_for_selector("#hits img")
+    yield page
+    visit.close()
+    assert foreign == []
+    assert failures == []
+
+
+@pytest.fixture
+def page(browser, server):
+    with opened(browser, server) as ready:
+        yield ready
+
+
+@contextmanager
+def asked(page):
+    """The data of the next request to the server, in the yielded list after the block."""
+    data: list = []
+    with page.expect_request(lambda request: "queue/join" in request.url) as caught:
+        yield data
+    data.extend(json.loads(caught.value.post_data)["data"])
+
+
+def stroke(page, *points):
+    """Draws through points in the unit square with the mouse."""
+    box = page.query_selector("#canvas canvas").bounding_box()
+    places = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in points]
+    page.mouse.move(*places[0])
+    page.mouse.down()
+    for place in places[1:]:
+        page.mouse.move(*place, steps=4)
+    page.mouse.up()
+
+
+def wait_for_line(page, selector, start):
+    page.wait_for_function(
+        "([selector, start]) => document.querySelector(selector)?.textContent.startsWith(start)",
+        arg=[f"{selector} p", start],
+    )
+
+
+def strokes_of(data) -> list:
+    return json.loads(data[0]) if data[0] else []
+
+
+def test_drawing_and_words_find_pictures_and_can_be_taken_back(page):
+    wait_for_line(page, "#found", "A look into the gallery: 12 pictures")
+    with asked(page) as data:
+        stroke(page, (0.2, 0.2), (0.8, 0.2), (0.8, 0.7))
+    (drawn,) = strokes_of(data)
+    assert len(drawn) >= 6
+    assert drawn[0] == pytest.approx([0.2, 0.2], abs=0.01)
+    assert drawn[-1] == pytest.approx([0.8, 0.7], abs=0.01)
+    assert all(len(point) == 2 for point in drawn)
+    wait_for_line(page, "#found", "The closest 12 of 12 pictures")
+    assert page.locator("#hits button.thumbnail-item").count() == 12
+    with asked(page) as data:
+        stroke(page, (0.2, 0.9), (0.5, 0.5))
+    assert len(strokes_of(data)) == 2
+    with asked(page) as data:
+        page.get_by_role("button", name="Undo").click()
+    assert strokes_of(data) == [drawn]
+    with asked(page) as data:
+        page.keyboard.press("Control+Shift+Z")
+    assert len(strokes_of(data)) == 2
+    with asked(page) as data:
+        page.locator("#words textarea").press_sequentially("r")
+    assert data[1] == "r"
+    page.locator("#words textarea").press_sequentially("ed zebra")
+    wait_for_line(page, "#strange", "“zebra” is strange")
+    with asked(page) as data:
+        page.get_by_role("button", name="Clear").click()
+    assert data[:2] == ["", "red zebra"]
+
+
+def test_the_eraser_takes_whole_strokes(page):
+    stroke(page, (0.1, 0.2), (0.9, 0.2))
+    with asked(page) as data:
+        stroke(page, (0.1, 0.8), (0.9, 0.8))
+    assert len(strokes_of(data)) == 2
+    page.get_by_role("button", name="Eraser").click()
+    with asked(page) as data:
+        stroke(page, (0.5, 0.1), (0.5, 0.3))
+    (left,) = strokes_of(data)
+    assert left[0][1] == pytest.approx(0.8, abs=0.01)
+    with asked(page) as data:
+        page.keyboard.press("Control+Z")
+    assert len(strokes_of(data)) == 2
+    with asked(page) as data:
+        page.keyboard.press("Delete")
+    assert strokes_of(data) == []
+
+
+def test_the_keyboard_alone_draws(page):
+    page.locator("#canvas canvas").focus()
+    page.keyboard.press("Space")
+    for _ in range(6):
+        page.keyboard.press("ArrowRight")
+    with asked(page) as data:
+        page.keyboard.press("Space")
+    (drawn,) = strokes_of(data)
+    assert drawn[0] == [0.5, 0.5]
+    assert drawn[-1] == pytest.approx([0.62, 0.5], abs=1e-3)
+
+
+def test_a_pen_brings_its_pressure(page):
+    script = """canvas => {
+      const box = canvas.getBoundingClientRect();
+      const at = (name, x, pressure) => canvas.dispatchEvent(new PointerEvent(name, {
+        clientX: box.left + x * box.width, clientY: box.top + 0.5 * box.height, pressure,
+        pointerType: "pen", isPrimary: true, pointerId: 7, bubbles: true, button: 0 }));
+      at("pointerdown", 0.2, 0.3); at("pointermove", 0.5, 0.9); at("pointerup", 0.5, 0);
+    }"""
+    with asked(page) as data:
+        page.locator("#canvas canvas").evaluate(script)
+    (drawn,) = strokes_of(data)
+    assert [point[2] for point in drawn] == [0.3, 0.9]
+
+
+def test_an_example_fills_the_canvas_and_the_words(page):
+    page.locator("#examples button").nth(1).click()
+    wait_for_line(page, "#found", "The closest")
+    assert "teal fabric" in page.locator("#words textarea").input_value()
+    ink = """canvas => new Uint32Array(canvas.getContext("2d")
+      .getImageData(0, 0, canvas.width, canvas.height).data.buffer).filter(Boolean).length"""
+    assert page.locator("#canvas canvas").evaluate(ink) > 2_000
+    page.get_by_role("button", name="Clear").click()
+    assert page.locator("#canvas canvas").evaluate(ink) == 0
+
+
+def test_from_a_hit_to_its_transfer(page, tmp_path):
+    page.locator("#hits button.thumbnail-item").nth(4).click()
+    page.wait_for_function("document.querySelector('#hit-facts p').textContent.includes('blob')")
+    page.locator("#hand-over").click()
+    page.wait_for_selector("#source img")
+    page.get_by_text("night", exact=True).click()
+    page.locator("button#transfer").click()
+    wait_for_line(page, "#transferred", "night: strength 0.6")
+    assert page.locator("#before-after img").count() == 2
+    with page.expect_download() as caught:
+        page.get_by_role("button", name="Download PNG").first.click()
+    file = tmp_path / "got.png"
+    caught.value.save_as(file)
+    assert read_png(file).fields["kind"] == "transfer"
+
+
+def test_from_words_to_new_images(page):
+    page.locator("#words textarea").press_sequentially("red")
+    page.get_by_role("tab", name="Generate").click()
+    page.locator("button#generate").click()
+    wait_for_line(page, "#generated", "2 drawn in")
+    page.wait_for_selector("#results img")
+    assert page.locator("#results .caption-label").all_text_contents() == ["seed 0", "seed 1"]
+    page.locator("#results button.thumbnail-item").nth(1).click()
+    page.wait_for_function("document.querySelector('#result-facts dd').textContent === '1'")
+
+
+def test_texts_of_others_stay_texts(browser, server):
+    with opened(browser, server) as page:
+        page.locator("#words textarea").press_sequentially(PAYLOAD.replace("\n", " "), delay=0)
+        wait_for_line(page, "#found", "The closest")
+        labels = page.locator("#hits .caption-label")
+        attack = labels.filter(has_text="onerror")
+        assert attack.count() == 1
+        attack.first.click(force=True)
+        page.wait_for_function(
+            "document.querySelector('#hit-facts p').textContent.includes('<script>')"
+        )
+        page.get_by_role("tab", name="Generate").click()
+        page.locator("button#generate").click()
+        wait_for_line(page, "#generated", "2 drawn in")
+        page.wait_for_function(
+            "document.querySelector('#result-facts p').textContent.includes('<script>')"
+        )
+        page.wait_for_timeout(500)
+        assert page.evaluate("window.hacked") is None
+        assert page.locator("img[src='x']").count() == 0
+
+
+def test_an_error_is_one_sentence_on_the_page(page):
+    page.get_by_role("tab", name="Generate").click()
+    page.locator("button#generate").click()
+    toast = page.locator(".toast-body, .toast-wrap").first
+    toast.wait_for()
+    assert "Draw something or write a few words first" in toast.inner_text()
+
+
+def test_retrieve_fits_a_laptop_without_scrolling(page):
+    assert page.evaluate("document.documentElement.scrollHeight") <= DESKTOP["height"]
+
+
+def test_a_phone_shows_everything_and_draws_by_touch(browser, server):
+    with opened(browser, server, viewport=PHONE, has_touch=True) as page:
+        assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+        box = page.query_selector("#canvas canvas").bounding_box()
+        with asked(page) as data:
+            page.touchscreen.tap(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+        ((point, *_),) = strokes_of(data)
+        assert point[:2] == pytest.approx([0.5, 0.5], abs=0.02)
+        for tab in ("Transfer", "Generate"):
+            page.get_by_role("tab", name=tab).click()
+            page.wait_for_timeout(300)
+            assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+
+
+def test_the_visit_leaves_nothing_behind(browser, server):
+    with opened(browser, server) as page:
+        page.locator("#words textarea").press_sequentially("red")
+        page.get_by_role("tab", name="Generate").click()
+        page.locator("button#generate").click()
+        wait_for_line(page, "#generated", "2 drawn in")
+        made = [Path(one) for one in server.folder.rglob("duet-*.png")]
+        assert made
+    end = time.monotonic() + 60
+    while time.monotonic() < end and any(one.exists() for one in made):
+        time.sleep(0.5)  # the server notices within its heartbeat
+    assert not [one for one in made if one.exists()]

@@ -1,0 +1,166 @@
+"""The page's smaller parts: messages, examples, thumbnails, numbers, ports, the command."""
+
+import argparse
+import asyncio
+import errno
+import socket
+
+import gradio as gr
+import pytest
+from PIL import Image
+
+from composer.sketch import Sketch
+from generation.request import RequestError
+from studio.commands.demo import free_port
+from studio.errors import UsageError
+from studio.ui.examples import load_examples
+from studio.ui.inputs import Picture, real, text, whole
+from studio.ui.messages import OUR_FAULT, told
+from studio.ui.thumbnails import SMALL_PX, Thumbnails
+from studio.ui.words import strange_line, strange_words
+from tests.composer.tiny import tiny_backbone
+
+
+def raiser(error: Exception):
+    @told
+    def handler(_value: str) -> None:
+        raise error
+
+    return handler
+
+
+@pytest.mark.parametrize("error", [UsageError("Mend this."), ValueError("Mend this.")])
+def test_what_the_user_can_mend_is_said(error):
+    with pytest.raises(gr.Error, match=r"^'Mend this\.'$") as caught:
+        raiser(error)("x")
+    assert not caught.value.print_exception
+
+
+@pytest.mark.parametrize("error", [KeyError("my secret drawing"), OSError("my secret drawing")])
+def test_a_bug_is_logged_without_what_was_typed(error, caplog):
+    with pytest.raises(gr.Error) as caught:
+        raiser(error)("my secret words")
+    assert caught.value.message == OUR_FAULT
+    assert type(error).__name__ in caplog.text
+    assert "secret" not in caplog.text
+
+
+def test_a_full_disk_is_said():
+    with pytest.raises(gr.Error, match="disk of the server is full"):
+        raiser(OSError(errno.ENOSPC, "No space left on device"))("x")
+
+
+def test_the_signature_survives_the_wrapper():
+    @told
+    def handler(value: str, event: gr.SelectData) -> str:
+        return value
+
+    assert handler.__annotations__["event"] is gr.SelectData
+
+
+def test_the_shipped_examples_are_small_drawings_with_words():
+    examples = load_examples()
+    assert len({example.title for example in examples}) == len(examples) >= 6
+    for example in examples:
+        sketch = Sketch.from_json(example.strokes)
+        assert 4 <= len(sketch.strokes) <= 40
+        assert len(example.words.split()) >= 4
+
+
+def test_a_damaged_example_is_named(tmp_path):
+    (tmp_path / "1.json").write_text('{"title": "x"}')
+    with pytest.raises(ValueError, match=r"1\.json is damaged"):
+        load_examples(tmp_path)
+    assert load_examples(tmp_path / "nothing") == ()
+
+
+def test_thumbnails_are_small_private_and_remembered(tmp_path):
+    original = tmp_path / "<b>name.jpg"
+    exif = Image.Exif()
+    exif[0x010E] = "a secret"
+    Image.new("RGB", (900, 300), "red").save(original, exif=exif)
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    thumbnails = Thumbnails(cache, max_files=2)
+    (made,) = thumbnails.small([original])
+    with Image.open(made) as image:
+        assert max(image.size) == SMALL_PX
+        assert not image.getexif()
+    assert b"a secret" not in made.read_bytes()
+    assert "name" not in made.name
+    before = made.stat().st_mtime_ns
+    assert thumbnails.small([original]) == [made]
+    assert made.stat().st_mtime_ns >= before
+    made.unlink()
+    assert thumbnails.small([original])[0].exists()
+    others = []
+    for number in range(3):
+        other = tmp_path / f"{number}.png"
+        Image.new("RGB", (8, 8), (number, 0, 0)).save(other)
+        others.append(other)
+    thumbnails.small(others)
+    assert len(list(cache.iterdir())) == 2
+
+
+def test_a_missing_picture_is_a_blank(tmp_path):
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    made = Thumbnails(cache).large(tmp_path / "gone.png")
+    with Image.open(made) as image:
+        assert all(low >= high - 4 for low, high in image.convert("RGB").getextrema())
+
+
+def test_numbers_are_numbers():
+    assert real(0.5, "It") == 0.5
+    assert whole(3.0, "It") == 3
+    assert text(None, "It") == ""
+    for value in (None, True, "1", [], {}, float("nan"), float("inf"), -float("inf")):
+        with pytest.raises(RequestError, match="It must be"):
+            real(value, "It")
+        with pytest.raises(RequestError, match="It must be"):
+            whole(value, "It")
+    with pytest.raises(RequestError, match="at most"):
+        whole(1e300, "It")
+    with pytest.raises(RequestError, match="It must be text"):
+        text(3, "It")
+
+
+@pytest.mark.parametrize("address", ["http://127.0.0.1/x.png", "https://x", "file:///etc/passwd"])
+def test_an_address_is_not_fetched(address):
+    with pytest.raises(gr.Error, match="addresses are not fetched"):
+        asyncio.run(Picture().async_move_resource_to_block_cache(address))
+
+
+def test_strange_words_are_found_whole():
+    backbone = tiny_backbone()
+    assert strange_words(backbone, "Red chair, oak!") == ()
+    assert strange_words(backbone, "red zebra chair zebra 42 xylophone") == ("zebra", "xylophone")
+    assert strange_line(()) == ""
+    assert strange_line(("a", "b")).startswith("“a”, “b” are strange")
+    assert "and 2 more" in strange_line(tuple("abcde"))
+
+
+def test_a_taken_port_gives_the_next_and_says_so(capsys):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        wanted = taken.getsockname()[1]
+        found = free_port("127.0.0.1", wanted)
+    assert wanted < found < wanted + 20
+    assert capsys.readouterr().out == f"Port {wanted} is taken; using {found}.\n"
+
+
+def test_an_address_of_another_machine_is_refused():
+    with pytest.raises(UsageError, match="no address of this machine"):
+        free_port("203.0.113.7", 7860)
+
+
+def test_another_host_is_refused_before_anything_loads():
+    from studio.commands import demo
+
+    arguments = argparse.Namespace(
+        host="0.0.0.0", port=7860, allow_host=[], public=False, no_browser=True, index=None,
+        kit="no such kit", device="cpu",
+    )  # fmt: skip
+    with pytest.raises(UsageError, match="add --public"):
+        demo.run(arguments)
