@@ -39,7 +39,7 @@ def _parser() -> argparse.ArgumentParser:
     gallery = commands.add_parser("gallery", help="the shipped gallery of test designs")
     gallery.add_argument("--out", type=Path, default=Path("assets/gallery"))
     gallery.add_argument("--work", type=Path, default=Path(".cache/gallery"))
-    gallery.add_argument("--spp", type=int, default=64)
+    gallery.add_argument("--spp", type=int, default=25)
     gallery.set_defaults(run=_gallery)
     for command in (pack, gallery):
         command.add_argument("--workers", type=int, default=2)

@@ -38,14 +38,14 @@ class Traced:
 
 def denoised(traced: Traced) -> Floats:
     """Returns the picture in linear light without most of its noise; failed pixels are filled."""
-    is_valid = np.isfinite(traced.light).all(-1)
-    light = np.where(is_valid[..., None], traced.light, 0)
-    albedo = traced.albedo + LEAST_ALBEDO
-    shading = _calmed(light / albedo)
+    is_valid = np.all(np.isfinite(traced.light), axis=-1, keepdims=True)
+    light = np.where(is_valid, traced.light, 0).astype(np.float32)
+    albedo = (traced.albedo + LEAST_ALBEDO).astype(np.float32)
+    shading = _calmed((light / albedo).astype(np.float32))
     for step in STEPS:
         shading = _smooth(shading, traced, is_valid, step)
         is_valid = np.ones_like(is_valid)
-    return shading * albedo
+    return (shading * albedo).astype(np.float32)
 
 
 def _calmed(shading: Floats) -> Floats:
@@ -53,7 +53,8 @@ def _calmed(shading: Floats) -> Floats:
     brightness = shading.mean(-1)
     around = (uniform_filter(brightness, 5, mode="nearest") * 25 - brightness) / 24
     limit = 2 * around + 0.02
-    return shading * np.minimum(1, limit / np.maximum(brightness, 1e-6))[..., None]
+    share = np.minimum(1, limit / np.maximum(brightness, 1e-6))
+    return (shading * share[..., None]).astype(np.float32)
 
 
 def _smooth(shading: Floats, traced: Traced, is_valid: NDArray[np.bool_], step: int) -> Floats:
@@ -70,7 +71,7 @@ def _smooth(shading: Floats, traced: Traced, is_valid: NDArray[np.bool_], step: 
     ).astype(np.float32)
     edges = ((step, step), (step, step), (0, 0))
     near_features = np.pad(features, edges, mode="edge")
-    valid = is_valid[..., None].astype(np.float32)
+    valid = is_valid.astype(np.float32)
     near_light = np.pad(np.concatenate([shading, valid], -1), edges, mode="edge")
     total = np.full((height, width, 4), 1e-8, np.float32)
     for i, j in np.ndindex(3, 3):
@@ -81,4 +82,4 @@ def _smooth(shading: Floats, traced: Traced, is_valid: NDArray[np.bool_], step: 
         light = near_light[rows, columns]
         # Light comes with its validity, 0 or 1, as a fourth channel, which so sums the weights.
         total += (weight * light[..., 3])[..., None] * light
-    return total[..., :3] / total[..., 3:]
+    return (total[..., :3] / total[..., 3:]).astype(np.float32)

@@ -1,5 +1,6 @@
 """From a finish (words) to a look (numbers a renderer needs), and texture coordinates for parts."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -87,25 +88,20 @@ def _tile(finish: Finish) -> textures.Tile:
     own, other = palette.reflectance(finish.colour), palette.companion(finish.colour)
     mask = textures.pattern_mask(finish.pattern)[..., None]
     base = own * (1 - mask) + other * mask
-    match finish.material:
-        case "wood":
-            return textures.wood(base, 1.0 if finish.colour in ("oak", "walnut") else 0.22)
-        case "fabric":
-            return textures.weave(base)
-        case "leather":
-            return textures.leather(base)
-        case "metal":
-            return textures.brushed(base)
-        case "marble":
-            is_dark = own.mean() < 0.3
-            return textures.marble(base, other if is_dark else 0.35 * own + 0.02)
-        case "wicker":
-            return textures.wicker(base)
-        case "ceramic":
-            return textures.smooth(base, 0.012)
-        case "plastic" | "glass":
-            return textures.smooth(base)
-    raise KeyError(finish.material)
+    is_bare_wood = finish.colour in ("oak", "walnut")
+    vein = other if own.mean() < 0.3 else 0.35 * own + 0.02
+    makers: dict[str, Callable[[], textures.Tile]] = {
+        "wood": lambda: textures.wood(base, 1.0 if is_bare_wood else 0.22),
+        "fabric": lambda: textures.weave(base),
+        "leather": lambda: textures.leather(base),
+        "metal": lambda: textures.brushed(base),
+        "marble": lambda: textures.marble(base, vein),
+        "wicker": lambda: textures.wicker(base),
+        "ceramic": lambda: textures.smooth(base, 0.012),
+        "plastic": lambda: textures.smooth(base),
+        "glass": lambda: textures.smooth(base),
+    }
+    return makers[finish.material]()
 
 
 def box_coordinates(mesh: trimesh.Trimesh, *, follows_grain: bool) -> NDArray[np.float64]:

@@ -16,7 +16,7 @@ from assets.catalogue.render import prepare, render
 
 IMAGE_PX = 256
 PARTS_PX = 128
-QUALITY = 85
+QUALITY = 92
 TABLES = (("items", record.ITEMS), ("parts", record.PARTS), ("sketches", record.SKETCHES))
 
 
@@ -34,7 +34,7 @@ class GalleryOptions:
 
     out: Path
     work: Path
-    spp: int = 64
+    spp: int = 25
     num_workers: int = 2
     limit: int | None = None
 

@@ -20,7 +20,7 @@ from assets.catalogue.words import DOMAINS
 
 IMAGE_PX = 128
 SPP = 12
-QUALITY = 78
+QUALITY = 88
 DOMAIN_EVERY = 4  # one view in so many is also shown in one named domain
 SHARD_BYTES = 12 << 20  # of rows before compression; shards stay below 15 MiB
 _NAMED = tuple(domain for domain in DOMAINS if domain != "photo")

@@ -26,7 +26,7 @@ NUM_TEST, NUM_VALIDATION = 15, 6
 NUM_TRAIN, NUM_TRAIN_SEATS = 60, 120
 VIEWS = 2  # of each colourway of a training design
 NEAR = 0.05  # mean relative difference below which two shapes are near-duplicates
-MAX_TRIES = 60  # candidates for one design
+MAX_TRIES = 60  # candidates for one design, or one camera
 
 
 class Split(StrEnum):
@@ -136,20 +136,27 @@ def skill_of(design: Design) -> int:
 
 
 def turned(camera: Camera, degrees: float, rng: np.random.Generator) -> Camera:
-    """Returns a camera whose line of sight is `degrees` away from another's, to a random side."""
+    """Returns a camera whose line of sight is `degrees` away from another's, to a random side.
+
+    Raises:
+        ValueError: If there is none from 1 to 45 degrees above the ground.
+    """
+    for _ in range(MAX_TRIES):
+        found = _turned(camera, np.radians(degrees), rng.uniform(0, 2 * np.pi))
+        if 1 <= found.elevation <= 45:
+            return found
+    raise ValueError(f"No camera above the ground is {degrees} degrees from {camera}.")
+
+
+def _turned(camera: Camera, step: float, heading: float) -> Camera:
+    """Moves along a great circle by `step` from a camera's place; all in radians."""
     elevation = np.radians(camera.elevation)
-    for _ in range(100):
-        heading = rng.uniform(0, 2 * np.pi)
-        step = np.radians(degrees)
-        height = np.sin(elevation) * np.cos(step) + np.cos(elevation) * np.sin(step) * np.cos(
-            heading
-        )
-        new = np.arcsin(height)
-        if 1 <= np.degrees(new) <= 45:
-            break
+    height = np.sin(elevation) * np.cos(step) + np.cos(elevation) * np.sin(step) * np.cos(heading)
     across = np.sin(heading) * np.sin(step) * np.cos(elevation)
     side = np.degrees(np.arctan2(across, np.cos(step) - np.sin(elevation) * height))
-    return Camera(azimuth=float(camera.azimuth + side), elevation=float(np.degrees(new)))
+    return Camera(
+        azimuth=float(camera.azimuth + side), elevation=float(np.degrees(np.arcsin(height)))
+    )
 
 
 def is_near(a: Shape, b: Shape) -> bool:

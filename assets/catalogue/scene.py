@@ -139,6 +139,7 @@ class Studio:
             optimize=False,
         )
         self._values = mi.traverse(self._scene)
+        self._shown: dict[str, tuple[Finish, list[Solid]] | None] = {}
         path = {"type": "path", "max_depth": MAX_DEPTH, "rr_depth": 3, "hide_emitters": True}
         self._path = mi.load_dict(path)
         self._hits = mi.load_dict({"type": "aov", "aovs": "albedo:albedo,normal:sh_normal"})
@@ -195,16 +196,23 @@ class Studio:
         surfaces = {f: s for f, s in wearers.items() if f.material != "glass"}
         _check_slots(surfaces, NUM_SURFACES, "surfaces")
         _check_slots(glasses, NUM_GLASSES, "glasses")
-        for slot, kind, worn in (
+        for limit, name, worn in (
             (NUM_SURFACES, "surface", surfaces),
             (NUM_GLASSES, "glass", glasses),
         ):
             items = list(worn.items())
-            for i in range(slot):
-                if i < len(items):
-                    self._fill_slot(f"{kind}{i}", *items[i])
-                else:
-                    self._set_mesh(f"{kind}{i}", *_NOWHERE)
+            for i in range(limit):
+                self._hand_out(f"{name}{i}", items[i] if i < len(items) else None)
+
+    def _hand_out(self, slot: str, item: tuple[Finish, list[Solid]] | None) -> None:
+        """Gives a slot what it is to show, unless it shows just that since the last picture."""
+        before = self._shown.get(slot)
+        self._shown[slot] = item
+        if item is None:
+            if before is not None:
+                self._set_mesh(slot, *_NOWHERE)
+        elif before is None or not _is_same(before, item):
+            self._fill_slot(slot, *item)
 
     def _fill_slot(self, slot: str, worn: Finish, solids: Sequence[Solid]) -> None:
         look = finish.look(worn)
@@ -217,7 +225,7 @@ class Studio:
             self._values[f"{slot}.bsdf.specular_transmittance.value"] = self._mi.Color3f(*tint)
             return
         surface, inner = look.surface, f"{slot}.bsdf."
-        self._values[inner + "base_color.data"] = look.tile.albedo.astype(np.float32)
+        self._values[inner + "base_color.data"] = look.tile
         self._values[inner + "specular"] = surface.specular
         for name in ("roughness", "metallic", "sheen", "clearcoat", "clearcoat_gloss"):
             self._values[f"{inner}{name}.value"] = getattr(surface, name)
@@ -267,6 +275,11 @@ def _sensor(size_px: int, fov: float) -> Any:  # noqa: ANN401
     return mitsuba().load_dict(
         {"type": "perspective", "fov": fov, "film": film, "sampler": {"type": "multijitter"}}
     )
+
+
+def _is_same(a: tuple[Finish, list[Solid]], b: tuple[Finish, list[Solid]]) -> bool:
+    alike = len(a[1]) == len(b[1]) and all(x is y for x, y in zip(a[1], b[1], strict=True))
+    return a[0] == b[0] and alike
 
 
 def _check_slots(worn: Mapping[Finish, object], limit: int, name: str) -> None:

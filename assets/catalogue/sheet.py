@@ -3,6 +3,7 @@
 import io
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -62,6 +63,6 @@ def read_pictures(folder: Path, count: int) -> tuple[list[NDArray[np.uint8]], li
     return images, [item["id"] for item in chosen]
 
 
-def _spread(items: list[dict[str, str]], count: int) -> list[dict[str, str]]:
+def _spread(items: list[dict[str, Any]], count: int) -> list[dict[str, Any]]:
     places = np.linspace(0, len(items) - 1, min(count, len(items))).round().astype(int)
     return [items[i] for i in places]

@@ -1,31 +1,23 @@
 """Procedural textures: square tiles that repeat without a seam, made by numpy from a colour.
 
-A tile is an albedo (SIZE, SIZE, 3) in linear light and a relief (SIZE, SIZE) in units of the tile's
-side. Grain, threads and stripes run along the first axis (v); stripes follow one another along the
-second (u).
+A tile is an albedo (SIZE, SIZE, 3), float32, in linear light; the small shadows of threads and
+creases are part of it. Grain, threads and stripes run along the first axis (v); stripes follow one
+another along the second (u).
 """
 
 import zlib
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from assets.catalogue.model import Real
 
 SIZE = 256
 Field = NDArray[np.float64]
+Tile = NDArray[np.float32]
 
 _V, _U = np.meshgrid(np.arange(SIZE) / SIZE, np.arange(SIZE) / SIZE, indexing="ij")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Tile:
-    """A texture: linear albedo (SIZE, SIZE, 3) and relief (SIZE, SIZE) in sides of the tile."""
-
-    albedo: Field
-    relief: Field
 
 
 def noise(name: str, across: Real, along: Real, roughness: Real = 1.0) -> Field:
@@ -90,8 +82,7 @@ def wood(base: Field, contrast: Real) -> Tile:
     bands = noise("wood bands", 2, 0.7, 1.2)
     shade = 1 - contrast * (0.42 * (rings - 0.4) + 0.09 * pores + 0.08 * bands)
     warmth = 1 + contrast * 0.10 * (rings - 0.4)[..., None] * np.array([1, -0.2, -1])
-    relief = -0.0012 * np.clip(pores - 1.0, 0, 2) * contrast
-    return Tile(albedo=_shaded(base, shade, warmth), relief=relief)
+    return _shaded(base, shade, warmth)
 
 
 def weave(base: Field, threads: int = 22, depth: Real = 0.42) -> Tile:
@@ -103,14 +94,14 @@ def weave(base: Field, threads: int = 22, depth: Real = 0.42) -> Tile:
     height = np.where(over, warp, weft)
     slub = noise("slub along", 5, 60, 0.5) + noise("slub across", 60, 5, 0.5)
     shade = 1.05 - depth * (1 - height) + 0.04 * slub
-    return Tile(albedo=_shaded(base, shade), relief=0.10 / threads * height)
+    return _shaded(base, shade)
 
 
 def wicker(base: Field, strands: int = 12) -> Tile:
     """Returns broad strands over and under one another, gaps nearly black."""
     tile = weave(base, strands, 0.85)
     tint = 1 + 0.10 * noise("wicker", strands, 4, 0.4)
-    return Tile(albedo=np.clip(tile.albedo * tint[..., None], 0, 0.95), relief=2.4 * tile.relief)
+    return np.clip(tile * tint[..., None].astype(np.float32), 0, 0.95)
 
 
 def leather(base: Field) -> Tile:
@@ -118,18 +109,18 @@ def leather(base: Field) -> Tile:
     rng = np.random.default_rng(11)
     seeds = rng.random((620, 2))
     around = np.array([(i, j) for i in (-1, 0, 1) for j in (-1, 0, 1)])
-    tree = cKDTree((seeds[:, None] + around).reshape(-1, 2))
+    tree = KDTree((seeds[:, None] + around).reshape(-1, 2))
     distance, _ = tree.query(np.stack([_V, _U], -1), k=2)
     crease = np.clip((distance[..., 1] - distance[..., 0]) * 55, 0, 1) ** 0.6
     clouds = noise("leather clouds", 3, 3, 1.2)
     shade = 1.02 - 0.30 * (1 - crease) + 0.05 * clouds
-    return Tile(albedo=_shaded(base, shade), relief=0.0035 * crease)
+    return _shaded(base, shade)
 
 
 def brushed(base: Field) -> Tile:
     """Returns fine scratches along v."""
     streaks = noise("brushed", 90, 1.5, 0.5)
-    return Tile(albedo=_shaded(base, 1 + 0.05 * streaks), relief=0.00018 * streaks)
+    return _shaded(base, 1 + 0.05 * streaks)
 
 
 def marble(base: Field, vein: Field) -> Tile:
@@ -139,14 +130,15 @@ def marble(base: Field, vein: Field) -> Tile:
     fine = np.abs(noise("marble fine", 5, 4, 0.9))
     veins = 0.85 * np.exp(-((ridge / 0.10) ** 1.2)) + 0.45 * np.exp(-((fine / 0.05) ** 1.2))
     amount = np.clip(veins + 0.05 * np.clip(turn, 0, 2), 0, 0.9)[..., None]
-    return Tile(albedo=base * (1 - amount) + vein * amount, relief=np.zeros((SIZE, SIZE)))
+    return (base * (1 - amount) + vein * amount).astype(np.float32)
 
 
 def smooth(base: Field, speckle: Real = 0.0) -> Tile:
     """Returns an even surface, clouded by `speckle`."""
     shade = 1 + speckle * noise("speckle", 12, 12, 0.6)
-    return Tile(albedo=_shaded(base, shade), relief=np.zeros((SIZE, SIZE)))
+    return _shaded(base, shade)
 
 
-def _shaded(base: Field, shade: Field, tint: Field | Real = 1.0) -> Field:
-    return np.clip(base * np.maximum(shade, 0.05)[..., None] * tint, 0, 0.95)
+def _shaded(base: Field, shade: Field, tint: Field | Real = 1.0) -> Tile:
+    lit = base * np.maximum(shade, 0.05)[..., None] * tint
+    return np.clip(lit, 0, 0.95).astype(np.float32)

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from assets.catalogue.plan import Design
 
@@ -76,7 +77,7 @@ class _Bound:
         return self.job.task(design, self.job.folder)
 
 
-def _pin(turn) -> None:  # noqa: ANN001 (a synchronised integer has no public type)
+def _pin(turn: Any) -> None:  # noqa: ANN401 (a synchronised integer has no public type)
     """Gives each worker a core of its own, where the system can."""
     with turn.get_lock():
         index = turn.value

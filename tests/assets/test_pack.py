@@ -96,7 +96,8 @@ def test_a_gallery_is_made_with_its_tables(tmp_path: Path, monkeypatch) -> None:
     assert len(items) == 4
     assert len({i["skill"] for i in items}) == 1
     for item in items:
-        assert Image.open(out / item["path"]).size == (128, 128)
+        picture = Image.open(io.BytesIO((out / item["path"]).read_bytes()))
+        assert picture.size == (128, 128)
     parts = pq.read_table(out / "parts.parquet").to_pylist()
     assert [p["id"] for p in parts] == [i["id"] for i in items]
     assert len(pq.read_table(out / "sketches.parquet")) == 3
