@@ -92,6 +92,13 @@ def resample(points: ArrayLike, count: int) -> Points:
     return np.stack([np.interp(at, lengths, p[:, i]) for i in range(p.shape[1])], 1)
 
 
+def subdivided(p: Points, pieces: int = 5) -> Points:
+    """Returns a polyline with each segment cut into `pieces`; corners stay."""
+    at = np.arange(len(p), dtype=float)
+    dense = np.linspace(0, len(p) - 1, pieces * (len(p) - 1) + 1)
+    return np.stack([np.interp(dense, at, p[:, i]) for i in range(p.shape[1])], 1)
+
+
 def triangulate(polygon: ArrayLike) -> NDArray[np.int64]:
     """Returns (n - 2, 3) anticlockwise triangles of a simple polygon, by ear clipping."""
     p = np.asarray(polygon, float)

@@ -20,6 +20,7 @@ from assets.catalogue.curves import (
     arc,
     catmull_rom,
     signed_area,
+    subdivided,
     triangulate,
 )
 
@@ -113,7 +114,7 @@ def shell(
         smooth: Whether to pass a Catmull-Rom curve through the profile.
     """
     outer = np.asarray(profile, float)
-    outer = _smooth_profile(outer) if smooth else _subdivided(outer)
+    outer = _smooth_profile(outer) if smooth else subdivided(outer)
     along = np.gradient(outer, axis=0)
     along /= np.maximum(np.linalg.norm(along, axis=1, keepdims=True), 1e-12)
     inward = np.stack([-along[:, 1], along[:, 0]], 1)
@@ -331,12 +332,6 @@ def _smooth_profile(p: Points, *, closed: bool = False) -> Points:
     """Returns a curve through the points that keeps to their height and to radius >= 0."""
     curve = catmull_rom(p, 6, closed=closed)
     return np.clip(curve, (0, p[:, 1].min()), (np.inf, p[:, 1].max()))
-
-
-def _subdivided(p: Points, pieces: int = 5) -> Points:
-    at = np.arange(len(p), dtype=float)
-    dense = np.linspace(0, len(p) - 1, pieces * (len(p) - 1) + 1)
-    return np.stack([np.interp(dense, at, p[:, i]) for i in range(p.shape[1])], 1)
 
 
 def _copy(mesh: trimesh.Trimesh, points: Points) -> trimesh.Trimesh:
