@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import signal
 import socket
 import threading
 import webbrowser
@@ -28,6 +29,8 @@ def run(arguments: argparse.Namespace) -> int:
         is_public=arguments.public,
         frame_ancestors=tuple(getattr(arguments, "frame_ancestor", ())),
     )
+    # A service manager ends us as a person would: the private folder is removed either way.
+    signal.signal(signal.SIGTERM, _interrupt)
     port = free_port(access.host, arguments.port)
     _settle_paths(arguments)
     engine = open_engine(arguments)
@@ -70,9 +73,15 @@ def serve(
     if engine.kit.pipeline is not None:
         threading.Thread(target=_load_pipeline, args=(engine,), daemon=True).start()
     try:
-        page.block_thread()
+        threading.Event().wait()
+    except KeyboardInterrupt:
+        say("Closed.")
     finally:
         page.close(verbose=False)
+
+
+def _interrupt(_number: int, _frame: object) -> None:
+    raise KeyboardInterrupt
 
 
 def load_for_search(engine: Engine, index: Path | None) -> str:
@@ -92,7 +101,8 @@ def free_port(host: str, wanted: int) -> int:
     Raises:
         UsageError: The host is not this machine's, or all of the next ports are taken.
     """
-    for port in range(wanted, min(wanted + NUM_PORTS, 65_536)):
+    last = min(wanted + NUM_PORTS, 65_536) - 1
+    for port in range(wanted, last + 1):
         try:
             with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -108,7 +118,7 @@ def free_port(host: str, wanted: int) -> int:
         if port != wanted:
             say(f"Port {wanted} is taken; using {port}.")
         return port
-    raise UsageError(f"Ports {wanted} to {port} are taken; choose another with --port.")
+    raise UsageError(f"Ports {wanted} to {last} are taken; choose another with --port.")
 
 
 def _settle_paths(arguments: argparse.Namespace) -> None:

@@ -17,7 +17,6 @@ TITLE = "Duet Studio"
 DOMAINS = ("photo", "watercolour", "pencil", "cartoon", "clay", "low-poly", "night", "blueprint")
 PLACEHOLDER = "brown leather seat and oak wood legs"
 MAX_AGE_S = 6 * 3600
-MAX_AGE_S = 6 * 3600
 DRAWING = "draw"  # the one slot of everything that draws
 PRIVATE: dict[str, Any] = {"api_visibility": "private"}
 QUIET: dict[str, Any] = {"show_progress": "hidden", "concurrency_id": "search"}

@@ -6,6 +6,7 @@ from typing import Any
 import gradio as gr
 
 from composer.sketch import MAX_JSON_BYTES, MAX_POINTS, MAX_STROKES
+from studio.ui.quiet import WithoutStub
 
 # A page's drawing stays well below what the server accepts.
 PAGE_MAX_STROKES, PAGE_MAX_POINTS = MAX_STROKES // 4, MAX_POINTS // 2
@@ -16,7 +17,7 @@ def page_file(name: str) -> str:
     return resources.files("studio.ui").joinpath(name).read_text(encoding="utf-8")
 
 
-class PlainHTML(gr.HTML):
+class PlainHTML(gr.HTML, metaclass=WithoutStub):
     """A component whose template holds no value: its script sets texts, never markup.
 
     Templates of `gr.HTML` are evaluated as JavaScript after the values are put in, so a value in a

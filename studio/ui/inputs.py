@@ -7,9 +7,10 @@ import gradio as gr
 from gradio.data_classes import ImageData
 
 from generation.request import RequestError
+from studio.ui.quiet import WithoutStub
 
 
-class Dial(gr.Slider):
+class Dial(gr.Slider, metaclass=WithoutStub):
     """A slider whose value is checked by the handler, in one sentence, whatever its type."""
 
     def preprocess(self, payload: Any) -> Any:  # noqa: ANN401  whatever a client sends
@@ -21,7 +22,7 @@ class Dial(gr.Slider):
         return "slider"
 
 
-class Count(gr.Number):
+class Count(gr.Number, metaclass=WithoutStub):
     """A number whose value is checked by the handler, like `Dial`."""
 
     def preprocess(self, payload: Any) -> Any:  # noqa: ANN401  whatever a client sends
@@ -33,7 +34,7 @@ class Count(gr.Number):
         return "number"
 
 
-class Picture(gr.Image):
+class Picture(gr.Image, metaclass=WithoutStub):
     """An uploaded picture as the path of its bytes: nothing is decoded or fetched here."""
 
     def preprocess(self, payload: ImageData | None) -> str | None:
@@ -69,10 +70,10 @@ def real(value: object, name: str) -> float:
     Raises:
         RequestError: It did not.
     """
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not is_number or not math.isfinite(value):
+    number = value if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
+    if not abs(number) < math.inf:  # false for nan too
         raise RequestError(f"{name} must be a number, got {repr(value)[:40]}.")
-    return float(value)
+    return float(number)
 
 
 def whole(value: object, name: str) -> int:
@@ -95,9 +96,11 @@ def text(value: object, name: str) -> str:
     Raises:
         RequestError: It did not.
     """
-    if value is not None and not isinstance(value, str):
+    if value is None:
+        return ""
+    if not isinstance(value, str):
         raise RequestError(f"{name} must be text.")
-    return value or ""
+    return value
 
 
 def _not_an_upload() -> gr.Error:

@@ -4,6 +4,7 @@ import functools
 import html
 import logging
 from collections.abc import Callable
+from types import TracebackType
 from typing import ParamSpec, TypeVar
 
 import gradio as gr
@@ -53,6 +54,5 @@ def notice(sentence: str) -> gr.Error:
     return gr.Error(html.escape(sentence, quote=False), title="", duration=8, print_exception=False)
 
 
-def _place(error: Exception) -> tuple[type[Exception], Exception, object]:
-    bare = RuntimeError(type(error).__name__)
-    return (RuntimeError, bare, error.__traceback__)
+def _place(error: Exception) -> tuple[type[Exception], Exception, TracebackType | None]:
+    return (RuntimeError, RuntimeError(type(error).__name__), error.__traceback__)

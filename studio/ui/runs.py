@@ -2,7 +2,7 @@
 
 import shutil
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
@@ -22,7 +22,7 @@ class Sessions:
         self._uploads: defaultdict[str, set[Path]] = defaultdict(set)
 
     @contextmanager
-    def running(self, session: str) -> Iterator[CancelToken]:
+    def running(self, session: str) -> Generator[CancelToken, None, None]:
         """Note that a session's work runs, and hand out its switch."""
         token = CancelToken()
         with self._lock:

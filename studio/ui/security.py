@@ -6,7 +6,7 @@ import re
 import secrets
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -110,7 +110,7 @@ def _is_wildcard(host: str) -> bool:
 
 
 @contextmanager
-def workplace() -> Iterator[Path]:
+def workplace() -> Generator[Path, None, None]:
     """Make the server's private folder and work there: an empty current folder, own temp files.
 
     Libraries serve files of the current and of the temp folder, so neither may hold anything else.
@@ -258,7 +258,7 @@ def lifespan(access: Access) -> Callable[[Starlette], AbstractAsyncContextManage
     """
 
     @asynccontextmanager
-    async def started(app: Starlette) -> AsyncIterator[None]:
+    async def started(app: Starlette) -> AsyncGenerator[None, None]:
         assert app.middleware_stack is not None
         app.middleware_stack = Door(app.middleware_stack, access)
         yield

@@ -18,6 +18,7 @@ ARGUMENTS = [
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
 DESKTOP, PHONE = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
+NASTY_NAME = "<img src=x onerror=window.hacked=1>.png"
 PATIENCE_MS = 90_000  # the machine may be busy
 
 
@@ -229,6 +230,18 @@ def test_texts_of_others_stay_texts(browser, server):
         page.wait_for_timeout(500)
         assert page.evaluate("window.hacked") is None
         assert page.locator("img[src='x']").count() == 0
+
+
+def test_the_name_of_an_upload_stays_a_text(page):
+    page.get_by_role("tab", name="Transfer").click()
+    data = {"name": NASTY_NAME, "mimeType": "image/png", "buffer": b"not a picture"}
+    page.locator("#source input[type=file]").set_input_files(files=[data])
+    page.wait_for_selector("#source img")
+    page.locator("button#transfer").click()
+    toast = page.locator(".toast-body").first
+    toast.wait_for()
+    assert "The picture is not a PNG, JPEG or WebP image." in toast.inner_text()
+    assert page.evaluate("window.hacked") is None
 
 
 def test_an_error_is_one_sentence_on_the_page(page):

@@ -1,7 +1,7 @@
 """The page for tests: a desk over the tiny kit, and its server on a free loopback port."""
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,7 +75,7 @@ class Server:
 
 
 @contextmanager
-def serve(world: World, access: Access | None = None) -> Iterator[Server]:
+def serve(world: World, access: Access | None = None) -> Generator[Server, None, None]:
     access = access or Access()
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -2,6 +2,7 @@
 
 import json
 import math
+import resource
 from pathlib import Path
 
 import gradio as gr
@@ -116,6 +117,18 @@ def test_abusive_strokes_give_one_sentence(desk, strokes, sentence):
     assert not caught.value.print_exception
 
 
+def test_a_thousand_abusive_drawings_leave_no_memory_behind():
+    many = json.dumps([[[0.1, 0.2]] * 200] * 10)
+    abuse = [many[:-1], many.replace("0.1", "7"), "[" * 5_000, json.dumps([[[0, 0]]] * 2001)]
+    peaks: list[int] = []
+    for number in range(1_000):
+        with pytest.raises(ValueError, match=r"\."):
+            _query(abuse[number % len(abuse)], "")
+        if number in (99, 999):
+            peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+    assert peaks[1] - peaks[0] < 50 * 1024
+
+
 @pytest.mark.parametrize("balance", [math.nan, math.inf, -0.1, 1.1, 1e300, "0.5", None, True, []])
 def test_a_wrong_balance_gives_one_sentence(desk, balance):
     with pytest.raises(gr.Error, match="balance"):
@@ -141,7 +154,7 @@ def test_an_example_fills_the_query_and_finds_something(desk):
         strokes, words, balance = desk.take_example(chosen(number))
         assert (strokes, words, balance) == (example.strokes, example.words, 0.5)
         assert _query(strokes, words).sketch is not None
-    assert desk.retrieve(strokes, words, balance)[1]
+    assert desk.retrieve(examples[0].strokes, examples[0].words, 0.5)[1]
 
 
 def test_generated_images_are_kept_with_seed_and_provenance(desk):

@@ -3,9 +3,15 @@
 import argparse
 import asyncio
 import errno
+import os
 import socket
+import subprocess
+import sys
+from pathlib import Path
 
 import gradio as gr
+import httpx
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -19,6 +25,7 @@ from studio.ui.messages import OUR_FAULT, told
 from studio.ui.thumbnails import SMALL_PX, Thumbnails
 from studio.ui.words import strange_line, strange_words
 from tests.composer.tiny import tiny_backbone
+from tests.studio.page import shared_world
 
 
 def raiser(error: Exception):
@@ -107,7 +114,8 @@ def test_a_missing_picture_is_a_blank(tmp_path):
     cache.mkdir()
     made = Thumbnails(cache).large(tmp_path / "gone.png")
     with Image.open(made) as image:
-        assert all(low >= high - 4 for low, high in image.convert("RGB").getextrema())
+        levels = np.asarray(image.convert("RGB"))
+    assert np.ptp(levels, axis=(0, 1)).max() <= 4
 
 
 def test_numbers_are_numbers():
@@ -131,6 +139,10 @@ def test_an_address_is_not_fetched(address):
         asyncio.run(Picture().async_move_resource_to_block_cache(address))
 
 
+def test_our_components_write_no_stub_files(repo_root):
+    assert list((repo_root / "studio").rglob("*.pyi")) == []
+
+
 def test_strange_words_are_found_whole():
     backbone = tiny_backbone()
     assert strange_words(backbone, "Red chair, oak!") == ()
@@ -148,6 +160,29 @@ def test_a_taken_port_gives_the_next_and_says_so(capsys):
         found = free_port("127.0.0.1", wanted)
     assert wanted < found < wanted + 20
     assert capsys.readouterr().out == f"Port {wanted} is taken; using {found}.\n"
+
+
+@pytest.mark.slow
+def test_the_command_serves_and_cleans_up(tmp_path_factory, tmp_path):
+    world = shared_world(tmp_path_factory)
+    code = (
+        "import sys; from studio.cli import main; sys.exit(main(['demo', '--no-browser', "
+        f"'--kit', {str(world.kit)!r}, '--index', {str(world.index.parent)!r}, '--port', '17860']))"
+    )
+    environment = {**os.environ, "TMPDIR": str(tmp_path), "PYTHONUNBUFFERED": "1"}
+    command = [sys.executable, "-c", code]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdout=pipe, text=True, env=environment) as process:
+        try:
+            lines = iter(process.stdout.readline, "")
+            address = next(line for line in lines if "is open at" in line).split()[5]
+            assert httpx.get(address, timeout=60).status_code == 200
+            (folder,) = tmp_path.glob("duet-*")
+            assert Path(f"/proc/{process.pid}/cwd").resolve() == (folder / "work").resolve()
+        finally:
+            process.terminate()
+        assert process.wait(60) == 0
+    assert list(tmp_path.glob("duet-*")) == []
 
 
 def test_an_address_of_another_machine_is_refused():

@@ -4,6 +4,7 @@ import json
 import os
 import stat
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import quote
 
@@ -191,6 +192,17 @@ def test_no_address_and_no_foreign_path_is_taken_as_a_picture(client, picture):
     kind, text = call(client, "transfer", [picture, "night", "", 0.6, 0, False, ""])
     assert kind in ("error", "422", "400")
     assert "root:" not in text
+
+
+def test_fifty_clients_at_once_all_get_an_answer(server):
+    def ask(number: int) -> str:
+        with httpx.Client(base_url=server.address, timeout=120) as own:
+            return call(own, "retrieve", [HOUSE, "red" * (number % 3), 0.5])[0]
+
+    with ThreadPoolExecutor(50) as pool:
+        answers = list(pool.map(ask, range(50)))
+    assert set(answers) <= {"complete", "error", "503"}
+    assert answers.count("complete") >= 25
 
 
 def test_the_public_interface_is_what_it_was(client):
