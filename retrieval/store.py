@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import timedelta
@@ -189,7 +189,8 @@ def checked_id(text: str) -> str:
 
 
 def _item(row: dict[str, Any]) -> Item:
-    return Item(**{**row, "tags": tuple(row["tags"] or ())})
+    fields: dict[str, Any] = {**row, "tags": tuple(row["tags"] or ())}
+    return Item(**fields)
 
 
 def _connect(folder: Path) -> lancedb.DBConnection:
@@ -234,7 +235,7 @@ def relative_root(folder: Path, root: Path) -> str:
 
 
 @contextmanager
-def _told(folder: Path) -> Iterator[None]:
+def _told(folder: Path) -> Generator[None, None, None]:
     """Turn what the engine or the disk reports into one sentence of ours."""
     try:
         yield

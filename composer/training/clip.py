@@ -12,6 +12,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -120,10 +121,11 @@ def encode_text(model: CLIP, ids: Int[Tensor, "b l"]) -> Float[Tensor, "b d"]:
     """Encode texts cut to the batch's longest, which open_clip's flat model does not do itself."""
     length = int(ids.argmax(dim=-1).max()) + 1
     ids = ids[:, :length]
-    hidden = model.token_embedding(ids) + model.positional_embedding[:length]
-    hidden = model.transformer(hidden, attn_mask=model.attn_mask[:length, :length])
-    pooled = model.ln_final(hidden)[torch.arange(len(ids)), ids.argmax(dim=-1)]
-    return functional.normalize(pooled @ model.text_projection, dim=-1)
+    tower: Any = model  # its modules are set by name, which the type checker cannot follow
+    hidden = tower.token_embedding(ids) + tower.positional_embedding[:length]
+    hidden = tower.transformer(hidden, attn_mask=tower.attn_mask[:length, :length])
+    pooled = tower.ln_final(hidden)[torch.arange(len(ids)), ids.argmax(dim=-1)]
+    return functional.normalize(pooled @ tower.text_projection, dim=-1)
 
 
 def contrastive_loss(
@@ -230,7 +232,7 @@ class ClipTrainer:
         self.batches = Batches(tables, tokenizer, recipe)
         self.model = build_mini_clip(tokenizer.vocab_size, recipe.seed).to(device).train()
         self.vocab_size = tokenizer.vocab_size
-        self._names = {parameter: name for name, parameter in self.model.named_parameters()}
+        self._names: dict[Tensor, str] = {p: name for name, p in self.model.named_parameters()}
         self.optimizer = torch.optim.AdamW(self._groups(), lr=1e-3, betas=(0.9, 0.98))
         self.step = 0
         self._resume()

@@ -3,7 +3,7 @@
 import argparse
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -95,7 +95,7 @@ def say(text: str) -> None:
 
 
 @contextmanager
-def saving(path: Path) -> Iterator[None]:
+def saving(path: Path) -> Generator[None, None, None]:
     """Turn a failed save into one sentence.
 
     Raises:
