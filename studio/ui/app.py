@@ -11,11 +11,12 @@ from studio.ui.handlers import NO_PIPELINE, Desk
 from studio.ui.inputs import Count, Dial, Picture
 from studio.ui.look import THEME_FONTS, theme
 from studio.ui.security import Access, lifespan
-from studio.ui.texts import ExampleStrip, FactSheet, Line
+from studio.ui.texts import ExampleStrip, FactSheet, Heading, Line
 
 TITLE = "Duet Studio"
 DOMAINS = ("photo", "watercolour", "pencil", "cartoon", "clay", "low-poly", "night", "blueprint")
 PLACEHOLDER = "brown leather seat and oak wood legs"
+RANDOM_SEED = "() => Math.floor(Math.random() * 1e6)"
 MAX_AGE_S = 6 * 3600
 DRAWING = "draw"  # the one slot of everything that draws
 PRIVATE: dict[str, Any] = {"api_visibility": "private"}
@@ -46,7 +47,7 @@ def build_page(desk: Desk) -> gr.Blocks:
         title=TITLE, analytics_enabled=False, delete_cache=(600, MAX_AGE_S), fill_width=True
     )
     with page:
-        Line(value=TITLE, elem_id="title")
+        Heading(elem_id="title")
         with gr.Row(elem_id="studio", equal_height=False):
             with gr.Column(scale=0, min_width=340, elem_id="query"):
                 query = _query_side(desk)
@@ -55,15 +56,14 @@ def build_page(desk: Desk) -> gr.Blocks:
                 gr.Tabs(selected="retrieve") as tabs,
             ):
                 with gr.Tab("Retrieve", id="retrieve"):
-                    hand_over = _retrieve_tab(page, desk, query)
+                    hits = _retrieve_tab(page, desk, query)
                 with gr.Tab("Transfer", id="transfer"):
                     source = _transfer_tab(desk, query)
                 with gr.Tab("Generate", id="generate"):
-                    _generate_tab(desk, query)
+                    results = _generate_tab(desk, query)
         _footer(desk)
-        hand_over.button.click(
-            desk.hand_over, [hand_over.shown, hand_over.number], [source, tabs], **PRIVATE
-        )
+        for one in (hits, results):
+            one.button.click(desk.hand_over, [one.shown, one.number], [source, tabs], **PRIVATE)
         page.unload(desk.leave)
     page.queue(max_size=desk.setting.caps.queue_size, default_concurrency_limit=2)
     return page
@@ -87,7 +87,7 @@ def _query_side(desk: Desk) -> QuerySide:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class HandOver:
-    """What the transfer tab needs to take a hit."""
+    """What the transfer tab needs to take a hit or a result."""
 
     button: gr.Button
     shown: gr.State
@@ -160,7 +160,7 @@ def _transfer_tab(desk: Desk, query: QuerySide) -> Picture:
     return source
 
 
-def _generate_tab(desk: Desk, query: QuerySide) -> None:
+def _generate_tab(desk: Desk, query: QuerySide) -> HandOver:
     caps = desk.setting.caps
     if not desk.draws:
         Line(value=NO_PIPELINE, elem_classes="notice")
@@ -182,6 +182,7 @@ def _generate_tab(desk: Desk, query: QuerySide) -> None:
         seed = Count(value=0, label="Seed", precision=0, min_width=90)
     with gr.Row(elem_id="go"):
         start, stop = _start_and_stop("Generate", desk)
+        renew = gr.Button("New seed", min_width=110, scale=0, elem_id="new-seed")
     line = Line(elem_id="generated")
     with gr.Row(equal_height=False):
         results = gr.Gallery(
@@ -192,6 +193,7 @@ def _generate_tab(desk: Desk, query: QuerySide) -> None:
             large = _large("result-picture")
             facts = FactSheet(elem_id="result-facts")
             download = gr.DownloadButton("Download PNG", interactive=False, size="md")
+            button = gr.Button("Transfer this one", interactive=desk.draws, size="md")
     chosen = [number, large, facts, download]
     start.click(
         desk.generate, [*query.inputs, seed, steps, guidance, num_images, kept],
@@ -199,7 +201,9 @@ def _generate_tab(desk: Desk, query: QuerySide) -> None:
         concurrency_limit=1, trigger_mode="once", show_progress_on=[results],
     )  # fmt: skip
     stop.click(desk.stop, None, None, queue=False, **PRIVATE)
+    renew.click(None, None, seed, js=RANDOM_SEED, **PRIVATE)
     results.select(desk.pick_result, kept, chosen, show_progress="hidden", **PRIVATE)
+    return HandOver(button=button, shown=kept, number=number)
 
 
 def _large(elem_id: str) -> gr.Image:

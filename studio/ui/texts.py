@@ -75,6 +75,20 @@ class Facts:
         return json.dumps({"title": self.title, "rows": self.rows})
 
 
+class Heading(PlainHTML):
+    """The name of the page and what it is for."""
+
+    def __init__(self, **kwargs: Any) -> None:  # noqa: ANN401  gradio's keywords
+        """Make the heading; keywords are gradio's."""
+        super().__init__(
+            value="",
+            html_template="<h1>Duet Studio</h1><p>Draw a little, say a little.</p>",
+            js_on_load=None,
+            apply_default_css=False,
+            **kwargs,
+        )
+
+
 class Line(PlainHTML):
     """One line of plain text; nothing where the value is empty."""
 

@@ -208,6 +208,10 @@ def test_from_words_to_new_images(page):
     assert page.locator("#results .caption-label").all_text_contents() == ["seed 0", "seed 1"]
     page.locator("#results button.thumbnail-item").nth(1).click()
     page.wait_for_function("document.querySelector('#result-facts dd').textContent === '1'")
+    page.locator("#new-seed").click()
+    page.wait_for_function(
+        "Number(document.querySelector('[aria-label=Seed]:not(#move *)').value) > 0"
+    )
 
 
 def test_texts_of_others_stay_texts(browser, server):
