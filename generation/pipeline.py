@@ -198,7 +198,7 @@ class ImagePipeline:
                 f"The pipeline's token table is {tuple(own.shape)}, the CLIP's "
                 f"{tuple(table.shape)}. A kit needs one text encoder."
             )
-        difference = float((own.float().cpu() - table.float().cpu()).abs().max())
+        difference = float((own.float().cpu() - table.float().cpu()).detach().abs().max())
         if difference > tolerance:
             raise PipelineError(
                 f"The pipeline's token table differs from the CLIP's by {difference:.3g}. "

@@ -68,6 +68,7 @@ def _add_demo(commands: "Subparsers[argparse.ArgumentParser]") -> None:
     command.add_argument("--host", default="127.0.0.1", help="address to listen on")
     command.add_argument("--port", type=int, default=7860)
     command.add_argument("--allow-host", action="append", default=[], metavar="NAME")
+    command.add_argument("--frame-ancestor", action="append", default=[], metavar="ORIGIN")
     command.add_argument("--public", action="store_true", help="allow others to reach the page")
     command.add_argument("--no-browser", action="store_true", help="print the address only")
 

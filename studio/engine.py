@@ -3,7 +3,6 @@
 import hashlib
 from collections import OrderedDict
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from threading import RLock
 
@@ -45,11 +44,13 @@ class Engine:
         """Remember what to load; nothing is read yet."""
         self.kit, self.device = kit, device
         self._lock = RLock()
+        self._backbone: Backbone | None = None
+        self._pipeline: ImagePipeline | None = None
         self._composers: dict[str, Composer] = {}
         self._galleries: dict[Path, Gallery] = {}
         self._encoded: OrderedDict[tuple[str, str], EncodedReference] = OrderedDict()
 
-    @cached_property
+    @property
     def backbone(self) -> Backbone:
         """The kit's CLIP.
 
@@ -57,7 +58,9 @@ class Engine:
             BackboneError: It cannot be loaded.
         """
         with self._lock:
-            return Backbone.load(self.kit.backbone, device=self.device)
+            if self._backbone is None:
+                self._backbone = Backbone.load(self.kit.backbone, device=self.device)
+            return self._backbone
 
     def composer(self, name: str) -> Composer:
         """Return a composer of the kit, loaded once.
@@ -115,7 +118,7 @@ class Engine:
         """
         return self.gallery(index).search(query, top_k=top_k)
 
-    @cached_property
+    @property
     def pipeline(self) -> ImagePipeline:
         """The kit's diffusion pipeline, checked against the backbone's token table.
 
@@ -128,12 +131,12 @@ class Engine:
                 "Choose a kit that has one."
             )
         with self._lock:
-            pipeline = ImagePipeline.load(
-                PipelineSource(folder=self.kit.pipeline, controlnet=self.kit.controlnet),
-                device=self.device,
-            )
-            pipeline.check_token_table(self.backbone.token_table())
-            return pipeline
+            if self._pipeline is None:
+                source = PipelineSource(folder=self.kit.pipeline, controlnet=self.kit.controlnet)
+                pipeline = ImagePipeline.load(source, device=self.device)
+                pipeline.check_token_table(self.backbone.token_table())
+                self._pipeline = pipeline
+            return self._pipeline
 
     def generate(self, request: GenerateRequest, options: RunOptions = DEFAULT_OPTIONS) -> Result:
         """Draw new images; see `generation.generate.generate` for the errors."""
