@@ -2,6 +2,7 @@
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from generation.provenance import describe, write_png
 from generation.request import GenerateRequest
@@ -25,15 +26,22 @@ def run(arguments: argparse.Namespace) -> int:
     request = GenerateRequest(
         query=composed,
         control_sketch=query.sketch if query else None,
-        seed=arguments.seed,
-        num_images=arguments.num_images,
-        num_inference_steps=arguments.num_inference_steps,
-        guidance_scale=arguments.guidance_scale,
-        controlnet_conditioning_scale=arguments.controlnet_conditioning_scale,
-        negative_text=arguments.negative_text,
+        **drawing_settings(arguments),
     )
     result = engine.generate(request, RunOptions(on_step=ProgressLine("step")))
     return save(result, arguments, engine.kit.name)
+
+
+def drawing_settings(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return the fields of a request that every way of drawing has."""
+    return {
+        "seed": arguments.seed,
+        "num_images": arguments.num_images,
+        "num_inference_steps": arguments.num_inference_steps,
+        "guidance_scale": arguments.guidance_scale,
+        "controlnet_conditioning_scale": arguments.controlnet_conditioning_scale,
+        "negative_text": arguments.negative_text,
+    }
 
 
 def check_output(path: Path) -> None:

@@ -6,7 +6,7 @@ from composer.images import open_image
 from composer.query import Query
 from generation.request import TransferRequest
 from generation.sample import RunOptions
-from studio.commands.generate import check_output, save
+from studio.commands.generate import check_output, drawing_settings, save
 from studio.commands.shared import ProgressLine, open_engine
 from studio.engine import Composition
 
@@ -21,12 +21,7 @@ def run(arguments: argparse.Namespace) -> int:
         query=engine.compose(query, Composition(composer=arguments.composer)),
         source=source,
         strength=arguments.strength,
-        seed=arguments.seed,
-        num_images=arguments.num_images,
-        num_inference_steps=arguments.num_inference_steps,
-        guidance_scale=arguments.guidance_scale,
-        controlnet_conditioning_scale=arguments.controlnet_conditioning_scale,
-        negative_text=arguments.negative_text,
+        **drawing_settings(arguments),
     )
     result = engine.transfer(request, RunOptions(on_step=ProgressLine("step")))
     return save(result, arguments, engine.kit.name)

@@ -1,0 +1,63 @@
+"""Drawing from the command line, on a kit of a few thousand weights."""
+
+import json
+
+import pytest
+from PIL import Image
+
+from generation.provenance import read_png
+from studio.cli import main
+from tests.studio.tiny_kit import write_kit
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("world")
+    write_kit(folder / "kit")
+    sketch = Image.new("L", (80, 80), 255)
+    sketch.paste(0, (20, 30, 60, 34))
+    sketch.save(folder / "sketch.png")
+    Image.effect_noise((70, 70), 80).convert("RGB").save(folder / "photo.jpg")
+    return folder
+
+
+def run(world, *arguments):
+    common = ("--num-inference-steps", 2, "--kit", world / "kit", "--json")
+    return main([str(argument) for argument in (*arguments, *common)])
+
+
+def test_generate_saves_every_image_with_its_provenance_and_repeats_bytes(world, tmp_path, capsys):
+    arguments = ("generate", "--sketch", world / "sketch.png", "--text", "red", "--seed", 5)
+    assert run(world, *arguments, "--num-images", 2, "--output", tmp_path / "a.png") == 0
+    paths = [image["path"] for image in json.loads(capsys.readouterr().out)["images"]]
+    assert paths == [str(tmp_path / "a-0.png"), str(tmp_path / "a-1.png")]
+    assert read_png(tmp_path / "a-1.png").fields["seed"] == 5
+    assert run(world, *arguments, "--num-images", 2, "--output", tmp_path / "b.png") == 0
+    for number in (0, 1):
+        first, second = (tmp_path / f"{name}-{number}.png" for name in "ab")
+        assert first.read_bytes() == second.read_bytes()
+
+
+def test_transfer_takes_a_photo_and_words(world, tmp_path, capsys):
+    output = tmp_path / "out.png"
+    arguments = ("transfer", world / "photo.jpg", "--to", "watercolour", "--output", output)
+    assert run(world, *arguments) == 0
+    assert json.loads(capsys.readouterr().out)["images"][0]["path"] == str(output)
+    assert read_png(output).fields["kind"] == "transfer"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("--guidance-scale", "nan"), "`guidance_scale` must be a number from 1 to 30, got nan"),
+        (("--num-images", "9"), "`num_images` must be a whole number from 1 to 8, got 9"),
+        (("--seed", "-1"), "`seed` must be a whole number"),
+    ],
+)
+def test_numbers_out_of_range_are_named_and_nothing_is_saved(
+    world, tmp_path, capsys, arguments, sentence
+):
+    output = tmp_path / "out.png"
+    assert run(world, "generate", "--text", "red", "--output", output, *arguments) == 2
+    assert sentence in capsys.readouterr().err
+    assert not output.exists()
