@@ -1,4 +1,3 @@
-import time
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,7 +9,7 @@ from assets.catalogue import words
 from assets.catalogue.curves import rounded_rectangle
 from assets.catalogue.kinds import bookcase, cabinet, car, clock, handbag, sailboat
 from assets.catalogue.kinds.lofts import boxes, hoop, inset, loft, ribbon, sheet, slab, standing
-from assets.catalogue.model import Kind, Part, Shape
+from assets.catalogue.model import Kind, Part
 
 KINDS = [module.KIND for module in (clock, bookcase, cabinet, handbag, car, sailboat)]
 NUM_SAMPLES = 6
@@ -138,19 +137,6 @@ def test_colourways_are_sayable_and_told_apart_by_two_finishes(kind):
     assert len(firsts) == len(kind.colourways)
     colours = {finish.colour for way in kind.colourways for _, finish in way.finishes}
     assert len(colours) >= 9
-
-
-@each_kind
-def test_building_is_quick(kind):
-    shapes = [kind.sample(np.random.default_rng(seed)) for seed in range(4)]
-    # The best of three runs: a busy machine slows all of them, a slow builder every one.
-    assert np.mean([min(_seconds(kind, shape) for _ in range(3)) for shape in shapes]) < 0.1
-
-
-def _seconds(kind: Kind, shape: Shape) -> float:
-    start = time.process_time()
-    kind.build(shape)
-    return time.process_time() - start
 
 
 @pytest.mark.parametrize(

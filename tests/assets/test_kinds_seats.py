@@ -1,6 +1,5 @@
 """Seats and tables: sound joints, real variety, finishes that fit every design."""
 
-import time
 from collections.abc import Iterable
 
 import numpy as np
@@ -149,12 +148,3 @@ def test_colourways_are_distinct_and_sayable(kind: Kind) -> None:
             finish_phrase(finish.colour, finish.material, finish.pattern)
     patterned = [any(f.pattern != "plain" for _, f in way.finishes) for way in kind.colourways]
     assert sum(patterned) <= 3
-
-
-@each_kind
-def test_building_is_fast(kind: Kind) -> None:
-    shapes = [kind.sample(np.random.default_rng(seed)) for seed in range(5)]
-    start = time.process_time()
-    for shape in shapes:
-        kind.build(shape)
-    assert (time.process_time() - start) / len(shapes) < 0.1

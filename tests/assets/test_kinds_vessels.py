@@ -1,7 +1,5 @@
 """Vessels, lamps and candlesticks: sound joints, real variety, finishes that fit every design."""
 
-import time
-
 import numpy as np
 import pytest
 import trimesh
@@ -160,15 +158,6 @@ def test_colourways_name_parts_that_every_design_has(kind: Kind, designs) -> Non
             finish_phrase(finish.colour, finish.material, finish.pattern)
         for _, parts in designs[kind.name]:
             assert {name for name, _ in way.finishes} <= {part.name for part in parts}
-
-
-@each_kind
-def test_building_is_fast(kind: Kind) -> None:
-    shapes = [kind.sample(np.random.default_rng(seed)) for seed in range(10)]
-    start = time.process_time()
-    for shape in shapes:
-        kind.build(shape)
-    assert (time.process_time() - start) / len(shapes) < 0.1
 
 
 @pytest.mark.parametrize("name", ["mug", "vase", "bowl", "goblet"])

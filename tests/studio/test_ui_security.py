@@ -172,11 +172,10 @@ def test_large_bodies_are_refused(client):
         [HOUSE, "red", None],
     ],
 )
-def test_abuse_of_the_interface_gives_an_error_and_no_traceback(client, capfd, data):
+def test_abuse_of_the_interface_gives_an_error_and_no_traceback(client, data):
     kind, text = call(client, "retrieve", data)
     assert kind == "error"
     assert "Traceback" not in text
-    assert "Traceback" not in capfd.readouterr().err
 
 
 @pytest.mark.parametrize(
