@@ -1,16 +1,20 @@
-"""Pretrains the mini CLIP: contrastive, multi-positive, with dropped patches.
+"""Pretrains the mini CLIP: contrastive, multi-positive, first on small pictures.
 
-Source: CLIP (Radford et al. 2021) for the objective; FLIP (Li et al. 2023) for training on a part
-of the patches; SupCon (Khosla et al. 2020) for several positives a row. Captions repeat in these
-data, so every caption of the batch that is true of a picture counts as a positive.
+Source: CLIP (Radford et al. 2021) for the objective; CLIPA (Li et al. 2023) for training on small
+pictures first and FLIP (Li et al. 2023) on a part of the patches; SupCon (Khosla et al. 2020) for
+several positives a row: captions repeat in these data, so every caption of the batch that is true
+of a picture counts as a positive. SuperClass (Huang et al. 2024) for naming the captions' words
+from the picture alone, which sets the vision tower on its way while the text tower is still blind.
 """
 
 import argparse
 import json
 import math
+import re
 import time
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -41,30 +45,46 @@ MEAN = (0.48145466, 0.4578275, 0.40821073)
 STD = (0.26862954, 0.26130258, 0.27577711)
 CONTEXT = 40
 EMBED_DIM = 256
+NUM_LENGTHS = 4  # groups of texts of like length in a batch
 VOCAB_SIZE = 7424  # as many as keep the fp16 file below its share of the assets, 34 MB
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Phase:
-    """A stretch of training: how many steps, how many patches are dropped, what is drawn.
+    """A stretch of training.
 
-    `catalogue_share` is the share of each batch drawn from the catalogue's tables.
+    Attributes:
+        num_steps: How long it is.
+        catalogue_share: Share of each batch that is drawn from the catalogue's tables.
+        image_px: Side of the pictures, a multiple of the patch.
+        patch_dropout: Share of the patches left out, drawn anew for each picture.
+        hard_share: Share of the batches whose catalogue pictures come from four kinds only.
+        word_weight: Weight of the loss that names the captions' words from the picture alone.
     """
 
     num_steps: int
-    patch_dropout: float
     catalogue_share: float
+    image_px: int = 128
+    patch_dropout: float = 0.0
+    hard_share: float = 0.5
+    word_weight: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ClipTraining:
-    """The recipe of one run. `phases` follow each other; the rate decays over the last one."""
+    """The recipe of one run. `phases` follow each other; the rate decays over the last one.
+
+    Words that fewer than `min_captions` of the distinct captions hold are not asked for.
+    """
 
     phases: tuple[Phase, ...]
+    vision_width: int = 320
+    vision_layers: int = 8
     batch_size: int = 256
     learning_rate: float = 1e-3
     weight_decay: float = 0.1
     num_warmup_steps: int = 300
+    min_captions: int = 30
     seed: int = 0
     save_every: int = 250
     log_every: int = 50
@@ -90,15 +110,15 @@ class ClipTraining:
         return sum(phase.num_steps for phase in self.phases)
 
 
-def vision_config(patch_dropout: float = 0.0) -> CLIPVisionCfg:
-    """Return the mini vision tower: 128 px, patch 16, width 320, 8 layers."""
+def vision_config(recipe: ClipTraining) -> CLIPVisionCfg:
+    """Return the mini vision tower: 128 px, patch 16, as wide and deep as the recipe says."""
     return CLIPVisionCfg(
-        layers=8,
-        width=320,
+        layers=recipe.vision_layers,
+        width=recipe.vision_width,
         head_width=64,
         patch_size=16,
         image_size=128,
-        patch_dropout=patch_dropout,
+        patch_dropout=0.5,  # each phase sets its own; with 0 the module would be missing
     )
 
 
@@ -107,25 +127,57 @@ def text_config(vocab_size: int) -> CLIPTextCfg:
     return CLIPTextCfg(context_length=CONTEXT, vocab_size=vocab_size, width=256, heads=4, layers=6)
 
 
-def build_mini_clip(vocab_size: int, seed: int) -> CLIP:
-    """Build the mini CLIP with random weights from `seed`."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model = CLIP(EMBED_DIM, vision_config(0.5), text_config(vocab_size))
-    with torch.no_grad():
+def build_mini_clip(vocab_size: int, recipe: ClipTraining) -> CLIP:
+    """Build the mini CLIP with random weights from the recipe's seed.
+
+    What the vision tower's blocks add starts small, as open_clip has it for text towers.
+    """
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(recipe.seed)
+        model = CLIP(EMBED_DIM, vision_config(recipe), text_config(vocab_size))
+        tower: Any = model.visual
+        for block in tower.transformer.resblocks:
+            block.attn.out_proj.weight.normal_(0, 0.01)
+            block.mlp.c_proj.weight.normal_(0, 0.01)
         model.logit_scale.fill_(math.log(1 / 0.07))
     return model
 
 
 def encode_text(model: CLIP, ids: Int[Tensor, "b l"]) -> Float[Tensor, "b d"]:
-    """Encode texts cut to the batch's longest, which open_clip's flat model does not do itself."""
-    length = int(ids.argmax(dim=-1).max()) + 1
-    ids = ids[:, :length]
+    """Encode texts in groups of like length, each cut to its longest; open_clip pads them all."""
+    lengths = ids.argmax(dim=-1) + 1
+    order = lengths.argsort()
+    groups = [g for g in order.tensor_split(NUM_LENGTHS) if len(g)]
+    encoded = [_encode_cut(model, ids[g, : int(lengths[g].max())]) for g in groups]
+    return torch.cat(encoded)[order.argsort()]
+
+
+def _encode_cut(model: CLIP, ids: Int[Tensor, "b l"]) -> Float[Tensor, "b d"]:
     tower: Any = model  # its modules are set by name, which the type checker cannot follow
+    length = ids.shape[1]
     hidden = tower.token_embedding(ids) + tower.positional_embedding[:length]
     hidden = tower.transformer(hidden, attn_mask=tower.attn_mask[:length, :length])
     pooled = tower.ln_final(hidden)[torch.arange(len(ids)), ids.argmax(dim=-1)]
     return functional.normalize(pooled @ tower.text_projection, dim=-1)
+
+
+def encode_pixels(
+    model: CLIP, pixels: Float[Tensor, "b 3 s s"]
+) -> tuple[Float[Tensor, "b w"], Float[Tensor, "b d"]]:
+    """Encode pictures of any size that patches divide; positions are averaged for smaller ones.
+
+    Returns the pooled features before the projection, and the normalised joint features.
+    """
+    visual: Any = model.visual
+    patches = visual.conv1(pixels)
+    places = visual.positional_embedding[1:].T.unflatten(1, visual.grid_size)
+    places = functional.adaptive_avg_pool2d(places, patches.shape[-2:])
+    hidden = (patches + places).flatten(2).transpose(1, 2)
+    first = visual.class_embedding + visual.positional_embedding[0]
+    hidden = torch.cat([first.expand(len(hidden), 1, -1), hidden], dim=1)
+    hidden = visual.transformer(visual.ln_pre(visual.patch_dropout(hidden)))
+    pooled = visual.ln_post(hidden[:, 0])
+    return pooled, functional.normalize(pooled @ visual.proj, dim=-1)
 
 
 def contrastive_loss(
@@ -142,6 +194,53 @@ def contrastive_loss(
     return (to_text.mean() + to_image.mean()) / 2
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Batch:
+    """What a step learns from.
+
+    Attributes:
+        pixels: Normalised pictures.
+        ids: Token ids of the distinct captions said of them.
+        truth: Which caption is true of which picture.
+        words: Shares of the words of all captions of each picture; rows sum to 1, or to 0.
+    """
+
+    pixels: Float[Tensor, "b 3 s s"]
+    ids: Int[Tensor, "t l"]
+    truth: Bool[Tensor, "b t"]
+    words: Float[Tensor, "b w"]
+
+    def to(self, device: str) -> "Batch":
+        """Return the batch on a device."""
+        return Batch(**{f.name: getattr(self, f.name).to(device) for f in fields(self)})
+
+
+class CaptionWords:
+    """The words that captions share, and how much each says: the rarer the more."""
+
+    def __init__(self, texts: Sequence[str], at_least: int) -> None:
+        """Take the words that at least so many of the distinct captions hold."""
+        said = [set(re.findall(r"[a-z]+", text.lower())) for text in texts]
+        counts = Counter(word for words in said for word in words)
+        self.words = sorted(word for word, count in counts.items() if count >= at_least)
+        number = {word: index for index, word in enumerate(self.words)}
+        self._holds = np.zeros((len(texts), len(self.words)), dtype=bool)
+        for row, words in enumerate(said):
+            self._holds[row, [number[word] for word in words if word in number]] = True
+        shares = np.array([counts[word] / len(texts) for word in self.words])
+        self._says = -np.log(shares).astype(np.float32)
+
+    def targets(self, ids: Int[np.ndarray, "b k"]) -> Float[Tensor, "b w"]:
+        """Return the shares of the words in the captions of each picture, as weighted."""
+        held = (self._holds[ids] & (ids >= 0)[..., None]).any(1) * self._says
+        return torch.from_numpy(held / np.maximum(held.sum(1, keepdims=True), 1e-6))
+
+
+def word_loss(scores: Float[Tensor, "b w"], words: Float[Tensor, "b w"]) -> Float[Tensor, ""]:
+    """Return the cross entropy of the words' scores against their shares."""
+    return -(words * scores.log_softmax(1)).sum(1).mean()
+
+
 class Batches:
     """Draws batches from the tables; every draw is a function of the seed and the step."""
 
@@ -152,25 +251,34 @@ class Batches:
         self._tables = list(tables)
         self._captions = CaptionIds(tables)
         self._tokens = tokenizer(self._captions.texts)
+        self._words = CaptionWords(self._captions.texts, recipe.min_captions)
         self._recipe = recipe
 
-    def draw(self, step: int, phase: Phase) -> tuple[Tensor, Tensor, Tensor]:
-        """Return normalised pixels (b, 3, 128, 128), ids (t, 40) of the texts, truth (b, t).
+    @property
+    def num_words(self) -> int:
+        """Return how many words the vision tower is asked to name."""
+        return len(self._words.words)
 
-        The texts are the distinct captions drawn for the b pictures.
-        """
+    def draw(self, step: int, phase: Phase) -> Batch:
+        """Return the batch of a step: pictures, some of their captions, what is true of which."""
         rng = np.random.default_rng([self._recipe.seed, step])
         pixels, true_ids, said = [], [], []
+        is_hard = rng.random() < phase.hard_share
         for index, count in self._counts(rng, phase):
             table = self._tables[index]
-            rows = self._rows(table, count, rng)
+            rows = self._rows(table, count, rng, is_hard=is_hard)
             ids = self._captions.of(index, rows)
             pixels.append(_augment(table.images[rows], table.name, rng))
             true_ids.append(ids)
             num_said = (ids >= 0).sum(1)
             said.append(ids[np.arange(len(rows)), rng.integers(0, num_said)])
         texts = np.unique(np.concatenate(said))
-        return _normalise(torch.cat(pixels)), self._tokens[texts], truth_matrix(true_ids, texts)
+        return Batch(
+            pixels=_normalise(_shrunk(torch.cat(pixels), phase.image_px)),
+            ids=self._tokens[texts],
+            truth=truth_matrix(true_ids, texts),
+            words=torch.cat([self._words.targets(ids) for ids in true_ids]),
+        )
 
     def _counts(self, rng: np.random.Generator, phase: Phase) -> list[tuple[int, int]]:
         own = [table.name.startswith("catalogue") for table in self._tables]
@@ -183,9 +291,11 @@ class Batches:
         return [(index, int(count)) for index, count in enumerate(counts) if count]
 
     @staticmethod
-    def _rows(table: PictureTable, count: int, rng: np.random.Generator) -> np.ndarray:
-        """Draw rows; of a grouped catalogue table every second batch comes from four groups."""
-        if table.groups is None or not table.name.startswith("catalogue") or rng.random() < 0.5:
+    def _rows(
+        table: PictureTable, count: int, rng: np.random.Generator, *, is_hard: bool
+    ) -> np.ndarray:
+        """Draw rows; in a hard batch those of a grouped catalogue table come from four groups."""
+        if table.groups is None or not table.name.startswith("catalogue") or not is_hard:
             return rng.integers(0, len(table), count)
         groups = np.asarray(table.groups)
         chosen = rng.choice(np.unique(groups), size=4, replace=False)
@@ -206,6 +316,10 @@ def _augment(images: np.ndarray, name: str, rng: np.random.Generator) -> Tensor:
         torch.from_numpy(theta), [count, 3, 128, 128], align_corners=False
     )
     return functional.grid_sample(pixels, grid, padding_mode="border", align_corners=False)
+
+
+def _shrunk(pixels: Float[Tensor, "b 3 h w"], size_px: int) -> Float[Tensor, "b 3 s s"]:
+    return functional.adaptive_avg_pool2d(pixels, size_px)
 
 
 def _normalise(pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
@@ -230,10 +344,13 @@ class ClipTrainer:
         self.recipe, self.places, self.device = recipe, places, device
         tokenizer = load_tokenizer(places.out, CONTEXT)
         self.batches = Batches(tables, tokenizer, recipe)
-        self.model = build_mini_clip(tokenizer.vocab_size, recipe.seed).to(device).train()
-        self.vocab_size = tokenizer.vocab_size
-        self._names: dict[Tensor, str] = {p: name for name, p in self.model.named_parameters()}
-        self.optimizer = torch.optim.AdamW(self._groups(), lr=1e-3, betas=(0.9, 0.98))
+        self.model = build_mini_clip(tokenizer.vocab_size, recipe).to(device).train()
+        self._words = torch.nn.Linear(recipe.vision_width, self.batches.num_words).to(device)
+        torch.nn.init.zeros_(self._words.weight)  # the same for every seed
+        torch.nn.init.zeros_(self._words.bias)
+        self._modules = torch.nn.ModuleDict({"clip": self.model, "words": self._words})
+        self._names: dict[Tensor, str] = {p: name for name, p in self._modules.named_parameters()}
+        self.optimizer = torch.optim.AdamW(self._groups(), lr=1e-3, betas=(0.9, 0.98), fused=True)
         self.step = 0
         self._resume()
 
@@ -250,7 +367,7 @@ class ClipTrainer:
         if state is None:
             return
         weights = {n: t for n, t in state.tensors.items() if not n.startswith("optimizer.")}
-        self.model.load_state_dict(weights)
+        self._modules.load_state_dict(weights)
         restore_optimizer(self.optimizer, self._names, state.tensors)
         self.step = int(state.counters["step"])
 
@@ -258,20 +375,20 @@ class ClipTrainer:
         """Train to the last step, logging and saving; a resumed run ends with the same weights."""
         started, first = time.monotonic(), self.step
         while self.step < self.recipe.num_steps:
-            loss, hits = self._train_step()
+            loss, word, hits = self._train_step()
             self.step += 1
             if self.step % self.recipe.log_every == 0:
                 rate = (time.monotonic() - started) / (self.step - first)
                 left = rate * (self.recipe.num_steps - self.step) / 60
                 print(  # noqa: T201  the run's log
-                    f"clip step {self.step}/{self.recipe.num_steps} loss {loss:.3f} in-batch "
-                    f"{hits:.3f} {self.recipe.batch_size / rate:.0f} pairs/s {left:.0f} min left",
+                    f"clip step {self.step}/{self.recipe.num_steps} loss {loss:.3f} words "
+                    f"{word:.3f} in-batch {hits:.3f} {self.recipe.batch_size / rate:.0f} pairs/s {left:.0f} min left",
                     flush=True,
                 )
             if self.step % self.recipe.save_every == 0 or self.step == self.recipe.num_steps:
                 self._save()
 
-    def _train_step(self) -> tuple[float, float]:
+    def _train_step(self) -> tuple[float, float, float]:
         phase, rate = _phase_at(self.recipe, self.step)
         dropout = self.model.visual.patch_dropout
         assert isinstance(dropout, PatchDropout)
@@ -279,33 +396,36 @@ class ClipTrainer:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         torch.manual_seed(self.recipe.seed * 1_000_003 + self.step)  # which patches are dropped
-        pixels, ids, truth = (part.to(self.device) for part in self.batches.draw(self.step, phase))
+        batch = self.batches.draw(self.step, phase).to(self.device)
         with torch.autocast(self.device, torch.bfloat16, enabled=_has_fast_bf16(self.device)):
-            image = functional.normalize(self.model.visual(pixels), dim=-1)
-            text = encode_text(self.model, ids)
+            pooled, image = encode_pixels(self.model, batch.pixels)
+            text = encode_text(self.model, batch.ids)
+            scores = self._words(pooled)
         scale = self.model.logit_scale.exp().clamp(max=100)
-        loss = contrastive_loss(image.float(), text.float(), truth, scale)
+        loss = contrastive_loss(image.float(), text.float(), batch.truth, scale)
+        words = word_loss(scores.float(), batch.words)
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        (loss + phase.word_weight * words).backward()
+        torch.nn.utils.clip_grad_norm_(self._modules.parameters(), 1.0)
         self.optimizer.step()
-        hits = truth.gather(1, (image @ text.T).argmax(1, keepdim=True)).float().mean()
-        return float(loss.detach()), float(hits)
+        hits = batch.truth.gather(1, (image @ text.T).argmax(1, keepdim=True)).float().mean()
+        return float(loss.detach()), float(words.detach()), float(hits)
 
     def _save(self) -> None:
-        tensors = dict(self.model.state_dict())
+        tensors = dict(self._modules.state_dict())
         tensors |= optimizer_tensors(self.optimizer, self._names)
         counters = {"step": self.step, "recipe": asdict(self.recipe)}
         save_state(self.places.state, TrainingState(tensors=tensors, counters=counters))
 
     def export(self) -> None:
         """Write the open_clip folder: config and fp16 weights."""
-        export_clip(self.model, self.vocab_size, self.places.out)
+        export_clip(self.model, self.recipe, self.places.out)
 
 
-def export_clip(model: CLIP, vocab_size: int, folder: Path) -> None:
+def export_clip(model: CLIP, recipe: ClipTraining, folder: Path) -> None:
     """Write `open_clip_config.json` and fp16 `open_clip_model.safetensors`."""
-    vision = {k: v for k, v in asdict(vision_config()).items() if k in _VISION_KEYS}
+    vision = {k: v for k, v in asdict(vision_config(recipe)).items() if k in _VISION_KEYS}
+    vocab_size = model.vocab_size
     text = {k: v for k, v in asdict(text_config(vocab_size)).items() if k in _TEXT_KEYS}
     config = {
         "model_cfg": {"embed_dim": EMBED_DIM, "vision_cfg": vision, "text_cfg": text},
@@ -355,17 +475,25 @@ def learn_vocabulary(tables: Sequence[PictureTable], folder: Path) -> None:
 
 CPU_RECIPE = ClipTraining(
     phases=(
-        Phase(num_steps=450, patch_dropout=0.75, catalogue_share=0.65),
-        Phase(num_steps=250, patch_dropout=0.5, catalogue_share=0.8),
+        Phase(
+            num_steps=1500, catalogue_share=0.8, image_px=64, hard_share=0.0, word_weight=1.0
+        ),
+        Phase(
+            num_steps=1500, catalogue_share=0.8, image_px=64, hard_share=0.3, word_weight=0.3
+        ),
+        Phase(num_steps=700, catalogue_share=0.85),
     ),
-    batch_size=192,
-    num_warmup_steps=80,
+    vision_width=256,
+    vision_layers=6,
+    batch_size=64,
+    learning_rate=5e-4,
+    num_warmup_steps=60,
 )
 GPU_RECIPE = ClipTraining(
     phases=(
-        Phase(num_steps=4000, patch_dropout=0.5, catalogue_share=0.0),
-        Phase(num_steps=6000, patch_dropout=0.5, catalogue_share=0.6),
-        Phase(num_steps=4000, patch_dropout=0.0, catalogue_share=0.7),
+        Phase(num_steps=2000, catalogue_share=0.3, image_px=64, hard_share=0.0, word_weight=1.0),
+        Phase(num_steps=8000, catalogue_share=0.6, patch_dropout=0.5, word_weight=0.3),
+        Phase(num_steps=4000, catalogue_share=0.7),
     ),
     batch_size=1024,
 )

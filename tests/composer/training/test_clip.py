@@ -13,23 +13,29 @@ from composer.data.pictures import CaptionIds, PictureTable, truth_matrix
 from composer.training import clip
 from composer.training.clip import (
     Batches,
+    CaptionWords,
     ClipTrainer,
     ClipTraining,
     Phase,
     Places,
     contrastive_loss,
+    encode_pixels,
     encode_text,
     learn_vocabulary,
+    word_loss,
 )
 
 PHASES = (
-    Phase(num_steps=2, patch_dropout=0.75, catalogue_share=0.5),
-    Phase(num_steps=2, patch_dropout=0.0, catalogue_share=0.5),
+    Phase(num_steps=2, patch_dropout=0.5, catalogue_share=0.5, image_px=64, word_weight=1.0),
+    Phase(num_steps=2, catalogue_share=0.5),
 )
 RECIPE = ClipTraining(
     phases=PHASES,
+    vision_width=128,
+    vision_layers=2,
     batch_size=6,
     num_warmup_steps=1,
+    min_captions=1,
     save_every=2,
     log_every=100,
     source_weights={"natural": 1.0, "catalogue_photos": 1.0},
@@ -89,15 +95,57 @@ def test_draws_depend_on_the_step_alone_and_keep_the_shares(folder, tables):
     tokenizer = load_tokenizer(folder, clip.CONTEXT)
     recipe = dataclasses.replace(RECIPE, batch_size=400)
     batches = Batches(tables, tokenizer, recipe)
-    phase = Phase(num_steps=1, patch_dropout=0.0, catalogue_share=0.75)
-    pixels, ids, truth = batches.draw(7, phase)
-    again = Batches(tables, tokenizer, recipe).draw(7, phase)
-    assert all(torch.equal(a, b) for a, b in zip((pixels, ids, truth), again, strict=True))
-    is_blue = pixels[:, 2].mean((1, 2)) > 0
+    phase = Phase(num_steps=1, catalogue_share=0.75)
+    batch, again = batches.draw(7, phase), Batches(tables, tokenizer, recipe).draw(7, phase)
+    for field in dataclasses.fields(batch):
+        assert torch.equal(getattr(batch, field.name), getattr(again, field.name)), field.name
+    is_blue = batch.pixels[:, 2].mean((1, 2)) > 0
     assert 0.68 < float(is_blue.float().mean()) < 0.82
-    assert ids.shape == (3, clip.CONTEXT)  # three distinct captions in all
-    assert bool(truth.any(0).all())
-    assert bool(truth.any(1).all())
+    assert batch.ids.shape == (3, clip.CONTEXT)  # three distinct captions in all
+    assert bool(batch.truth.any(0).all())
+    assert bool(batch.truth.any(1).all())
+
+
+def test_rare_words_weigh_more_and_a_pictures_captions_are_joined():
+    # "a" is in every caption and says nothing; "red" is in a third of them.
+    texts = [f"a chair {number}" for number in range(60)] + [f"a red vase {n}" for n in range(30)]
+    words = CaptionWords(texts, at_least=30)
+    assert words.words == ["a", "chair", "red", "vase"]
+    targets = words.targets(np.array([[0, -1], [60, -1], [0, 60]]))
+    torch.testing.assert_close(targets.sum(1), torch.ones(3))
+    torch.testing.assert_close(targets[0], torch.tensor([0, 1.0, 0, 0]))
+    torch.testing.assert_close(targets[1], torch.tensor([0, 0, 0.5, 0.5]))
+    both = np.array([0, math.log(3 / 2), math.log(3), math.log(3)])
+    np.testing.assert_allclose(targets[2], both / both.sum(), rtol=1e-5)
+
+
+def test_word_loss_is_least_at_the_shares():
+    shares = torch.tensor([[0.5, 0.25, 0.25]])
+    entropy = -(shares * shares.log()).sum()
+    torch.testing.assert_close(word_loss(shares.log(), shares), entropy)
+    assert word_loss(torch.zeros(1, 3), shares) > entropy
+
+
+def test_whole_pictures_are_encoded_as_open_clip_does_and_small_ones_by_mean_places(folder, tables):
+    model = ClipTrainer(RECIPE, tables, places(folder), "cpu").model.eval()
+    pixels = torch.randn(2, 3, 128, 128, generator=torch.manual_seed(0))
+    with torch.no_grad():
+        pooled, joint = encode_pixels(model, pixels)
+        torch.testing.assert_close(joint, model.encode_image(pixels, normalize=True))
+        assert pooled.shape == (2, RECIPE.vision_width)
+        grid = model.visual.positional_embedding[1:].unflatten(0, (8, 8))
+        flat = grid.unflatten(0, (4, 2)).unflatten(2, (4, 2)).mean((1, 3))
+        small = encode_pixels(model, pixels[..., :64, :64])[1]
+        grid.copy_(flat.repeat_interleave(2, 0).repeat_interleave(2, 1))
+        torch.testing.assert_close(encode_pixels(model, pixels[..., :64, :64])[1], small)
+
+
+def test_texts_of_mixed_lengths_are_encoded_as_open_clip_does(folder, tables):
+    model = ClipTrainer(RECIPE, tables, places(folder), "cpu").model.eval()
+    tokenizer = load_tokenizer(folder, clip.CONTEXT)
+    ids = tokenizer(["a chair", "a natural chair, a chair, a chair", "chair", "a red red chair", ""])
+    with torch.no_grad():
+        torch.testing.assert_close(encode_text(model, ids), model.encode_text(ids, normalize=True))
 
 
 def test_a_resumed_run_ends_with_the_same_weights(tmp_path, tables):
