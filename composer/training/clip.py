@@ -380,9 +380,10 @@ class ClipTrainer:
             if self.step % self.recipe.log_every == 0:
                 rate = (time.monotonic() - started) / (self.step - first)
                 left = rate * (self.recipe.num_steps - self.step) / 60
+                speed = self.recipe.batch_size / rate
                 print(  # noqa: T201  the run's log
                     f"clip step {self.step}/{self.recipe.num_steps} loss {loss:.3f} words "
-                    f"{word:.3f} in-batch {hits:.3f} {self.recipe.batch_size / rate:.0f} pairs/s {left:.0f} min left",
+                    f"{word:.3f} in-batch {hits:.3f} {speed:.0f} pairs/s {left:.0f} min left",
                     flush=True,
                 )
             if self.step % self.recipe.save_every == 0 or self.step == self.recipe.num_steps:
@@ -475,12 +476,8 @@ def learn_vocabulary(tables: Sequence[PictureTable], folder: Path) -> None:
 
 CPU_RECIPE = ClipTraining(
     phases=(
-        Phase(
-            num_steps=1500, catalogue_share=0.8, image_px=64, hard_share=0.0, word_weight=1.0
-        ),
-        Phase(
-            num_steps=1500, catalogue_share=0.8, image_px=64, hard_share=0.3, word_weight=0.3
-        ),
+        Phase(num_steps=1500, catalogue_share=0.8, image_px=64, hard_share=0.0, word_weight=1.0),
+        Phase(num_steps=1500, catalogue_share=0.8, image_px=64, hard_share=0.3, word_weight=0.3),
         Phase(num_steps=700, catalogue_share=0.85),
     ),
     vision_width=256,

@@ -143,7 +143,8 @@ def test_whole_pictures_are_encoded_as_open_clip_does_and_small_ones_by_mean_pla
 def test_texts_of_mixed_lengths_are_encoded_as_open_clip_does(folder, tables):
     model = ClipTrainer(RECIPE, tables, places(folder), "cpu").model.eval()
     tokenizer = load_tokenizer(folder, clip.CONTEXT)
-    ids = tokenizer(["a chair", "a natural chair, a chair, a chair", "chair", "a red red chair", ""])
+    texts = ["a chair", "a natural chair, a chair, a chair", "chair", "a red red chair", ""]
+    ids = tokenizer(texts)
     with torch.no_grad():
         torch.testing.assert_close(encode_text(model, ids), model.encode_text(ids, normalize=True))
 
