@@ -1,7 +1,7 @@
-"""What a generated picture shows: its kind by a small CNN, a part's colour by name in CIELAB.
+"""What a generated picture shows: its kind and parts by a small CNN, colours by name in CIELAB.
 
 The judge is trained from scratch on renders of the train split and used for measuring alone;
-nothing is trained or chosen by it.
+nothing is trained or chosen by it. What it makes of real test pictures stands beside every figure.
 """
 
 import json
@@ -11,14 +11,16 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 from PIL import Image
 from torch import Tensor, nn
+from torch.nn import functional
 
 from composer.weights import WeightsError, read_safetensors, write_safetensors
 
 SIZE_PX = 128
-_SCHEMA = "duet-judge/1"
+_SCHEMA = "duet-judge/2"
+_BATCH = 64
 _MIN_PIXELS = 12
 
 
@@ -26,30 +28,45 @@ class JudgeError(ValueError):
     """A judge that cannot be loaded or asked this, and why."""
 
 
-class KindNetwork(nn.Module):
-    """Convolutions, a mean over the picture, a score for each kind."""
+class JudgeNetwork(nn.Module):
+    """Convolutions that halve the picture five times; kinds from the last, parts from all.
 
-    def __init__(self, num_kinds: int, width: int = 32) -> None:
+    Source: Lin et al. 2017, "Feature Pyramid Networks", for the way back up.
+    """
+
+    def __init__(self, num_kinds: int, num_parts: int, width: int = 32) -> None:
         super().__init__()
         widths = (width, 2 * width, 4 * width, 4 * width, 6 * width)
-        layers: list[nn.Module] = []
-        before = 3
-        for after in widths:
-            layers += [
-                nn.Conv2d(before, after, 3, stride=2, padding=1),
-                nn.GroupNorm(min(8, after // 4), after),
-                nn.SiLU(),
-                nn.Conv2d(after, after, 3, padding=1),
-                nn.GroupNorm(min(8, after // 4), after),
-                nn.SiLU(),
-            ]
-            before = after
-        self.layers = nn.Sequential(*layers)
-        self.head = nn.Linear(before, num_kinds)
+        before = (3, *widths[:-1])
+        self.stages = nn.ModuleList(_halving(b, a) for b, a in zip(before, widths, strict=True))
+        self.kinds = nn.Linear(widths[-1], num_kinds)
+        self.across = nn.ModuleList(nn.Conv2d(a, width, 1) for a in widths)
+        self.parts = nn.Conv2d(width, num_parts, 3, padding=1)
 
-    def forward(self, images: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n k"]:
-        """Scores of RGB pictures in [-1, 1]."""
-        return self.head(self.layers(images).mean((2, 3)))
+    def forward(
+        self, images: Float[Tensor, "n 3 h w"]
+    ) -> tuple[Float[Tensor, "n k"], Float[Tensor, "n p h2 w2"]]:
+        """Scores of the kinds, and of the parts at half the size, of RGB pictures in [-1, 1]."""
+        seen = [images]
+        for stage in self.stages:
+            seen.append(stage(seen[-1]))
+        kinds = self.kinds(seen[-1].mean((2, 3)))
+        merged = self.across[-1](seen[-1])
+        for across, fine in zip(reversed(self.across[:-1]), reversed(seen[1:-1]), strict=True):
+            merged = across(fine) + functional.interpolate(merged, size=fine.shape[-2:])
+        return kinds, self.parts(functional.silu(merged))
+
+
+def _halving(before: int, after: int) -> nn.Sequential:
+    groups = min(8, after // 4)
+    return nn.Sequential(
+        nn.Conv2d(before, after, 3, stride=2, padding=1),
+        nn.GroupNorm(groups, after),
+        nn.SiLU(),
+        nn.Conv2d(after, after, 3, padding=1),
+        nn.GroupNorm(groups, after),
+        nn.SiLU(),
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -101,36 +118,61 @@ class ColourModel:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Judge:
-    """Both judges, as trained together.
+class Sight:
+    """What the judge makes of one picture.
 
     Attributes:
-        kinds: names, in the order of the network's scores.
-        network: the kind classifier.
-        colours: the colour namer.
+        kind: the likeliest kind.
+        colours: colour word of each part it sees enough of.
+    """
+
+    kind: str
+    colours: dict[str, str]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Judge:
+    """All judges, as trained together.
+
+    Attributes:
+        kinds: names, in the order of the network's kind scores.
+        parts: names, in the order of its part scores; the background and nameless parts are "".
+        network: finds kind and parts.
+        colours: names colours.
     """
 
     kinds: tuple[str, ...]
-    network: KindNetwork
+    parts: tuple[str, ...]
+    network: JudgeNetwork
     colours: ColourModel
 
     @torch.inference_mode()
-    def name_kinds(self, images: Sequence[Image.Image]) -> tuple[str, ...]:
-        """The likeliest kind of each RGB picture."""
-        pixels = torch.from_numpy(np.stack([_square(image) for image in images]))
-        scores = self.network(pixels.permute(0, 3, 1, 2).float() / 127.5 - 1)
-        return tuple(self.kinds[i] for i in scores.argmax(1).tolist())
+    def look(self, images: Sequence[Image.Image]) -> list[Sight]:
+        """Kind and colours of RGB pictures of any size."""
+        found = []
+        for start in range(0, len(images), _BATCH):
+            levels = np.stack([_square(image) for image in images[start : start + _BATCH]])
+            pixels = torch.from_numpy(levels).permute(0, 3, 1, 2).float() / 127.5 - 1
+            kinds, parts = self.network(pixels)
+            maps = functional.interpolate(parts, size=pixels.shape[-2:], mode="bilinear").argmax(1)
+            for image, kind, map in zip(levels, kinds.argmax(1).tolist(), maps, strict=True):
+                colours = self._name_colours(image, map.numpy())
+                found.append(Sight(kind=self.kinds[kind], colours=colours))
+        return found
 
-    def name_colour(
-        self, image: UInt8[np.ndarray, "h w 3"], part: Bool[np.ndarray, "h w"]
-    ) -> str | None:
-        """The colour word of a part of a picture; None where the part has next to no pixels."""
-        found = part_colour(image, part)
-        return None if found is None else self.colours.rank(found)[0]
+    def _name_colours(
+        self, image: UInt8[np.ndarray, "h w 3"], map: Int[np.ndarray, "h w"]
+    ) -> dict[str, str]:
+        named = {}
+        for number in np.unique(map):
+            lab = part_colour(image, map == number) if self.parts[number] else None
+            if lab is not None:
+                named[self.parts[number]] = self.colours.rank(lab)[0]
+        return named
 
     def save(self, path: Path) -> None:
         """Write one `.safetensors`, the network in fp16."""
-        tensors = {f"kind.{n}": t.half() for n, t in self.network.state_dict().items()}
+        tensors = {f"network.{n}": t.half() for n, t in self.network.state_dict().items()}
         colours = self.colours
         tensors["colour.means"] = torch.from_numpy(colours.means).float()
         tensors["colour.precisions"] = torch.from_numpy(colours.precisions).float()
@@ -138,6 +180,7 @@ class Judge:
         metadata = {
             "schema": _SCHEMA,
             "kinds": json.dumps(self.kinds),
+            "parts": json.dumps(self.parts),
             "colours": json.dumps(colours.names),
         }
         write_safetensors(path, tensors, metadata)
@@ -156,12 +199,13 @@ class Judge:
         if weights.metadata.get("schema") != _SCHEMA:
             raise JudgeError(f"{path.name} is no judge of this program.")
         kinds = tuple(json.loads(weights.metadata["kinds"]))
+        parts = tuple(json.loads(weights.metadata["parts"]))
         state = {
-            name.removeprefix("kind."): tensor.float()
+            name.removeprefix("network."): tensor.float()
             for name, tensor in weights.tensors.items()
-            if name.startswith("kind.")
+            if name.startswith("network.")
         }
-        network = KindNetwork(len(kinds), len(state["layers.0.bias"]))
+        network = JudgeNetwork(len(kinds), len(parts), len(state["stages.0.0.bias"]))
         network.load_state_dict(state)
         colours = ColourModel(
             names=tuple(json.loads(weights.metadata["colours"])),
@@ -169,7 +213,8 @@ class Judge:
             precisions=weights.tensors["colour.precisions"].numpy(),
             log_scales=weights.tensors["colour.log_scales"].numpy(),
         )
-        return cls(kinds=kinds, network=network.eval().requires_grad_(False), colours=colours)
+        network.eval().requires_grad_(False)
+        return cls(kinds=kinds, parts=parts, network=network, colours=colours)
 
 
 def part_colour(

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, UInt8
+from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
 from composer.data.catalogue import PHOTO, CataloguePack
-from generation.judge import ColourModel, Judge, KindNetwork, part_colour
+from generation.judge import ColourModel, Judge, JudgeNetwork, part_colour
 from generation.training.command import (
     Pixels,
     Scale,
@@ -53,7 +54,7 @@ RECIPES = {Scale.CPU: JudgeRecipe(), Scale.GPU: JudgeRecipe(batch_size=128)}
 
 
 class JudgeStage:
-    """Trains the kind classifier."""
+    """Trains the network: kinds and parts, on disturbed pictures."""
 
     name = NAME
 
@@ -62,28 +63,50 @@ class JudgeStage:
     ) -> None:
         self.pixels, self.recipe = pixels, recipe
         items = pixels.pack.items
+        self.parts = part_names(pixels.pack, pixels.rows)
         self._labels = torch.tensor([kinds.index(items[row].kind) for row in pixels.rows])
+        maps = [part_map(pixels.pack, int(row), self.parts) for row in pixels.rows]
+        self._maps = torch.from_numpy(np.stack(maps))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.module = KindNetwork(len(kinds), recipe.width)
+            self.module = JudgeNetwork(len(kinds), len(self.parts), recipe.width)
 
     def loss(self, generator: torch.Generator) -> StepLoss:
-        """Draw disturbed pictures and compare kinds."""
+        """Draw disturbed pictures and compare kinds and parts."""
         indices = draw_indices(generator, len(self.pixels), self.recipe.batch_size)
-        images = disturb(self.pixels.take(indices), generator)
+        before = self.pixels.take(indices)
+        maps = self._maps[indices].to(before.device)
+        images, maps = disturb(before, maps, generator)
         labels = self._labels[indices].to(images.device)
-        scores = self.module(images).float()
-        loss = functional.cross_entropy(scores, labels, label_smoothing=0.05)
+        scores, parts = self.module(images)
+        kind = functional.cross_entropy(scores.float(), labels, label_smoothing=0.05)
+        part = functional.cross_entropy(parts.float(), maps[:, ::2, ::2].long())
         hits = (scores.argmax(1) == labels).float().mean()
-        return StepLoss(total=loss, parts={"loss": loss, "hits": hits})
+        return StepLoss(total=kind + part, parts={"kind": kind, "part": part, "hits": hits})
+
+
+def part_names(pack: CataloguePack, rows: Int[np.ndarray, " n"]) -> tuple[str, ...]:
+    """Background, every part that captions of these rows name, and what they do not name."""
+    return ("", *sorted({name for row in rows for name in pack.items[row].part_names}), "")
+
+
+def part_map(pack: CataloguePack, row: int, names: tuple[str, ...]) -> UInt8[np.ndarray, "h w"]:
+    """A picture's part map, numbered as in `names`."""
+    own = [names.index(name) for name in pack.items[row].part_names]
+    numbers = np.full(256, len(names) - 1, np.uint8)
+    numbers[: len(own) + 1] = [0, *own]
+    return numbers[pack.parts(row)]
 
 
 def disturb(
-    images: Float[Tensor, "n 3 h w"], generator: torch.Generator
-) -> Float[Tensor, "n 3 h w"]:
+    images: Float[Tensor, "n 3 h w"],
+    maps: UInt8[Tensor, "n h w"],
+    generator: torch.Generator,
+) -> tuple[Float[Tensor, "n 3 h w"], UInt8[Tensor, "n h w"]]:
     """Shift, scale, tint, soften and grain pictures, as a small model's pictures are.
 
-    They are never mirrored: mugs and teapots have a side.
+    Their part maps are shifted and scaled with them. Neither is ever mirrored: mugs and teapots
+    have a side.
     """
     count = len(images)
 
@@ -96,12 +119,16 @@ def disturb(
     theta[:, 0, 0], theta[:, 1, 1], theta[:, :, 2] = scale, scale, shift
     grid = functional.affine_grid(theta, list(images.shape), align_corners=False)
     moved = functional.grid_sample(images, grid, padding_mode="border", align_corners=False)
+    followed = functional.grid_sample(
+        maps[:, None].to(images), grid, mode="nearest", padding_mode="zeros", align_corners=False
+    )
     soft = functional.avg_pool2d(functional.pad(moved, (1, 1, 1, 1), mode="replicate"), 3, 1)
     share = draw(0.0, 1.0, 1, 1, 1)
     mixed = share * moved + (1 - share) * soft
     tinted = mixed * draw(0.8, 1.2, 3, 1, 1) + draw(-0.15, 0.15, 3, 1, 1)
     grain = torch.randn(images.shape, generator=generator).to(images)
-    return (tinted + draw(0.0, 0.06, 1, 1, 1) * grain).clamp(-1, 1)
+    noisy = tinted + draw(0.0, 0.06, 1, 1, 1) * grain
+    return noisy.clamp(-1, 1), followed[:, 0].to(maps.dtype)
 
 
 def part_colours(
@@ -125,7 +152,7 @@ def fit_colours(pack: CataloguePack, rows: Int[np.ndarray, " n"]) -> ColourModel
 
 
 def train_judge(options: StageOptions, recipe: JudgeRecipe | None = None) -> Path:
-    """Train both judges, write `<out>/judge/judge.safetensors`, measure them on validation.
+    """Train the judges, write `<out>/judge/judge.safetensors`, measure them on validation.
 
     Raises:
         PackError: the pack cannot be read.
@@ -138,7 +165,8 @@ def train_judge(options: StageOptions, recipe: JudgeRecipe | None = None) -> Pat
     stage = JudgeStage(pixels, kinds, recipe, options.seed)
     trained = train(stage, replace(recipe.optimisation, seed=options.seed), run)
     network = stage.module.cpu().eval()
-    judge = Judge(kinds=kinds, network=network, colours=fit_colours(pack, pixels.rows))
+    colours = fit_colours(pack, pixels.rows)
+    judge = Judge(kinds=kinds, parts=stage.parts, network=network, colours=colours)
     path = run.folder / "judge.safetensors"
     judge.save(path)
     figures = measure_judge(Judge.load(path), pack)
@@ -152,14 +180,17 @@ def train_judge(options: StageOptions, recipe: JudgeRecipe | None = None) -> Pat
 
 
 def measure_judge(judge: Judge, pack: CataloguePack) -> dict[str, float]:
-    """Share of validation photos whose kind, and of their parts whose colour, is named right."""
-    from PIL import Image
-
+    """Share of validation photos whose kind, and of their named parts whose colour, is right."""
     rows = pack.rows(split="validation", domain=PHOTO)
-    pictures = [Image.fromarray(pixels) for pixels in pack.pixels(rows)]
-    named = judge.name_kinds(pictures)
-    kinds = [name == pack.items[row].kind for name, row in zip(named, rows, strict=True)]
-    colours = [judge.colours.rank(lab)[0] == word for lab, word in part_colours(pack, rows)]
+    items = [pack.items[row] for row in rows]
+    sights = judge.look([Image.fromarray(pixels) for pixels in pack.pixels(rows)])
+    kinds = [sight.kind == item.kind for sight, item in zip(sights, items, strict=True)]
+    colours = [
+        sight.colours.get(part) == word
+        for sight, item in zip(sights, items, strict=True)
+        for part, word in zip(item.part_names, item.part_colours, strict=False)
+        if word
+    ]
     return {"kind_accuracy": float(np.mean(kinds)), "colour_accuracy": float(np.mean(colours))}
 
 

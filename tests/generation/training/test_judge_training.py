@@ -6,9 +6,16 @@ import torch
 from PIL import Image
 
 from composer.data.catalogue import CataloguePack
-from generation.judge import ColourModel, Judge, JudgeError, KindNetwork, part_colour, to_lab
+from generation.judge import ColourModel, Judge, JudgeError, JudgeNetwork, part_colour, to_lab
 from generation.training.command import Pixels
-from generation.training.judge import JudgeRecipe, JudgeStage, disturb, train_judge
+from generation.training.judge import (
+    JudgeRecipe,
+    JudgeStage,
+    disturb,
+    part_map,
+    part_names,
+    train_judge,
+)
 from generation.training.loop import step_generator, train
 from tests.generation.training import world
 
@@ -35,13 +42,29 @@ def test_a_part_too_small_has_no_colour():
     assert part_colour(np.zeros((16, 16, 3), np.uint8), part) is None
 
 
-def test_disturbed_pictures_stay_pictures(pack_folder):
+def test_disturbed_pictures_stay_pictures_and_their_maps_follow(pack_folder):
     pack = CataloguePack.open(pack_folder)
     images = Pixels(pack, pack.rows(split="train"), torch.device("cpu")).take(torch.arange(4))
-    found = disturb(images, step_generator(0, 0))
+    images[:], maps = -1, torch.zeros(4, *images.shape[-2:], dtype=torch.uint8)
+    images[:, :, 40:90, 30:60], maps[:, 40:90, 30:60] = 1, 2
+    found, followed = disturb(images, maps, step_generator(0, 0))
     assert found.shape == images.shape
     assert found.abs().max() <= 1
-    assert 0.02 < float((found - images).abs().mean()) < 0.4
+    assert not torch.equal(followed, maps)
+    assert float(((found.mean(1) > 0) == (followed == 2)).float().mean()) > 0.98
+
+
+def test_part_maps_are_numbered_by_name(pack_folder):
+    pack = CataloguePack.open(pack_folder)
+    rows = pack.rows(split="train", domain="photo")
+    names = part_names(pack, rows)
+    assert names[0] == names[-1] == ""
+    own = pack.items[rows[0]].part_names
+    assert names.index(own[0]) > 0
+    numbered, plain = part_map(pack, int(rows[0]), names), pack.parts(int(rows[0]))
+    assert np.array_equal(numbered == names.index(own[0]), plain == 1)
+    assert np.array_equal(numbered == 0, plain == 0)
+    assert np.array_equal(numbered == len(names) - 1, plain > len(own))
 
 
 def test_the_loss_falls(pack_folder, tmp_path):
@@ -59,15 +82,17 @@ def test_a_judge_is_trained_saved_and_read(pack_folder, tmp_path):
     judge = Judge.load(path)
     assert judge.kinds == world.KINDS
     image, parts = world.draw_item("box", "blue", 30, 999)
-    assert judge.name_colour(np.asarray(image), np.asarray(parts) == 1) == "blue"
-    assert judge.name_kinds([image.resize((256, 256))])[0] in world.KINDS
+    sight = judge.look([image.resize((256, 256))])[0]
+    assert sight.kind in world.KINDS
+    assert set(sight.colours) <= set(judge.parts)
+    assert judge.colours.rank(part_colour(np.asarray(image), np.asarray(parts) == 1))[0] == "blue"
     figures = json.loads((tmp_path / "judge" / "metrics.json").read_text())
     assert figures["colour_accuracy"] > 0.9
     assert figures["kind_accuracy"] >= 0.5
 
 
 def test_the_kits_judge_keeps_its_budget():
-    assert 2 * sum(p.numel() for p in KindNetwork(16).parameters()) < 4_000_000
+    assert 2 * sum(p.numel() for p in JudgeNetwork(16, 32).parameters()) < 4_000_000
 
 
 def test_strangers_are_refused(tmp_path):
