@@ -130,8 +130,9 @@ _STAGE_HELP = f"mini (all, in order), or one of {', '.join(_STAGES)}"
 
 def _add_bench(commands: "Subparsers[argparse.ArgumentParser]") -> None:
     command = _command(commands, "bench", "measure the kit on the shipped gallery")
-    command.add_argument("what", choices=("retrieval", "speed"))
+    command.add_argument("what", choices=("retrieval", "generation", "speed"))
     command.add_argument("--seed", type=int, default=0)
+    command.add_argument("--sheet", type=Path, help="generation: write the pictures here")
     _add_kit(command)
     _add_json(command)
 

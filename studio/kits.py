@@ -26,6 +26,7 @@ class Kit:
         composers: Name of each composer to its weights.
         pipeline: The diffusers folder, if the kit draws.
         controlnet: The control network's folder, if there is one.
+        judge: What names kinds and colours in `duet bench generation`, if there is one.
         slerp: Settings of `slerp`, chosen on the validation split; empty for its own defaults.
         licence: One line about what the weights may be used for.
         knows: One line about what the kit was taught, shown on the page.
@@ -37,6 +38,7 @@ class Kit:
     composers: Mapping[str, Path]
     pipeline: Path | None = None
     controlnet: Path | None = None
+    judge: Path | None = None
     slerp: Mapping[str, Any] = field(default_factory=dict)
     licence: str = ""
     knows: str = ""
@@ -84,6 +86,7 @@ def _kit(folder: Path, fields: Mapping[str, Any]) -> Kit:
         composers={name: folder / entry["weights"] for name, entry in composers.items()},
         pipeline=folder / drawing["path"] if "path" in drawing else None,
         controlnet=folder / drawing["controlnet"] if "controlnet" in drawing else None,
+        judge=folder / drawing["judge"] if "judge" in drawing else None,
         slerp={k: v for k, v in composers.get("slerp", {}).items() if k != "weights"},
         licence=str(fields.get("licence", "")),
         knows=str(fields.get("knows", "")),
@@ -91,7 +94,7 @@ def _kit(folder: Path, fields: Mapping[str, Any]) -> Kit:
 
 
 def _check_files(kit: Kit) -> None:
-    named = [kit.backbone, kit.pipeline, kit.controlnet, *kit.composers.values()]
+    named = [kit.backbone, kit.pipeline, kit.controlnet, kit.judge, *kit.composers.values()]
     for path in named:
         if isinstance(path, Path) and not path.exists():
             raise KitError(f"The kit {kit.name!r} lacks {path}. Reinstall it or mend {KIT_FILE}.")

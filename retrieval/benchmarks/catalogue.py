@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -40,6 +41,8 @@ class Case:
         attributes: The words.
         caption: The full caption, for text-to-image recall.
         kind: What it is.
+        part: The part that the words name first.
+        colour: Its colour word.
         seen: Whether the kind was trained on.
     """
 
@@ -48,6 +51,8 @@ class Case:
     attributes: str
     caption: str
     kind: str
+    part: str
+    colour: str
     seen: bool
 
 
@@ -111,13 +116,15 @@ def read_protocol(gallery: Gallery, folder: Path) -> Protocol:
     return Protocol(cases=cases, sketches=sketches)
 
 
-def _case(item: dict[str, object], target: int) -> Case:
+def _case(item: dict[str, Any], target: int) -> Case:
     return Case(
         target=target,
         design=str(item["design"]),
         attributes=str(item["attributes"]),
         caption=str(item["caption"]),
         kind=str(item["kind"]),
+        part=str(item["part_names"][0]),
+        colour=str(item["part_colours"][0]),
         seen=item["split"] == "test",
     )
 

@@ -3,19 +3,33 @@
 import argparse
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+from PIL import Image
+
+from composer.query import Query
+from composer.sketch import rasterise
+from generation import benchmark
+from generation.judge import Judge
 from retrieval.benchmarks import catalogue
+from retrieval.metrics import bootstrap
+from retrieval.sheet import Tile, contact_sheet
 from studio.commands.shared import open_engine, print_json, say
 from studio.engine import Engine
+from studio.errors import UsageError
 from studio.kits import assets_folder
 from studio.speed import timings
+
+NUM_DRAWN = 200
+NUM_SHOWN = 20
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure, then print a table or JSON."""
     engine = open_engine(arguments)
-    rows = BENCHES[arguments.what](engine)
+    rows = BENCHES[arguments.what](engine, arguments)
     heading = {
         "bench": arguments.what,
         "kit": engine.kit.name,
@@ -30,7 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def bench_retrieval(engine: Engine) -> list[dict[str, Any]]:
+def bench_retrieval(engine: Engine, _: argparse.Namespace) -> list[dict[str, Any]]:
     """Rank the shipped gallery for every composer and mode, and for the backbone alone.
 
     Raises:
@@ -62,12 +76,92 @@ def bench_retrieval(engine: Engine) -> list[dict[str, Any]]:
     return rows
 
 
-def bench_speed(engine: Engine) -> list[dict[str, Any]]:
+def bench_speed(engine: Engine, _: argparse.Namespace) -> list[dict[str, Any]]:
     """Time the chain."""
     return [timing.as_json() for timing in timings(engine, str(engine.kit.folder))]
 
 
-BENCHES = {"retrieval": bench_retrieval, "speed": bench_speed}
+def bench_generation(engine: Engine, arguments: argparse.Namespace) -> list[dict[str, Any]]:
+    """Draw test queries in every condition and judge the pictures; the first row is real ones.
+
+    Raises:
+        GalleryError: The gallery is not there, or not indexed by this kit.
+        PipelineError: The kit does not draw.
+        UsageError: The kit has no judge.
+    """
+    if engine.kit.judge is None:
+        raise UsageError(f"The kit {engine.kit.name!r} has no judge of generated pictures.")
+    judge = Judge.load(engine.kit.judge)
+    protocol = catalogue.read_protocol(engine.gallery(), assets_folder() / "gallery")
+    rng = np.random.default_rng(arguments.seed)
+    chosen = rng.permutation(np.flatnonzero(protocol.seen))[:NUM_DRAWN]
+    picked = [protocol.cases[number] for number in chosen]
+    cases = [_generation_case(engine, protocol, case, arguments.seed) for case in picked]
+    gallery = engine.gallery()
+    files = [gallery.store.root / gallery.items[case.target].path for case in picked]
+    drawn = {"real": [Image.open(file) for file in files]}
+    for name, condition in benchmark.CONDITIONS.items():
+        say(f"drawing {len(cases)} pictures: {name}")
+        drawn[name] = benchmark.draw(engine.pipeline, cases, condition)
+    if arguments.sheet:
+        _write_sheet(arguments.sheet, cases, drawn)
+    judged = {name: benchmark.outcomes(judge, cases, made) for name, made in drawn.items()}
+    return [_generation_row(name, found) for name, found in judged.items()]
+
+
+def _generation_case(
+    engine: Engine, protocol: catalogue.Protocol, case: catalogue.Case, seed: int
+) -> benchmark.Case:
+    designs = [c.design for c in protocol.cases if c.kind == case.kind]
+    sibling = next(
+        name for name in designs[designs.index(case.design) :] + designs if name != case.design
+    )
+    sketch = protocol.sketches[case.design]
+    return benchmark.Case(
+        sketch=sketch,
+        sibling=protocol.sketches[sibling],
+        both=engine.compose(Query(sketch=sketch, text=case.attributes)),
+        drawing=engine.compose(Query(sketch=sketch)),
+        words=engine.compose(Query(text=case.attributes)),
+        kind=case.kind,
+        part=case.part,
+        colour=case.colour,
+        seed=seed + case.target,
+    )
+
+
+def _generation_row(name: str, found: Sequence[benchmark.Outcome]) -> dict[str, Any]:
+    joint = bootstrap(np.array([outcome.joint for outcome in found], float))
+    own = np.array([outcome.agreement for outcome in found])
+    gap = bootstrap(own - np.array([outcome.agreement_sibling for outcome in found]))
+    return {
+        "query": name,
+        "num_queries": len(found),
+        "kind_accuracy": float(np.mean([outcome.kind for outcome in found])),
+        "colour_accuracy": float(np.mean([outcome.colour for outcome in found])),
+        "joint_accuracy": joint.mean,
+        "joint_low": joint.low,
+        "joint_high": joint.high,
+        "sketch_agreement": float(own.mean()),
+        "over_sibling": gap.mean,
+        "over_sibling_low": gap.low,
+        "over_sibling_high": gap.high,
+    }
+
+
+def _write_sheet(
+    path: Path, cases: Sequence[benchmark.Case], drawn: Mapping[str, Sequence[Image.Image]]
+) -> None:
+    """Write the first cases, a row each: the drawing, a real picture, then every condition."""
+    tiles = []
+    for number, case in enumerate(cases[:NUM_SHOWN]):
+        ink = Image.fromarray(rasterise(case.sketch, 256))
+        tiles.append(Tile(image=ink, title=case.both.text))
+        tiles += [Tile(image=made[number], title=name) for name, made in drawn.items()]
+    contact_sheet(tiles, num_columns=len(drawn) + 1, tile_px=140).save(path)
+
+
+BENCHES = {"retrieval": bench_retrieval, "generation": bench_generation, "speed": bench_speed}
 
 
 def _gains(ranks: Mapping[Any, Any], protocol: catalogue.Protocol) -> list[dict[str, Any]]:

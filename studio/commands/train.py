@@ -117,13 +117,16 @@ def write_kit(work: Work) -> None:
     for name, made in exports.items():
         if made.is_dir():
             shutil.copytree(made, work.kit / name, dirs_exist_ok=True)
+    judge = work.runs / "judge" / "judge.safetensors"
+    if judge.exists():
+        shutil.copy2(judge, work.kit / judge.name)
     lines = ['name = "mini"', f"licence = {json.dumps(LICENCE)}", f"knows = {json.dumps(KNOWS)}"]
     lines += ["", "[backbone]", 'path = "clip"']
     if (work.kit / "composers" / "duet.safetensors").exists():
         for composer in ("duet", "slerp"):
             lines += ["", f"[composers.{composer}]", 'weights = "composers/duet.safetensors"']
         lines += _slerp_lines(work.runs / "slerp.json")
-    drawing = [f'{key} = "{name}"' for key, name in _DRAWING if (work.kit / name).is_dir()]
+    drawing = [f'{key} = "{name}"' for key, name in _DRAWING if (work.kit / name).exists()]
     lines += ["", "[pipeline]", *drawing] if drawing else []
     work.kit.mkdir(parents=True, exist_ok=True)
     (work.kit / KIT_FILE).write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -137,4 +140,4 @@ def _slerp_lines(chosen: Path) -> list[str]:
     return [f"{k} = {json.dumps(v)}" for k, v in settings.items() if k != "validation_acc_1"]
 
 
-_DRAWING = (("path", "pipeline"), ("controlnet", "controlnet"))
+_DRAWING = (("path", "pipeline"), ("controlnet", "controlnet"), ("judge", "judge.safetensors"))

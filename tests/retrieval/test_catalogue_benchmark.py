@@ -23,6 +23,8 @@ def item(design, colour, split="test"):
         "path": f"images/{design}-{colour}.png",
         "design": design,
         "kind": "chair",
+        "part_names": ["seat", "legs"],
+        "part_colours": [colour, "black"],
         "split": split,
         "skill": 1,
         "attributes": f"with a {colour} seat",
@@ -55,6 +57,7 @@ def test_each_case_points_at_its_own_picture(world):
     for case in protocol.cases:
         colour = case.attributes.split()[2]
         assert gallery.items[case.target].path == f"{case.design}-{colour}.png"
+        assert (case.part, case.colour) == ("seat", colour)
     assert protocol.seen.tolist() == [True, True, True, False]
     assert set(protocol.sketches) == {"a", "b"}
 
