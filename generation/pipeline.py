@@ -287,7 +287,12 @@ def _open_base(folder: Path, dtype: torch.dtype) -> "StableDiffusionPipeline":
     import json
 
     from diffusers import StableDiffusionPipeline
+    from diffusers.utils import logging as diffusers_log
+    from transformers.utils import logging as transformers_log
 
+    # Bars of a load that takes a moment say nothing to those who asked for an image.
+    diffusers_log.disable_progress_bar()
+    transformers_log.disable_progress_bar()
     index = folder / "model_index.json"
     if not index.is_file():
         raise PipelineError(f"{folder} is no diffusers folder: it has no model_index.json.")

@@ -56,6 +56,7 @@ class Phase:
     Attributes:
         num_steps: How long it is.
         catalogue_share: Share of each batch that is drawn from the catalogue's tables.
+        sketch_share: Share of sketches among these; as `source_weights` has it if None.
         image_px: Side of the pictures, a multiple of the patch.
         patch_dropout: Share of the patches left out, drawn anew for each picture.
         hard_share: Share of the batches whose catalogue pictures come from four kinds only.
@@ -65,6 +66,7 @@ class Phase:
 
     num_steps: int
     catalogue_share: float
+    sketch_share: float | None = None
     image_px: int = 128
     patch_dropout: float = 0.0
     hard_share: float = 0.5
@@ -290,10 +292,18 @@ class Batches:
         )
 
     def _counts(self, rng: np.random.Generator, phase: Phase) -> list[tuple[int, int]]:
-        own = [table.name.startswith("catalogue") for table in self._tables]
-        weights = np.array([self._recipe.source_weights[table.name] for table in self._tables])
-        share = phase.catalogue_share if any(own) else 0.0
-        for mask, total in ((np.array(own), share), (~np.array(own), 1 - share)):
+        names = [table.name for table in self._tables]
+        own = np.array([name.startswith("catalogue") for name in names])
+        drawn = np.array([name == "catalogue_sketches" for name in names])
+        weights = np.array([self._recipe.source_weights[name] for name in names])
+        share = phase.catalogue_share if own.any() else 0.0
+        groups = [(own, share), (~own, 1 - share)]
+        if phase.sketch_share is not None and drawn.any():
+            groups[:1] = [
+                (drawn, share * phase.sketch_share),
+                (own & ~drawn, share * (1 - phase.sketch_share)),
+            ]
+        for mask, total in groups:
             if mask.any():
                 weights[mask] *= total / weights[mask].sum()
         counts = rng.multinomial(self._recipe.batch_size, weights / weights.sum())
@@ -503,7 +513,7 @@ CPU_RECIPE = ClipTraining(
             is_contrastive=False,
         ),
         Phase(num_steps=1600, catalogue_share=0.8, image_px=64, hard_share=0.3, word_weight=0.3),
-        Phase(num_steps=600, catalogue_share=0.85),
+        Phase(num_steps=900, catalogue_share=0.9, sketch_share=0.45),
     ),
     vision_width=256,
     vision_layers=6,
@@ -513,9 +523,16 @@ CPU_RECIPE = ClipTraining(
 )
 GPU_RECIPE = ClipTraining(
     phases=(
-        Phase(num_steps=2000, catalogue_share=0.3, image_px=64, hard_share=0.0, word_weight=1.0),
+        Phase(
+            num_steps=2000,
+            catalogue_share=0.5,
+            image_px=64,
+            hard_share=0.0,
+            word_weight=1.0,
+            is_contrastive=False,
+        ),
         Phase(num_steps=8000, catalogue_share=0.6, patch_dropout=0.5, word_weight=0.3),
-        Phase(num_steps=4000, catalogue_share=0.7),
+        Phase(num_steps=4000, catalogue_share=0.7, sketch_share=0.4),
     ),
     batch_size=1024,
 )

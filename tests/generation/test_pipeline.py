@@ -17,13 +17,14 @@ def folder(base_pipeline, tmp_path_factory):
     return folder
 
 
-def test_a_saved_kit_opens_and_stock_diffusers_opens_it_too(folder, base_pipeline):
+def test_a_saved_kit_opens_and_stock_diffusers_opens_it_too(folder, base_pipeline, capfd):
     import diffusers
 
     source = PipelineSource(
         folder=folder, controlnet=folder.parent / "controlnet", text_hash=tiny.TEXT_HASH
     )
     pipeline = ImagePipeline.load(source)
+    assert capfd.readouterr().err == ""  # no bars
     assert pipeline.has_control
     assert pipeline.native_size_px == 64
     pipeline.check_token_table(token_table(base_pipeline.text_encoder))

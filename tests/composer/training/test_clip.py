@@ -106,6 +106,16 @@ def test_draws_depend_on_the_step_alone_and_keep_the_shares(folder, tables):
     assert bool(batch.truth.any(1).all())
 
 
+def test_a_phase_can_ask_for_more_sketches(folder, tables):
+    sketches = dataclasses.replace(tables[1], name="catalogue_sketches", images=tables[0].images)
+    weights = {"natural": 1.0, "catalogue_photos": 1.0, "catalogue_sketches": 0.1}
+    recipe = dataclasses.replace(RECIPE, batch_size=400, source_weights=weights)
+    batches = Batches([*tables, sketches], load_tokenizer(folder, clip.CONTEXT), recipe)
+    phase = Phase(num_steps=1, catalogue_share=1.0, sketch_share=0.6)
+    is_sketch = batches.draw(3, phase).pixels[:, 0].mean((1, 2)) > 0
+    assert 0.52 < float(is_sketch.float().mean()) < 0.68
+
+
 def test_rare_words_weigh_more_and_a_pictures_captions_are_joined():
     # "a" is in every caption and says nothing; "red" is in a third of them.
     texts = [f"a chair {number}" for number in range(60)] + [f"a red vase {n}" for n in range(30)]
