@@ -87,9 +87,10 @@ class Store:
             return cls.open(folder, manifest.gallery_hash)
         with _told(folder):
             folder.mkdir(parents=True, exist_ok=True)
-            table = _connect(folder).create_table(
-                TABLE, schema=_schema(manifest.dim), mode="overwrite"
-            )
+            base = _connect(folder)
+            if (folder / f"{TABLE}.lance").exists():  # left by a creation that was stopped
+                base.drop_table(TABLE)
+            table = base.create_table(TABLE, schema=_schema(manifest.dim))
             _write_manifest(folder, manifest)
         return cls(folder, manifest, table)
 

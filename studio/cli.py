@@ -15,7 +15,6 @@ Command = Callable[[argparse.Namespace], int]
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code: 0, or 2 for what the user can mend."""
     chosen = parser().parse_args(arguments)
-    os.environ.setdefault("LANCE_LOG", "error")  # its warnings are about our own tables
     try:
         return _run(chosen)
     except KeyboardInterrupt:

@@ -62,6 +62,7 @@ class Phase:
         hard_share: Share of the batches whose catalogue pictures come from four kinds only.
         word_weight: Weight of the loss that names the captions' words from the picture alone.
         is_contrastive: Whether pictures and captions are told apart; if not, the text tower rests.
+        decays: Whether the learning rate falls to 2 % over the phase.
     """
 
     num_steps: int
@@ -72,11 +73,12 @@ class Phase:
     hard_share: float = 0.5
     word_weight: float = 0.0
     is_contrastive: bool = True
+    decays: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ClipTraining:
-    """The recipe of one run. `phases` follow each other; the rate decays over the last one.
+    """The recipe of one run: `phases` follow each other.
 
     Words that fewer than `min_captions` of the distinct captions hold are not asked for.
     """
@@ -475,16 +477,15 @@ _TEXT_KEYS = {"context_length", "vocab_size", "width", "heads", "layers"}
 
 
 def _phase_at(recipe: ClipTraining, step: int) -> tuple[Phase, float]:
-    """Return the phase of a step and its rate: warm-up, flat, linear to 2 % in the last phase."""
-    begin = 0
-    for phase in recipe.phases[:-1]:
+    """Return the phase of a step and its rate: warm-up, then flat or falling with the phase."""
+    begin, phase = 0, recipe.phases[0]
+    for phase in recipe.phases:
         if step < begin + phase.num_steps:
-            return phase, recipe.learning_rate * min(1.0, (step + 1) / recipe.num_warmup_steps)
+            break
         begin += phase.num_steps
-    last = recipe.phases[-1]
-    left = 1 - (step - begin) / last.num_steps
+    left = max(0.02, 1 - (step - begin) / phase.num_steps) if phase.decays else 1.0
     warm = min(1.0, (step + 1) / recipe.num_warmup_steps)
-    return last, recipe.learning_rate * min(warm, max(0.02, left))
+    return phase, recipe.learning_rate * min(warm, left)
 
 
 def _has_fast_bf16(device: str) -> bool:
@@ -513,7 +514,10 @@ CPU_RECIPE = ClipTraining(
             is_contrastive=False,
         ),
         Phase(num_steps=1600, catalogue_share=0.8, image_px=64, hard_share=0.3, word_weight=0.3),
-        Phase(num_steps=900, catalogue_share=0.9, sketch_share=0.45),
+        Phase(num_steps=900, catalogue_share=0.9, sketch_share=0.45, decays=True),
+        Phase(
+            num_steps=1300, catalogue_share=0.85, sketch_share=0.65, word_weight=0.3, decays=True
+        ),
     ),
     vision_width=256,
     vision_layers=6,
@@ -532,7 +536,7 @@ GPU_RECIPE = ClipTraining(
             is_contrastive=False,
         ),
         Phase(num_steps=8000, catalogue_share=0.6, patch_dropout=0.5, word_weight=0.3),
-        Phase(num_steps=4000, catalogue_share=0.7, sketch_share=0.4),
+        Phase(num_steps=4000, catalogue_share=0.7, sketch_share=0.4, decays=True),
     ),
     batch_size=1024,
 )

@@ -99,7 +99,7 @@ def bench_generation(engine: Engine, arguments: argparse.Namespace) -> list[dict
     cases = [_generation_case(engine, protocol, case, arguments.seed) for case in picked]
     gallery = engine.gallery()
     files = [gallery.store.root / gallery.items[case.target].path for case in picked]
-    drawn = {"real": [Image.open(file) for file in files]}
+    drawn = {"real": [Image.open(file).convert("RGB") for file in files]}
     for name, condition in benchmark.CONDITIONS.items():
         say(f"drawing {len(cases)} pictures: {name}")
         drawn[name] = benchmark.draw(engine.pipeline, cases, condition)
