@@ -145,3 +145,12 @@ def _positions(words: Sequence[Sequence[int]], first: int, end: int) -> tuple[tu
         found.append(tuple(i for i in range(first, first + len(word)) if i < end))
         first += len(word)
     return tuple(found)
+
+
+def groups_by_length(lengths: Int[Tensor, " n"], num_groups: int = 4) -> list[Int[Tensor, " k"]]:
+    """Splits sequences into groups of like length, shortest first, so that little is padding.
+
+    Returns:
+        Indices of each group, none empty; together every index once.
+    """
+    return [group for group in lengths.argsort().tensor_split(num_groups) if len(group)]

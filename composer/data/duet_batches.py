@@ -1,6 +1,7 @@
 """Batches for duet training: references, words, and which photos answer them."""
 
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -46,7 +47,8 @@ class DuetBatch:
     """n references with words. Columns of the masks are rows of the gallery.
 
     Attributes:
-        pixels: References, drawn or photographed, RGB at the backbone's size.
+        references: Drawn or photographed, RGB at the backbone's size; or, where they were encoded
+            before, unit features of the frozen tower.
         anchors: Gallery row of a photo of each reference's design, P+.
         targets: Gallery row of the picture that the words were said of.
         word_ids: Vocabulary ids of the words; empty where they were dropped.
@@ -57,7 +59,7 @@ class DuetBatch:
         same_look: Photos of the anchor's design and colourway.
     """
 
-    pixels: UInt8[np.ndarray, "n h w 3"]
+    references: UInt8[np.ndarray, "n h w 3"] | Float[Tensor, "n d"]
     anchors: Int[Tensor, " n"]
     targets: Int[Tensor, " n"]
     word_ids: list[list[int]]
@@ -133,6 +135,30 @@ def average_regions(
     return torch.nn.functional.normalize(means, dim=-1)
 
 
+@torch.no_grad()
+def encode_drawings(
+    pack: CataloguePack, designs: Sequence[str], backbone: Backbone, *, count: int, seed: int = 0
+) -> dict[str, Float[Tensor, "k d"]]:
+    """Encodes each sketch of the designs with the frozen tower, augmented `count` times.
+
+    Returns:
+        Unit features by design, k being `count` times the sketches of the design.
+    """
+    wanted = set(designs)
+    sketches = [sketch for sketch in pack.sketches if sketch.design in wanted]
+    rng = np.random.default_rng(seed)
+    features: dict[str, list[Tensor]] = defaultdict(list)
+    for start in range(0, len(sketches), _ENCODE_BATCH):
+        part = sketches[start : start + _ENCODE_BATCH]
+        for _ in range(count):
+            drawn = [draw_augmented(s.sketch, backbone.image_size_px, rng) for s in part]
+            pixels = np.repeat(np.stack(drawn)[..., None], 3, axis=-1)
+            seen = backbone.encode_image(backbone.normalise_pixels(pixels)).features.float()
+            for sketch, feature in zip(part, seen, strict=True):
+                features[sketch.design].append(feature)
+    return {design: torch.stack(found) for design, found in features.items()}
+
+
 class DuetBatches:
     """Draws batches; every draw is a function of the seed and the step alone.
 
@@ -154,7 +180,7 @@ class DuetBatches:
         self._pack, self._backbone, self._seed = pack, backbone, seed
         self._mixture = mixture or Mixture()
         self._items = [pack.items[row] for row in gallery.rows]
-        self._rows = gallery.rows
+        self._gallery, self._rows = gallery, gallery.rows
         self._facts = [item_facts(item) for item in self._items]
         members: dict[str, list[int]] = defaultdict(list)
         for index, item in enumerate(self._items):
@@ -173,18 +199,29 @@ class DuetBatches:
             raise ValueError("The pack has no design with both a photo and a sketch.")
         self._word_ids = lru_cache(maxsize=200_000)(self._tokenise)
 
-    def draw(self, step: int, batch_size: int) -> DuetBatch:
-        """Draws the batch of a step; smaller where there are fewer designs."""
+    def draw(
+        self,
+        step: int,
+        batch_size: int,
+        drawings: Mapping[str, Float[Tensor, "k d"]] | None = None,
+    ) -> DuetBatch:
+        """Draws the batch of a step; smaller where there are fewer designs.
+
+        With `drawings`, what `encode_drawings` returns, references are such features, and those of
+        the gallery's photos, in place of pixels.
+        """
         rng = np.random.default_rng([self._seed, step])
         count = min(batch_size, len(self.designs))
         chosen = rng.choice(len(self.designs), size=count, replace=False)
-        drawn = [self._draw_one(self.designs[int(index)], rng) for index in chosen]
+        drawn = [self._draw_one(self.designs[int(index)], rng, drawings) for index in chosen]
         masks = np.zeros((5, count, len(self._items)), dtype=bool)
         for row, (_, anchor, target, said, _) in enumerate(drawn):
             self._mark(masks[:, row], anchor, target, said)
         flags = [torch.from_numpy(mask).to(self._backbone.device) for mask in masks]
+        features = [found for found, *_ in drawn if isinstance(found, Tensor)]
+        pixels = [found for found, *_ in drawn if isinstance(found, np.ndarray)]
         return DuetBatch(
-            pixels=np.stack([pixels for pixels, *_ in drawn]),
+            references=torch.stack(features) if features else np.stack(pixels),
             anchors=torch.tensor([anchor for _, anchor, *_ in drawn]),
             targets=torch.tensor([target for _, _, target, *_ in drawn]),
             word_ids=[list(self._word_ids(text)) for *_, text in drawn],
@@ -196,9 +233,12 @@ class DuetBatches:
         )
 
     def _draw_one(
-        self, design: str, rng: np.random.Generator
-    ) -> tuple[np.ndarray, int, int, Wording, str]:
-        """Pixels, anchor, target, what is said of it, and the words that are kept of that."""
+        self,
+        design: str,
+        rng: np.random.Generator,
+        drawings: Mapping[str, Float[Tensor, "k d"]] | None,
+    ) -> tuple[np.ndarray | Tensor, int, int, Wording, str]:
+        """Reference, anchor, target, what is said of it, and the words that are kept of that."""
         members = self._members[design]
         photos = [int(row) for row in members if is_photo(self._items[row])]
         media = [int(row) for row in members if self._items[row].domain in DOMAIN_SAYINGS]
@@ -209,16 +249,28 @@ class DuetBatches:
             said = sample_domain_wording(self._items[target], rng)
         elif rng.random() < self._mixture.dropped_words:
             said = Wording(text="", facts=frozenset())
-        pixels = self._reference(design, photos, anchor, rng)
-        return pixels, anchor, target, said, said.text
+        seen = None if drawings is None else drawings[design]
+        reference = self._reference(design, photos, anchor, rng, seen)
+        return reference, anchor, target, said, said.text
 
     def _reference(
-        self, design: str, photos: list[int], anchor: int, rng: np.random.Generator
-    ) -> np.ndarray:
+        self,
+        design: str,
+        photos: list[int],
+        anchor: int,
+        rng: np.random.Generator,
+        drawings: Float[Tensor, "k d"] | None,
+    ) -> np.ndarray | Tensor:
+        """A drawing or another photo of a design: pixels, or features where there are any."""
         colourway = self._items[anchor].colourway
         others = [row for row in photos if self._items[row].colourway != colourway]
         if others and rng.random() < self._mixture.photo_references:
-            return self._pack.pixels(self._rows[[int(rng.choice(others))]])[0]
+            row = int(rng.choice(others))
+            if drawings is not None:
+                return self._gallery.features[row]
+            return self._pack.pixels(self._rows[[row]])[0]
+        if drawings is not None:
+            return drawings[int(rng.integers(0, len(drawings)))]
         sketches = self._sketches[design]
         sketch = sketches[int(rng.integers(0, len(sketches)))].sketch
         ink = draw_augmented(sketch, self._backbone.image_size_px, rng)

@@ -1,4 +1,4 @@
-"""Duet: a LayerNorm-tuned vision tower, one pseudo-word, and a learned prompt."""
+"""Duet: a LayerNorm-tuned vision tower, a few pseudo-words, and a learned prompt."""
 
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from composer.weights import WeightsError, read_safetensors, write_safetensors
 
 SCHEMA = "duet-composer/1"
 PROMPT_LENGTH = 3
+NUM_TOKENS = 4
 INITIAL_PROMPT = "a photo of"
 PLAIN_PROMPT = "a photo of"
 _NORMS = "layer_norms."
@@ -28,10 +29,11 @@ _HASHES = ("gallery_hash", "text_hash")
 
 
 class Converter(nn.Module):
-    """C: joint features, or differences of two, to one pseudo-word token.
+    """C: joint features, or differences of two, to pseudo-word tokens.
 
     Source: papers.md 1; the size is a reconstruction: three linear layers, hidden width twice the
-    token's, GELU, and a LayerNorm at the output scaled to the token table's mean norm.
+    token's, GELU, and a LayerNorm at the output scaled to the token table's mean norm. The paper
+    has one token; several keep more of the shape once words follow them.
     """
 
     def __init__(self, joint_dim: int, token_width: int, token_norm: float) -> None:
@@ -42,15 +44,15 @@ class Converter(nn.Module):
             nn.GELU(),
             nn.Linear(hidden, hidden),
             nn.GELU(),
-            nn.Linear(hidden, token_width),
+            nn.Linear(hidden, NUM_TOKENS * token_width),
         )
         self.norm = nn.LayerNorm(token_width)
         # A normalised vector of width w has norm sqrt(w).
         nn.init.constant_(self.norm.weight, token_norm / token_width**0.5)
 
-    def forward(self, features: Float[Tensor, "n d"]) -> Float[Tensor, "n w"]:
+    def forward(self, features: Float[Tensor, "n d"]) -> Float[Tensor, "n k w"]:
         """Converts unit features of n references, or n differences of such."""
-        return self.norm(self.layers(features))
+        return self.norm(self.layers(features).unflatten(1, (NUM_TOKENS, -1)))
 
 
 class DuetModel(nn.Module):
@@ -78,9 +80,9 @@ class DuetModel(nn.Module):
         """Encodes preprocessed references with the tuned tower."""
         return encode_with_tower(self.tower, pixels)
 
-    def convert(self, features: Float[Tensor, "n d"]) -> Float[Tensor, "n 1 w"]:
-        """One pseudo-word token per feature, or per difference of two features."""
-        return self.converter(features.float()).unsqueeze(1)
+    def convert(self, features: Float[Tensor, "n d"]) -> Float[Tensor, "n k w"]:
+        """Pseudo-word tokens of each feature, or of each difference of two features."""
+        return self.converter(features.float())
 
     def trainable_state(self) -> dict[str, Tensor]:
         """LayerNorms, converter and prompt under the names of the file."""
@@ -162,7 +164,7 @@ class DuetComposer:
 
     @torch.no_grad()
     def encode(self, query: Query) -> EncodedReference:
-        """Encodes the reference of a query with the tuned tower and converts it to one token."""
+        """Encodes the reference of a query with the tuned tower and converts it to tokens."""
         pixels = reference_pixels(self.backbone, query)
         if pixels is None:
             return EncodedReference()

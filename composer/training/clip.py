@@ -32,6 +32,7 @@ from composer.backbone import load_tokenizer
 from composer.data.catalogue import CataloguePack, picture_tables
 from composer.data.natural import read_natural
 from composer.data.pictures import CaptionIds, PictureTable, truth_matrix
+from composer.prompt import groups_by_length
 from composer.training.bpe import train_merges, write_merges
 from composer.training.state import (
     TrainingState,
@@ -45,7 +46,6 @@ MEAN = (0.48145466, 0.4578275, 0.40821073)
 STD = (0.26862954, 0.26130258, 0.27577711)
 CONTEXT = 40
 EMBED_DIM = 256
-NUM_LENGTHS = 4  # groups of texts of like length in a batch
 VOCAB_SIZE = 7424  # as many as keep the fp16 file below its share of the assets, 34 MB
 
 
@@ -159,10 +159,9 @@ def _word_head(recipe: ClipTraining, num_words: int) -> torch.nn.Linear:
 def encode_text(model: CLIP, ids: Int[Tensor, "b l"]) -> Float[Tensor, "b d"]:
     """Encode texts in groups of like length, each cut to its longest; open_clip pads them all."""
     lengths = ids.argmax(dim=-1) + 1
-    order = lengths.argsort()
-    groups = [g for g in order.tensor_split(NUM_LENGTHS) if len(g)]
+    groups = groups_by_length(lengths)
     encoded = [_encode_cut(model, ids[g, : int(lengths[g].max())]) for g in groups]
-    return torch.cat(encoded)[order.argsort()]
+    return torch.cat(encoded)[torch.cat(groups).argsort()]
 
 
 def _encode_cut(model: CLIP, ids: Int[Tensor, "b l"]) -> Float[Tensor, "b d"]:

@@ -15,8 +15,10 @@ from torch import Tensor
 from composer.backbone import Backbone
 from composer.data.catalogue import PHOTO, CataloguePack
 from composer.data.duet_batches import (
+    DuetBatch,
     DuetBatches,
     Mixture,
+    encode_drawings,
     encode_gallery,
     validation_queries,
 )
@@ -62,6 +64,10 @@ class DuetTraining:
         budget: Steps or minutes.
         device: "cpu", "cuda" or "auto".
         batch_size: References, all of different designs.
+        num_cached_steps: Steps at the beginning that see references through the frozen tower,
+            encoded once, and so train converter and prompt alone: many times cheaper.
+        cached_batch_size: References in each of these.
+        num_drawings: Times that each sketch is augmented and encoded for them.
         norm_rate: Learning rate of the LayerNorms.
         head_rate: Learning rate of converter and prompt.
         weight_decay: On the converter's matrices only.
@@ -71,6 +77,7 @@ class DuetTraining:
         patience: Validations without a better score before the run stops.
         log_every: Steps between log lines.
         seed: Of every draw.
+        auxiliary_share: Share of a batch that the three auxiliary prompts are read for.
         weights: Of the losses.
         margins: Of the losses.
         mixture: What batches are made of.
@@ -83,7 +90,10 @@ class DuetTraining:
     budget: Budget = field(default_factory=lambda: Budget(minutes=20))
     device: str = "auto"
     batch_size: int = 64
-    norm_rate: float = 1e-3
+    num_cached_steps: int = 300
+    cached_batch_size: int = 256
+    num_drawings: int = 5
+    norm_rate: float = 2e-3
     head_rate: float = 1.5e-3
     weight_decay: float = 0.02
     average_decay: float = 0.995
@@ -92,6 +102,7 @@ class DuetTraining:
     patience: int = 8
     log_every: int = 20
     seed: int = 0
+    auxiliary_share: float = 0.25
     weights: DuetWeights = field(default_factory=DuetWeights)
     margins: DuetMargins = field(default_factory=DuetMargins)
     mixture: Mixture = field(default_factory=Mixture)
@@ -136,6 +147,7 @@ class DuetTrainer:
         self._average = Average(self.model.trainable_state(), config.average_decay)
         self._stopping = EarlyStopping(patience=config.patience)
         self.step = 0
+        self._drawings: dict[str, Tensor] | None = None
         self._watch = Stopwatch()
         self._resume()
 
@@ -160,10 +172,12 @@ class DuetTrainer:
         progress = config.budget.progress(self.step, self._watch.elapsed_s)
         for group in self._optimizer.param_groups:
             group["lr"] = group["base_rate"] * learning_rate_factor(progress)
-        batch = self._batches.draw(self.step, config.batch_size)
+        batch = self._draw()
         rng = np.random.default_rng([config.seed, self.step, 1])
         with self._accelerator.autocast():
-            features = encode_batch(self.model, batch, self._gallery, self._bank, rng)
+            features = encode_batch(
+                self.model, batch, self._gallery, self._bank, rng, config.auxiliary_share
+            )
         terms = duet_terms(features, batch, self._gallery, config.margins)
         self._prepared.zero_grad(set_to_none=True)
         self._accelerator.backward(weighted_sum(terms, config.weights))
@@ -172,6 +186,23 @@ class DuetTrainer:
         self._average.update(self.model.trainable_state(), self.step)
         self.step += 1
         return {name: float(value.detach()) for name, value in terms.items()}
+
+    def _draw(self) -> DuetBatch:
+        """The batch of the step: of features while these serve, then of pixels."""
+        config = self.config
+        if self.step >= config.num_cached_steps:
+            self._drawings = None
+            return self._batches.draw(self.step, config.batch_size)
+        if self._drawings is None:
+            with self._accelerator.autocast():
+                self._drawings = encode_drawings(
+                    self._pack,
+                    self._batches.designs,
+                    self._backbone,
+                    count=config.num_drawings,
+                    seed=config.seed,
+                )
+        return self._batches.draw(self.step, config.cached_batch_size, self._drawings)
 
     def validate(self) -> DuetScores:
         """Scores the averaged weights on the validation split, in full precision."""

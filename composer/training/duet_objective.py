@@ -9,7 +9,7 @@ from torch import Tensor
 
 from composer.backbone import Backbone
 from composer.data.duet_batches import DuetBatch, GalleryFeatures
-from composer.prompt import PromptBatch, assemble_prompts
+from composer.prompt import PromptBatch, assemble_prompts, groups_by_length
 from composer.strategies.duet import DuetModel
 from composer.training.losses import (
     compositionality,
@@ -72,6 +72,9 @@ class DuetMargins:
 class DuetFeatures:
     """Unit text features of one batch's prompts, named as in papers.md 1.
 
+    The last three are of the batch's first k references alone: a part of a batch is enough for
+    what they teach, and each prompt costs as much as the first two.
+
     Attributes:
         q: `T([P_L; s_w])`.
         q_words: `T([P_L; s_w; words])`, ours.
@@ -82,9 +85,9 @@ class DuetFeatures:
 
     q: Float[Tensor, "n d"]
     q_words: Float[Tensor, "n d"]
-    q_delta: Float[Tensor, "n d"]
-    q_neutral: Float[Tensor, "n d"]
-    q_hand: Float[Tensor, "n d"]
+    q_delta: Float[Tensor, "k d"]
+    q_neutral: Float[Tensor, "k d"]
+    q_hand: Float[Tensor, "k d"]
 
 
 class PhraseBank:
@@ -102,32 +105,38 @@ def encode_batch(
     gallery: GalleryFeatures,
     bank: PhraseBank,
     rng: np.random.Generator,
+    auxiliary_share: float = 1.0,
 ) -> DuetFeatures:
-    """Sees the references with the tuned tower and reads the five prompts of each."""
+    """Sees the references with the tuned tower and reads their prompts.
+
+    Two of each, and three more of the first `auxiliary_share` of them, at least one.
+    """
     backbone = model.backbone
-    seen = model.encode_image(backbone.normalise_pixels(batch.pixels)).features
-    s_w = model.convert(seen)  # n 1 w
-    delta_w = model.convert(gallery.features[batch.anchors.to(seen.device)] - seen.float())
-    count = len(seen)
-    neutral = [bank.neutral[i] for i in rng.integers(0, len(bank.neutral), count)]
+    seen = batch.references
+    if not isinstance(seen, Tensor):
+        seen = model.encode_image(backbone.normalise_pixels(seen)).features
+    s_w = model.convert(seen)  # n k w
+    few = max(1, round(auxiliary_share * len(seen)))
+    photos = gallery.features[batch.anchors[:few].to(seen.device)]
+    delta_w = model.convert(photos - seen[:few].float())
     hand = bank.hand[int(rng.integers(0, len(bank.hand)))]
-    silent: list[list[int]] = [[] for _ in range(count)]
-    q, q_delta, q_neutral, q_hand = _encode_together(
+    neutral = [bank.neutral[i] for i in rng.integers(0, len(bank.neutral), few)]
+    silent: list[list[int]] = [[] for _ in range(len(seen))]
+    q, q_words, q_delta, q_neutral, q_hand = _encode_together(
         backbone,
         [
             assemble_prompts(backbone, prefix=model.prompt, pseudo=s_w, word_ids=silent),
+            assemble_prompts(backbone, prefix=model.prompt, pseudo=s_w, word_ids=batch.word_ids),
             assemble_prompts(
                 backbone,
                 prefix=model.prompt,
-                pseudo=torch.cat([s_w, delta_w], dim=1),
-                word_ids=silent,
+                pseudo=torch.cat([s_w[:few], delta_w], dim=1),
+                word_ids=silent[:few],
             ),
-            assemble_prompts(backbone, prefix=model.prompt, pseudo=s_w, word_ids=neutral),
-            assemble_prompts(backbone, prefix=hand, pseudo=s_w, word_ids=silent),
+            assemble_prompts(backbone, prefix=model.prompt, pseudo=s_w[:few], word_ids=neutral),
+            assemble_prompts(backbone, prefix=hand, pseudo=s_w[:few], word_ids=silent[:few]),
         ],
     )
-    said = assemble_prompts(backbone, prefix=model.prompt, pseudo=s_w, word_ids=batch.word_ids)
-    (q_words,) = _encode_together(backbone, [said])
     return DuetFeatures(q=q, q_words=q_words, q_delta=q_delta, q_neutral=q_neutral, q_hand=q_hand)
 
 
@@ -140,29 +149,30 @@ def duet_terms(
     photos = gallery.features[anchors]
     is_other_design = ~(batch.shows_design | batch.design_ignored)
     to_gallery = 1 - q @ gallery.features.T
+    few = len(features.q_delta)
     delta_to_gallery = 1 - features.q_delta @ gallery.features.T
-    to_photo, delta_to_photo = distance(q, photos), distance(features.q_delta, photos)
-    others = ~torch.eye(len(q), dtype=torch.bool, device=device)
+    to_photo, delta_to_photo = distance(q, photos), distance(features.q_delta, photos[:few])
+    others = ~torch.eye(few, dtype=torch.bool, device=device)
     return {
         "triplet": triplet(to_photo, to_gallery, is_other_design, margin=margins.triplet),
         "delta_triplet": triplet(
             delta_to_photo,
             delta_to_gallery,
-            ~(batch.same_look | batch.design_ignored),
+            ~(batch.same_look | batch.design_ignored)[:few],
             margin=margins.triplet,
         ),
         "region": region_triplet(
-            q,
-            gallery.regions[anchors].float(),
+            q[:few],
+            gallery.regions[anchors[:few]].float(),
             others,
             margin=margins.triplet,
             temperature=margins.region_temperature,
         ),
         "compositionality": compositionality(
-            to_photo, delta_to_photo, margin=margins.compositionality
+            to_photo[:few], delta_to_photo, margin=margins.compositionality
         ),
-        "neutrality": neutrality(to_photo, distance(features.q_neutral, photos)),
-        "text_to_text": text_to_text(q, features.q_hand),
+        "neutrality": neutrality(to_photo[:few], distance(features.q_neutral, photos[:few])),
+        "text_to_text": text_to_text(q[:few], features.q_hand),
         "words": multi_positive_nce(
             features.q_words @ gallery.features.T,
             batch.answers,
@@ -187,7 +197,7 @@ def weighted_sum(terms: dict[str, Float[Tensor, ""]], weights: DuetWeights) -> F
 def _encode_together(
     backbone: Backbone, prompts: list[PromptBatch]
 ) -> tuple[Float[Tensor, "n d"], ...]:
-    """Encodes several prompts per reference in one pass, padded to the longest."""
+    """Encodes several prompts per reference, those of like length in one pass."""
     longest = max(batch.embeddings.shape[1] for batch in prompts)
     end = backbone.token_table()[backbone.end_id]
     padded: list[Tensor] = []
@@ -195,8 +205,14 @@ def _encode_together(
         count, length, _ = batch.embeddings.shape
         padding = end.expand(count, longest - length, -1)
         padded.append(torch.cat([batch.embeddings, padding], dim=1))
+    embeddings = torch.cat(padded)
     ends: Int[Tensor, " m"] = torch.cat([batch.end_positions for batch in prompts])
-    features = backbone.encode_embeddings(torch.cat(padded), ends).features.float()
+    groups = groups_by_length(ends)
+    encoded = [
+        backbone.encode_embeddings(embeddings[g, : int(ends[g].max()) + 1], ends[g]).features
+        for g in groups
+    ]
+    features = torch.cat(encoded).float()[torch.cat(groups).argsort()]
     return features.split([len(batch.end_positions) for batch in prompts])
 
 

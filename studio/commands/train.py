@@ -68,7 +68,7 @@ def _image_with_sources(work: Work) -> Sequence[str | Path]:
     return [*_image(work), "--clip", work.kit / "clip", "--duet", duet]
 
 
-MINUTES = {"cpu": "20", "gpu": "5"}
+MINUTES = {"cpu": "25", "gpu": "5"}
 STAGES: dict[str, Stage] = {
     "clip": Stage(module="composer.training.clip", arguments=_clip),
     "duet": Stage(module="composer.training.duet", arguments=_duet),

@@ -6,7 +6,7 @@ from composer.backbone import layer_norms
 from composer.composed import ComposedQuery
 from composer.query import Query
 from composer.sketch import Sketch
-from composer.strategies.duet import Converter, DuetComposer, DuetModel
+from composer.strategies.duet import NUM_TOKENS, Converter, DuetComposer, DuetModel
 from composer.strategies.protocol import ComposerError
 from tests.composer.tiny import JOINT_DIM, TEXT_WIDTH, tiny_backbone
 
@@ -28,8 +28,8 @@ def test_only_layer_norms_converter_and_three_vectors_are_trained(model):
     width, layers = 48, 2
     norms = 2 * width * (2 * layers + 2)  # two a block, before and after the transformer
     hidden = 2 * TEXT_WIDTH
-    converter = (JOINT_DIM + 1) * hidden + (hidden + 1) * hidden + (hidden + 1) * TEXT_WIDTH
-    converter += 2 * TEXT_WIDTH
+    converter = (JOINT_DIM + 1) * hidden + (hidden + 1) * hidden
+    converter += (hidden + 1) * NUM_TOKENS * TEXT_WIDTH + 2 * TEXT_WIDTH
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
     assert trained == norms + converter + 3 * TEXT_WIDTH
     assert model.prompt.shape == (3, TEXT_WIDTH)
@@ -106,8 +106,8 @@ def test_the_composed_prompt_reproduces_the_composed_feature(model):
     ).features[0]
     torch.testing.assert_close(found, query.both_feature, atol=1e-6, rtol=0)
     assert torch.equal(query.prompt_embeddings[1:4], model.prompt)
-    assert query.pseudo_positions == (4,)
-    assert torch.equal(query.prompt_embeddings[4:5], query.pseudo_tokens)
+    assert query.pseudo_positions == tuple(range(4, 4 + NUM_TOKENS))
+    assert torch.equal(query.prompt_embeddings[4 : 4 + NUM_TOKENS], query.pseudo_tokens)
     assert isinstance(query, ComposedQuery)
 
 

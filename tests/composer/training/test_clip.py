@@ -116,6 +116,19 @@ def test_a_phase_can_ask_for_more_sketches(folder, tables):
     assert 0.52 < float(is_sketch.float().mean()) < 0.68
 
 
+def test_the_rate_falls_over_the_phases_that_say_so():
+    falling = Phase(num_steps=10, catalogue_share=0.5, decays=True)
+    recipe = dataclasses.replace(
+        RECIPE,
+        phases=(dataclasses.replace(falling, decays=False), falling, falling),
+        learning_rate=1.0,
+        num_warmup_steps=4,
+    )
+    steps = (0, 3, 9, 10, 15, 19, 20, 25, 29)
+    rates = [clip._phase_at(recipe, step)[1] for step in steps]
+    assert rates == pytest.approx([0.25, 1, 1, 1, 0.5, 0.1, 1, 0.5, 0.1])
+
+
 def test_rare_words_weigh_more_and_a_pictures_captions_are_joined():
     # "a" is in every caption and says nothing; "red" is in a third of them.
     texts = [f"a chair {number}" for number in range(60)] + [f"a red vase {n}" for n in range(30)]

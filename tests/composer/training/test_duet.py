@@ -6,7 +6,13 @@ import torch
 
 from composer.backbone import Backbone
 from composer.data.catalogue import CataloguePack
-from composer.data.duet_batches import DuetBatches, Mixture, average_regions, encode_gallery
+from composer.data.duet_batches import (
+    DuetBatches,
+    Mixture,
+    average_regions,
+    encode_drawings,
+    encode_gallery,
+)
 from composer.strategies.duet import DuetModel
 from composer.training.duet import DuetTrainer, DuetTraining, main, train_duet
 from composer.training.duet_objective import (
@@ -51,7 +57,8 @@ def config(folder, tmp_path, num_steps, **changes):
     recipe = DuetTraining(
         clip=folder / "kit" / "clip", data=folder / "pack", output=tmp_path / "duet.safetensors",
         state=tmp_path / "state", budget=Budget(num_steps=num_steps), device="cpu", batch_size=8,
-        validate_every=num_steps, log_every=1,
+        num_cached_steps=0, cached_batch_size=8, num_drawings=1, validate_every=num_steps,
+        log_every=1,
     )  # fmt: skip
     return replace(recipe, **changes)
 
@@ -90,7 +97,7 @@ def test_a_batch_knows_its_answers(pack, gallery, backbone):
         assert batch.same_look[i].nonzero().flatten().tolist() == [int(batch.anchors[i])]
     assert len({items[int(a)].design for a in batch.anchors}) == 8
     again = DuetBatches(pack, gallery, backbone, mixture=mixture).draw(3, 8)
-    np.testing.assert_array_equal(again.pixels, batch.pixels)
+    np.testing.assert_array_equal(again.references, batch.references)
     assert again.word_ids == batch.word_ids
 
 
@@ -104,12 +111,29 @@ def test_words_that_name_a_medium_are_answered_in_it(pack, gallery, backbone):
         assert not batch.answer_ignored[i].any()
 
 
+def test_drawings_encoded_before_stand_in_for_pixels(pack, gallery, backbone):
+    mixture = Mixture(photo_references=0.0)
+    batches = DuetBatches(pack, gallery, backbone, mixture=mixture)
+    drawings = encode_drawings(pack, batches.designs, backbone, count=2)
+    sketches = [sketch for sketch in pack.sketches if sketch.design in batches.designs]
+    assert sum(len(found) for found in drawings.values()) == 2 * len(sketches)
+    items = [pack.items[row] for row in gallery.rows]
+    batch = batches.draw(0, 8, drawings)
+    for feature, anchor in zip(batch.references, batch.anchors.tolist(), strict=True):
+        assert (drawings[items[anchor].design] == feature).all(1).any()
+    photos = DuetBatches(pack, gallery, backbone, mixture=Mixture(photo_references=1.0))
+    batch = photos.draw(0, 8, drawings)
+    for feature, anchor in zip(batch.references, batch.anchors.tolist(), strict=True):
+        shown = (gallery.features == feature).all(1).nonzero().flatten().tolist()
+        assert items[anchor].design in {items[row].design for row in shown}
+
+
 def test_photo_references_show_another_colourway(pack, gallery, backbone):
     batches = DuetBatches(pack, gallery, backbone, mixture=Mixture(photo_references=1.0))
     batch = batches.draw(0, 8)
     items = [pack.items[row] for row in gallery.rows]
     pixels = pack.pixels(gallery.rows)
-    for reference, place in zip(batch.pixels, batch.anchors.tolist(), strict=True):
+    for reference, place in zip(batch.references, batch.anchors.tolist(), strict=True):
         shown = [items[i] for i in range(len(items)) if np.array_equal(pixels[i], reference)]
         assert {item.design for item in shown} == {items[place].design}
         assert items[place].colourway not in {item.colourway for item in shown}
@@ -134,6 +158,23 @@ def test_every_term_trains_and_only_what_it_should(pack, gallery, backbone):
     assert all(p.grad is None for p in backbone.model.parameters())
 
 
+def test_auxiliary_prompts_may_be_read_for_a_part_of_the_batch(pack, gallery, backbone):
+    model = DuetModel(backbone)
+    batch = DuetBatches(pack, gallery, backbone).draw(0, 8)
+    bank = PhraseBank(backbone)
+    whole, part = (
+        encode_batch(model, batch, gallery, bank, np.random.default_rng(0), share)
+        for share in (1.0, 0.25)
+    )
+    assert len(part.q) == len(part.q_words) == len(whole.q_hand) == 8
+    for name in ("q_delta", "q_hand"):
+        torch.testing.assert_close(getattr(part, name), getattr(whole, name)[:2])
+    terms = duet_terms(part, batch, gallery, DuetMargins())
+    same = duet_terms(whole, batch, gallery, DuetMargins())
+    assert terms["reference"].item() == pytest.approx(same["reference"].item(), rel=1e-4)
+    assert all(torch.isfinite(value) for value in terms.values())
+
+
 def test_accuracy_counts_ties_against_the_query():
     similarities = torch.tensor([[0.9, 0.5, 0.1], [0.7, 0.7, 0.1], [0.1, 0.2, 0.0]])
     found = accuracy(similarities, torch.arange(3))
@@ -141,7 +182,7 @@ def test_accuracy_counts_ties_against_the_query():
 
 
 def test_training_learns_and_its_file_serves(folder, tmp_path, backbone):
-    recipe = config(folder, tmp_path, 30, weights=DuetWeights(region=0.0))
+    recipe = config(folder, tmp_path, 60, weights=DuetWeights(region=0.0))
     trainer = DuetTrainer(recipe)
     frozen = [p.clone() for p in backbone.model.parameters()]
     first = [trainer.train_step() for _ in range(5)]
@@ -155,11 +196,27 @@ def test_training_learns_and_its_file_serves(folder, tmp_path, backbone):
     assert DuetModel.load(recipe.output, backbone).prompt.shape == (3, 32)
 
 
+def test_steps_on_encoded_references_leave_the_tower_alone(folder, tmp_path):
+    trainer = DuetTrainer(config(folder, tmp_path, 4, num_cached_steps=2))
+    start = {name: p.detach().clone() for name, p in trainer.model.trainable_state().items()}
+
+    def moved():
+        state = trainer.model.trainable_state().items()
+        return {n.split(".")[0] for n, p in state if not torch.equal(p, start[n])}
+
+    for _ in range(2):
+        trainer.train_step()
+    assert moved() == {"converter", "prompt"}
+    for _ in range(2):
+        trainer.train_step()
+    assert moved() == {"converter", "prompt", "layer_norms"}
+
+
 def test_a_resumed_run_ends_where_an_unbroken_one_does(folder, tmp_path):
-    whole = DuetTrainer(config(folder, tmp_path / "whole", 6))
+    whole = DuetTrainer(config(folder, tmp_path / "whole", 6, num_cached_steps=4))
     for _ in range(6):
         whole.train_step()
-    halves = config(folder, tmp_path / "halves", 6)
+    halves = config(folder, tmp_path / "halves", 6, num_cached_steps=4)
     first = DuetTrainer(halves)
     for _ in range(3):
         first.train_step()
