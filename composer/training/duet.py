@@ -310,6 +310,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--minutes", type=float, default=20.0)
     parser.add_argument("--steps", type=int, help="stop after so many steps")
     parser.add_argument("--batch-size", type=int, default=64)
+    parser.add_argument(
+        "--cached-steps", type=int, default=300, help="first steps, on references encoded before"
+    )
     parser.add_argument("--output", type=Path, help="default: KIT/composers/duet.safetensors")
     parser.add_argument("--state", type=Path, default=Path(".cache/training/duet"))
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
@@ -325,6 +328,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 state=chosen.state,
                 budget=Budget(minutes=chosen.minutes, num_steps=chosen.steps),
                 batch_size=chosen.batch_size,
+                num_cached_steps=chosen.cached_steps,
                 device=chosen.device,
                 seed=chosen.seed,
             )

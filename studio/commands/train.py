@@ -52,7 +52,9 @@ def _clip(work: Work) -> Sequence[str | Path]:
 
 
 def _duet(work: Work) -> Sequence[str | Path]:
-    return ["--kit", work.kit, "--state", work.runs / "duet", "--minutes", MINUTES[work.budget]]
+    minutes, cached_steps = DUET_BUDGETS[work.budget]
+    told = ["--kit", work.kit, "--state", work.runs / "duet", "--minutes", minutes]
+    return [*told, "--cached-steps", cached_steps]
 
 
 def _slerp(work: Work) -> Sequence[str | Path]:
@@ -68,7 +70,7 @@ def _image_with_sources(work: Work) -> Sequence[str | Path]:
     return [*_image(work), "--clip", work.kit / "clip", "--duet", duet]
 
 
-MINUTES = {"cpu": "25", "gpu": "5"}
+DUET_BUDGETS = {"cpu": ("25", "300"), "gpu": ("5", "3000")}  # minutes, cached steps
 STAGES: dict[str, Stage] = {
     "clip": Stage(module="composer.training.clip", arguments=_clip),
     "duet": Stage(module="composer.training.duet", arguments=_duet),

@@ -247,7 +247,14 @@ def test_patience_ends_a_run(folder, tmp_path):
 
 def test_the_command_trains_and_explains_what_is_missing(folder, tmp_path, capsys):
     common = ["--kit", str(folder / "kit"), "--steps", "1", "--device", "cpu", "--batch-size", "4"]
-    common += ["--state", str(tmp_path / "s"), "--output", str(tmp_path / "d.safetensors")]
+    common += [
+        "--cached-steps",
+        "0",
+        "--state",
+        str(tmp_path / "s"),
+        "--output",
+        str(tmp_path / "d.safetensors"),
+    ]
     assert main([*common, "--data", str(folder / "pack")]) == 0
     assert (tmp_path / "d.safetensors").exists()
     assert main([*common, "--data", str(tmp_path / "none")]) == 2
