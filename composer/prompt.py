@@ -1,6 +1,6 @@
 """Prompts as token embeddings: start, a prefix, pseudo-words, the user's words, end."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -147,10 +147,21 @@ def _positions(words: Sequence[Sequence[int]], first: int, end: int) -> tuple[tu
     return tuple(found)
 
 
-def groups_by_length(lengths: Int[Tensor, " n"], num_groups: int = 4) -> list[Int[Tensor, " k"]]:
-    """Splits sequences into groups of like length, shortest first, so that little is padding.
+def encode_by_length(
+    lengths: Int[Tensor, " n"],
+    encode: Callable[[Int[Tensor, " k"], int], Float[Tensor, "k d"]],
+    num_groups: int = 4,
+) -> Float[Tensor, "n d"]:
+    """Encodes sequences in groups of like length, so that little of the work is padding.
+
+    Args:
+        lengths: Of each sequence.
+        encode: Given the indices of a group and its greatest length, encodes the group.
+        num_groups: How many groups at most; none is empty.
 
     Returns:
-        Indices of each group, none empty; together every index once.
+        What `encode` returned, in the order of `lengths`.
     """
-    return [group for group in lengths.argsort().tensor_split(num_groups) if len(group)]
+    groups = [group for group in lengths.argsort().tensor_split(num_groups) if len(group)]
+    encoded = [encode(group, int(lengths[group].max())) for group in groups]
+    return torch.cat(encoded)[torch.cat(groups).argsort()]

@@ -152,7 +152,7 @@ def encode_drawings(
         part = sketches[start : start + _ENCODE_BATCH]
         for _ in range(count):
             drawn = [draw_augmented(s.sketch, backbone.image_size_px, rng) for s in part]
-            pixels = np.repeat(np.stack(drawn)[..., None], 3, axis=-1)
+            pixels = _as_rgb(np.stack(drawn))
             seen = backbone.encode_image(backbone.normalise_pixels(pixels)).features.float()
             for sketch, feature in zip(part, seen, strict=True):
                 features[sketch.design].append(feature)
@@ -274,7 +274,7 @@ class DuetBatches:
         sketches = self._sketches[design]
         sketch = sketches[int(rng.integers(0, len(sketches)))].sketch
         ink = draw_augmented(sketch, self._backbone.image_size_px, rng)
-        return np.repeat(ink[..., None], 3, axis=-1)
+        return _as_rgb(ink)
 
     def _mark(self, masks: np.ndarray, anchor: int, target: int, said: Wording) -> None:
         """Fills the five masks of one reference, in the order of `DuetBatch`."""
@@ -325,6 +325,10 @@ def validation_queries(
         options = sorted(sketches[design], key=lambda sketch: (sketch.skill, sketch.seed))
         drawn.append(rasterise(options[place % len(options)].sketch, size_px))
     return ValidationQueries(
-        sketches=np.repeat(np.stack(drawn)[..., None], 3, axis=-1),
+        sketches=_as_rgb(np.stack(drawn)),
         words=tuple(attribute_wording(pack.items[row]).text for row in rows),
     )
+
+
+def _as_rgb(ink: UInt8[np.ndarray, "*n h w"]) -> UInt8[np.ndarray, "*n h w 3"]:
+    return np.repeat(ink[..., None], 3, axis=-1)

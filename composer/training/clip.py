@@ -32,7 +32,7 @@ from composer.backbone import load_tokenizer
 from composer.data.catalogue import CataloguePack, picture_tables
 from composer.data.natural import read_natural
 from composer.data.pictures import CaptionIds, PictureTable, truth_matrix
-from composer.prompt import groups_by_length
+from composer.prompt import encode_by_length
 from composer.training.bpe import train_merges, write_merges
 from composer.training.state import (
     TrainingState,
@@ -159,9 +159,7 @@ def _word_head(recipe: ClipTraining, num_words: int) -> torch.nn.Linear:
 def encode_text(model: CLIP, ids: Int[Tensor, "b l"]) -> Float[Tensor, "b d"]:
     """Encode texts in groups of like length, each cut to its longest; open_clip pads them all."""
     lengths = ids.argmax(dim=-1) + 1
-    groups = groups_by_length(lengths)
-    encoded = [_encode_cut(model, ids[g, : int(lengths[g].max())]) for g in groups]
-    return torch.cat(encoded)[torch.cat(groups).argsort()]
+    return encode_by_length(lengths, lambda group, most: _encode_cut(model, ids[group, :most]))
 
 
 def _encode_cut(model: CLIP, ids: Int[Tensor, "b l"]) -> Float[Tensor, "b d"]:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from composer.backbone import Backbone
 from composer.data.duet_batches import DuetBatch, GalleryFeatures
-from composer.prompt import PromptBatch, assemble_prompts, groups_by_length
+from composer.prompt import PromptBatch, assemble_prompts, encode_by_length
 from composer.strategies.duet import DuetModel
 from composer.training.losses import (
     compositionality,
@@ -207,12 +207,11 @@ def _encode_together(
         padded.append(torch.cat([batch.embeddings, padding], dim=1))
     embeddings = torch.cat(padded)
     ends: Int[Tensor, " m"] = torch.cat([batch.end_positions for batch in prompts])
-    groups = groups_by_length(ends)
-    encoded = [
-        backbone.encode_embeddings(embeddings[g, : int(ends[g].max()) + 1], ends[g]).features
-        for g in groups
-    ]
-    features = torch.cat(encoded).float()[torch.cat(groups).argsort()]
+
+    def encode(group: Int[Tensor, " k"], most: int) -> Float[Tensor, "k d"]:
+        return backbone.encode_embeddings(embeddings[group, :most], ends[group]).features
+
+    features = encode_by_length(ends + 1, encode).float()
     return features.split([len(batch.end_positions) for batch in prompts])
 
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from composer.prompt import assemble_prompts, build_prompt, groups_by_length, stack_prompts
+from composer.prompt import assemble_prompts, build_prompt, encode_by_length, stack_prompts
 from tests.composer.tiny import CONTEXT, TEXT_WIDTH, tiny_backbone
 
 
@@ -82,8 +82,15 @@ def test_gradients_reach_prefix_and_pseudo_words(backbone):
 
 
 def test_groups_hold_like_lengths_and_everything_once():
-    lengths = torch.tensor([5, 2, 9, 2, 7])
-    groups = groups_by_length(lengths, 3)
-    assert sorted(torch.cat(groups).tolist()) == [0, 1, 2, 3, 4]
-    assert [lengths[group].tolist() for group in groups] == [[2, 2], [5, 7], [9]]
-    assert len(groups_by_length(lengths[:2], 4)) == 2
+    lengths, groups = torch.tensor([5, 2, 9, 2, 7]), []
+
+    def encode(group, most):
+        groups.append(lengths[group].tolist())
+        assert most == max(groups[-1])
+        return lengths[group, None].float()
+
+    assert encode_by_length(lengths, encode, 3).flatten().tolist() == lengths.tolist()
+    assert groups == [[2, 2], [5, 7], [9]]
+    groups.clear()
+    encode_by_length(lengths[:2], encode, 4)
+    assert len(groups) == 2
