@@ -18,10 +18,12 @@ from torch import Tensor
 from composer.composed import ComposedQuery
 from composer.sketch import Sketch
 from generation.control import control_image, sketch_agreement
-from generation.generate import generate
+from generation.generate import generate_each
 from generation.judge import Judge, Sight
 from generation.pipeline import ImagePipeline
 from generation.request import GenerateRequest
+
+_BATCH = 16
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -129,15 +131,19 @@ def draw(pipeline: ImagePipeline, cases: Sequence[Case], condition: Condition) -
     Raises:
         RequestError: the kit has no control network and the condition asks for it.
     """
-    pictures = []
-    for number, case in enumerate(cases):
-        request = GenerateRequest(
+    requests = [
+        GenerateRequest(
             query=condition.query(cases, number),
             control_sketch=case.sketch if condition.control else None,
             seed=case.seed,
         )
-        pictures.append(generate(pipeline, request).pictures[0].image)
-    return pictures
+        for number, case in enumerate(cases)
+    ]
+    return [
+        picture
+        for start in range(0, len(requests), _BATCH)
+        for picture in generate_each(pipeline, requests[start : start + _BATCH])
+    ]
 
 
 def outcomes(judge: Judge, cases: Sequence[Case], pictures: Sequence[Image.Image]) -> list[Outcome]:

@@ -1,9 +1,21 @@
 """New images from a composed query."""
 
+from collections.abc import Sequence
+
+from PIL import Image
+
 from generation.control import control_image
 from generation.pipeline import ImagePipeline
 from generation.request import GenerateRequest, effective_control_scale
-from generation.sample import DEFAULT_OPTIONS, Inputs, Result, RunOptions, output_size, sample
+from generation.sample import (
+    DEFAULT_OPTIONS,
+    Inputs,
+    Result,
+    RunOptions,
+    output_size,
+    sample,
+    sample_each,
+)
 
 
 def generate(
@@ -19,8 +31,24 @@ def generate(
         GenerationCancelledError: the work was stopped.
         OutOfMemoryError: there is too little memory.
     """
-    height, width = output_size(pipeline, request)
+    return sample(pipeline, request, _inputs(pipeline, request), options)
+
+
+def generate_each(
+    pipeline: ImagePipeline, requests: Sequence[GenerateRequest]
+) -> list[Image.Image]:
+    """Draw one image of each request, all in one batch; see `sample_each`.
+
+    Raises:
+        RequestError: the requests differ in more than query, sketch and seed, or one does not fit
+            the pipeline.
+        MissingTokensError: a query has no tokens to draw with.
+    """
+    return sample_each(pipeline, requests, [_inputs(pipeline, r) for r in requests])
+
+
+def _inputs(pipeline: ImagePipeline, request: GenerateRequest) -> Inputs:
     control = request.control
     if request.control_sketch is not None and effective_control_scale(request) > 0:
-        control = control_image(request.control_sketch, height, width)
-    return sample(pipeline, request, Inputs(control=control), options)
+        control = control_image(request.control_sketch, *output_size(pipeline, request))
+    return Inputs(control=control)

@@ -2,6 +2,7 @@
 
 import hashlib
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -144,6 +145,52 @@ def sample(
         device=pipeline.device_name,
         weights_hash=weights_hash,
     )
+
+
+def sample_each(
+    pipeline: ImagePipeline, requests: Sequence[Request], inputs: Sequence[Inputs]
+) -> list[Image.Image]:
+    """Draw one image of each of several requests in one batch, for measurements of many.
+
+    On a CPU a batch of 16 takes a third of the time of 16 single images; the pixels may differ
+    from a single image's by rounding.
+
+    Raises:
+        RequestError: the requests differ in more than query, control, source and seed, or one
+            does not fit the pipeline.
+        MissingTokensError: a query has no tokens to draw with.
+    """
+    for request in requests:
+        pipeline.check_query(request.query)
+    calls = [
+        _call(pipeline, request, given, [request.seed])
+        for request, given in zip(requests, inputs, strict=True)
+    ]
+    with pipeline.slot:
+        return pipeline.run(
+            scheduler=requests[0].scheduler,
+            use_control=_uses_control(requests[0], inputs[0]),
+            use_image=inputs[0].source is not None,
+            **_merge(calls),
+        )
+
+
+def _merge(calls: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """One call for all: tensors and lists in a row, everything else the same in each."""
+    if any(call.keys() != calls[0].keys() for call in calls):
+        raise RequestError("Requests of one batch must all have a control image, or none.")
+    merged: dict[str, Any] = {}
+    for name, first in calls[0].items():
+        values = [call[name] for call in calls]
+        if isinstance(first, torch.Tensor):
+            merged[name] = torch.cat(values)
+        elif isinstance(first, list):
+            merged[name] = [item for value in values for item in value]
+        elif all(value == first for value in values):
+            merged[name] = first
+        else:
+            raise RequestError(f"Requests of one batch must have the same `{name}`.")
+    return merged
 
 
 def pixels_hash(image: Image.Image) -> str:

@@ -243,6 +243,7 @@ class DuetTrainer:
         self.model.load_trainable_state(self._average.tensors)
         self.config.output.parent.mkdir(parents=True, exist_ok=True)
         notes = {"steps": str(self.step), "validation": scores.summary()}
+        self.model.residual = scores.residual
         self.model.save(self.config.output, half=True, notes=notes)
         self.model.load_trainable_state(own)
 

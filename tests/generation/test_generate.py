@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 
 from generation.cancel import CancelToken, GenerationCancelledError
-from generation.generate import generate
+from generation.generate import generate, generate_each
 from generation.pipeline import ImagePipeline
 from generation.request import GenerateRequest, RequestError, Scheduler, TransferRequest
 from generation.sample import BusyError, OutOfMemoryError, RunOptions
@@ -68,6 +68,22 @@ def test_a_batch_draws_each_seed(pipeline):
     batch = pixels(generate(pipeline, ask(num_images=3)))
     single = pixels(generate(pipeline, ask(seed=5)))
     assert np.abs(batch[2].astype(int) - single[0]).max() <= 2
+
+
+@pytest.mark.parametrize("sketch", [None, tiny.make_sketch()])
+def test_requests_drawn_together_are_those_drawn_alone(pipeline, sketch):
+    queries = [tiny.make_query("red", seed=seed) for seed in (0, 1)]
+    requests = [ask(query=q, seed=7 + i, control_sketch=sketch) for i, q in enumerate(queries)]
+    together = [np.asarray(image).astype(int) for image in generate_each(pipeline, requests)]
+    alone = [pixels(generate(pipeline, request))[0].astype(int) for request in requests]
+    assert np.abs(np.array(together) - np.array(alone)).max() <= 2
+    assert np.abs(alone[0] - alone[1]).max() > 2
+    with pytest.raises(RequestError, match="the same `guidance_scale`"):
+        generate_each(pipeline, [requests[0], replace(requests[1], guidance_scale=6.0)])
+    other = replace(requests[1], control_sketch=None if sketch else tiny.make_sketch())
+    with pytest.raises(RequestError, match="all have a control image, or none"):
+        generate_each(pipeline, [requests[0], other])
+    assert not pipeline.slot.locked()
 
 
 def test_sizes_and_schedulers(pipeline):

@@ -54,16 +54,19 @@ def test_the_untrained_tower_is_the_frozen_one():
 
 def test_the_file_holds_the_trained_part_alone_and_round_trips(model, tmp_path):
     path = tmp_path / "duet.safetensors"
+    model.residual = 0.15
     model.save(path, notes={"steps": "7"})
     with safe_open(path, "pt") as file:
         names, metadata = set(file.keys()), file.metadata()
-    assert names == set(model.trainable_state())
+    assert names == {*model.trainable_state(), "residual"}
     assert metadata["steps"] == "7"
-    assert all(n == "prompt" or n.startswith(("layer_norms.", "converter.")) for n in names)
+    trained = names - {"prompt", "residual"}
+    assert all(n.startswith(("layer_norms.", "converter.")) for n in trained)
     loaded = DuetModel.load(path, tiny_backbone())
     pixels = torch.randn(1, 3, 64, 64)
     assert torch.equal(loaded.encode_image(pixels).features, model.encode_image(pixels).features)
     assert torch.equal(loaded.prompt, model.prompt)
+    assert loaded.residual == 0.15
     assert set(layer_norms(loaded.tower)) == set(layer_norms(model.tower))
 
 
@@ -117,3 +120,19 @@ def test_words_alone_use_a_plain_prompt(model):
     torch.testing.assert_close(
         query.feature, backbone.encode_text(["a photo of red"])[0], atol=1e-6, rtol=0
     )
+
+
+def test_the_residual_leads_towards_the_reference_and_leaves_words_and_tokens_alone(model):
+    composer = DuetComposer(model)
+    encoded = composer.encode(Query(sketch=SKETCH))
+    own = encoded.image_feature
+    paper = composer.compose(encoded, "red")
+    model.residual = 0.5
+    completed = composer.compose(encoded, "red")
+    for name in ("both_feature", "reference_feature"):
+        before, after = getattr(paper, name), getattr(completed, name)
+        torch.testing.assert_close(after, (before + 0.5 * own) / (before + 0.5 * own).norm())
+    assert torch.equal(completed.words_feature, paper.words_feature)
+    assert torch.equal(completed.prompt_embeddings, paper.prompt_embeddings)
+    alone = composer.compose(encoded, "")
+    torch.testing.assert_close(alone.both_feature, completed.reference_feature)

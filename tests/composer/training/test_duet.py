@@ -14,6 +14,7 @@ from composer.data.duet_batches import (
     encode_gallery,
 )
 from composer.strategies.duet import DuetModel
+from composer.training import duet_validation
 from composer.training.duet import DuetTrainer, DuetTraining, main, train_duet
 from composer.training.duet_objective import (
     DuetMargins,
@@ -210,6 +211,22 @@ def test_steps_on_encoded_references_leave_the_tower_alone(folder, tmp_path):
     for _ in range(2):
         trainer.train_step()
     assert moved() == {"converter", "prompt", "layer_norms"}
+
+
+def test_validation_chooses_the_residual_that_finds_most_and_the_file_carries_it(
+    folder, tmp_path, monkeypatch
+):
+    trainer = DuetTrainer(config(folder, tmp_path, 2))
+    scores = {}
+    for residual in (0.0, 0.5, 50.0):
+        monkeypatch.setattr(duet_validation, "RESIDUALS", (residual,))
+        scores[residual] = trainer.validate().score
+    assert len(set(scores.values())) > 1
+    monkeypatch.setattr(duet_validation, "RESIDUALS", tuple(scores))
+    found = trainer.validate()
+    assert scores[found.residual] == found.score == max(scores.values())
+    trainer._export(found)
+    assert DuetModel.load(trainer.config.output, trainer._backbone).residual == found.residual
 
 
 def test_a_resumed_run_ends_where_an_unbroken_one_does(folder, tmp_path):
