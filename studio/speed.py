@@ -10,14 +10,18 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 
-from composer.composed import rebalance
+from composer.composed import ComposedQuery, rebalance
 from composer.query import Query
 from composer.sketch import Sketch
+from generation.peer import plain_call
+from generation.request import GenerateRequest, TransferRequest
 from studio.engine import Composition, Engine
 from studio.kits import assets_folder
 
 NUM_RUNS = 30
+NUM_DRAWINGS = 5
 SKETCH = [[[0.2, 0.9], [0.25, 0.1], [0.7, 0.1], [0.75, 0.9]], [[0.25, 0.5], [0.7, 0.5]]]
 
 
@@ -57,7 +61,7 @@ def timings(engine: Engine, kit: str) -> list[Timing]:
         composed = composer.compose(encoded, "brown leather")
         gallery = engine.gallery()
         matrix = gallery.index.similarities
-        return [
+        rows = [
             Timing(
                 what="see a new drawing",
                 ours_ms=median_ms(lambda: composer.encode(Query(sketch=sketch))),
@@ -80,6 +84,44 @@ def timings(engine: Engine, kit: str) -> list[Timing]:
             Timing(what="duet search, a new process", ours_ms=_process_ms(kit)),
             Timing(what="duet --help, a new process", ours_ms=_command_ms("--help")),
         ]
+    if engine.kit.pipeline is not None:
+        rows += drawing_timings(engine, engine.kit.pipeline, sketch, composed)
+    return rows
+
+
+def drawing_timings(
+    engine: Engine, pipeline: Path, sketch: Sketch, composed: ComposedQuery
+) -> list[Timing]:
+    """Time one picture each way, the plain diffusers call on the same folder beside it.
+
+    Raises:
+        PipelineError: The pipeline does not belong to the backbone.
+    """
+    side = engine.pipeline.native_size_px
+    plain = GenerateRequest(query=composed)
+    source = Image.new("RGB", (side, side), "white")
+    moved = TransferRequest(query=composed, source=source, controlnet_conditioning_scale=0.0)
+    timings = [
+        Timing(
+            what=f"generate, {side} px, {plain.num_inference_steps} steps",
+            ours_ms=median_ms(lambda: engine.generate(plain), NUM_DRAWINGS),
+            peer="the plain diffusers call",
+            peer_ms=median_ms(plain_call(pipeline, plain), NUM_DRAWINGS),
+        ),
+        Timing(
+            what=f"transfer, {side} px, strength {moved.strength:g}",
+            ours_ms=median_ms(lambda: engine.transfer(moved), NUM_DRAWINGS),
+        ),
+    ]
+    if engine.pipeline.has_control:
+        drawn = GenerateRequest(query=composed, control_sketch=sketch)
+        timings.append(
+            Timing(
+                what="generate, with the control network",
+                ours_ms=median_ms(lambda: engine.generate(drawn), NUM_DRAWINGS),
+            )
+        )
+    return timings
 
 
 def median_ms(action: Callable[[], object], num_runs: int = NUM_RUNS) -> float:
