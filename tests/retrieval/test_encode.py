@@ -9,6 +9,7 @@ from PIL import Image
 
 from composer.query import Query
 from composer.strategies.slerp import SlerpComposer
+from retrieval import store
 from retrieval.encode import IndexOptions, encode_images, index_folder
 from retrieval.gallery import GalleryError
 from retrieval.search import Gallery
@@ -148,6 +149,18 @@ def test_a_full_disk_is_one_sentence_and_keeps_what_was_committed(folder, monkey
     with pytest.raises(GalleryError, match=r"is full.*what was committed is kept"):
         run(folder)
     assert len(Store.open(folder / ".duet")) == 3
+
+
+def test_a_creation_that_was_stopped_is_begun_again(folder, monkeypatch):
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "_write_manifest", killed)  # the table is there, the manifest not
+        with pytest.raises(KeyboardInterrupt):
+            run(folder)
+    assert any((folder / ".duet").glob("*.lance"))
+    assert run(folder).num_added == len(Store.open(folder / ".duet")) == 3
 
 
 class _FullDisk:
