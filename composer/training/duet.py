@@ -90,7 +90,7 @@ class DuetTraining:
     budget: Budget = field(default_factory=lambda: Budget(minutes=20))
     device: str = "auto"
     batch_size: int = 64
-    num_cached_steps: int = 300
+    num_cached_steps: int = 3000
     cached_batch_size: int = 256
     num_drawings: int = 5
     norm_rate: float = 2e-3
@@ -312,7 +312,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--steps", type=int, help="stop after so many steps")
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument(
-        "--cached-steps", type=int, default=300, help="first steps, on references encoded before"
+        "--cached-steps", type=int, default=3000, help="first steps, on references encoded before"
     )
     parser.add_argument("--output", type=Path, help="default: KIT/composers/duet.safetensors")
     parser.add_argument("--state", type=Path, default=Path(".cache/training/duet"))

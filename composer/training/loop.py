@@ -32,6 +32,13 @@ class Budget:
         if not limits or min(limits) <= 0:
             raise ValueError("A run needs a positive number of steps or of minutes.")
 
+    def part(self, share: float) -> "Budget":
+        """A share of this budget, in (0, 1], at least one step."""
+        return Budget(
+            num_steps=None if self.num_steps is None else max(1, round(share * self.num_steps)),
+            minutes=None if self.minutes is None else share * self.minutes,
+        )
+
     def progress(self, step: int, elapsed_s: float) -> float:
         """Share of the run that is done, in [0, 1]."""
         by_steps = step / self.num_steps if self.num_steps is not None else 0.0

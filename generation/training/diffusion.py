@@ -38,7 +38,7 @@ from generation.training.command import (
 )
 from generation.training.conditions import Conditioner, Shares, collect_tokens, usable_rows
 from generation.training.latents import cached_latents
-from generation.training.loop import Optimisation, StepLoss, train
+from generation.training.loop import Optimisation, Run, StepLoss, Trained, train
 from generation.training.stock import move
 from generation.training.text_export import (
     export_text_encoder,
@@ -60,6 +60,8 @@ class DiffusionRecipe:
         block_out_channels: channels per level; there is no attention at the finest.
         layers_per_block: residual blocks per level.
         batch_size: pictures a step.
+        coarse_share: share of the budget, at its beginning, that learns from pictures of half the
+            size: what is asked for is learnt there, at twice the pictures a minute.
         shares: what it is told how often.
         optimisation: rates and schedule.
     """
@@ -67,8 +69,13 @@ class DiffusionRecipe:
     block_out_channels: tuple[int, ...] = (64, 128, 256)
     layers_per_block: int = 1
     batch_size: int = 32
+    coarse_share: float = 0.5
     shares: Shares = field(default_factory=Shares)
-    optimisation: Optimisation = field(default_factory=lambda: Optimisation(learning_rate=6e-4))
+    optimisation: Optimisation = field(
+        default_factory=lambda: Optimisation(
+            learning_rate=6e-4, num_warmup_steps=100, decay_share=0.4
+        )
+    )
 
 
 RECIPES = {
@@ -262,8 +269,11 @@ def train_diffusion(
     run = options.run(NAME)
     ready = prepare(options, sources, recipe.shares)
     unet = make_unet(recipe, ready.backbone.token_width, ready.latents.shape[-1], options.seed)
+    optimisation = replace(recipe.optimisation, seed=options.seed)
+    coarse = _train_coarse(unet, ready, recipe, optimisation, run)
     stage = DiffusionStage(unet, ready.latents, ready.rows, ready.conditioner, recipe.batch_size)
-    trained = train(stage, replace(recipe.optimisation, seed=options.seed), run)
+    rest = replace(run, budget=run.budget.part(1 - recipe.coarse_share))
+    trained = train(stage, optimisation, rest)
     pipeline = assemble_pipeline(ready.vae, unet, ready.backbone, sources.clip)
     sheet = validation_sheet(pipeline, ready, options.seed)
     sheet.save(run.folder / "samples.png")
@@ -273,14 +283,34 @@ def train_diffusion(
         run.folder / "metrics.json",
         {
             "loss": float(np.mean(trained.last_losses[-200:])) if trained.last_losses else None,
+            "num_coarse_steps": coarse.num_steps,
             "num_steps": trained.num_steps,
-            "minutes": trained.elapsed_s / 60,
-            "num_images_seen": trained.num_steps * recipe.batch_size,
+            "minutes": (coarse.elapsed_s + trained.elapsed_s) / 60,
+            "num_images_seen": (coarse.num_steps + trained.num_steps) * recipe.batch_size,
             "num_parameters": sum(p.numel() for p in unet.parameters()),
             "text_hash": ready.backbone.text_hash,
         },
     )
     return folder
+
+
+def _train_coarse(
+    unet: UNet2DConditionModel,
+    ready: Prepared,
+    recipe: DiffusionRecipe,
+    optimisation: Optimisation,
+    run: Run,
+) -> Trained:
+    """Train on pictures of half the size; nothing in the UNet is tied to a size."""
+    if not recipe.coarse_share:
+        return Trained(num_steps=0, elapsed_s=0.0, last_losses=())
+    path = run.folder / "coarse" / "latents.safetensors"
+    latents = cached_latents(path, ready.vae, ready.pack, ready.rows, run.device, shrink=2)
+    stage = DiffusionStage(unet, latents, ready.rows, ready.conditioner, recipe.batch_size)
+    budget = run.budget.part(recipe.coarse_share)
+    # Its end is no end: the rate falls at the end of the whole only.
+    flat = replace(optimisation, decay_share=0.05)
+    return train(stage, flat, replace(run, folder=run.folder / "coarse", budget=budget))
 
 
 def assemble_pipeline(

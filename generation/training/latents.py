@@ -8,6 +8,7 @@ import torch
 from diffusers import AutoencoderKL
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.nn import functional
 
 from composer.data.catalogue import CataloguePack
 from composer.weights import WeightsError, read_safetensors, write_safetensors
@@ -24,12 +25,14 @@ def cached_latents(
     pack: CataloguePack,
     rows: Int[np.ndarray, " n"],
     device: torch.device,
+    shrink: int = 1,
 ) -> Float[Tensor, "n 4 h w"]:
     """Latents of pictures, scaled as the UNet sees them, fp16, on the device.
 
-    They are read from `path` where it was written for the same autoencoder and pictures.
+    They are read from `path` where it was written for the same autoencoder and pictures, made
+    smaller `shrink` times before they are encoded.
     """
-    key = _key(vae, pack, rows)
+    key = f"{_key(vae, pack, rows)}/{shrink}"
     if path.is_file():
         try:
             weights = read_safetensors(path, {"latents": (len(rows), 4, None, None)})
@@ -41,7 +44,8 @@ def cached_latents(
     pixels = Pixels(pack, rows, device)
     parts: list[Tensor] = []
     for part in torch.arange(len(rows)).split(_BATCH):
-        latents = encode_mean(vae, pixels.take(part)) * vae.config["scaling_factor"]
+        small = functional.avg_pool2d(pixels.take(part), shrink)
+        latents = encode_mean(vae, small) * vae.config["scaling_factor"]
         parts.append(latents.half().cpu())
         if len(parts) % 50 == 0:
             log(f"latents {len(parts) * _BATCH} of {len(rows)}")

@@ -8,6 +8,8 @@ from composer.backbone import Backbone
 from composer.data.catalogue import CataloguePack
 from composer.query import Query
 from composer.strategies.duet import DuetComposer
+from composer.training.state import load_state
+from composer.weights import read_safetensors
 from generation.conditioning import encode_token_embeddings
 from generation.generate import generate
 from generation.pipeline import ImagePipeline, PipelineSource
@@ -140,6 +142,36 @@ def test_twenty_steps_lower_the_loss(sources, small_unet, pack_folder, tmp_path)
     run = world.options(pack_folder, tmp_path, 20).run("diffusion")
     losses = train(stage, world.FAST, run).last_losses
     assert np.mean(losses[-5:]) < 0.95 * np.mean(losses[:5])
+
+
+def test_the_first_part_learns_from_pictures_of_half_the_size(
+    sources, small_unet, pack_folder, tmp_path
+):
+    options = world.options(pack_folder, tmp_path, 4)
+    train_diffusion(options, sources, small_unet)
+    whole, half = (
+        read_safetensors(path).tensors["latents"]
+        for path in (
+            tmp_path / "latents.safetensors",
+            tmp_path / "diffusion/coarse/latents.safetensors",
+        )
+    )
+    assert half.shape == (len(whole), 4, whole.shape[2] // 2, whole.shape[3] // 2)
+    metrics = json.loads((tmp_path / "diffusion" / "metrics.json").read_text())
+    assert (metrics["num_coarse_steps"], metrics["num_steps"]) == (2, 2)
+
+    def weights(state):
+        return {k: t for k, t in load_state(state).tensors.items() if k.startswith("average.")}
+
+    coarse, fine = (weights(tmp_path / "diffusion" / part) for part in ("coarse/state", "state"))
+    start = make_unet(small_unet, 32, whole.shape[-1], options.seed).state_dict()
+    moved = {
+        n: float((t - start[n.removeprefix("average.")]).abs().max()) for n, t in coarse.items()
+    }
+    assert max(moved.values()) > 0
+    # The second part goes on from the first: it is nearer to it than to the start.
+    name = max(moved, key=lambda name: moved[name])
+    assert float((fine[name] - coarse[name]).abs().max()) < moved[name]
 
 
 def test_the_export_opens_in_stock_diffusers_and_here(
