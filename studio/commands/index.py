@@ -19,6 +19,7 @@ KNOWN_COLUMNS = ("kind", "domain", "caption")
 
 def run(arguments: argparse.Namespace) -> int:
     """Index a folder and tell what became of every picture."""
+    known = _known(arguments.items, arguments.folder)
     engine = open_engine(arguments)
     index = arguments.index or arguments.folder / DEFAULT_INDEX
     if arguments.rebuild and (index / MANIFEST).exists():
@@ -28,7 +29,7 @@ def run(arguments: argparse.Namespace) -> int:
         index,
         engine.backbone,
         kit=engine.kit.name,
-        options=IndexOptions(known=_known(arguments.items)),
+        options=IndexOptions(known=known),
         progress=ProgressLine("indexed"),
     )
     if arguments.json:
@@ -53,7 +54,8 @@ def _tell(report: IndexReport, index: Path, knows: str) -> None:
         say(knows)
 
 
-def _known(items: Path | None) -> Mapping[str, Mapping[str, str]]:
+def _known(items: Path | None, folder: Path) -> Mapping[str, Mapping[str, str]]:
+    """Read what a table knows of pictures; its paths start at its own folder, or at `folder`."""
     if items is None:
         return {}
     try:
@@ -62,4 +64,15 @@ def _known(items: Path | None) -> Mapping[str, Mapping[str, str]]:
         raise UsageError(
             f"{items} must be a parquet file with path, {', '.join(KNOWN_COLUMNS)}."
         ) from error
-    return {row["path"]: {name: row[name] or "" for name in KNOWN_COLUMNS} for row in rows}
+    root = folder.resolve()
+
+    def inside(path: str) -> str:
+        file = (items.parent / path).resolve()
+        return file.relative_to(root).as_posix() if file.is_relative_to(root) else path
+
+    known = {inside(row["path"]): {name: row[name] or "" for name in KNOWN_COLUMNS} for row in rows}
+    if not any((root / path).is_file() for path in known):
+        raise UsageError(
+            f"{items} names no picture of {folder}; its paths must start there or beside it."
+        )
+    return known

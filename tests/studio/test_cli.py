@@ -5,6 +5,8 @@ import subprocess
 import sys
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
@@ -49,6 +51,24 @@ def test_strokes_words_alone_and_top_k(world, capsys):
     assert len(capsys.readouterr().out.splitlines()) == 2
     assert search(world, "--text", "oak chair", "--composer", "slerp") == 0
     assert len(capsys.readouterr().out.splitlines()) == 6
+
+
+@pytest.mark.parametrize("prefix", ["photos/", ""], ids=["from the table", "from the folder"])
+def test_a_table_of_items_tells_what_pictures_are(world, tmp_path, capsys, prefix):
+    name = next(file.name for file in sorted((world / "photos").glob("*.png")))
+    row = {"path": prefix + name, "kind": "blob", "domain": "photo", "caption": "a blue blob"}
+    pq.write_table(pa.Table.from_pylist([row]), world / "items.parquet")
+    told = ("--index", tmp_path / "index", "--items", world / "items.parquet")
+    assert run(world, "index", world / "photos", *told) == 0
+    capsys.readouterr()
+    assert run(world, "search", "--index", tmp_path / "index", "--text", "red", "--json") == 0
+    hits = {hit["path"]: hit for hit in json.loads(capsys.readouterr().out)["hits"]}
+    assert hits[name]["caption"] == "a blue blob"
+    assert sum("caption" in hit for hit in hits.values()) == 1
+    pq.write_table(pa.Table.from_pylist([row | {"path": "none.png"}]), world / "items.parquet")
+    assert run(world, "index", world / "photos", *told, "--rebuild") == 2
+    assert "names no picture of" in capsys.readouterr().err
+    assert run(world, "search", "--index", tmp_path / "index", "--text", "red") == 0  # kept
 
 
 def test_the_sheet_and_the_saved_query_can_be_used_again(world, tmp_path, capsys):
