@@ -148,7 +148,8 @@ def draw(pipeline: ImagePipeline, cases: Sequence[Case], condition: Condition) -
 
 def outcomes(judge: Judge, cases: Sequence[Case], pictures: Sequence[Image.Image]) -> list[Outcome]:
     """Judge one picture of each case."""
-    found = zip(cases, pictures, judge.look(pictures), strict=True)
+    sights = judge.look(pictures, [case.part for case in cases])
+    found = zip(cases, pictures, sights, strict=True)
     return [_outcome(case, picture, sight) for case, picture, sight in found]
 
 
@@ -161,7 +162,7 @@ def _outcome(case: Case, picture: Image.Image, sight: Sight) -> Outcome:
     )
     return Outcome(
         kind=sight.kind == case.kind,
-        colour=sight.colours.get(case.part) == case.colour,
+        colour=sight.colour == case.colour,
         agreement=own,
         agreement_sibling=sibling,
     )

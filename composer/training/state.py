@@ -71,5 +71,5 @@ def restore_optimizer(
         if full_name.startswith("optimizer."):
             name, key = full_name.removeprefix("optimizer.").rsplit(".", 1)
             parameter = by_name[name]
-            kept = tensor if key == "step" else tensor.to(parameter.device, parameter.dtype)
-            optimizer.state[parameter][key] = kept.clone()
+            kept = tensor if key == "step" else torch.empty_like(parameter)
+            optimizer.state[parameter][key] = kept.detach().copy_(tensor)

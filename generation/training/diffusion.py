@@ -5,6 +5,7 @@ Esser et al., "Scaling Rectified Flow Transformers" (2024).
 """
 
 import argparse
+import json
 import shutil
 import sys
 from dataclasses import dataclass, field, replace
@@ -38,7 +39,14 @@ from generation.training.command import (
 )
 from generation.training.conditions import Conditioner, Shares, collect_tokens, usable_rows
 from generation.training.latents import cached_latents
-from generation.training.loop import Optimisation, Run, StepLoss, Trained, train
+from generation.training.loop import (
+    Optimisation,
+    Run,
+    StepLoss,
+    Trained,
+    train,
+    trained_before,
+)
 from generation.training.stock import move
 from generation.training.text_export import (
     export_text_encoder,
@@ -60,8 +68,8 @@ class DiffusionRecipe:
         block_out_channels: channels per level; there is no attention at the finest.
         layers_per_block: residual blocks per level.
         batch_size: pictures a step.
-        coarse_share: share of the budget, at its beginning, that learns from pictures of half the
-            size: what is asked for is learnt there, at twice the pictures a minute.
+        coarse_share: share of the budget in (0, 1), at its beginning, that learns from pictures of
+            half the size: what is asked for is learnt there, at twice the pictures a minute.
         shares: what it is told how often.
         optimisation: rates and schedule.
     """
@@ -301,16 +309,18 @@ def _train_coarse(
     optimisation: Optimisation,
     run: Run,
 ) -> Trained:
-    """Train on pictures of half the size; nothing in the UNet is tied to a size."""
-    if not recipe.coarse_share:
-        return Trained(num_steps=0, elapsed_s=0.0, last_losses=())
-    path = run.folder / "coarse" / "latents.safetensors"
+    """Train on pictures of half the size; nothing in the UNet is tied to a size.
+
+    A run that has gone on to whole pictures does not come back here, however long it is given.
+    """
+    part = replace(run, folder=run.folder / "coarse", budget=run.budget.part(recipe.coarse_share))
+    if run.state_folder.exists():  # its steps would be undone by that state
+        return trained_before(part)
+    path = part.folder / "latents.safetensors"
     latents = cached_latents(path, ready.vae, ready.pack, ready.rows, run.device, shrink=2)
     stage = DiffusionStage(unet, latents, ready.rows, ready.conditioner, recipe.batch_size)
-    budget = run.budget.part(recipe.coarse_share)
     # Its end is no end: the rate falls at the end of the whole only.
-    flat = replace(optimisation, decay_share=0.05)
-    return train(stage, flat, replace(run, folder=run.folder / "coarse", budget=budget))
+    return train(stage, replace(optimisation, decay_share=0.05), part)
 
 
 def assemble_pipeline(
@@ -342,9 +352,17 @@ def save_pipeline(pipeline: StableDiffusionPipeline, clip_folder: Path, folder: 
     shutil.rmtree(part, ignore_errors=True)
     pipeline.to(torch.float16).save_pretrained(part, safe_serialization=True)
     pipeline.to(torch.float32)
+    _open_in_float32(part / "text_encoder" / "config.json")
     write_classic_tokenizer(clip_folder, part / "tokenizer")
     shutil.rmtree(folder, ignore_errors=True)
     part.rename(folder)
+
+
+def _open_in_float32(config: Path) -> None:
+    """Opened without a dtype, diffusers' parts are float32, and transformers' what this says."""
+    fields = json.loads(config.read_text(encoding="utf-8"))
+    fields["dtype"] = "float32"
+    config.write_text(json.dumps(fields, indent=2) + "\n", encoding="utf-8")
 
 
 def validation_sheet(pipeline: StableDiffusionPipeline, ready: Prepared, seed: int) -> Image.Image:

@@ -180,17 +180,17 @@ def train_judge(options: StageOptions, recipe: JudgeRecipe | None = None) -> Pat
 
 
 def measure_judge(judge: Judge, pack: CataloguePack) -> dict[str, float]:
-    """Share of validation photos whose kind, and of their named parts whose colour, is right."""
+    """Share of validation photos whose kind is right, and whose most conspicuous part's colour is.
+
+    That part is the one `duet bench generation` asks for.
+    """
     rows = pack.rows(split="validation", domain=PHOTO)
     items = [pack.items[row] for row in rows]
-    sights = judge.look([Image.fromarray(pixels) for pixels in pack.pixels(rows)])
-    kinds = [sight.kind == item.kind for sight, item in zip(sights, items, strict=True)]
-    colours = [
-        sight.colours.get(part) == word
-        for sight, item in zip(sights, items, strict=True)
-        for part, word in zip(item.part_names, item.part_colours, strict=False)
-        if word
-    ]
+    pictures = [Image.fromarray(pixels) for pixels in pack.pixels(rows)]
+    sights = judge.look(pictures, [item.part_names[0] for item in items])
+    pairs = list(zip(sights, items, strict=True))
+    kinds = [sight.kind == item.kind for sight, item in pairs]
+    colours = [sight.colour == item.part_colours[0] for sight, item in pairs]
     return {"kind_accuracy": float(np.mean(kinds)), "colour_accuracy": float(np.mean(colours))}
 
 

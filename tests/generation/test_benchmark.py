@@ -71,12 +71,14 @@ def test_every_condition_draws_a_picture_a_case(pipeline):
 def test_outcomes_compare_with_what_was_drawn_and_said(monkeypatch):
     picture = Image.new("RGB", (128, 128), "white")
     ImageDraw.Draw(picture).rectangle((13, 13, 115, 115), fill="black")
-    right = Sight(kind="chair", colours={"seat": "red", "legs": "blue"})
-    wrong = Sight(kind="mug", colours={"legs": "red"})
+    right = Sight(kind="chair", colour="red")
+    wrong = Sight(kind="mug", colour=None)
     case = make_case("chair", 1.0)
     cases = [case, dataclasses.replace(case, seed=1)]
-    monkeypatch.setattr(Judge, "look", lambda self, images: [right, wrong])
+    asked = []
+    monkeypatch.setattr(Judge, "look", lambda self, _, parts: asked.extend(parts) or [right, wrong])
     first, second = outcomes(make_judge(), cases, [picture, picture])
+    assert asked == ["seat", "seat"]
     assert (first.kind, first.colour, first.joint) == (True, True, True)
     assert (second.kind, second.colour, second.joint) == (False, False, False)
     assert first.agreement > 0.9  # the picture shows the box that was drawn

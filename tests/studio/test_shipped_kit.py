@@ -2,10 +2,13 @@
 
 import dataclasses
 
+import numpy as np
 import pytest
+import torch
 
 from composer.query import Query
 from composer.sketch import Sketch
+from generation.request import GenerateRequest
 from studio.engine import Composition, Engine
 from studio.kits import load_kit
 from studio.ui.examples import load_examples
@@ -39,3 +42,29 @@ def test_words_decide_what_the_drawing_leaves_open(engine):
 
     assert captions("with a red leather seat").count("red") >= 3
     assert captions("with a navy fabric seat").count("navy") >= 3
+
+
+def test_stock_diffusers_opens_the_pipeline(engine):
+    from diffusers import DiffusionPipeline
+
+    stock = DiffusionPipeline.from_pretrained(
+        engine.kit.pipeline, use_safetensors=True, local_files_only=True
+    )
+    stock.set_progress_bar_config(disable=True)
+    text = "a photo of a red leather armchair"
+    padded = stock.tokenizer(text, padding="max_length", return_tensors="pt").input_ids
+    own = engine.backbone.tokenize([text])
+    ends = own.argmax(1) + 1  # what stands behind the end is never read
+    assert torch.equal(padded[0, : ends[0]], own[0, : ends[0]])
+    image = stock(text, num_inference_steps=2, output_type="np").images
+    assert image.shape == (1, 128, 128, 3)
+
+
+def test_words_colour_the_pictures(engine):
+    def middle(words: str) -> np.ndarray:
+        query = engine.compose(Query(text=words))
+        drawn = engine.generate(GenerateRequest(query=query, num_inference_steps=12))
+        return np.asarray(drawn.pictures[0].image)[48:80, 40:88].astype(float).mean((0, 1))
+
+    red, green = middle("a red fabric sofa"), middle("a green fabric sofa")
+    assert red[0] - red[1] > 15 + green[0] - green[1]

@@ -174,6 +174,20 @@ def test_the_first_part_learns_from_pictures_of_half_the_size(
     assert float((fine[name] - coarse[name]).abs().max()) < moved[name]
 
 
+def test_a_longer_budget_goes_on_with_whole_pictures(sources, small_unet, pack_folder, tmp_path):
+    def states(part):
+        return load_state(tmp_path / "diffusion" / part / "state")
+
+    train_diffusion(world.options(pack_folder, tmp_path, 4), sources, small_unet)
+    before, coarse = states(""), states("coarse")
+    train_diffusion(world.options(pack_folder, tmp_path, 8), sources, small_unet)
+    metrics = json.loads((tmp_path / "diffusion" / "metrics.json").read_text())
+    assert (metrics["num_coarse_steps"], metrics["num_steps"]) == (2, 4)
+    assert states("coarse").counters == coarse.counters
+    name = "module.conv_in.weight"
+    assert not torch.equal(states("").tensors[name], before.tensors[name])
+
+
 def test_the_export_opens_in_stock_diffusers_and_here(
     sources, small_unet, pack_folder, tmp_path, composer, pack
 ):
@@ -182,6 +196,9 @@ def test_the_export_opens_in_stock_diffusers_and_here(
     folder = train_diffusion(world.options(pack_folder, tmp_path, 2), sources, small_unet)
     stock = diffusers.DiffusionPipeline.from_pretrained(folder, local_files_only=True)
     assert type(stock.scheduler).__name__ == "DPMSolverMultistepScheduler"
+    stock.set_progress_bar_config(disable=True)
+    bare = stock("a red chair", num_inference_steps=2, output_type="np").images
+    assert bare.shape == (1, 128, 128, 3)
     assert (folder / "tokenizer" / "vocab.json").is_file()
     assert (folder / "tokenizer" / "merges.txt").is_file()
     index = json.loads((folder / "model_index.json").read_text())

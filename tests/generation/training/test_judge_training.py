@@ -82,9 +82,10 @@ def test_a_judge_is_trained_saved_and_read(pack_folder, tmp_path):
     judge = Judge.load(path)
     assert judge.kinds == world.KINDS
     image, parts = world.draw_item("box", "blue", 30, 999)
-    sight = judge.look([image.resize((256, 256))])[0]
-    assert sight.kind in world.KINDS
-    assert set(sight.colours) <= set(judge.parts)
+    asked, unknown = judge.look([image.resize((256, 256)), image], [judge.parts[1], "wing"])
+    assert asked.kind in world.KINDS
+    assert asked.colour == "blue"
+    assert unknown.colour is None
     assert judge.colours.rank(part_colour(np.asarray(image), np.asarray(parts) == 1))[0] == "blue"
     figures = json.loads((tmp_path / "judge" / "metrics.json").read_text())
     assert figures["colour_accuracy"] > 0.9
