@@ -71,5 +71,6 @@ def restore_optimizer(
         if full_name.startswith("optimizer."):
             name, key = full_name.removeprefix("optimizer.").rsplit(".", 1)
             parameter = by_name[name]
-            kept = tensor if key == "step" else torch.empty_like(parameter)
-            optimizer.state[parameter][key] = kept.detach().copy_(tensor)
+            like = tensor if key == "step" else parameter
+            optimizer.state[parameter][key] = torch.empty_like(like, requires_grad=False)
+            optimizer.state[parameter][key].copy_(tensor)

@@ -16,7 +16,7 @@ from generation.judge import Judge
 from retrieval.benchmarks import catalogue
 from retrieval.metrics import bootstrap
 from retrieval.sheet import Tile, contact_sheet
-from studio.commands.shared import open_engine, print_json, say
+from studio.commands.shared import ProgressLine, open_engine, print_json, say
 from studio.engine import Engine
 from studio.errors import UsageError
 from studio.kits import assets_folder
@@ -100,9 +100,10 @@ def bench_generation(engine: Engine, arguments: argparse.Namespace) -> list[dict
     gallery = engine.gallery()
     files = [gallery.store.root / gallery.items[case.target].path for case in picked]
     drawn = {"real": [Image.open(file).convert("RGB") for file in files]}
+    progress = ProgressLine("conditions drawn")
     for name, condition in benchmark.CONDITIONS.items():
-        say(f"drawing {len(cases)} pictures: {name}")
         drawn[name] = benchmark.draw(engine.pipeline, cases, condition)
+        progress(len(drawn) - 1, len(benchmark.CONDITIONS))
     if arguments.sheet:
         _write_sheet(arguments.sheet, cases, drawn)
     judged = {name: benchmark.outcomes(judge, cases, made) for name, made in drawn.items()}
@@ -131,22 +132,22 @@ def _generation_case(
 
 
 def _generation_row(name: str, found: Sequence[benchmark.Outcome]) -> dict[str, Any]:
-    joint = bootstrap(np.array([outcome.joint for outcome in found], float))
-    own = np.array([outcome.agreement for outcome in found])
-    gap = bootstrap(own - np.array([outcome.agreement_sibling for outcome in found]))
+    own = [outcome.agreement for outcome in found]
+    over = [outcome.agreement - outcome.agreement_sibling for outcome in found]
     return {
         "query": name,
         "num_queries": len(found),
-        "kind_accuracy": float(np.mean([outcome.kind for outcome in found])),
-        "colour_accuracy": float(np.mean([outcome.colour for outcome in found])),
-        "joint_accuracy": joint.mean,
-        "joint_low": joint.low,
-        "joint_high": joint.high,
-        "sketch_agreement": float(own.mean()),
-        "over_sibling": gap.mean,
-        "over_sibling_low": gap.low,
-        "over_sibling_high": gap.high,
+        **_interval("kind", [float(outcome.kind) for outcome in found]),
+        **_interval("colour", [float(outcome.colour) for outcome in found]),
+        **_interval("joint", [float(outcome.joint) for outcome in found]),
+        "sketch_agreement": float(np.mean(own)),
+        **_interval("over_sibling", over),
     }
+
+
+def _interval(name: str, values: Sequence[float]) -> dict[str, float]:
+    found = bootstrap(np.array(values))
+    return {name: found.mean, f"{name}_low": found.low, f"{name}_high": found.high}
 
 
 def _write_sheet(

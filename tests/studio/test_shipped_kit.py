@@ -1,14 +1,20 @@
 """The kit, gallery and examples that ship: they belong together and do what the page promises."""
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from composer.query import Query
 from composer.sketch import Sketch
+from generation.benchmark import CONDITIONS
+from generation.control import control_image, sketch_agreement
 from generation.request import GenerateRequest
+from studio.cli import main
+from studio.commands import bench
 from studio.engine import Composition, Engine
 from studio.kits import load_kit
 from studio.ui.examples import load_examples
@@ -68,3 +74,37 @@ def test_words_colour_the_pictures(engine):
 
     red, green = middle("a red fabric sofa"), middle("a green fabric sofa")
     assert red[0] - red[1] > 15 + green[0] - green[1]
+
+
+def test_control_keeps_to_the_drawing(engine):
+    drawings = [Sketch.from_json(example.strokes) for example in EXAMPLES[:2]]
+    controls = [control_image(drawing, 128, 128) for drawing in drawings]
+
+    def agreements(drawing: Sketch) -> list[float]:
+        request = GenerateRequest(
+            query=engine.compose(Query(sketch=drawing)),
+            control_sketch=drawing,
+            num_inference_steps=12,
+            num_images=4,
+        )
+        pictures = [np.asarray(picture.image) for picture in engine.generate(request).pictures]
+        return [
+            float(np.mean([sketch_agreement(picture, control) for picture in pictures]))
+            for control in controls
+        ]
+
+    first, second = (agreements(drawing) for drawing in drawings)
+    assert first[0] > second[0]
+    assert second[1] > first[1]
+
+
+def test_generation_is_measured_beside_real_pictures(monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(bench, "NUM_DRAWN", 2)
+    sheet = tmp_path / "sheet.png"
+    assert main(["bench", "generation", "--sheet", str(sheet), "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    assert [row["query"] for row in rows] == ["real", *CONDITIONS]
+    assert all(row["num_queries"] == 2 for row in rows)
+    assert rows[0]["kind"] > 0
+    with Image.open(sheet) as drawn:
+        assert drawn.width >= 8 * 140  # the drawing, a real picture, six conditions
