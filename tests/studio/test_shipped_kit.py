@@ -98,6 +98,7 @@ def test_control_keeps_to_the_drawing(engine):
     assert second[1] > first[1]
 
 
+@pytest.mark.slow
 def test_generation_is_measured_beside_real_pictures(monkeypatch, capsys, tmp_path):
     monkeypatch.setattr(bench, "NUM_DRAWN", 2)
     sheet = tmp_path / "sheet.png"
