@@ -98,7 +98,7 @@ class TransferRequest:
 
     query: ComposedQuery
     source: Image.Image
-    strength: float = 0.6
+    strength: float = 0.8
     control_sketch: Sketch | None = None
     control: UInt8[np.ndarray, "h w"] | None = None
     seed: int = 0

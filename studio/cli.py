@@ -104,7 +104,7 @@ def _add_transfer(commands: "Subparsers[argparse.ArgumentParser]") -> None:
     command = _command(commands, "transfer", "move an image into another domain")
     command.add_argument("source", type=Path, metavar="IMAGE")
     command.add_argument("--to", required=True, metavar="WORDS", help='"watercolour", "night", ...')
-    command.add_argument("--strength", type=float, default=0.6)
+    command.add_argument("--strength", type=float, default=0.8)
     command.add_argument("--composer", default="duet")
     _add_kit(command)
     _add_drawing(command)

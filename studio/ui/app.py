@@ -141,7 +141,7 @@ def _transfer_tab(desk: Desk, query: QuerySide) -> Picture:
                 label="With the words on the left", value=False, elem_id="uses-words"
             )
             with gr.Row():
-                strength = Dial(minimum=0.1, maximum=1, value=0.6, step=0.05, label="Strength")
+                strength = Dial(minimum=0.1, maximum=1, value=0.8, step=0.05, label="Strength")
                 seed = Count(value=0, label="Seed", precision=0, min_width=80)
             start, stop = _start_and_stop("Transfer", desk)
         with gr.Column(scale=7, min_width=280):

@@ -190,7 +190,7 @@ def test_from_a_hit_to_its_transfer(page, tmp_path):
     page.wait_for_selector("#source img")
     page.get_by_text("night", exact=True).click()
     page.locator("button#transfer").click()
-    wait_for_line(page, "#transferred", "night: strength 0.6")
+    wait_for_line(page, "#transferred", "night: strength 0.8")
     assert page.locator("#before-after img").count() == 2
     with page.expect_download() as caught:
         page.get_by_role("button", name="Download PNG").first.click()

@@ -24,7 +24,7 @@ def test_drawing_is_timed_beside_the_plain_call(engine, monkeypatch):
     side = engine.pipeline.native_size_px
     assert [row.what for row in rows] == [
         f"generate, {side} px, 20 steps",
-        f"transfer, {side} px, strength 0.6",
+        f"transfer, {side} px, strength 0.8",
         "generate, with the control network",
     ]
     assert all(row.ours_ms > 0 for row in rows)
