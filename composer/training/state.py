@@ -72,5 +72,5 @@ def restore_optimizer(
             name, key = full_name.removeprefix("optimizer.").rsplit(".", 1)
             parameter = by_name[name]
             like = tensor if key == "step" else parameter
-            optimizer.state[parameter][key] = torch.empty_like(like, requires_grad=False)
-            optimizer.state[parameter][key].copy_(tensor)
+            kept = torch.empty_like(like, requires_grad=False)
+            optimizer.state[parameter][key] = kept.copy_(tensor)

@@ -314,7 +314,7 @@ def _train_coarse(
     A run that has gone on to whole pictures does not come back here, however long it is given.
     """
     part = replace(run, folder=run.folder / "coarse", budget=run.budget.part(recipe.coarse_share))
-    if run.state_folder.exists():  # its steps would be undone by that state
+    if trained_before(run).num_steps:  # steps made here would be undone by that state
         return trained_before(part)
     path = part.folder / "latents.safetensors"
     latents = cached_latents(path, ready.vae, ready.pack, ready.rows, run.device, shrink=2)

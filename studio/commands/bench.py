@@ -14,7 +14,7 @@ from composer.sketch import rasterise
 from generation import benchmark
 from generation.judge import Judge
 from retrieval.benchmarks import catalogue
-from retrieval.metrics import bootstrap
+from retrieval.metrics import Interval, bootstrap, paired_bootstrap
 from retrieval.sheet import Tile, contact_sheet
 from studio.commands.shared import ProgressLine, open_engine, print_json, say
 from studio.engine import Engine
@@ -132,21 +132,20 @@ def _generation_case(
 
 
 def _generation_row(name: str, found: Sequence[benchmark.Outcome]) -> dict[str, Any]:
-    own = [outcome.agreement for outcome in found]
-    over = [outcome.agreement - outcome.agreement_sibling for outcome in found]
+    own = np.array([outcome.agreement for outcome in found])
+    sibling = np.array([outcome.agreement_sibling for outcome in found])
     return {
         "query": name,
         "num_queries": len(found),
-        **_interval("kind", [float(outcome.kind) for outcome in found]),
-        **_interval("colour", [float(outcome.colour) for outcome in found]),
-        **_interval("joint", [float(outcome.joint) for outcome in found]),
-        "sketch_agreement": float(np.mean(own)),
-        **_interval("over_sibling", over),
+        **_fields("kind", bootstrap(np.array([outcome.kind for outcome in found], float))),
+        **_fields("colour", bootstrap(np.array([outcome.colour for outcome in found], float))),
+        **_fields("joint", bootstrap(np.array([outcome.joint for outcome in found], float))),
+        "sketch_agreement": float(own.mean()),
+        **_fields("over_sibling", paired_bootstrap(own, sibling)),
     }
 
 
-def _interval(name: str, values: Sequence[float]) -> dict[str, float]:
-    found = bootstrap(np.array(values))
+def _fields(name: str, found: Interval) -> dict[str, float]:
     return {name: found.mean, f"{name}_low": found.low, f"{name}_high": found.high}
 
 
