@@ -1,6 +1,8 @@
 """What every composer offers."""
 
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Protocol, runtime_checkable
 
 from jaxtyping import Float
@@ -50,3 +52,30 @@ class Composer(Protocol):
             ValueError: There is neither a reference nor a word, or `balance` is not in [0, 1].
         """
         ...
+
+
+@runtime_checkable
+class BatchEncoder(Protocol):
+    """A composer that encodes several references for much less than one after the other."""
+
+    def encode_batch(self, queries: Sequence[Query]) -> list[EncodedReference]:
+        """Encodes the references of several queries, in their order."""
+        ...
+
+
+def encode_all(
+    composer: Composer, queries: Iterable[Query], *, batch_size: int = 64
+) -> Iterator[EncodedReference]:
+    """Encodes queries in their order, side by side where the composer gains by it.
+
+    Args:
+        composer: Any composer.
+        queries: At most one batch of them is held at a time.
+        batch_size: Queries side by side.
+    """
+    if not isinstance(composer, BatchEncoder):
+        yield from map(composer.encode, queries)
+        return
+    waiting = iter(queries)
+    while batch := list(islice(waiting, batch_size)):
+        yield from composer.encode_batch(batch)

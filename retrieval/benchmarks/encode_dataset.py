@@ -1,0 +1,85 @@
+"""Features of a whole data set: queries through a composer, galleries through the frozen backbone.
+
+Pictures are drawn from their iterable one batch at a time, so a data set never is in memory whole.
+"""
+
+from collections.abc import Callable, Iterable
+from itertools import islice, tee
+
+import torch
+from jaxtyping import Float
+from PIL import Image
+from torch import Tensor
+
+from composer.backbone import Backbone
+from composer.query import Query
+from composer.strategies.protocol import Composer, encode_all
+from retrieval.encode import encode_images
+
+NumDone = Callable[[int], None]
+
+
+@torch.inference_mode()
+def query_features(
+    composer: Composer, sketches: Iterable[Query], *, progress: NumDone | None = None
+) -> Float[Tensor, "q d"]:
+    """Compose every query, reference and words, at the middle balance.
+
+    Args:
+        composer: Any composer.
+        sketches: The queries, in the order of the rows.
+        progress: Told after each query how many are done.
+
+    Returns:
+        Unit vectors in float32 on the CPU.
+
+    Raises:
+        ValueError: There is no query.
+    """
+    features: list[Tensor] = []
+    asked, kept = tee(sketches)
+    for query, encoded in zip(kept, encode_all(composer, asked), strict=True):
+        composed = composer.compose(encoded, query.text)
+        features.append(composed.feature.float().cpu())
+        if progress:
+            progress(len(features))
+    if not features:
+        raise ValueError("There must be at least one query to encode; check the data set.")
+    return torch.stack(features)
+
+
+@torch.inference_mode()
+def gallery_features(
+    backbone: Backbone,
+    images: Iterable[Image.Image],
+    batch_size: int = 64,
+    *,
+    progress: NumDone | None = None,
+) -> Float[Tensor, "n d"]:
+    """Encode pictures with the kit's frozen vision tower.
+
+    Args:
+        backbone: The kit's backbone.
+        images: RGB pictures, in the order of the rows; at most one batch is held at a time.
+        batch_size: Pictures encoded at once.
+        progress: Told after each batch how many pictures are done.
+
+    Returns:
+        Unit vectors in float32 on the CPU.
+
+    Raises:
+        ValueError: There is no picture, or `batch_size` is below one.
+    """
+    if batch_size < 1:
+        raise ValueError(f"`batch_size` must be at least 1, got {batch_size}.")
+    remaining = iter(images)
+    features: list[Tensor] = []
+    num_done = 0
+    while batch := list(islice(remaining, batch_size)):
+        features.append(encode_images(backbone, batch).cpu())
+        num_done += len(batch)
+        if progress:
+            progress(num_done)
+    if not features:
+        raise ValueError("There must be at least one picture to encode; check the data set.")
+    return torch.cat(features)
