@@ -86,7 +86,7 @@ class Backbone:
         self.end_id = int(tokenizer.eot_token_id)
         self.context_length = int(self.model.context_length)
         self.token_width = int(self._text.token_embedding.weight.shape[1])
-        self.joint_dim = int(self.model.visual.proj.shape[1])
+        self.vision_width, self.joint_dim = (int(n) for n in self.model.visual.proj.shape)
         self.grid: tuple[int, int] = tuple(self.model.visual.grid_size)
         self.image_size_px = int(self.model.visual.image_size[0])
         self.gallery_hash, self.text_hash = _tower_hashes(self.model, self._preprocess_cfg)
@@ -150,12 +150,15 @@ class Backbone:
         if images.shape[1:] != (self.image_size_px, self.image_size_px, 3):
             size = self.image_size_px
             raise ValueError(f"Images must be {size} x {size} px RGB, got shape {images.shape}.")
+        levels = torch.from_numpy(np.ascontiguousarray(images)).to(self.device)
+        return self.normalise_levels(levels.permute(0, 3, 1, 2).float() / 255)
+
+    def normalise_levels(self, levels: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n 3 h w"]:
+        """Normalises RGB levels in [0, 1] of any size."""
         config = self._preprocess_cfg
         mean = torch.tensor(config.mean, device=self.device).view(1, 3, 1, 1)
         std = torch.tensor(config.std, device=self.device).view(1, 3, 1, 1)
-        levels = torch.from_numpy(np.ascontiguousarray(images)).to(self.device)
-        pixels = levels.permute(0, 3, 1, 2).float() / 255  # n h w 3 -> n 3 h w
-        return ((pixels - mean) / std).to(self.dtype)
+        return ((levels.to(self.device) - mean) / std).to(self.dtype)
 
     def encode_image(self, pixels: Float[Tensor, "n 3 h w"]) -> ImageEncoding:
         """Encodes preprocessed images with the frozen vision tower."""
@@ -250,23 +253,50 @@ class Backbone:
         return TextEncoding(features=functional.normalize(pooled, dim=-1), hidden=hidden)
 
 
-def encode_with_tower(visual: nn.Module, pixels: Float[Tensor, "n 3 h w"]) -> ImageEncoding:
-    """Encodes preprocessed images with a vision tower or a tuned copy of one."""
+def encode_with_tower(
+    visual: nn.Module,
+    pixels: Float[Tensor, "n 3 h w"],
+    prompts: Float[Tensor, "k v"] | None = None,
+) -> ImageEncoding:
+    """Encodes preprocessed images with a vision tower or a tuned copy of one.
+
+    Args:
+        visual: The tower.
+        pixels: Preprocessed images.
+        prompts: Visual prompts of the tower's width, which follow the patches through the blocks
+            and are dropped before pooling; None for none.
+
+    Source: the forward pass of open_clip's vision tower, on its own modules; shallow visual
+    prompts as in papers.md 3.
+    """
     tower: Any = visual
-    found = tower.forward_intermediates(
-        pixels, indices=1, normalize_intermediates=True, output_fmt="NLC"
-    )
-    hidden = found["image_intermediates"][0]  # n p w, after the final norm
+    hidden = tower._embeds(pixels)  # n 1+p w
+    length = hidden.shape[1]
+    if prompts is not None:
+        more = prompts.to(hidden.dtype).expand(len(hidden), -1, -1)
+        hidden = torch.cat([hidden, more], dim=1)
+    hidden = tower.transformer(hidden)[:, :length]
+    pooled, _ = tower._pool(hidden)
+    patches = tower.ln_post(hidden)[:, 1:]  # n p w
     return ImageEncoding(
-        features=functional.normalize(found["image_features"], dim=-1),
-        patch_features=functional.normalize(hidden @ tower.proj, dim=-1),
-        hidden=hidden,
+        features=functional.normalize(pooled @ tower.proj, dim=-1),
+        patch_features=functional.normalize(patches @ tower.proj, dim=-1),
+        hidden=patches,
     )
 
 
 def layer_norms(module: nn.Module) -> dict[str, nn.LayerNorm]:
     """Finds the LayerNorms of a module by name."""
     return {name: m for name, m in module.named_modules() if isinstance(m, nn.LayerNorm)}
+
+
+def layer_norm_state(module: nn.Module) -> dict[str, Tensor]:
+    """Weights and biases of a module's LayerNorms as `layer_norms.<name>.<weight or bias>`."""
+    return {
+        f"layer_norms.{name}.{leaf}": tensor
+        for name, norm in layer_norms(module).items()
+        for leaf, tensor in norm.named_parameters()
+    }
 
 
 def end_positions(ids: Int[Tensor, "n l"], end_id: int) -> Int[Tensor, " n"]:

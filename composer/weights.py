@@ -81,6 +81,15 @@ def check_safetensors_header(path: Path) -> dict[str, Any]:
     return header
 
 
+def read_metadata(path: Path) -> dict[str, str]:
+    """Reads what a weights file says about itself, without its tensors.
+
+    Raises:
+        WeightsError: The file is missing, damaged, or no weights file.
+    """
+    return dict(check_safetensors_header(path).get("__metadata__", {}))
+
+
 def read_safetensors(path: Path, expected: Mapping[str, Shape] | None = None) -> Weights:
     """Reads a weights file after checking what it says about itself.
 

@@ -1,9 +1,13 @@
-"""Augmentation of stroke drawings: other hands, other pens."""
+"""Augmentation: drawings by other hands and pens, photos cut otherwise."""
 
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import UInt8
+import torch
+from jaxtyping import Float, UInt8
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional
 
 from composer.sketch import Sketch, Stroke, rasterise
 
@@ -53,6 +57,56 @@ def draw_augmented(
     low, high = settings.line_fraction
     line_px = float(rng.uniform(low, high)) * size_px
     return rasterise(Sketch(strokes=tuple(moved)), size_px, line_px)
+
+
+def turn_raster(
+    ink: UInt8[np.ndarray, "h w"],
+    rng: np.random.Generator,
+    settings: StrokeAugmentation = DEFAULT,
+) -> UInt8[np.ndarray, "h w"]:
+    """Turns, stretches and shears a drawing that has no strokes, ink on white, about its middle."""
+    inverse = np.linalg.inv(_random_affine(rng, settings))
+    middle = np.array([ink.shape[1], ink.shape[0]]) / 2
+    offset = middle - inverse @ middle
+    coefficients = (*inverse[0], offset[0], *inverse[1], offset[1])
+    turned = Image.fromarray(ink).transform(
+        (ink.shape[1], ink.shape[0]),
+        Image.Transform.AFFINE,
+        [float(c) for c in coefficients],
+        Image.Resampling.BILINEAR,
+        fillcolor=255,
+    )
+    return np.asarray(turned)
+
+
+def crop_photos(
+    images: UInt8[np.ndarray, "n h w 3"],
+    size_px: int,
+    rng: np.random.Generator,
+    *,
+    smallest: float = 0.8,
+    mirrors: bool = True,
+) -> Float[Tensor, "n 3 {size_px} {size_px}"]:
+    """Cuts a random part out of each picture and mirrors half of them; levels in [0, 1].
+
+    Args:
+        images: RGB levels.
+        size_px: Side of the result.
+        rng: Of the draws.
+        smallest: Least side of the part, as a share of the picture's.
+        mirrors: Whether pictures may be mirrored.
+    """
+    count = len(images)
+    scale = rng.uniform(smallest, 1.0, count)
+    mirror = np.where(rng.random(count) < (0.5 if mirrors else 0.0), -1.0, 1.0)
+    theta = np.zeros((count, 2, 3), dtype=np.float32)
+    theta[:, 0, 0], theta[:, 1, 1] = scale * mirror, scale
+    theta[:, :, 2] = (1 - scale)[:, None] * rng.uniform(-1, 1, (count, 2))
+    pixels = torch.from_numpy(images).permute(0, 3, 1, 2).float().div_(255)
+    grid = functional.affine_grid(
+        torch.from_numpy(theta), [count, 3, size_px, size_px], align_corners=False
+    )
+    return functional.grid_sample(pixels, grid, padding_mode="border", align_corners=False)
 
 
 def _drop_strokes(

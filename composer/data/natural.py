@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from composer.data import heldout
-from composer.data.pictures import PictureTable
+from composer.data.pictures import PictureTable, fit_square
 
 PHOTO = ("a photo of", "a picture of", "")
 DRAWING = (
@@ -213,10 +213,7 @@ def _decode(data: bytes, size_px: int) -> np.ndarray:
     with Image.open(io.BytesIO(data)) as opened:
         rgba = opened.convert("RGBA")
     flat = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
-    side = min(flat.size)
-    left, top = (flat.width - side) // 2, (flat.height - side) // 2
-    square = flat.crop((left, top, left + side, top + side))
-    return np.asarray(square.resize((size_px, size_px), Image.Resampling.BICUBIC))
+    return fit_square(flat, size_px)
 
 
 def _draw(points: list[list[float]], size_px: int) -> np.ndarray:

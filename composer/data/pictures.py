@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int, UInt8
+from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
@@ -90,3 +91,11 @@ def to_pixels(
     return functional.interpolate(
         pixels, size=(size_px, size_px), mode="bilinear", antialias=True, align_corners=False
     )
+
+
+def fit_square(image: Image.Image, size_px: int) -> UInt8[np.ndarray, "{size_px} {size_px} 3"]:
+    """Fit the shorter side of an RGB picture to `size_px` and cut the middle out."""
+    side = min(image.size)
+    left, top = (image.width - side) // 2, (image.height - side) // 2
+    square = image.crop((left, top, left + side, top + side))
+    return np.asarray(square.resize((size_px, size_px), Image.Resampling.BICUBIC))

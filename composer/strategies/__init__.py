@@ -5,43 +5,91 @@ from pathlib import Path
 from typing import Final
 
 from composer.backbone import Backbone
+from composer.kit_parts import ComposerFiles
+from composer.strategies.converter import TextConverter
 from composer.strategies.duet import DuetComposer, DuetModel
+from composer.strategies.inversion import InversionComposer, InversionSettings
+from composer.strategies.modality import ModalityComposer, ModalityModel
+from composer.strategies.prompted import PromptedComposer, PromptedModel
 from composer.strategies.protocol import Composer, ComposerError
-from composer.strategies.slerp import SlerpComposer
+from composer.strategies.sentence import SentenceComposer, SentenceModel
+from composer.strategies.slerp import SlerpComposer, SlerpSettings
+
+NOTHING = ComposerFiles()
 
 
-def _load_duet(backbone: Backbone, weights: Path | None) -> Composer:
-    if weights is None:
-        raise ComposerError(
-            "The duet composer needs its trained weights and this kit has none; "
-            "choose slerp, or train it: duet train composer duet."
-        )
-    return DuetComposer.load(weights, backbone)
+def _duet(name: str, backbone: Backbone, files: ComposerFiles) -> Composer:
+    return DuetComposer.load(_weights(name, files), backbone)
 
 
-def _load_slerp(backbone: Backbone, weights: Path | None) -> Composer:
-    return SlerpComposer(backbone, None if weights is None else DuetModel.load(weights, backbone))
+def _modality(name: str, backbone: Backbone, files: ComposerFiles) -> Composer:
+    model = ModalityModel.load(_weights(name, files), backbone)
+    return ModalityComposer(model, _converter(backbone, files))
 
 
-# Name to a loader, which takes the kit's backbone and the path of its duet.safetensors (or None).
-COMPOSERS: Final[dict[str, Callable[[Backbone, Path | None], Composer]]] = {
-    "duet": _load_duet,
-    "slerp": _load_slerp,
+def _prompted(name: str, backbone: Backbone, files: ComposerFiles) -> Composer:
+    model = PromptedModel.load(_weights(name, files), backbone)
+    return PromptedComposer(model, _converter(backbone, files), name)
+
+
+def _sentence(name: str, backbone: Backbone, files: ComposerFiles) -> Composer:
+    return SentenceComposer(SentenceModel.load(_weights(name, files), backbone), name)
+
+
+def _inversion(_: str, backbone: Backbone, files: ComposerFiles) -> Composer:
+    return InversionComposer(backbone, InversionSettings(**files.settings))
+
+
+def _slerp(_: str, backbone: Backbone, files: ComposerFiles) -> Composer:
+    settings = SlerpSettings(**files.settings)
+    duet = DuetModel.load(files.weights, backbone) if files.weights is not None else None
+    return SlerpComposer(backbone, settings, duet=duet, converter=_converter(backbone, files))
+
+
+COMPOSERS: Final[dict[str, Callable[[str, Backbone, ComposerFiles], Composer]]] = {
+    "duet": _duet,
+    "modality": _modality,
+    "prompted": _prompted,
+    "prompted-category": _prompted,
+    "sentence": _sentence,
+    "sentence-medium": _sentence,
+    "sentence-large": _sentence,
+    "inversion": _inversion,
+    "slerp": _slerp,
 }
+TRAINING_FREE: Final = ("slerp", "inversion")
 
 
-def load_composer(name: str, backbone: Backbone, weights: Path | None) -> Composer:
+def load_composer(name: str, backbone: Backbone, files: ComposerFiles = NOTHING) -> Composer:
     """Loads a composer by its exact name.
 
     Args:
         name: A key of `COMPOSERS`.
         backbone: The kit's CLIP.
-        weights: Path of the kit's `duet.safetensors`; None where it has none.
+        files: What the kit has for it.
 
     Raises:
-        ComposerError: There is no composer of that name, or its weights do not fit.
+        ComposerError: There is no composer of that name, it has no weights, or they do not fit.
     """
     if name not in COMPOSERS:
-        known = ", ".join(sorted(COMPOSERS))
+        known = ", ".join(COMPOSERS)
         raise ComposerError(f"There is no composer {name!r}; choose one of: {known}.")
-    return COMPOSERS[name](backbone, weights)
+    try:
+        return COMPOSERS[name](name, backbone, files)
+    except ComposerError:
+        raise
+    except (TypeError, ValueError) as error:
+        raise ComposerError(f"The settings of {name} in the kit are wrong: {error}") from error
+
+
+def _weights(name: str, files: ComposerFiles) -> Path:
+    if files.weights is None:
+        raise ComposerError(
+            f"The {name} composer needs its trained weights and this kit has none; "
+            f"choose {' or '.join(TRAINING_FREE)}, or train it: duet train composer {name}."
+        )
+    return files.weights
+
+
+def _converter(backbone: Backbone, files: ComposerFiles) -> TextConverter | None:
+    return None if files.converter is None else TextConverter.load(files.converter, backbone)

@@ -7,54 +7,25 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from composer.backbone import Backbone, ImageEncoding, encode_with_tower, layer_norms
+from composer.backbone import Backbone, ImageEncoding, encode_with_tower, layer_norm_state
 from composer.composed import ComposedQuery
 from composer.prompt import build_prompt
 from composer.query import Query
-from composer.strategies.protocol import ComposerError, EncodedReference
+from composer.strategies.converter import Converter
+from composer.strategies.files import load_tensors, read_composer, write_composer
+from composer.strategies.protocol import EncodedReference
 from composer.strategies.reference import (
+    PLAIN_PROMPT,
     Composition,
     composed_query,
     encode_prompts,
     reference_pixels,
 )
-from composer.weights import WeightsError, read_safetensors, write_safetensors
 
 SCHEMA = "duet-composer/2"
 PROMPT_LENGTH = 3
-NUM_TOKENS = 4
 INITIAL_PROMPT = "a photo of"
-PLAIN_PROMPT = "a photo of"
-_NORMS = "layer_norms."
 _RESIDUAL = "residual"
-_HASHES = ("gallery_hash", "text_hash")
-
-
-class Converter(nn.Module):
-    """C: joint features, or differences of two, to pseudo-word tokens.
-
-    Source: papers.md 1; the size is a reconstruction: three linear layers, hidden width twice the
-    token's, GELU, and a LayerNorm at the output scaled to the token table's mean norm. The paper
-    has one token; several keep more of the shape once words follow them.
-    """
-
-    def __init__(self, joint_dim: int, token_width: int, token_norm: float) -> None:
-        super().__init__()
-        hidden = 2 * token_width
-        self.layers = nn.Sequential(
-            nn.Linear(joint_dim, hidden),
-            nn.GELU(),
-            nn.Linear(hidden, hidden),
-            nn.GELU(),
-            nn.Linear(hidden, NUM_TOKENS * token_width),
-        )
-        self.norm = nn.LayerNorm(token_width)
-        # A normalised vector of width w has norm sqrt(w).
-        nn.init.constant_(self.norm.weight, token_norm / token_width**0.5)
-
-    def forward(self, features: Float[Tensor, "n d"]) -> Float[Tensor, "n k w"]:
-        """Converts unit features of n references, or n differences of such."""
-        return self.norm(self.layers(features).unflatten(1, (NUM_TOKENS, -1)))
 
 
 class DuetModel(nn.Module):
@@ -75,13 +46,11 @@ class DuetModel(nn.Module):
         self.residual = 0.0
         table = backbone.token_table().detach().float()
         self.tower = backbone.copy_vision_tower()
-        norm = float(table.norm(dim=-1).mean())
-        self.converter = Converter(backbone.joint_dim, backbone.token_width, norm)
+        self.converter = Converter.of(backbone)
         ids = [i for word in backbone.word_ids(INITIAL_PROMPT) for i in word]
         # A vocabulary may cut the words into more pieces; the prompt has three vectors, always.
         start = [ids[min(i, len(ids) - 1)] for i in range(PROMPT_LENGTH)]
         self.prompt = nn.Parameter(table[start].clone())
-        self.converter.to(backbone.device)
 
     def encode_image(self, pixels: Float[Tensor, "n 3 h w"]) -> ImageEncoding:
         """Encodes preprocessed references with the tuned tower."""
@@ -93,19 +62,9 @@ class DuetModel(nn.Module):
 
     def trainable_state(self) -> dict[str, Tensor]:
         """LayerNorms, converter and prompt under the names of the file."""
-        norms = {
-            f"{_NORMS}{name}.{leaf}": tensor
-            for name, norm in layer_norms(self.tower).items()
-            for leaf, tensor in norm.named_parameters()
-        }
+        norms = layer_norm_state(self.tower)
         converter = {f"converter.{n}": p for n, p in self.converter.named_parameters()}
         return {**norms, **converter, "prompt": self.prompt}
-
-    def load_trainable_state(self, tensors: dict[str, Tensor]) -> None:
-        """Copies what `trainable_state` names into the model."""
-        with torch.no_grad():
-            for name, parameter in self.trainable_state().items():
-                parameter.copy_(tensors[name])
 
     def save(self, path: Path, *, half: bool = False, notes: dict[str, str] | None = None) -> None:
         """Writes LayerNorms, converter and prompt, and nothing of the frozen weights.
@@ -115,17 +74,9 @@ class DuetModel(nn.Module):
             half: Store fp16.
             notes: Further text for the metadata, such as training figures.
         """
-        dtype = torch.float16 if half else torch.float32
-        tensors = {name: t.detach().to(dtype) for name, t in self.trainable_state().items()}
-        tensors[_RESIDUAL] = torch.tensor([self.residual], dtype=torch.float32)
-        metadata = {
-            "schema": SCHEMA,
-            "token_width": str(self.backbone.token_width),
-            "joint_dim": str(self.backbone.joint_dim),
-            "gallery_hash": self.backbone.gallery_hash,
-            "text_hash": self.backbone.text_hash,
-        }
-        write_safetensors(path, tensors, {**(notes or {}), **metadata})
+        residual = torch.tensor([self.residual])
+        tensors = {**self.trainable_state(), _RESIDUAL: residual}
+        write_composer(path, SCHEMA, tensors, self.backbone, half=half, notes=notes)
 
     @classmethod
     def load(cls, path: Path, backbone: Backbone) -> "DuetModel":
@@ -135,15 +86,9 @@ class DuetModel(nn.Module):
             ComposerError: It belongs to another backbone, or is damaged.
         """
         model = cls(backbone)
-        expected = {name: tuple(t.shape) for name, t in model.trainable_state().items()}
-        expected[_RESIDUAL] = (1,)
-        try:
-            found = read_safetensors(path)
-            _check_origin(path, found.metadata, backbone)
-            weights = read_safetensors(path, expected)
-        except WeightsError as error:
-            raise ComposerError(str(error)) from error
-        model.load_trainable_state(weights.tensors)
+        live = model.trainable_state()
+        weights = read_composer(path, SCHEMA, {**live, _RESIDUAL: torch.zeros(1)}, backbone)
+        load_tensors(live, weights.tensors)
         model.residual = round(float(weights.tensors[_RESIDUAL]), 4)
         return model.eval()
 
@@ -228,20 +173,3 @@ class DuetComposer:
             prompt=prompts[0],
         )
         return composed_query(self, encoded, found, text=text, balance=balance)
-
-
-def _check_origin(path: Path, metadata: dict[str, str], backbone: Backbone) -> None:
-    if metadata.get("schema") != SCHEMA:
-        raise ComposerError(f"{path.name} is not a duet composer of this program.")
-    for name, meaning in (("token_width", "token table"), ("joint_dim", "joint space")):
-        want = str(getattr(backbone, name))
-        if metadata.get(name) != want:
-            raise ComposerError(
-                f"`{name}` must equal the width of the backbone's {meaning} ({want}), "
-                f"got {metadata.get(name)}. Choose a composer trained for this backbone."
-            )
-    if any(metadata.get(name) != getattr(backbone, name) for name in _HASHES):
-        raise ComposerError(
-            f"{path.name} was trained on another backbone than this one; "
-            "choose the composer of this kit, or train it again."
-        )

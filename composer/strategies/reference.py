@@ -1,5 +1,6 @@
 """What composers share: pixels of a reference, prompts encoded in one batch, the result."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -8,10 +9,12 @@ from torch import Tensor
 
 from composer.backbone import Backbone
 from composer.composed import ComposedQuery, interpolate
-from composer.prompt import Prompt, stack_prompts
+from composer.prompt import Prompt, build_prompt, stack_prompts
 from composer.query import Query
 from composer.sketch import rasterise
 from composer.strategies.protocol import Composer, EncodedReference
+
+PLAIN_PROMPT = "a photo of"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -83,4 +86,61 @@ def composed_query(
         gallery_hash=backbone.gallery_hash,
         text_hash=backbone.text_hash,
         missing_tokens=found.missing_tokens,
+    )
+
+
+def compose_features(
+    composer: Composer,
+    encoded: EncodedReference,
+    text: str,
+    balance: float,
+    *,
+    mix: Callable[[Float[Tensor, " d"], Float[Tensor, " d"]], Float[Tensor, " d"]],
+    move_words: Callable[[Float[Tensor, " d"]], Float[Tensor, " d"]] | None = None,
+) -> ComposedQuery:
+    """Composes by a mixture of two features: the reference's and that of the words.
+
+    The prompt to draw with is "a photo of", the reference's tokens, and the words.
+
+    Args:
+        composer: Whose query it is.
+        encoded: The reference, if there is one.
+        text: The words, if there are any.
+        balance: As in `Composer.compose`.
+        mix: Reference and words to the feature of both.
+        move_words: What is done to the text feature first.
+
+    Raises:
+        ValueError: There is neither a reference nor a word, or `balance` is not in [0, 1].
+    """
+    backbone, reference = composer.backbone, encoded.image_feature
+    has_words = bool(backbone.word_ids(text))
+    if reference is None and not has_words:
+        raise ValueError("The query is empty; draw something or write a few words.")
+    words = None
+    if has_words:
+        words_prompt = build_prompt(backbone, PLAIN_PROMPT, None, text)
+        words = encode_prompts(backbone, [words_prompt])[0]
+        words = words if move_words is None else move_words(words)
+    both = reference if words is None else words
+    if reference is not None and words is not None:
+        both = mix(reference, words)
+    assert both is not None
+    has_tokens = reference is None or encoded.pseudo_tokens is not None
+    found = Composition(
+        both=both,
+        reference=reference,
+        words=words,
+        prompt=build_prompt(backbone, PLAIN_PROMPT, encoded.pseudo_tokens, text)
+        if has_tokens
+        else None,
+        missing_tokens="" if has_tokens else _no_tokens(composer.name),
+    )
+    return composed_query(composer, encoded, found, text=text, balance=balance)
+
+
+def _no_tokens(name: str) -> str:
+    return (
+        f"The {name} composer makes no tokens in a kit without a converter, so it can search but "
+        "not draw; choose the duet composer, or train one: duet train composer converter."
     )

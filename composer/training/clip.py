@@ -29,6 +29,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from composer.backbone import load_tokenizer
+from composer.data.augment import crop_photos
 from composer.data.catalogue import CataloguePack, picture_tables
 from composer.data.natural import read_natural
 from composer.data.pictures import CaptionIds, PictureTable, truth_matrix
@@ -278,7 +279,8 @@ class Batches:
             table = self._tables[index]
             rows = self._rows(table, count, rng, is_hard=is_hard)
             ids = self._captions.of(index, rows)
-            pixels.append(_augment(table.images[rows], table.name, rng))
+            smallest = 0.8 if table.name.startswith("catalogue") else 0.65
+            pixels.append(crop_photos(table.images[rows], 128, rng, smallest=smallest))
             true_ids.append(ids)
             num_said = (ids >= 0).sum(1)
             said.append(ids[np.arange(len(rows)), rng.integers(0, num_said)])
@@ -318,22 +320,6 @@ class Batches:
         groups = np.asarray(table.groups)
         chosen = rng.choice(np.unique(groups), size=4, replace=False)
         return rng.choice(np.flatnonzero(np.isin(groups, chosen)), size=count)
-
-
-def _augment(images: np.ndarray, name: str, rng: np.random.Generator) -> Tensor:
-    """Crop at random and sometimes mirror; returns (b, 3, 128, 128) in [0, 1]."""
-    smallest = 0.8 if name.startswith("catalogue") else 0.65
-    count = len(images)
-    scale = rng.uniform(smallest, 1.0, count)
-    mirror = np.where(rng.random(count) < 0.5, -1.0, 1.0)
-    theta = np.zeros((count, 2, 3), dtype=np.float32)
-    theta[:, 0, 0], theta[:, 1, 1] = scale * mirror, scale
-    theta[:, :, 2] = (1 - scale)[:, None] * rng.uniform(-1, 1, (count, 2))
-    pixels = torch.from_numpy(images).permute(0, 3, 1, 2).float().div_(255)
-    grid = functional.affine_grid(
-        torch.from_numpy(theta), [count, 3, 128, 128], align_corners=False
-    )
-    return functional.grid_sample(pixels, grid, padding_mode="border", align_corners=False)
 
 
 def _shrunk(pixels: Float[Tensor, "b 3 h w"], size_px: int) -> Float[Tensor, "b 3 s s"]:

@@ -18,7 +18,8 @@ from composer.composed import slerp
 from composer.data.catalogue import PHOTO, CataloguePack
 from composer.data.duet_batches import ValidationQueries, encode_gallery, validation_queries
 from composer.strategies.duet import DuetModel
-from composer.strategies.slerp import PLAIN_PROMPT, SlerpSettings, modality_shift
+from composer.strategies.reference import PLAIN_PROMPT
+from composer.strategies.slerp import SlerpSettings, modality_shift
 from composer.training.duet_validation import accuracy
 
 ALPHAS = tuple(round(0.05 * step, 2) for step in range(1, 20))

@@ -5,11 +5,17 @@ import torch
 from PIL import Image
 
 from composer.composed import ComposedQuery, rebalance
+from composer.kit_parts import ComposerFiles
 from composer.query import Query
 from composer.sketch import Sketch
 from composer.strategies import COMPOSERS, load_composer
+from composer.strategies.converter import TextConverter
 from composer.strategies.duet import DuetModel
-from composer.strategies.protocol import ComposerError
+from composer.strategies.modality import ModalityModel
+from composer.strategies.prompted import PromptedModel
+from composer.strategies.protocol import ComposerError, encode_all
+from composer.strategies.sentence import SentenceModel, SentenceShape
+from composer.weights import read_safetensors
 from tests.composer.tiny import JOINT_DIM, TEXT_WIDTH, tiny_backbone
 
 SKETCH = Sketch.from_strokes([[[0, 0], [1, 0], [1, 1]], [[0.2, 0.5], [0.7, 0.5]]])
@@ -18,22 +24,52 @@ PHOTO = Image.effect_noise((80, 60), 90).convert("RGB")
 REFERENCES = {"sketch": Query(sketch=SKETCH), "photo": Query(image=PHOTO)}
 
 
+TRAINED = {
+    "converter": TextConverter,
+    "duet": DuetModel,
+    "modality": ModalityModel,
+    "prompted": PromptedModel,
+    "prompted-category": PromptedModel,
+    "sentence": SentenceModel,
+    "sentence-medium": SentenceModel,
+    "sentence-large": SentenceModel,
+}
+SHAPES = {
+    "sentence": SentenceShape(tower="small", image_px=64),
+    "sentence-medium": SentenceShape(tower="medium", image_px=64),
+    "sentence-large": SentenceShape(tower="large", image_px=64, num_tokens=2),
+}
+SETTINGS = {"inversion": {"max_steps": 8, "num_restarts": 1}}
+
+
 @pytest.fixture(scope="module")
-def weights(tmp_path_factory):
-    path = tmp_path_factory.mktemp("kit") / "duet.safetensors"
-    torch.manual_seed(0)
-    model = DuetModel(tiny_backbone())
-    with torch.no_grad():
-        for tensor in model.trainable_state().values():
-            tensor.add_(0.1 * torch.randn_like(tensor))
-    model.save(path)
+def folder(tmp_path_factory):
+    """Weights of every trained composer, moved a little at random."""
+    path = tmp_path_factory.mktemp("kit")
+    for number, (name, kind) in enumerate(TRAINED.items()):
+        torch.manual_seed(number)
+        model = kind(tiny_backbone(), *([SHAPES[name]] if name in SHAPES else []))
+        with torch.no_grad():
+            for key, tensor in model.trainable_state().items():
+                if not key.endswith("running_var"):
+                    tensor.add_(0.1 * torch.randn_like(tensor))
+        model.save(path / f"{name}.safetensors")
     return path
 
 
-@pytest.fixture(params=[*COMPOSERS, "slerp without a converter"])
-def composer(request, weights):
+def files_of(folder, name, *, converter=True):
+    has_weights = name in TRAINED
+    return ComposerFiles(
+        weights=folder / f"{name}.safetensors" if has_weights else None,
+        converter=folder / "converter.safetensors" if converter else None,
+        settings=SETTINGS.get(name, {}),
+    )
+
+
+@pytest.fixture(params=[*COMPOSERS, "slerp bare", "modality bare", "prompted bare"])
+def composer(request, folder):
     name, _, bare = request.param.partition(" ")
-    return load_composer(name, tiny_backbone(), None if bare else weights)
+    return load_composer(name, tiny_backbone(), files_of(folder, name, converter=not bare))
 
 
 def compose(composer, query, text="", **options):
@@ -52,7 +88,8 @@ def test_the_result_is_complete(composer, reference):
         assert feature.shape == (JOINT_DIM,)
         assert feature.norm().item() == pytest.approx(1, abs=1e-5)
     assert torch.equal(query.feature, query.both_feature)
-    assert query.patch_features.shape == (16, JOINT_DIM)
+    if not composer.name.startswith("sentence"):  # a light tower's map is not in the joint space
+        assert query.patch_features.shape == (16, JOINT_DIM)
 
 
 def test_the_prompt_is_spliced_or_its_absence_is_explained(composer):
@@ -107,6 +144,19 @@ def test_the_text_of_an_encoded_query_plays_no_part(composer):
     assert torch.equal(silent.image_feature, wordy.image_feature)
 
 
+def test_encoding_side_by_side_gives_what_each_gives_alone(composer):
+    queries = [*REFERENCES.values(), Query(text="red"), Query(sketch=OTHER)]
+    found = list(encode_all(composer, iter(queries), batch_size=3))
+    assert len(found) == len(queries)
+    for encoded, query in zip(found, queries, strict=True):
+        alone = composer.encode(query)
+        for name in ("image_feature", "pseudo_tokens", "patch_features"):
+            one, other = getattr(alone, name), getattr(encoded, name)
+            assert (one is None) == (other is None)
+            if one is not None:
+                torch.testing.assert_close(other, one, atol=1e-3, rtol=1e-3)
+
+
 def test_composing_is_deterministic_and_changes_nothing(composer):
     table = tiny_backbone().token_table().clone()
     first = compose(composer, REFERENCES["sketch"], "red oak")
@@ -129,8 +179,53 @@ def test_balances_outside_are_refused(composer, balance):
         compose(composer, REFERENCES["sketch"], "red", balance=balance)
 
 
-def test_unknown_names_are_refused_exactly(weights):
-    with pytest.raises(ComposerError, match="no composer 'Duet'; choose one of: duet, slerp"):
-        load_composer("Duet", tiny_backbone(), weights)
-    with pytest.raises(ComposerError, match="needs its trained weights"):
-        load_composer("duet", tiny_backbone(), None)
+def test_unknown_names_are_refused_exactly(folder):
+    with pytest.raises(ComposerError, match="no composer 'Duet'; choose one of: duet, modality"):
+        load_composer("Duet", tiny_backbone(), files_of(folder, "duet"))
+
+
+@pytest.mark.parametrize("name", [name for name in TRAINED if name != "converter"])
+def test_a_trained_composer_needs_its_weights(name):
+    with pytest.raises(ComposerError, match=f"{name} composer needs .* duet train composer {name}"):
+        load_composer(name, tiny_backbone())
+
+
+def test_wrong_settings_of_a_kit_are_told():
+    with pytest.raises(ComposerError, match="settings of slerp in the kit are wrong"):
+        load_composer("slerp", tiny_backbone(), ComposerFiles(settings={"beta": 1}))
+    with pytest.raises(ComposerError, match=r"slerp in the kit are wrong.*`alpha`"):
+        load_composer("slerp", tiny_backbone(), ComposerFiles(settings={"alpha": 7.0}))
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_files_come_back_and_those_of_another_backbone_or_kind_are_refused(name, folder, tmp_path):
+    path, kind = folder / f"{name}.safetensors", TRAINED[name]
+    model = kind.load(path, tiny_backbone())
+    model.save(tmp_path / "again.safetensors")
+    again = kind.load(tmp_path / "again.safetensors", tiny_backbone())
+    for key, tensor in model.trainable_state().items():
+        assert torch.equal(again.trainable_state()[key], tensor), key
+    model.save(tmp_path / "half.safetensors", half=True)
+    for key, tensor in read_safetensors(tmp_path / "half.safetensors").tensors.items():
+        assert tensor.dtype is (torch.float16 if tensor.ndim > 1 else torch.float32), key
+    with pytest.raises(ComposerError, match="was trained on another backbone"):
+        kind.load(path, tiny_backbone(seed=3))
+    other = "duet" if name != "duet" else "converter"
+    with pytest.raises(ComposerError, match=r"is not a .* of this program"):
+        kind.load(folder / f"{other}.safetensors", tiny_backbone())
+
+
+TOWERS = {"duet": DuetModel, "modality": ModalityModel, "prompted": PromptedModel}
+
+
+@pytest.mark.parametrize("name", TOWERS)
+def test_only_the_layer_norms_of_a_query_tower_are_its_own(name):
+    """`ViT` of two blocks: ln_pre, ln_post and two norms a block, each of weight and bias."""
+    backbone = tiny_backbone()
+    model = TOWERS[name](backbone)
+    trainable = {n: p for n, p in model.tower.named_parameters() if p.requires_grad}
+    assert sum(p.numel() for p in trainable.values()) == (2 + 2 * 2) * 2 * backbone.vision_width
+    frozen = dict(backbone.model.visual.named_parameters())
+    for key, parameter in model.tower.named_parameters():
+        shares = parameter.data_ptr() == frozen[key].data_ptr()
+        assert shares == (key not in trainable), key

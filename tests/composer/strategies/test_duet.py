@@ -6,7 +6,8 @@ from composer.backbone import layer_norms
 from composer.composed import ComposedQuery
 from composer.query import Query
 from composer.sketch import Sketch
-from composer.strategies.duet import NUM_TOKENS, Converter, DuetComposer, DuetModel
+from composer.strategies.converter import NUM_TOKENS, Converter
+from composer.strategies.duet import DuetComposer, DuetModel
 from composer.strategies.protocol import ComposerError
 from tests.composer.tiny import JOINT_DIM, TEXT_WIDTH, tiny_backbone
 

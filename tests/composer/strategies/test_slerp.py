@@ -6,6 +6,7 @@ from torch.nn.functional import normalize
 from composer.composed import MissingTokensError, slerp
 from composer.query import Query
 from composer.sketch import Sketch
+from composer.strategies.converter import TextConverter
 from composer.strategies.duet import DuetModel
 from composer.strategies.reference import reference_pixels
 from composer.strategies.slerp import SlerpComposer, SlerpSettings, modality_shift
@@ -26,7 +27,7 @@ def test_only_sketches_are_moved_to_the_photo_side():
     assert torch.equal(composer.encode(PHOTO).image_feature, seen(PHOTO))
     moved = normalize(seen(SKETCH) + shift, dim=-1)
     torch.testing.assert_close(composer.encode(SKETCH).image_feature, moved)
-    still = composer.with_settings(SlerpSettings(moves_sketches=False))
+    still = SlerpComposer(tiny_backbone(), SlerpSettings(moves_sketches=False))
     assert torch.equal(still.encode(SKETCH).image_feature, seen(SKETCH))
 
 
@@ -34,7 +35,7 @@ def test_alpha_is_the_share_of_the_words():
     backbone = tiny_backbone()
     words = backbone.encode_text(["a photo of red"])[0]
     for alpha in (0.0, 0.3, 1.0):
-        composer = SlerpComposer(backbone, settings=SlerpSettings(alpha=alpha))
+        composer = SlerpComposer(backbone, SlerpSettings(alpha=alpha))
         query = composer.compose(composer.encode(PHOTO), "red")
         torch.testing.assert_close(
             query.feature, slerp(seen(PHOTO), words, alpha), atol=1e-5, rtol=0
@@ -50,24 +51,24 @@ def test_without_a_converter_it_searches_but_does_not_draw():
     assert len(words_only.require_tokens()) == tiny_backbone().context_length
 
 
-def test_with_a_duet_it_lends_tokens_and_tower():
+def test_the_duet_lends_its_tower_and_the_kit_its_converter():
     torch.manual_seed(0)
-    duet = DuetModel(tiny_backbone())
+    duet, converter = DuetModel(tiny_backbone()), TextConverter(tiny_backbone())
     with torch.no_grad():
         for tensor in duet.trainable_state().values():
             tensor.add_(0.1 * torch.randn_like(tensor))
     settings = SlerpSettings(uses_tuned_tower=True, moves_sketches=False)
-    composer = SlerpComposer(tiny_backbone(), duet, settings)
+    composer = SlerpComposer(tiny_backbone(), settings, duet=duet, converter=converter)
     encoded = composer.encode(SKETCH)
     expected = duet.encode_image(reference_pixels(tiny_backbone(), SKETCH)).features
     assert torch.equal(encoded.image_feature, expected[0])
     query = composer.compose(encoded, "red")
-    assert torch.equal(query.pseudo_tokens, duet.convert(expected)[0])
+    assert torch.equal(query.pseudo_tokens, converter.from_images(expected)[0])
     assert query.require_tokens().shape[0] == tiny_backbone().context_length
 
 
 def test_impossible_settings_are_refused():
     with pytest.raises(ValueError, match="`alpha` must lie between 0 and 1"):
-        SlerpComposer(tiny_backbone(), settings=SlerpSettings(alpha=1.5))
+        SlerpComposer(tiny_backbone(), SlerpSettings(alpha=1.5))
     with pytest.raises(ValueError, match="this kit has none"):
-        SlerpComposer(tiny_backbone(), settings=SlerpSettings(uses_tuned_tower=True))
+        SlerpComposer(tiny_backbone(), SlerpSettings(uses_tuned_tower=True))

@@ -3,6 +3,7 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from composer.backbone import Backbone
 from composer.data.catalogue import CataloguePack
@@ -13,9 +14,10 @@ from composer.data.duet_batches import (
     encode_drawings,
     encode_gallery,
 )
+from composer.strategies import duet
 from composer.strategies.duet import DuetModel
 from composer.training import duet_validation
-from composer.training.duet import DuetTrainer, DuetTraining, main, train_duet
+from composer.training.duet import DuetTraining, duet_trainer
 from composer.training.duet_objective import (
     DuetMargins,
     DuetWeights,
@@ -27,6 +29,8 @@ from composer.training.duet_objective import (
 from composer.training.duet_validation import accuracy
 from composer.training.loop import Budget
 from composer.training.phrases import HAND_PROMPTS, NEUTRAL
+from composer.training.run import main
+from composer.training.trainer import RunSettings, TrainingError
 from tests.composer.data.fake_pack import write_pack
 from tests.composer.tiny import write_clip
 
@@ -54,14 +58,17 @@ def gallery(pack, backbone):
     return encode_gallery(pack, pack.rows(split="train"), backbone)
 
 
-def config(folder, tmp_path, num_steps, **changes):
+def trainer_of(folder, tmp_path, num_steps, *, clip=None, run=None, **changes):
+    """A run of `num_steps` on the tiny world; `run` and `changes` alter settings and recipe."""
     recipe = DuetTraining(
-        clip=folder / "kit" / "clip", data=folder / "pack", output=tmp_path / "duet.safetensors",
-        state=tmp_path / "state", budget=Budget(num_steps=num_steps), device="cpu", batch_size=8,
-        num_cached_steps=0, cached_batch_size=8, num_drawings=1, validate_every=num_steps,
-        log_every=1,
+        clip=clip or folder / "kit" / "clip", data=folder / "pack", batch_size=8,
+        num_cached_steps=0, cached_batch_size=8, num_drawings=1,
     )  # fmt: skip
-    return replace(recipe, **changes)
+    settings = RunSettings(
+        output=tmp_path / "duet.safetensors", state=tmp_path / "state",
+        budget=Budget(num_steps=num_steps), device="cpu", validate_every=num_steps, log_every=1,
+    )  # fmt: skip
+    return duet_trainer(replace(recipe, **changes), replace(settings, **(run or {})))
 
 
 def test_banks_have_the_sizes_of_the_paper():
@@ -183,8 +190,7 @@ def test_accuracy_counts_ties_against_the_query():
 
 
 def test_training_learns_and_its_file_serves(folder, tmp_path, backbone):
-    recipe = config(folder, tmp_path, 60, weights=DuetWeights(region=0.0))
-    trainer = DuetTrainer(recipe)
+    trainer = trainer_of(folder, tmp_path, 60, weights=DuetWeights(region=0.0))
     frozen = [p.clone() for p in backbone.model.parameters()]
     first = [trainer.train_step() for _ in range(5)]
     trainer.run()
@@ -192,17 +198,19 @@ def test_training_learns_and_its_file_serves(folder, tmp_path, backbone):
     for name in ("words", "reference"):
         before, after = (sum(terms[name] for terms in part) for part in (first, last))
         assert after < 0.9 * before, name
-    for before, after in zip(frozen, trainer._backbone.model.parameters(), strict=True):
+    kept = trainer.objective.backbone.model.parameters()
+    for before, after in zip(frozen, kept, strict=True):
         assert torch.equal(before, after)
-    assert DuetModel.load(recipe.output, backbone).prompt.shape == (3, 32)
+    assert DuetModel.load(trainer.settings.output, backbone).prompt.shape == (3, 32)
 
 
 def test_steps_on_encoded_references_leave_the_tower_alone(folder, tmp_path):
-    trainer = DuetTrainer(config(folder, tmp_path, 4, num_cached_steps=2))
-    start = {name: p.detach().clone() for name, p in trainer.model.trainable_state().items()}
+    trainer = trainer_of(folder, tmp_path, 4, num_cached_steps=2)
+    model = trainer.objective.model
+    start = {name: p.detach().clone() for name, p in model.trainable_state().items()}
 
     def moved():
-        state = trainer.model.trainable_state().items()
+        state = model.trainable_state().items()
         return {n.split(".")[0] for n, p in state if not torch.equal(p, start[n])}
 
     for _ in range(2):
@@ -216,7 +224,7 @@ def test_steps_on_encoded_references_leave_the_tower_alone(folder, tmp_path):
 def test_validation_chooses_the_residual_that_finds_most_and_the_file_carries_it(
     folder, tmp_path, monkeypatch
 ):
-    trainer = DuetTrainer(config(folder, tmp_path, 2))
+    trainer = trainer_of(folder, tmp_path, 2)
     scores = {}
     for residual in (0.0, 0.5, 50.0):
         monkeypatch.setattr(duet_validation, "RESIDUALS", (residual,))
@@ -225,53 +233,75 @@ def test_validation_chooses_the_residual_that_finds_most_and_the_file_carries_it
     monkeypatch.setattr(duet_validation, "RESIDUALS", tuple(scores))
     found = trainer.validate()
     assert scores[found.residual] == found.score == max(scores.values())
-    trainer._export(found)
-    assert DuetModel.load(trainer.config.output, trainer._backbone).residual == found.residual
+    trainer.export(found)
+    loaded = DuetModel.load(trainer.settings.output, trainer.objective.backbone)
+    assert loaded.residual == found.residual
 
 
 def test_a_resumed_run_ends_where_an_unbroken_one_does(folder, tmp_path):
-    whole = DuetTrainer(config(folder, tmp_path / "whole", 6, num_cached_steps=4))
+    whole = trainer_of(folder, tmp_path / "whole", 6, num_cached_steps=4)
     for _ in range(6):
         whole.train_step()
-    halves = config(folder, tmp_path / "halves", 6, num_cached_steps=4)
-    first = DuetTrainer(halves)
+    first = trainer_of(folder, tmp_path / "halves", 6, num_cached_steps=4)
     for _ in range(3):
         first.train_step()
     first.save()
-    second = DuetTrainer(halves)
+    second = trainer_of(folder, tmp_path / "halves", 6, num_cached_steps=4)
     assert second.step == 3
     for _ in range(3):
         second.train_step()
-    for name, expected in whole.model.trainable_state().items():
-        assert torch.equal(second.model.trainable_state()[name], expected), name
+    for name, expected in whole.objective.trainable_state().items():
+        assert torch.equal(second.objective.trainable_state()[name], expected), name
         assert torch.equal(second._average.tensors[name], whole._average.tensors[name]), name
 
 
 def test_a_state_of_another_backbone_is_refused(folder, tmp_path):
-    recipe = config(folder, tmp_path, 4)
-    DuetTrainer(recipe).save()
+    trainer_of(folder, tmp_path, 4).save()
     other = write_clip(tmp_path / "other", seed=5, image_px=128)
-    with pytest.raises(ValueError, match="belongs to another backbone"):
-        DuetTrainer(replace(recipe, clip=other))
+    with pytest.raises(TrainingError, match="belongs to another backbone"):
+        trainer_of(folder, tmp_path, 4, clip=other)
+
+
+def test_a_state_of_another_shape_is_refused(folder, tmp_path, monkeypatch):
+    trainer_of(folder, tmp_path, 4).save()
+    monkeypatch.setattr(duet, "PROMPT_LENGTH", 2)
+    with pytest.raises(TrainingError, match="a model of another shape"):
+        trainer_of(folder, tmp_path, 4)
+
+
+def test_a_loss_that_is_not_finite_ends_the_run_and_overwrites_nothing(folder, tmp_path):
+    trainer = trainer_of(folder, tmp_path, 4)
+    trainer.train_step()
+    trainer.export(trainer.validate())
+    trainer.save()
+    files = [trainer.settings.output, *sorted(trainer.settings.state.iterdir())]
+    before = [path.read_bytes() for path in files]
+    with torch.no_grad():
+        trainer.objective.model.prompt.fill_(torch.nan)
+    with pytest.raises(TrainingError, match="not finite at step 1"):
+        trainer.train_step()
+    assert [path.read_bytes() for path in files] == before
 
 
 def test_patience_ends_a_run(folder, tmp_path):
-    rates = {"norm_rate": 0.0, "head_rate": 0.0, "validate_every": 1, "patience": 2}
-    recipe = config(folder, tmp_path, 50, **rates)
-    train_duet(recipe)
-    assert DuetTrainer(recipe).step == 3  # the first check is the best so far, two are not better
+    still = {"norm_rate": 0.0, "head_rate": 0.0}
+    trainer = trainer_of(folder, tmp_path, 50, run={"validate_every": 1, "patience": 2}, **still)
+    trainer.run()
+    assert trainer.step == 3  # the first check is the best so far, two are not better
+
+
+def test_losses_and_scores_are_logged_for_tensorboard(folder, tmp_path):
+    trainer = trainer_of(folder, tmp_path, 2, run={"logs": tmp_path / "logs"})
+    trainer.run()
+    events = EventAccumulator(str(tmp_path / "logs" / "duet")).Reload()
+    assert {"words", "reference", "validation"} <= set(events.Tags()["scalars"])
+    assert [event.step for event in events.Scalars("words")] == [1, 2]
 
 
 def test_the_command_trains_and_explains_what_is_missing(folder, tmp_path, capsys):
-    common = ["--kit", str(folder / "kit"), "--steps", "1", "--device", "cpu", "--batch-size", "4"]
-    common += [
-        "--cached-steps",
-        "0",
-        "--state",
-        str(tmp_path / "s"),
-        "--output",
-        str(tmp_path / "d.safetensors"),
-    ]
+    clip = str(folder / "kit" / "clip")
+    common = ["duet", "--clip", clip, "--steps", "1", "--device", "cpu"]
+    common += ["--state", str(tmp_path / "s"), "--output", str(tmp_path / "d.safetensors")]
     assert main([*common, "--data", str(folder / "pack")]) == 0
     assert (tmp_path / "d.safetensors").exists()
     assert main([*common, "--data", str(tmp_path / "none")]) == 2

@@ -43,7 +43,7 @@ def test_every_setting_is_tried_and_the_best_comes_first(kit, pack):
 def test_the_composer_mixes_as_the_choice_did(kit, pack):
     settings = choose(kit / "clip", kit / "composers/duet.safetensors", pack)[0].settings
     backbone = Backbone.load(kit / "clip")
-    composer = SlerpComposer(backbone, DuetModel(backbone), settings)
+    composer = SlerpComposer(backbone, settings, duet=DuetModel(backbone))
     sketch = Sketch.from_image(Image.effect_noise((60, 60), 80).convert("RGB"))
     query = composer.compose(composer.encode(Query(sketch=sketch)), "with a red seat")
     assert query.reference_feature is not None

@@ -1,0 +1,159 @@
+"""Modality: vectors that say photo, sketch or text, taken from a feature and put in its place."""
+
+from enum import StrEnum
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from composer.backbone import Backbone, ImageEncoding, encode_with_tower, layer_norm_state
+from composer.composed import ComposedQuery
+from composer.query import Query
+from composer.strategies.converter import TextConverter
+from composer.strategies.files import load_tensors, read_composer, write_composer
+from composer.strategies.protocol import EncodedReference
+from composer.strategies.reference import compose_features, reference_pixels
+
+SCHEMA = "modality-composer/1"
+_WORDS_SHARE = "words_share"
+
+
+class Modality(StrEnum):
+    """Where a feature comes from; the order is that of the classifier's outputs."""
+
+    PHOTO = "photo"
+    SKETCH = "sketch"
+    TEXT = "text"
+
+
+class ModalityModel(nn.Module):
+    """The trainable part: LayerNorms of the query tower, one vector a modality, a classifier D.
+
+    `semantics` of a unit feature z is `s = z - m`; `convert` gives it another modality:
+    `normalise(s + m')`. The paper tunes one tower for sketches and photos alike; here photos keep
+    the frozen one, so that one index serves every composer.
+
+    Source: papers.md 2.
+
+    Attributes:
+        words_share: b, the share of the words in a composed query; validation chooses it.
+    """
+
+    def __init__(self, backbone: Backbone) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.words_share = 0.5
+        self.tower = backbone.copy_vision_tower()
+        # Small against unit features, or they would drown them.
+        self.vectors = nn.Parameter(0.02 * torch.randn(len(Modality), backbone.joint_dim))
+        self.classifier = nn.Linear(backbone.joint_dim, len(Modality))
+        self.to(backbone.device)
+
+    def encode_image(self, pixels: Float[Tensor, "n 3 h w"]) -> ImageEncoding:
+        """Encodes preprocessed references with the tuned tower."""
+        return encode_with_tower(self.tower, pixels)
+
+    def vector(self, modality: Modality) -> Float[Tensor, " d"]:
+        """The vector m of a modality."""
+        return self.vectors[list(Modality).index(modality)]
+
+    def semantics(
+        self, features: Float[Tensor, "*n d"], modality: Modality
+    ) -> Float[Tensor, "*n d"]:
+        """`s = z - m`."""
+        return features - self.vector(modality)
+
+    def convert(
+        self, features: Float[Tensor, "*n d"], source: Modality, target: Modality
+    ) -> Float[Tensor, "*n d"]:
+        """`normalise(z - m + m')`."""
+        moved = self.semantics(features, source) + self.vector(target)
+        return functional.normalize(moved, dim=-1)
+
+    def trainable_state(self) -> dict[str, Tensor]:
+        """LayerNorms, vectors and classifier under the names of the file."""
+        classifier = {f"classifier.{n}": p for n, p in self.classifier.named_parameters()}
+        return {**layer_norm_state(self.tower), **classifier, "vectors": self.vectors}
+
+    def save(self, path: Path, *, half: bool = False, notes: dict[str, str] | None = None) -> None:
+        """Writes what was trained to a `.safetensors`; `notes` goes to its metadata."""
+        tensors = {**self.trainable_state(), _WORDS_SHARE: torch.tensor([self.words_share])}
+        write_composer(path, SCHEMA, tensors, self.backbone, half=half, notes=notes)
+
+    @classmethod
+    def load(cls, path: Path, backbone: Backbone) -> "ModalityModel":
+        """Reads what `save` wrote.
+
+        Raises:
+            ComposerError: It belongs to another backbone, or is damaged.
+        """
+        model = cls(backbone)
+        live = model.trainable_state()
+        found = read_composer(path, SCHEMA, {**live, _WORDS_SHARE: torch.zeros(1)}, backbone)
+        load_tensors(live, found.tensors)
+        model.words_share = round(float(found.tensors[_WORDS_SHARE]), 4)
+        return model.eval()
+
+
+def mix(
+    reference: Float[Tensor, "*n d"], words: Float[Tensor, "*n d"], share: float
+) -> Float[Tensor, "*n d"]:
+    """`normalise((1 - b) r + b w)` of two features converted to the photo side.
+
+    With `r = s + m_photo` and `w = s_text + m_photo` this is the design's
+    `(1 - b) s + b s_text + m_photo`.
+    """
+    return functional.normalize((1 - share) * reference + share * words, dim=-1)
+
+
+class ModalityComposer:
+    """Composes with a trained `ModalityModel`: everything is converted to the photo side.
+
+    Tokens come from the kit's converter, which reads the reference converted to the text side;
+    these are ours, the method has none.
+
+    Source: papers.md 2; the composition with words is DESIGN.md's, "Composers".
+    """
+
+    name = "modality"
+
+    def __init__(self, model: ModalityModel, converter: TextConverter | None = None) -> None:
+        self.model = model.eval().requires_grad_(False)
+        self.backbone = model.backbone
+        self._converter = converter
+
+    @torch.no_grad()
+    def encode(self, query: Query) -> EncodedReference:
+        """Encodes the reference of a query and converts it to the photo side."""
+        pixels = reference_pixels(self.backbone, query)
+        if pixels is None:
+            return EncodedReference()
+        own = Modality.PHOTO if query.sketch is None else Modality.SKETCH
+        seen = self.model.encode_image(pixels)
+        tokens = None
+        if self._converter is not None:
+            tokens = self._converter(self.model.convert(seen.features, own, Modality.TEXT))[0]
+        return EncodedReference(
+            image_feature=self.model.convert(seen.features, own, Modality.PHOTO)[0],
+            pseudo_tokens=tokens,
+            patch_features=seen.patch_features[0],
+        )
+
+    @torch.no_grad()
+    def compose(self, encoded: EncodedReference, text: str, balance: float = 0.5) -> ComposedQuery:
+        """Mixes an encoded reference with words, both on the photo side.
+
+        Raises:
+            ValueError: There is neither a reference nor a word, or `balance` is not in [0, 1].
+        """
+        model = self.model
+        return compose_features(
+            self,
+            encoded,
+            text,
+            balance,
+            mix=lambda reference, words: mix(reference, words, model.words_share),
+            move_words=lambda words: model.convert(words, Modality.TEXT, Modality.PHOTO),
+        )

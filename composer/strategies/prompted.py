@@ -1,0 +1,115 @@
+"""Prompted: visual prompts and tuned LayerNorms on the query side of a frozen CLIP."""
+
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from composer.backbone import Backbone, ImageEncoding, encode_with_tower, layer_norm_state
+from composer.composed import ComposedQuery, slerp
+from composer.query import Query
+from composer.strategies.converter import TextConverter
+from composer.strategies.files import load_tensors, read_composer, write_composer
+from composer.strategies.protocol import EncodedReference
+from composer.strategies.reference import compose_features, reference_pixels
+
+SCHEMA = "prompted-composer/1"
+NUM_PROMPTS = 3
+_ALPHA = "alpha"
+
+
+class PromptedModel(nn.Module):
+    """The trainable part: K visual prompts for sketches and the LayerNorms of the query tower.
+
+    The paper has a second set of prompts for photos at category level and one common set at
+    instance level; here photos keep the frozen tower, so that one index serves every composer, and
+    the one set belongs to the references.
+
+    Source: papers.md 3.
+
+    Attributes:
+        alpha: Share of the way from the reference to the words; validation chooses it.
+    """
+
+    def __init__(self, backbone: Backbone) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.alpha = 0.5
+        self.tower = backbone.copy_vision_tower()
+        self.prompts = nn.Parameter(0.02 * torch.randn(NUM_PROMPTS, backbone.vision_width))
+        self.to(backbone.device)
+
+    def encode_image(self, pixels: Float[Tensor, "n 3 h w"]) -> ImageEncoding:
+        """Encodes preprocessed references with the prompted tower."""
+        return encode_with_tower(self.tower, pixels, self.prompts)
+
+    def trainable_state(self) -> dict[str, Tensor]:
+        """LayerNorms and prompts under the names of the file."""
+        return {**layer_norm_state(self.tower), "prompts": self.prompts}
+
+    def save(self, path: Path, *, half: bool = False, notes: dict[str, str] | None = None) -> None:
+        """Writes what was trained to a `.safetensors`; `notes` goes to its metadata."""
+        tensors = {**self.trainable_state(), _ALPHA: torch.tensor([self.alpha])}
+        write_composer(path, SCHEMA, tensors, self.backbone, half=half, notes=notes)
+
+    @classmethod
+    def load(cls, path: Path, backbone: Backbone) -> "PromptedModel":
+        """Reads what `save` wrote.
+
+        Raises:
+            ComposerError: It belongs to another backbone, or is damaged.
+        """
+        model = cls(backbone)
+        live = model.trainable_state()
+        found = read_composer(path, SCHEMA, {**live, _ALPHA: torch.zeros(1)}, backbone)
+        load_tensors(live, found.tensors)
+        model.alpha = round(float(found.tensors[_ALPHA]), 4)
+        return model.eval()
+
+
+class PromptedComposer:
+    """Composes with a trained `PromptedModel`: slerp of the prompted feature and the words'.
+
+    Category and instance level are two trainings of it, so two files. Tokens come from the kit's
+    converter; these are ours, the method has none.
+
+    Source: papers.md 3; the composition with words is DESIGN.md's, "Composers".
+    """
+
+    def __init__(
+        self, model: PromptedModel, converter: TextConverter | None = None, name: str = "prompted"
+    ) -> None:
+        self.name = name
+        self.model = model.eval().requires_grad_(False)
+        self.backbone = model.backbone
+        self._converter = converter
+
+    @torch.no_grad()
+    def encode(self, query: Query) -> EncodedReference:
+        """Encodes the reference of a query with the prompted tower."""
+        pixels = reference_pixels(self.backbone, query)
+        if pixels is None:
+            return EncodedReference()
+        seen = self.model.encode_image(pixels)
+        converter = self._converter
+        return EncodedReference(
+            image_feature=seen.features[0],
+            pseudo_tokens=None if converter is None else converter.from_images(seen.features)[0],
+            patch_features=seen.patch_features[0],
+        )
+
+    @torch.no_grad()
+    def compose(self, encoded: EncodedReference, text: str, balance: float = 0.5) -> ComposedQuery:
+        """Mixes an encoded reference with words.
+
+        Raises:
+            ValueError: There is neither a reference nor a word, or `balance` is not in [0, 1].
+        """
+        return compose_features(
+            self,
+            encoded,
+            text,
+            balance,
+            mix=lambda reference, words: slerp(reference, words, self.model.alpha),
+        )

@@ -1,0 +1,388 @@
+"""Sentence: a light query tower whose feature map becomes a few pseudo-words; the door to timm."""
+
+from collections.abc import Callable, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Final
+
+import timm
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from composer.backbone import Backbone
+from composer.composed import MAX_PSEUDO_TOKENS, ComposedQuery
+from composer.prompt import assemble_prompts, build_prompt
+from composer.query import Query
+from composer.strategies.files import load_tensors, read_composer, read_origin, write_composer
+from composer.strategies.protocol import ComposerError, EncodedReference
+from composer.strategies.reference import (
+    PLAIN_PROMPT,
+    Composition,
+    composed_query,
+    encode_prompts,
+    reference_pixels,
+)
+
+SCHEMA = "sentence-composer/1"
+STRIDE_PX = 32
+MAX_IMAGE_PX = 512
+_SIZE = ("tower", "num_tokens", "image_px", "head")
+
+
+class TokenHead(StrEnum):
+    """How a feature map becomes pseudo-words."""
+
+    ATTENTION = "attention"
+    MLP = "mlp"
+
+
+def _create(architecture: str, options: dict[str, Any]) -> nn.Module:
+    tower: Any = timm.create_model(
+        architecture, pretrained=False, num_classes=0, global_pool="", in_chans=3, **options
+    )
+    # Only the map is used: layers behind it would be dead weight in the file.
+    tower.prune_intermediate_layers(1, prune_norm=False, prune_head=True)
+    return tower
+
+
+_LIGHT_VIT = {"depth": 3, "embed_dim": 128, "num_heads": 2, "class_token": False}
+
+# Size to a builder that takes the side of the images in pixels. At 128 px on one CPU thread they
+# take about 0.2, 0.45 and 0.8 of the time of a ViT with 6 layers of width 256.
+TOWERS: Final[dict[str, Callable[[int], nn.Module]]] = {
+    "small": lambda image_px: _create("vit_tiny_patch16_224", {"img_size": image_px, **_LIGHT_VIT}),
+    "medium": lambda _: _create("lcnet_100", {}),
+    "large": lambda _: _create("efficientnet_lite0", {}),
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SentenceShape:
+    """Size of a sentence model.
+
+    Attributes:
+        tower: A key of `TOWERS`.
+        num_tokens: L, pseudo-words per reference; the paper's accuracy peaks at 4 to 8.
+        image_px: Side of the images the tower sees, a multiple of 32.
+        head: The adaptive token learner, or an MLP on the pooled map (with one token, the
+            paper's ablation).
+    """
+
+    tower: str = "small"
+    num_tokens: int = 4
+    image_px: int = 128
+    head: TokenHead = TokenHead.ATTENTION
+
+    def __post_init__(self) -> None:
+        """Checks the size.
+
+        Raises:
+            ComposerError: The tower is unknown, or a number is out of range.
+        """
+        if self.tower not in TOWERS:
+            known = ", ".join(TOWERS)
+            raise ComposerError(f"There is no tower {self.tower!r}; choose one of: {known}.")
+        if not 1 <= self.num_tokens <= MAX_PSEUDO_TOKENS:
+            raise ComposerError(
+                f"`num_tokens` must lie between 1 and {MAX_PSEUDO_TOKENS}, got {self.num_tokens}."
+            )
+        if self.image_px % STRIDE_PX or not STRIDE_PX <= self.image_px <= MAX_IMAGE_PX:
+            raise ComposerError(
+                f"`image_px` must be a multiple of {STRIDE_PX} up to {MAX_IMAGE_PX}, "
+                f"got {self.image_px}."
+            )
+
+
+def compete(logits: Float[Tensor, "n l p"]) -> Float[Tensor, "n l p"]:
+    """Attention of l queries that compete for p positions; each query's weights sum to one.
+
+    A softmax over the queries says whose a position is; these shares, divided by their sum over
+    the positions, say where a query looks. Taken in logarithms, so that a query which wins
+    nowhere still has weights.
+    """
+    return logits.log_softmax(dim=1).softmax(dim=2)
+
+
+class TokenLearner(nn.Module):
+    """L learned queries that share out a feature map among them, one pseudo-word each.
+
+    Source: papers.md 4 (reconstruction): cross-attention, softmax over the queries and then
+    normalised over the positions, a linear layer to the token width, and a LayerNorm at the
+    output scaled to the token table's mean norm.
+    """
+
+    def __init__(self, channels: int, width: int, token_norm: float, num_tokens: int) -> None:
+        super().__init__()
+        self.input_norm = nn.LayerNorm(channels)
+        self.queries = nn.Parameter(torch.randn(num_tokens, channels))
+        self.keys = nn.Linear(channels, channels)
+        self.words = nn.Linear(channels, width)
+        self.norm = _token_norm(width, token_norm)
+
+    def attend(self, features: Float[Tensor, "n p c"]) -> Float[Tensor, "n l p"]:
+        """Where each query looks; non-negative, and one in sum over the positions."""
+        keys = self.keys(self.input_norm(features))
+        return compete(torch.einsum("lc,npc->nlp", self.queries, keys) / keys.shape[-1] ** 0.5)
+
+    def forward(self, features: Float[Tensor, "n p c"]) -> Float[Tensor, "n l w"]:
+        """Pseudo-words of n maps of p positions; their order plays no part."""
+        seen = self.attend(features) @ self.input_norm(features)  # n l c
+        return self.norm(self.words(seen))
+
+
+class TokenMlp(nn.Module):
+    """The ablation: an MLP on the mean of the map, without attention.
+
+    Source: papers.md 4; the size is a reconstruction: that of the duet's converter.
+    """
+
+    def __init__(self, channels: int, width: int, token_norm: float, num_tokens: int) -> None:
+        super().__init__()
+        hidden = 2 * width
+        self.num_tokens = num_tokens
+        self.layers = nn.Sequential(
+            nn.LayerNorm(channels),
+            nn.Linear(channels, hidden),
+            nn.GELU(),
+            nn.Linear(hidden, hidden),
+            nn.GELU(),
+            nn.Linear(hidden, num_tokens * width),
+        )
+        self.norm = _token_norm(width, token_norm)
+
+    def forward(self, features: Float[Tensor, "n p c"]) -> Float[Tensor, "n l w"]:
+        """Pseudo-words of n maps of p positions."""
+        return self.norm(self.layers(features.mean(dim=1)).unflatten(1, (self.num_tokens, -1)))
+
+
+class SentenceModel(nn.Module):
+    """The trainable query side of ISA: a light tower and a token head, on a frozen backbone.
+
+    The gallery stays with the backbone's tower, and so does the text tower that reads the
+    pseudo-words; both stand outside this module. The paper reads the pseudo-words alone; here
+    "a photo of" stands before them. Weights are fp32 whatever the backbone's.
+
+    Source: papers.md 4.
+    """
+
+    def __init__(self, backbone: Backbone, shape: SentenceShape) -> None:
+        """Builds a model with random weights.
+
+        Raises:
+            ComposerError: The text encoder has no room for so many tokens.
+        """
+        super().__init__()
+        self.backbone, self.shape = backbone, shape
+        self._prefix = [i for word in backbone.word_ids(PLAIN_PROMPT) for i in word]
+        room = backbone.context_length - len(self._prefix) - 2
+        if shape.num_tokens > room:
+            raise ComposerError(
+                f"`num_tokens` must leave room for an end: this backbone's prompts take at most "
+                f"{room} pseudo-words, got {shape.num_tokens}."
+            )
+        self.tower = TOWERS[shape.tower](shape.image_px)
+        norm = float(backbone.token_table().detach().float().norm(dim=-1).mean())
+        kind = TokenMlp if shape.head is TokenHead.MLP else TokenLearner
+        channels = _count_channels(self.tower, shape.image_px)
+        self.head = kind(channels, backbone.token_width, norm, shape.num_tokens)
+        self.to(backbone.device)
+
+    @property
+    def num_parameters(self) -> int:
+        """Of tower and head together: all that is trained."""
+        return sum(parameter.numel() for parameter in self.parameters())
+
+    def trainable_state(self) -> dict[str, Tensor]:
+        """Tower and head, with the running statistics of their norms."""
+        return {n: t for n, t in self.state_dict(keep_vars=True).items() if t.is_floating_point()}
+
+    def tokens(self, pixels: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n l t"]:
+        """Pseudo-words of images that were preprocessed by the backbone, of any size."""
+        return self.head(map_features(self.tower, pixels, self.shape.image_px))
+
+    def read(
+        self, tokens: Float[Tensor, "n l t"], word_ids: Sequence[Sequence[int]] | None = None
+    ) -> Float[Tensor, "n d"]:
+        """Unit text features of `[a photo of; tokens; words]`; gradients reach the tokens.
+
+        Args:
+            tokens: Pseudo-words of n references.
+            word_ids: Vocabulary ids of the words of each; None for none.
+        """
+        words = [[] for _ in tokens] if word_ids is None else word_ids
+        batch = assemble_prompts(self.backbone, prefix=self._prefix, pseudo=tokens, word_ids=words)
+        found = self.backbone.encode_embeddings(batch.embeddings, batch.end_positions)
+        return found.features.float()
+
+    def save(self, path: Path, *, half: bool = False, notes: dict[str, str] | None = None) -> None:
+        """Writes tower and head, and nothing of the backbone.
+
+        Args:
+            path: A `.safetensors` file, written atomically.
+            half: Store matrices and kernels in fp16. Vectors, among them the running variances
+                that fp16 could round to nothing, stay fp32.
+            notes: Further text for the metadata, such as training figures.
+        """
+        size = {name: str(getattr(self.shape, name)) for name in _SIZE}
+        write_composer(
+            path,
+            SCHEMA,
+            self.trainable_state(),
+            self.backbone,
+            half=half,
+            notes={**(notes or {}), **size},
+        )
+
+    @classmethod
+    def load(cls, path: Path, backbone: Backbone) -> "SentenceModel":
+        """Reads what `save` wrote, for the backbone it was trained on, in eval mode.
+
+        Raises:
+            ComposerError: It belongs to another backbone, or is damaged.
+        """
+        metadata = read_origin(path, SCHEMA, backbone)
+        model = cls(backbone, _read_shape(path, metadata))
+        live = model.trainable_state()
+        load_tensors(live, read_composer(path, SCHEMA, live, backbone).tensors)
+        return model.eval()
+
+
+class SentenceComposer:
+    """Composes with a trained `SentenceModel`; the backbone's vision tower is never run.
+
+    The composed prompt is `[a photo of; tokens; words]`, the reference alone `[a photo of;
+    tokens]`, the words alone "a photo of" and the words. As nothing sees the reference in the
+    joint space, its image feature is the text feature of the reference alone, and there are no
+    patch features: no loss ties the light map to the joint space position by position.
+
+    Source: papers.md 4, at test time.
+    """
+
+    def __init__(self, model: SentenceModel, name: str = "sentence") -> None:
+        self.name = name
+        self.model = model.eval().requires_grad_(False)
+        self.backbone = model.backbone
+        self._tower = fold_batch_norms(model.tower, model.shape.image_px)
+
+    @classmethod
+    def load(cls, path: Path, backbone: Backbone) -> "SentenceComposer":
+        """Loads a composer from `sentence.safetensors`.
+
+        Raises:
+            ComposerError: It belongs to another backbone, or is damaged.
+        """
+        return cls(SentenceModel.load(path, backbone))
+
+    @torch.no_grad()
+    def encode(self, query: Query) -> EncodedReference:
+        """Turns the reference of a query into pseudo-words and reads them."""
+        pixels = reference_pixels(self.backbone, query)
+        if pixels is None:
+            return EncodedReference()
+        seen = map_features(self._tower, pixels, self.model.shape.image_px)
+        pseudo = self.model.head(seen).to(self.backbone.dtype)[0]
+        alone = build_prompt(self.backbone, PLAIN_PROMPT, pseudo, "")
+        return EncodedReference(
+            image_feature=encode_prompts(self.backbone, [alone])[0], pseudo_tokens=pseudo
+        )
+
+    @torch.no_grad()
+    def compose(self, encoded: EncodedReference, text: str, balance: float = 0.5) -> ComposedQuery:
+        """Composes an encoded reference with words; every side that is missing is left out.
+
+        Raises:
+            ValueError: There is neither a reference nor a word, or `balance` is not in [0, 1].
+        """
+        has_words = bool(self.backbone.word_ids(text))
+        pseudo, reference = encoded.pseudo_tokens, encoded.image_feature
+        if pseudo is None and not has_words:
+            raise ValueError("The query is empty; draw something or write a few words.")
+        prompts = [build_prompt(self.backbone, PLAIN_PROMPT, pseudo, text)]
+        if has_words and pseudo is not None:
+            prompts.append(build_prompt(self.backbone, PLAIN_PROMPT, None, text))
+        silent = None if has_words else reference
+        features = encode_prompts(self.backbone, prompts) if silent is None else [silent]
+        found = Composition(
+            both=features[0],
+            reference=reference,
+            words=features[-1] if has_words else None,
+            prompt=prompts[0],
+        )
+        return composed_query(self, encoded, found, text=text, balance=balance)
+
+
+def map_features(
+    tower: nn.Module, pixels: Float[Tensor, "n 3 h w"], image_px: int
+) -> Float[Tensor, "n p c"]:
+    """The tower's feature map of preprocessed images, row by row, after resizing to `image_px`."""
+    sees: Any = tower
+    pixels = pixels.float()
+    if pixels.shape[-2:] != (image_px, image_px):
+        pixels = functional.interpolate(
+            pixels, size=(image_px, image_px), mode="bilinear", antialias=True
+        )
+    found = sees.forward_features(pixels)
+    return found if found.ndim == 3 else found.flatten(2).mT  # n c h w -> n p c
+
+
+def fold_batch_norms(tower: nn.Module, image_px: int) -> nn.Module:
+    """Copies a tower for inference, with every BatchNorm multiplied into the convolution before.
+
+    The pairs are found by watching one pass: a norm whose input is the very output of a
+    convolution. What a norm did besides (timm's carry the activation) stays in its place.
+    """
+    folded = deepcopy(tower).eval()
+    names = {module: name for name, module in folded.named_modules()}
+    for convolution, norm in _watch_pairs(folded, image_px):
+        folded.set_submodule(names[convolution], fuse_conv_bn_eval(convolution, norm))
+        folded.set_submodule(names[norm], getattr(norm, "act", nn.Identity()))
+    return folded.requires_grad_(False)
+
+
+@torch.no_grad()
+def _watch_pairs(tower: nn.Module, image_px: int) -> list[tuple[nn.Conv2d, nn.BatchNorm2d]]:
+    sees: Any = tower
+    pairs: list[tuple[nn.Conv2d, nn.BatchNorm2d]] = []
+    last: list[tuple[nn.Conv2d, object]] = []
+
+    def watch(module: nn.Module, inputs: tuple[object, ...], output: object) -> None:
+        if isinstance(module, nn.Conv2d):
+            last[:] = [(module, output)]
+        elif isinstance(module, nn.BatchNorm2d) and last and inputs[0] is last[0][1]:
+            pairs.append((last[0][0], module))
+
+    handles = [module.register_forward_hook(watch) for module in tower.modules()]
+    device = next(tower.parameters()).device
+    sees.forward_features(torch.zeros(1, 3, image_px, image_px, device=device))
+    for handle in handles:
+        handle.remove()
+    return pairs
+
+
+@torch.no_grad()
+def _count_channels(tower: nn.Module, image_px: int) -> int:
+    tower.eval()  # or the blank image would enter the running statistics
+    found = map_features(tower, torch.zeros(1, 3, image_px, image_px), image_px)
+    tower.train()
+    return found.shape[-1]
+
+
+def _token_norm(token_width: int, token_norm: float) -> nn.LayerNorm:
+    norm = nn.LayerNorm(token_width)
+    # A normalised vector of width w has norm sqrt(w).
+    nn.init.constant_(norm.weight, token_norm / token_width**0.5)
+    return norm
+
+
+def _read_shape(path: Path, metadata: dict[str, str]) -> SentenceShape:
+    try:
+        num_tokens, image_px = int(metadata["num_tokens"]), int(metadata["image_px"])
+        tower, head = metadata["tower"], TokenHead(metadata["head"])
+    except (KeyError, ValueError) as error:
+        raise ComposerError(f"{path.name} is damaged: it does not say its own size.") from error
+    return SentenceShape(tower=tower, num_tokens=num_tokens, image_px=image_px, head=head)

@@ -1,0 +1,223 @@
+"""Training of the modality composer."""
+
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional
+
+from composer.strategies.modality import Modality, ModalityModel, mix
+from composer.training.losses import distance, multi_positive_nce
+from composer.training.pairs import PairData, PairScores, PairSources, numbers
+from composer.training.trainer import (
+    Losses,
+    ParameterGroup,
+    RunSettings,
+    Trainer,
+    make_accelerator,
+)
+
+INITIAL_SCALE = 2.6592  # ln 14.28
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModalityWeights:
+    """Weight of every term; all are divided by their sum. Zero switches a term off.
+
+    Attributes:
+        contrastive: CLIP's loss of pictures and class captions, several positives a row.
+        semantic: Both semantics near the middle of picture and caption.
+        classification: A converted vector is told to be of the modality it was converted to.
+        reconstruction: Semantics of one side and the vector of the other give the other's feature.
+        orthogonality: Elementwise product of middle and modality vectors; zero as released.
+        instance: The fine-grained variant's direct term between drawing and photo; its formula is
+            a reconstruction, InfoNCE against all photos of the world.
+    """
+
+    contrastive: float = 1.0
+    semantic: float = 0.1
+    classification: float = 0.1
+    reconstruction: float = 0.02
+    orthogonality: float = 0.0
+    instance: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModalityTraining:
+    """The recipe of modality; how the run goes stands in `RunSettings`.
+
+    The released rates, 5e-8 for everything and 5e-3 for new parts, are of a full fine-tune of a
+    large CLIP; LayerNorms alone of a small one bear more.
+    """
+
+    sources: PairSources
+    norm_rate: float = 1e-3
+    head_rate: float = 5e-3
+    temperature: float = 0.04
+    weights: ModalityWeights = field(default_factory=ModalityWeights)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class ModalityFeatures:
+    """Unit features of one batch.
+
+    Attributes:
+        sketches: Of n drawings, by the tuned tower.
+        photos: Of a photo of each, by the frozen tower.
+        texts: Of each one's class caption.
+        classes: Number of each one's class.
+    """
+
+    sketches: Float[Tensor, "n d"]
+    photos: Float[Tensor, "n d"]
+    texts: Float[Tensor, "n d"]
+    classes: Int[Tensor, " n"]
+
+
+class ModalityObjective:
+    """What a run of modality trains, and on what.
+
+    Source: papers.md 2. There a sample is one picture, drawn or photographed, with its class
+    caption; so here, except that drawings come with a photo for the instance term.
+    """
+
+    name = "modality"
+
+    def __init__(self, recipe: ModalityTraining, accelerator: Accelerator, *, seed: int) -> None:
+        """Loads data and backbone.
+
+        Raises:
+            ValueError: One of them cannot be used.
+        """
+        self.recipe, self._accelerator = recipe, accelerator
+        self._data = PairData(recipe.sources, accelerator, seed=seed)
+        self.backbone = self._data.backbone
+        self.model = ModalityModel(self.backbone)
+        self._scale = nn.Parameter(torch.tensor(INITIAL_SCALE, device=self.backbone.device))
+
+    def trainable_state(self) -> dict[str, Tensor]:
+        """The model's own, and the learned scale of the contrastive term."""
+        return {**self.model.trainable_state(), "training.scale": self._scale}
+
+    def parameter_groups(self) -> list[ParameterGroup]:
+        """LayerNorms at their own rate."""
+        norms = [p for n, p in self.trainable_state().items() if n.startswith("layer_norms.")]
+        heads = [p for n, p in self.trainable_state().items() if not n.startswith("layer_norms.")]
+        return [
+            ParameterGroup(parameters=norms, rate=self.recipe.norm_rate),
+            ParameterGroup(parameters=heads, rate=self.recipe.head_rate),
+        ]
+
+    def losses(self, step: int, draw: int) -> Losses:
+        """All terms of a batch."""
+        data, recipe = self._data, self.recipe
+        batch = data.batches.draw(draw)
+        device = self.backbone.device
+        with self._accelerator.autocast():
+            seen = self.model.encode_image(self.backbone.normalise_pixels(batch.drawings)).features
+        classes = numbers(batch.classes, device)
+        features = ModalityFeatures(
+            sketches=seen.float(),
+            photos=data.gallery[numbers(batch.positives, device)],
+            texts=data.class_features[classes],
+            classes=classes,
+        )
+        terms = modality_terms(self.model, features, self._scale.exp())
+        is_instance = numbers(batch.instances, device).unsqueeze(1) == data.gallery_instances
+        converted = self.model.convert(features.sketches, Modality.SKETCH, Modality.PHOTO)
+        terms["instance"] = multi_positive_nce(
+            converted @ data.gallery.T,
+            is_instance,
+            torch.zeros_like(is_instance),
+            temperature=recipe.temperature,
+        )
+        weights = {f.name: getattr(recipe.weights, f.name) for f in fields(recipe.weights)}
+        total = torch.stack([weights[name] * value for name, value in terms.items()]).sum()
+        return Losses(terms=terms, total=total / sum(weights.values()))
+
+    def validate(self) -> PairScores:
+        """Scores the validation split, drawings converted to the photo side."""
+        model = self.model
+        return self._data.validate(
+            model.encode_image,
+            mix,
+            move=lambda features: model.convert(features, Modality.SKETCH, Modality.PHOTO),
+            move_words=lambda features: model.convert(features, Modality.TEXT, Modality.PHOTO),
+        )
+
+    def export(self, path: Path, scores: PairScores, notes: dict[str, str]) -> None:
+        """Writes the composer's file with the share of the words that validation chose."""
+        self.model.words_share = scores.share
+        self.model.save(path, half=True, notes=notes)
+
+
+def modality_terms(
+    model: ModalityModel, features: ModalityFeatures, scale: Float[Tensor, ""]
+) -> dict[str, Float[Tensor, ""]]:
+    """Every term of `ModalityWeights` but the instance term, unweighted.
+
+    Source: papers.md 2, losses of the released configuration.
+    """
+    sides = ((Modality.SKETCH, features.sketches), (Modality.PHOTO, features.photos))
+    same = features.classes.unsqueeze(1) == features.classes
+    nothing = torch.zeros_like(same)
+    texts = features.texts
+    found: dict[str, list[Tensor]] = {
+        name: [] for name in ("contrastive", "semantic", "reconstruction", "orthogonality")
+    }
+    s_text = model.semantics(texts, Modality.TEXT)
+    m_text = model.vector(Modality.TEXT)
+    for modality, images in sides:
+        s_image, m_image = model.semantics(images, modality), model.vector(modality)
+        logits = scale * images @ texts.T
+        found["contrastive"] += [
+            multi_positive_nce(logits, same, nothing, temperature=1.0),
+            multi_positive_nce(logits.T, same, nothing, temperature=1.0),
+        ]
+        middle = functional.normalize((images + texts) / 2, dim=-1)
+        unit = functional.normalize
+        found["semantic"].append(
+            (
+                distance(unit(s_text, dim=-1), middle) + distance(unit(s_image, dim=-1), middle)
+            ).mean()
+        )
+        found["reconstruction"].append(
+            (
+                distance(unit(s_text + m_image, dim=-1), images)
+                + distance(unit(s_image + m_text, dim=-1), texts)
+            ).mean()
+        )
+        found["orthogonality"] += [(middle * m_image).abs().mean(), (middle * m_text).abs().mean()]
+    terms = {name: torch.stack(values).mean() for name, values in found.items()}
+    terms["classification"] = _classification(model, (*sides, (Modality.TEXT, texts)))
+    return terms
+
+
+def _classification(
+    model: ModalityModel, sides: tuple[tuple[Modality, Float[Tensor, "n d"]], ...]
+) -> Float[Tensor, ""]:
+    """Cross entropy of D on every side converted to each other modality."""
+    members = list(Modality)
+    losses: list[Tensor] = []
+    for own, features in sides:
+        for other in members:
+            if other is own:
+                continue
+            scores = model.classifier(model.convert(features, own, other))
+            wanted = torch.full((len(features),), members.index(other), device=features.device)
+            losses.append(functional.cross_entropy(scores, wanted))
+    return torch.stack(losses).mean()
+
+
+def modality_trainer(recipe: ModalityTraining, settings: RunSettings) -> Trainer[PairScores]:
+    """Makes a run of modality, which goes on from its state where there is one.
+
+    Raises:
+        ValueError: The backbone, the data or the state cannot be used.
+    """
+    accelerator = make_accelerator(settings)
+    objective = ModalityObjective(recipe, accelerator, seed=settings.seed)
+    return Trainer(objective, settings, accelerator)

@@ -1,0 +1,261 @@
+"""What trainings on drawings and photos share: frozen features of the world, and validation."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from jaxtyping import Float, Int, UInt8
+from torch import Tensor
+
+from composer.backbone import Backbone, ImageEncoding
+from composer.data.catalogue import PHOTO, CataloguePack
+from composer.data.duet_batches import ValidationQueries, validation_queries
+from composer.data.world import (
+    PairBatches,
+    World,
+    catalogue_table,
+    natural_tables,
+)
+from composer.strategies.reference import PLAIN_PROMPT
+from composer.training.duet_validation import Accuracy, accuracy
+
+_BATCH = 64
+SHARES = tuple(round(0.05 * step, 2) for step in range(1, 20))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PairSources:
+    """What a training on pairs reads.
+
+    Attributes:
+        clip: The frozen CLIP: its folder, or the name of a public one.
+        pack: Folder of the catalogue's training pack.
+        natural: Folder of the natural archives; None for the catalogue alone.
+        num_classes: P, classes in a batch.
+        per_class: K, drawings of each.
+    """
+
+    clip: str | Path
+    pack: Path
+    natural: Path | None = None
+    num_classes: int = 12
+    per_class: int = 4
+
+
+class PairData:
+    """The world, its photos and words seen once by the frozen towers, and what validates."""
+
+    def __init__(self, sources: PairSources, accelerator: Accelerator, *, seed: int) -> None:
+        """Loads and encodes everything.
+
+        Raises:
+            ValueError: The backbone, the pack or an archive cannot be used.
+        """
+        torch.manual_seed(seed)
+        self.backbone = backbone = Backbone.load(sources.clip, device=accelerator.device)
+        pack = CataloguePack.open(sources.pack)
+        tables, size_px = [catalogue_table(pack, "train")], backbone.image_size_px
+        self.held: World | None = None
+        if sources.natural is not None:
+            parts = natural_tables(sources.natural, size_px)
+            tables += parts.train
+            self.held = World(parts.validation)
+        self.world = World(tables)
+        self.batches = PairBatches(
+            self.world,
+            num_classes=sources.num_classes,
+            per_class=sources.per_class,
+            seed=seed,
+        )
+        with accelerator.autocast():
+            self.gallery = encode_photos(backbone, self.world.photos)
+        names = [f"{PLAIN_PROMPT} {_with_article(name)}" for name in self.world.classes]
+        with torch.no_grad():
+            self.class_features = backbone.encode_text(names).float()
+        device = backbone.device
+        self.gallery_classes = torch.from_numpy(self.world.photo_classes).to(device)
+        self.gallery_instances = torch.from_numpy(self.world.photo_instances).to(device)
+        self._validation = _Validation(pack, self.held, backbone)
+
+    def validate(
+        self,
+        encode: Callable[[Float[Tensor, "n 3 h w"]], ImageEncoding],
+        mix: Callable[[Float[Tensor, "n d"], Float[Tensor, "n d"], float], Float[Tensor, "n d"]],
+        *,
+        move: Callable[[Float[Tensor, "n d"]], Float[Tensor, "n d"]] | None = None,
+        move_words: Callable[[Float[Tensor, "n d"]], Float[Tensor, "n d"]] | None = None,
+    ) -> "PairScores":
+        """Scores a way to see drawings and to mix them with words; every share is tried.
+
+        Args:
+            encode: Preprocessed drawings to features.
+            mix: Features of drawings, of words, and the words' share, to queries.
+            move: What is done to a drawing's feature first.
+            move_words: What is done to that of words first.
+        """
+        return self._validation.scores(encode, mix, move or _as_is, move_words or _as_is)
+
+    def validate_tokens(
+        self,
+        tokens: Callable[[Float[Tensor, "n 3 h w"]], Float[Tensor, "n k w"]],
+        read: Callable[[Float[Tensor, "n k w"], Sequence[Sequence[int]]], Float[Tensor, "n d"]],
+    ) -> "PairScores":
+        """Scores a way to turn drawings into tokens, read before the words.
+
+        Args:
+            tokens: Preprocessed drawings to pseudo-words.
+            read: Pseudo-words and vocabulary ids of words to queries.
+        """
+        return self._validation.token_scores(tokens, read)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PairScores:
+    """Accuracies on the catalogue's validation photos, and on held classes of Sketchy.
+
+    Attributes:
+        reference: Of the sketch alone.
+        composed: Of sketch and words, with the best share of the words.
+        words: Of the words alone.
+        share: That share.
+        category: Share of the 25 nearest photos that show the drawn class, among the validation
+            classes; None without natural archives.
+        by_category: Whether a run is selected by `category`.
+    """
+
+    reference: Accuracy
+    composed: Accuracy
+    words: Accuracy
+    share: float
+    category: float | None
+    by_category: bool = False
+
+    @property
+    def score(self) -> float:
+        """What a run is selected by."""
+        if self.by_category and self.category is not None:
+            return self.category
+        return self.composed.at_1 + 0.1 * self.composed.at_10
+
+    def summary(self) -> str:
+        """One line for the log."""
+        rows = (("sketch", self.reference), ("both", self.composed), ("words", self.words))
+        parts = [f"{name} {row.at_1:.1%}/{row.at_5:.1%}/{row.at_10:.1%}" for name, row in rows]
+        if self.category is not None:
+            parts.append(f"class of the nearest 25 {self.category:.1%}")
+        return " ".join([*parts, f"share of words {self.share:g}"])
+
+
+class _Validation:
+    """Queries and galleries of the validation split, seen once."""
+
+    def __init__(self, pack: CataloguePack, held: World | None, backbone: Backbone) -> None:
+        rows = pack.rows(split="validation", domain=PHOTO)
+        self._backbone, self._held = backbone, held
+        self._queries: ValidationQueries = validation_queries(pack, rows, backbone.image_size_px)
+        self._gallery = encode_photos(backbone, pack.pixels(rows))
+        with torch.no_grad():
+            texts = [f"{PLAIN_PROMPT} {words}" for words in self._queries.words]
+            self._words = torch.cat(
+                [
+                    backbone.encode_text(texts[at : at + _BATCH])
+                    for at in range(0, len(texts), _BATCH)
+                ]
+            ).float()
+        self._held_gallery = None if held is None else encode_photos(backbone, held.photos)
+
+    @torch.no_grad()
+    def scores(
+        self,
+        encode: Callable[[Tensor], ImageEncoding],
+        mix: Callable[[Tensor, Tensor, float], Tensor],
+        move: Callable[[Tensor], Tensor],
+        move_words: Callable[[Tensor], Tensor],
+    ) -> PairScores:
+        def see(pixels: Tensor) -> Tensor:
+            return move(encode(pixels).features.float())
+
+        drawn = self._see(see, self._queries.sketches)
+        words = move_words(self._words)
+        tried = {share: self._accuracy(mix(drawn, words, share)) for share in SHARES}
+        best = max(tried, key=lambda share: tried[share].at_1 + 0.1 * tried[share].at_10)
+        return PairScores(
+            reference=self._accuracy(drawn),
+            composed=tried[best],
+            words=self._accuracy(words),
+            share=best,
+            category=self._category(see),
+        )
+
+    @torch.no_grad()
+    def token_scores(
+        self,
+        tokens: Callable[[Tensor], Tensor],
+        read: Callable[[Tensor, Sequence[Sequence[int]]], Tensor],
+    ) -> PairScores:
+        words = [
+            [i for word in self._backbone.word_ids(text) for i in word]
+            for text in self._queries.words
+        ]
+        silent: list[list[int]] = [[] for _ in words]
+        found = self._see(tokens, self._queries.sketches)
+        starts = range(0, len(found), _BATCH)
+
+        def composed(said: list[list[int]]) -> Tensor:
+            parts = (read(found[at : at + _BATCH], said[at : at + _BATCH]) for at in starts)
+            return torch.cat(list(parts))
+
+        return PairScores(
+            reference=self._accuracy(composed(silent)),
+            composed=self._accuracy(composed(words)),
+            words=self._accuracy(self._words),
+            share=0.5,
+            category=self._category(lambda pixels: read(tokens(pixels), [[] for _ in pixels])),
+        )
+
+    def _accuracy(self, queries: Float[Tensor, "n d"]) -> Accuracy:
+        right = torch.arange(len(queries), device=queries.device)
+        return accuracy(queries @ self._gallery.T, right)
+
+    def _category(self, see: Callable[[Tensor], Tensor]) -> float | None:
+        if self._held is None or self._held_gallery is None:
+            return None
+        held = self._held
+        ink = np.stack([held.ink(row, None) for row in range(len(held.drawings))])
+        drawn = self._see(see, np.repeat(ink[..., None], 3, axis=-1))
+        nearest = (drawn @ self._held_gallery.T).topk(25, dim=1).indices.cpu().numpy()
+        return float((held.photo_classes[nearest] == held.drawing_classes[:, None]).mean())
+
+    def _see(
+        self, see: Callable[[Tensor], Tensor], drawings: UInt8[np.ndarray, "n s s 3"]
+    ) -> Tensor:
+        """What `see` makes of all drawings, some at a time."""
+        starts = range(0, len(drawings), _BATCH)
+        parts = (self._backbone.normalise_pixels(drawings[at : at + _BATCH]) for at in starts)
+        return torch.cat([see(pixels) for pixels in parts])
+
+
+@torch.no_grad()
+def encode_photos(backbone: Backbone, photos: UInt8[np.ndarray, "n s s 3"]) -> Float[Tensor, "n d"]:
+    """Unit features of pictures by the frozen tower; callers choose autocast."""
+    parts = (
+        backbone.encode_image(backbone.normalise_pixels(photos[at : at + _BATCH])).features.float()
+        for at in range(0, len(photos), _BATCH)
+    )
+    return torch.cat(list(parts))
+
+
+def numbers(values: Int[np.ndarray, " n"], device: torch.device) -> Int[Tensor, " n"]:
+    """Class or instance numbers on the device of the features."""
+    return torch.from_numpy(values).to(device)
+
+
+def _as_is(features: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
+    return features
+
+
+def _with_article(noun: str) -> str:
+    return f"{'an' if noun[:1] in 'aeiou' else 'a'} {noun}"

@@ -1,0 +1,121 @@
+"""`python -m composer.training.run NAME`: trains one composer of a kit."""
+
+import argparse
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from composer.data.natural import read_natural
+from composer.strategies.sentence import SentenceShape
+from composer.training.converter import ConverterTraining, captions_of, converter_trainer
+from composer.training.duet import DuetTraining, duet_trainer
+from composer.training.loop import Budget
+from composer.training.modality import ModalityTraining, modality_trainer
+from composer.training.pairs import PairSources
+from composer.training.prompted import Level, PromptedTraining, prompted_trainer
+from composer.training.sentence import SentenceTraining, sentence_trainer
+from composer.training.trainer import RunSettings, Trainer
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sources:
+    """What a training reads.
+
+    Attributes:
+        clip: The frozen CLIP: its folder, or the name of a public one.
+        pack: Folder of the catalogue's training pack.
+        natural: Folder of the natural archives; None for the catalogue alone.
+    """
+
+    clip: str | Path
+    pack: Path
+    natural: Path | None = None
+
+
+def _converter(sources: Sources, settings: RunSettings) -> Trainer[Any]:
+    tables = [] if sources.natural is None else read_natural(sources.natural, size_px=16)
+    recipe = ConverterTraining(clip=sources.clip, pack=sources.pack, captions=captions_of(tables))
+    return converter_trainer(recipe, settings)
+
+
+def _duet(sources: Sources, settings: RunSettings) -> Trainer[Any]:
+    return duet_trainer(DuetTraining(clip=sources.clip, data=sources.pack), settings)
+
+
+def _modality(sources: Sources, settings: RunSettings) -> Trainer[Any]:
+    return modality_trainer(ModalityTraining(sources=_pairs(sources)), settings)
+
+
+def _prompted(sources: Sources, settings: RunSettings) -> Trainer[Any]:
+    recipe = PromptedTraining(sources=_pairs(sources), level=Level.INSTANCE)
+    return prompted_trainer(recipe, settings)
+
+
+def _prompted_category(sources: Sources, settings: RunSettings) -> Trainer[Any]:
+    recipe = PromptedTraining(sources=_pairs(sources), level=Level.CATEGORY)
+    return prompted_trainer(recipe, settings)
+
+
+def _sentence(tower: str) -> Callable[[Sources, RunSettings], Trainer[Any]]:
+    def make(sources: Sources, settings: RunSettings) -> Trainer[Any]:
+        recipe = SentenceTraining(sources=_pairs(sources), shape=SentenceShape(tower=tower))
+        return sentence_trainer(recipe, settings)
+
+    return make
+
+
+def _pairs(sources: Sources) -> PairSources:
+    return PairSources(clip=sources.clip, pack=sources.pack, natural=sources.natural)
+
+
+TRAININGS: Final[dict[str, Callable[[Sources, RunSettings], Trainer[Any]]]] = {
+    "converter": _converter,
+    "duet": _duet,
+    "modality": _modality,
+    "prompted": _prompted,
+    "prompted-category": _prompted_category,
+    "sentence": _sentence("small"),
+    "sentence-medium": _sentence("medium"),
+    "sentence-large": _sentence("large"),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one training from a shell; returns the exit code, 2 where the user can mend it."""
+    parser = argparse.ArgumentParser(prog="python -m composer.training.run")
+    parser.add_argument("name", choices=tuple(TRAININGS))
+    parser.add_argument("--clip", required=True, help="folder of the CLIP, or architecture/tag")
+    parser.add_argument("--data", type=Path, required=True, help="folder of the training pack")
+    parser.add_argument("--natural", type=Path, help="folder of the natural archives")
+    parser.add_argument("--minutes", type=float, default=20.0)
+    parser.add_argument("--steps", type=int, help="stop after so many steps")
+    parser.add_argument("--output", type=Path, required=True, help="the composer's file")
+    parser.add_argument("--state", type=Path, help="default: .cache/training/NAME")
+    parser.add_argument("--logs", type=Path, help="folder for TensorBoard")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_argument("--seed", type=int, default=0)
+    chosen = parser.parse_args(arguments)
+    logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    logging.getLogger("composer").setLevel(logging.INFO)
+    settings = RunSettings(
+        output=chosen.output,
+        state=chosen.state or Path(".cache/training") / chosen.name,
+        logs=chosen.logs,
+        budget=Budget(minutes=chosen.minutes, num_steps=chosen.steps),
+        device=chosen.device,
+        seed=chosen.seed,
+    )
+    sources = Sources(clip=chosen.clip, pack=chosen.data, natural=chosen.natural)
+    try:
+        TRAININGS[chosen.name](sources, settings).run()
+    except (ValueError, OSError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
