@@ -117,22 +117,28 @@ def _add_kits(commands: "Subparsers[argparse.ArgumentParser]") -> None:
 
 def _add_train(commands: "Subparsers[argparse.ArgumentParser]") -> None:
     command = _command(commands, "train", "train the mini kit, all stages or one")
-    command.add_argument("what", choices=("mini", *_STAGES), metavar="STAGE", help=_STAGE_HELP)
+    choices = ("mini", "composer", *_STAGES)
+    command.add_argument("what", choices=choices, metavar="STAGE", help=_STAGE_HELP)
+    command.add_argument("name", nargs="?", metavar="NAME", help="which composer")
+    command.add_argument("--kit", help="composer: train it for this kit in place of --out's")
     command.add_argument("--budget", choices=("cpu", "gpu"), default="cpu")
     command.add_argument("--out", type=Path, default=Path(".cache/mini"), help="the kit's folder")
-    command.add_argument("--pack", type=Path, default=Path(".cache/catalogue"))
+    command.add_argument("--pack", "--data", type=Path, default=Path(".cache/catalogue"))
     command.add_argument("--natural", type=Path, help="folder of the natural training archives")
 
 
-_STAGES = ("clip", "duet", "slerp", "autoencoder", "diffusion", "control", "judge")
-_STAGE_HELP = f"mini (all, in order), or one of {', '.join(_STAGES)}"
+_SENTENCES = ("sentence", "sentence-medium", "sentence-large")
+_COMPOSERS = ("converter", "duet", "modality", "prompted", "prompted-category", *_SENTENCES)
+_STAGES = ("clip", *_COMPOSERS, "slerp", "autoencoder", "diffusion", "control", "judge")
+_STAGE_HELP = f"mini (all, in order), composer NAME, or one of {', '.join(_STAGES)}"
 
 
 def _add_bench(commands: "Subparsers[argparse.ArgumentParser]") -> None:
     command = _command(commands, "bench", "measure the kit on the shipped gallery")
-    command.add_argument("what", choices=("retrieval", "generation", "speed"))
+    command.add_argument("what", choices=("retrieval", "composers", "generation", "speed"))
     command.add_argument("--seed", type=int, default=0)
-    command.add_argument("--sheet", type=Path, help="generation: write the pictures here")
+    command.add_argument("--sheet", type=Path, help="write the pictures here")
+    command.add_argument("--natural", type=Path, help="composers: folder of the natural archives")
     _add_kit(command)
     _add_json(command)
 

@@ -10,10 +10,10 @@ import torch
 
 from composer.backbone import Backbone
 from composer.composed import ComposedQuery
+from composer.kit_parts import ComposerFiles
 from composer.query import Query
 from composer.strategies import load_composer
 from composer.strategies.protocol import Composer, EncodedReference
-from composer.strategies.slerp import SlerpComposer, SlerpSettings
 from generation.generate import generate
 from generation.pipeline import ImagePipeline, PipelineError, PipelineSource
 from generation.request import GenerateRequest, TransferRequest
@@ -70,11 +70,9 @@ class Engine:
         """
         with self._lock:
             if name not in self._composers:
-                weights = self.kit.composers.get(name)
-                composer = load_composer(name, self.backbone, weights)
-                if isinstance(composer, SlerpComposer) and self.kit.slerp:
-                    composer = composer.with_settings(SlerpSettings(**self.kit.slerp))
-                self._composers[name] = composer
+                bare = ComposerFiles(converter=self.kit.converter)
+                files = self.kit.composers.get(name, bare)
+                self._composers[name] = load_composer(name, self.backbone, files)
             return self._composers[name]
 
     @torch.inference_mode()

@@ -2,6 +2,7 @@
 
 from composer.backbone import BackboneError
 from composer.composed import MissingTokensError
+from composer.data.tree import DatasetError
 from composer.images import ImageError
 from composer.strategies.protocol import ComposerError
 from composer.weights import WeightsError
@@ -22,6 +23,7 @@ USER_ERRORS: tuple[type[Exception], ...] = (
     MissingTokensError,
     ImageError,
     ComposerError,
+    DatasetError,
     WeightsError,
     *GENERATION_ERRORS,
 )

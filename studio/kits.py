@@ -2,10 +2,12 @@
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
+
+from composer.kit_parts import ComposerFiles
 
 KIT_FILE = "kit.toml"
 DEFAULT_KIT = "mini"
@@ -23,11 +25,11 @@ class Kit:
         name: As asked for.
         folder: Where it lies.
         backbone: Folder of the CLIP, or "architecture/tag" of a public one.
-        composers: Name of each composer to its weights.
+        composers: What it has for each of its composers, by name.
+        converter: Tokens from joint features, for composers that make none themselves.
         pipeline: The diffusers folder, if the kit draws.
         controlnet: The control network's folder, if there is one.
         judge: What names kinds and colours in `duet bench generation`, if there is one.
-        slerp: Settings of `slerp`, chosen on the validation split; empty for its own defaults.
         licence: One line about what the weights may be used for.
         knows: One line about what the kit was taught, shown on the page.
     """
@@ -35,11 +37,11 @@ class Kit:
     name: str
     folder: Path
     backbone: Path | str
-    composers: Mapping[str, Path]
+    composers: Mapping[str, ComposerFiles]
+    converter: Path | None = None
     pipeline: Path | None = None
     controlnet: Path | None = None
     judge: Path | None = None
-    slerp: Mapping[str, Any] = field(default_factory=dict)
     licence: str = ""
     knows: str = ""
 
@@ -78,23 +80,36 @@ def load_kit(name: str = DEFAULT_KIT) -> Kit:
 
 def _kit(folder: Path, fields: Mapping[str, Any]) -> Kit:
     backbone, drawing = fields["backbone"], fields.get("pipeline", {})
-    composers = fields.get("composers", {})
+    converter = folder / fields["converter"]["weights"] if "converter" in fields else None
+    composers = {
+        name: _composer(folder, entry, converter)
+        for name, entry in fields.get("composers", {}).items()
+    }
     return Kit(
         name=str(fields["name"]),
         folder=folder,
         backbone=folder / backbone["path"] if "path" in backbone else str(backbone["public"]),
-        composers={name: folder / entry["weights"] for name, entry in composers.items()},
+        composers=composers,
+        converter=converter,
         pipeline=folder / drawing["path"] if "path" in drawing else None,
         controlnet=folder / drawing["controlnet"] if "controlnet" in drawing else None,
         judge=folder / drawing["judge"] if "judge" in drawing else None,
-        slerp={k: v for k, v in composers.get("slerp", {}).items() if k != "weights"},
         licence=str(fields.get("licence", "")),
         knows=str(fields.get("knows", "")),
     )
 
 
+def _composer(folder: Path, entry: Mapping[str, Any], converter: Path | None) -> ComposerFiles:
+    return ComposerFiles(
+        weights=folder / entry["weights"] if "weights" in entry else None,
+        converter=converter,
+        settings={name: value for name, value in entry.items() if name != "weights"},
+    )
+
+
 def _check_files(kit: Kit) -> None:
-    named = [kit.backbone, kit.pipeline, kit.controlnet, kit.judge, *kit.composers.values()]
+    weights = [files.weights for files in kit.composers.values()]
+    named = [kit.backbone, kit.pipeline, kit.controlnet, kit.judge, kit.converter, *weights]
     for path in named:
         if isinstance(path, Path) and not path.exists():
             raise KitError(f"The kit {kit.name!r} lacks {path}. Reinstall it or mend {KIT_FILE}.")

@@ -27,7 +27,7 @@ from generation.training.command import (
 from generation.training.loop import Optimisation, StepLoss, train
 
 NAME = "judge"
-MINUTES = {Scale.CPU: 20.0, Scale.GPU: 1.0}
+MINUTES = {Scale.CPU: 40.0, Scale.GPU: 1.0}
 _MAX_COLOUR_ROWS = 3000
 
 

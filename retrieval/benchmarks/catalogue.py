@@ -21,7 +21,7 @@ from torch import Tensor
 from composer.backbone import Backbone
 from composer.query import Query
 from composer.sketch import Sketch
-from composer.strategies.protocol import Composer, EncodedReference
+from composer.strategies.protocol import Composer, EncodedReference, encode_all
 from retrieval.gallery import GalleryError
 from retrieval.metrics import Interval, accuracy_at, bootstrap, paired_bootstrap, ranks_of_targets
 from retrieval.search import Gallery
@@ -133,7 +133,8 @@ def _case(item: dict[str, Any], target: int) -> Case:
 def query_features(protocol: Protocol, composer: Composer, mode: str) -> Float[Tensor, "q d"]:
     """Compose every case in one mode: "sketch", "text" or "sketch+text"."""
     shown = {} if mode == "text" else protocol.sketches
-    encoded = {name: composer.encode(Query(sketch=sketch)) for name, sketch in shown.items()}
+    drawn = encode_all(composer, (Query(sketch=sketch) for sketch in shown.values()))
+    encoded = dict(zip(shown, drawn, strict=True))
     asked = [_asked(case, mode) for case in protocol.cases]
     features = {
         (design, words): composer.compose(encoded.get(design, EncodedReference()), words).feature

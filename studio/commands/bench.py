@@ -16,6 +16,7 @@ from generation.judge import Judge
 from retrieval.benchmarks import catalogue
 from retrieval.metrics import Interval, bootstrap, paired_bootstrap
 from retrieval.sheet import Tile, contact_sheet
+from studio.commands.bench_composers import bench_composers
 from studio.commands.shared import ProgressLine, open_engine, print_json, say
 from studio.engine import Engine
 from studio.errors import UsageError
@@ -161,7 +162,12 @@ def _write_sheet(
     contact_sheet(tiles, num_columns=len(drawn) + 1, tile_px=140).save(path)
 
 
-BENCHES = {"retrieval": bench_retrieval, "generation": bench_generation, "speed": bench_speed}
+BENCHES = {
+    "retrieval": bench_retrieval,
+    "composers": bench_composers,
+    "generation": bench_generation,
+    "speed": bench_speed,
+}
 
 
 def _gains(ranks: Mapping[Any, Any], protocol: catalogue.Protocol) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from studio.commands.shared import say
 from studio.errors import UsageError
-from studio.kits import KIT_FILE
+from studio.kits import KIT_FILE, load_kit
 
 LICENCE = (
     "Weights trained in part on research-only pictures (Sketchy, QMUL, PACS, Tiny-ImageNet, "
@@ -27,7 +27,8 @@ KNOWS = (
 class Work:
     """Where a training reads and writes.
 
-    `kit` is the finished kit's folder, `runs` holds resumable states.
+    `kit` is the finished kit's folder, `runs` holds resumable states; `clip` is named where it is
+    not the one that the stage before made.
     """
 
     kit: Path
@@ -35,6 +36,7 @@ class Work:
     pack: Path
     natural: Path | None
     budget: str
+    clip: str | Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,9 +53,17 @@ def _clip(work: Work) -> Sequence[str | Path]:
     return [*told, "--budget", work.budget, *natural]
 
 
-def _duet(work: Work) -> Sequence[str | Path]:
-    told = ["--kit", work.kit, "--state", work.runs / "duet"]
-    return [*told, "--minutes", DUET_MINUTES[work.budget]]
+def _composer(name: str) -> "Stage":
+    """Return the stage that trains a composer, or the kit's converter."""
+
+    def told(work: Work) -> Sequence[str | Path]:
+        natural: list[str | Path] = ["--natural", work.natural] if work.natural else []
+        clip = work.kit / "clip" if work.clip is None else work.clip
+        where: list[str | Path] = ["--clip", clip, "--state", work.runs / name]
+        where += ["--output", _composer_file(work.kit, name), "--logs", work.runs / "logs"]
+        return [name, *where, *natural, "--minutes", COMPOSER_MINUTES[name][work.budget]]
+
+    return Stage(module="composer.training.run", arguments=told)
 
 
 def _slerp(work: Work) -> Sequence[str | Path]:
@@ -69,10 +79,20 @@ def _image_with_sources(work: Work) -> Sequence[str | Path]:
     return [*_image(work), "--clip", work.kit / "clip", "--duet", duet]
 
 
-DUET_MINUTES = {"cpu": "30", "gpu": "5"}
+COMPOSER_MINUTES = {
+    "converter": {"cpu": "8", "gpu": "1"},
+    "duet": {"cpu": "30", "gpu": "5"},
+    "modality": {"cpu": "15", "gpu": "2"},
+    "prompted": {"cpu": "15", "gpu": "2"},
+    "prompted-category": {"cpu": "10", "gpu": "2"},
+    "sentence": {"cpu": "15", "gpu": "2"},
+    "sentence-medium": {"cpu": "15", "gpu": "2"},
+    "sentence-large": {"cpu": "15", "gpu": "2"},
+}
+COMPOSER_STAGES = {name: _composer(name) for name in COMPOSER_MINUTES}
 STAGES: dict[str, Stage] = {
     "clip": Stage(module="composer.training.clip", arguments=_clip),
-    "duet": Stage(module="composer.training.duet", arguments=_duet),
+    **COMPOSER_STAGES,
     "slerp": Stage(module="composer.training.slerp", arguments=_slerp),
     "autoencoder": Stage(module="generation.training.autoencoder", arguments=_image),
     "diffusion": Stage(module="generation.training.diffusion", arguments=_image_with_sources),
@@ -82,26 +102,59 @@ STAGES: dict[str, Stage] = {
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run one stage, or all in order, then put the kit together."""
+    """Run one stage, or all in order, then put the kit together.
+
+    Raises:
+        UsageError: There is no training pack, a stage failed, or no composer of that name trains.
+    """
+    names = _names(arguments)
+    kit = None if arguments.kit is None else load_kit(arguments.kit)
     work = Work(
-        kit=arguments.out / "kit",
+        kit=arguments.out / "kit" if kit is None else kit.folder,
         runs=arguments.out / "runs",
         pack=arguments.pack,
         natural=arguments.natural,
         budget=arguments.budget,
+        clip=None if kit is None else kit.backbone,
     )
     if not any(work.pack.glob("images-*.parquet")):
         raise UsageError(
             f"{work.pack} holds no training pack. Make it with: "
             f"python -m assets.catalogue pack --out {work.pack}"
         )
-    names = list(STAGES) if arguments.what == "mini" else [arguments.what]
     for name in names:
         say(f"stage {name}")
         _run_stage(STAGES[name], work)
-    write_kit(work)
-    say(f"The kit is {work.kit}.")
+    if kit is None:
+        write_kit(work)
+        say(f"The kit is {work.kit}.")
+    else:
+        # A kit somebody wrote is theirs to edit.
+        say(f"{_composer_file(kit.folder, names[0])} is trained; name it in {KIT_FILE}.")
     return 0
+
+
+def _names(arguments: argparse.Namespace) -> list[str]:
+    """Return the stages that are asked for."""
+    if arguments.what == "mini":
+        names = list(STAGES)
+    elif arguments.what == "composer":
+        names = [arguments.name]
+    else:
+        names = [arguments.what]
+    is_composer = arguments.what == "composer"
+    if is_composer and arguments.name not in COMPOSER_STAGES:
+        known = ", ".join(COMPOSER_STAGES)
+        raise UsageError(f"Name the composer to train: duet train composer NAME, one of {known}.")
+    if arguments.name is not None and not is_composer:
+        raise UsageError(f"Only `composer` takes a name; {arguments.name!r} was given as well.")
+    if arguments.kit is not None and not is_composer:
+        raise UsageError("Only `duet train composer NAME` trains for a kit that exists.")
+    return names
+
+
+def _composer_file(kit: Path, name: str) -> Path:
+    return kit / "composers" / f"{name}.safetensors"
 
 
 def _run_stage(stage: Stage, work: Work) -> None:
@@ -123,10 +176,15 @@ def write_kit(work: Work) -> None:
         shutil.copy2(judge, work.kit / judge.name)
     lines = ['name = "mini"', f"licence = {json.dumps(LICENCE)}", f"knows = {json.dumps(KNOWS)}"]
     lines += ["", "[backbone]", 'path = "clip"']
-    if (work.kit / "composers" / "duet.safetensors").exists():
-        for composer in ("duet", "slerp"):
-            lines += ["", f"[composers.{composer}]", 'weights = "composers/duet.safetensors"']
-        lines += _slerp_lines(work.runs / "slerp.json")
+    composers = work.kit / "composers"
+    if (composers / "converter.safetensors").exists():
+        lines += ["", "[converter]", 'weights = "composers/converter.safetensors"']
+    for name in COMPOSER_STAGES:
+        if name != "converter" and (composers / f"{name}.safetensors").exists():
+            lines += ["", f"[composers.{name}]", f'weights = "composers/{name}.safetensors"']
+    lines += ["", "[composers.inversion]", "num_tokens = 4", "", "[composers.slerp]"]
+    if (composers / "duet.safetensors").exists():
+        lines += ['weights = "composers/duet.safetensors"', *_slerp_lines(work.runs / "slerp.json")]
     drawing = [f'{key} = "{name}"' for key, name in _DRAWING if (work.kit / name).exists()]
     lines += ["", "[pipeline]", *drawing] if drawing else []
     work.kit.mkdir(parents=True, exist_ok=True)

@@ -1,53 +1,18 @@
 """The gallery's protocol on a world of four pictures, counted by hand."""
 
-import json
-
-import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
-from PIL import Image
 
 from composer.strategies.slerp import SlerpComposer
 from retrieval.benchmarks import catalogue
-from retrieval.encode import index_folder
 from retrieval.gallery import GalleryError
 from retrieval.search import Gallery
 from tests.composer.tiny import tiny_backbone
-
-STROKES = {"a": [[[10, 10], [200, 30]]], "b": [[[10, 200], [200, 30], [50, 60]]]}
-
-
-def item(design, colour, split="test"):
-    return {
-        "path": f"images/{design}-{colour}.png",
-        "design": design,
-        "kind": "chair",
-        "part_names": ["seat", "legs"],
-        "part_colours": [colour, "black"],
-        "split": split,
-        "skill": 1,
-        "attributes": f"with a {colour} seat",
-        "caption": f"a photo of a chair with a {colour} seat",
-    }
+from tests.retrieval.tiny_world import write_world
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("gallery")
-    items = [item("a", "red"), item("a", "blue"), item("b", "red"), item("b", "oak", "unseen")]
-    (folder / "images").mkdir()
-    for number, row in enumerate(items):
-        levels = np.random.default_rng(number).integers(0, 256, (3, 3, 3), dtype=np.uint8)
-        Image.fromarray(levels).resize((64, 64)).save(folder / row["path"])
-    sketches = [
-        {"design": design, "skill": skill, "strokes": json.dumps(strokes)}
-        for design, strokes in STROKES.items()
-        for skill in (0, 1)
-    ]
-    pq.write_table(pa.Table.from_pylist(items), folder / "items.parquet")
-    pq.write_table(pa.Table.from_pylist(sketches), folder / "sketches.parquet")
-    index_folder(folder / "images", folder / "index", tiny_backbone(), kit="tiny")
+    folder = write_world(tmp_path_factory.mktemp("world") / "gallery", tiny_backbone())
     gallery = Gallery.open(folder / "index", tiny_backbone().gallery_hash)
     return folder, gallery, catalogue.read_protocol(gallery, folder)
 

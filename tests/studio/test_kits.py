@@ -2,14 +2,19 @@
 
 import pytest
 
+from composer.kit_parts import ComposerFiles
 from studio.kits import KitError, load_kit
 from tests.studio.tiny import write_kit
 
 
 def test_a_kit_is_read_from_its_folder(tmp_path):
     kit = load_kit(str(write_kit(tmp_path)))
-    assert (kit.name, kit.backbone, kit.slerp) == ("tiny", tmp_path / "clip", {"alpha": 0.7})
-    assert kit.composers["duet"] == tmp_path / "composers/duet.safetensors"
+    assert (kit.name, kit.backbone) == ("tiny", tmp_path / "clip")
+    weights = tmp_path / "composers/duet.safetensors"
+    assert kit.composers == {
+        "duet": ComposerFiles(weights=weights),
+        "slerp": ComposerFiles(weights=weights, settings={"alpha": 0.7}),
+    }
     assert kit.pipeline is None
 
 

@@ -3,12 +3,14 @@
 import json
 import subprocess
 import tomllib
+from itertools import pairwise
 
 import pytest
 
 from studio.cli import main
 from studio.commands import train
 from studio.commands.train import STAGES, Work, write_kit
+from tests.studio.tiny import write_kit as write_tiny_kit
 
 
 @pytest.fixture
@@ -51,15 +53,53 @@ def test_the_kit_file_names_what_was_made_and_nothing_else(tmp_path):
     )
     write_kit(work)
     fields = tomllib.loads((work.kit / "kit.toml").read_text())
-    assert "composers" not in fields
+    assert list(fields["composers"]) == ["inversion", "slerp"]
+    assert "converter" not in fields
     assert "pipeline" not in fields
     (work.kit / "composers").mkdir()
-    (work.kit / "composers/duet.safetensors").touch()
+    for name in ("duet", "modality", "converter"):
+        (work.kit / f"composers/{name}.safetensors").touch()
     work.runs.mkdir()
     (work.runs / "slerp.json").write_text(json.dumps({"alpha": 0.4, "validation_acc_1": 0.1}))
     (work.runs / "diffusion/pipeline").mkdir(parents=True)
     write_kit(work)
     fields = tomllib.loads((work.kit / "kit.toml").read_text())
     assert fields["composers"]["slerp"] == {"weights": "composers/duet.safetensors", "alpha": 0.4}
+    assert list(fields["composers"]) == ["duet", "modality", "inversion", "slerp"]
+    assert fields["converter"] == {"weights": "composers/converter.safetensors"}
     assert fields["pipeline"] == {"path": "pipeline"}
     assert "research" in fields["licence"]
+
+
+def test_a_composer_is_trained_for_a_kit_that_exists(tmp_path, pack, monkeypatch):
+    kit, commands = write_tiny_kit(tmp_path / "kit"), []
+    before = (kit / "kit.toml").read_text()
+
+    def ran(command, check):
+        commands.append(command)
+        return subprocess.CompletedProcess(command, 0)
+
+    monkeypatch.setattr(train.subprocess, "run", ran)
+    asked = ["train", "composer", "modality", "--kit", str(kit), "--data", str(pack)]
+    assert main([*asked, "--out", str(tmp_path / "out")]) == 0
+    (command,) = commands
+    assert command[2:6] == ["composer.training.run", "--data", str(pack), "modality"]
+    told = dict(pairwise(command))
+    assert told["--clip"] == str(kit / "clip")
+    assert told["--output"] == str(kit / "composers/modality.safetensors")
+    assert (kit / "kit.toml").read_text() == before
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        (["composer"], "Name the composer to train"),
+        (["composer", "magic"], "one of converter, duet, modality"),
+        (["clip", "duet"], "Only `composer` takes a name"),
+        (["clip", "--kit", "mini"], "trains for a kit that exists"),
+        (["composer", "duet", "--kit", "nowhere"], "There is no kit 'nowhere'"),
+    ],
+)
+def test_what_cannot_be_trained_is_told(asked, said, tmp_path, pack, capsys):
+    assert main(["train", *asked, "--pack", str(pack), "--out", str(tmp_path)]) == 2
+    assert said in capsys.readouterr().err

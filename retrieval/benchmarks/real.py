@@ -1,0 +1,121 @@
+"""Drawings by people and pictures of the world: what no training of ours has seen.
+
+The parts named by `composer.data.heldout`: 60 of ChairV2's photos with all their sketches, 20
+classes of Sketchy, a quarter of each PACS domain.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+from torch import Tensor
+
+from composer.backbone import Backbone
+from composer.data.instances import Drawing, InstanceDataset
+from composer.data.pacs import open_pacs, pacs_parts
+from composer.data.qmul import chairv2_parts, open_chairv2
+from composer.data.sketchy import open_sketchy, split_heldout
+from composer.data.tree import DatasetError
+from composer.query import Query
+from composer.strategies.protocol import Composer
+from retrieval.benchmarks.category import CategoryTask, category_row
+from retrieval.benchmarks.composed import ConversionTask, conversion_row
+from retrieval.benchmarks.encode_dataset import gallery_features, query_features
+from retrieval.benchmarks.fine_grained import FineGrainedTask, fine_grained_row
+
+ARCHIVES = {
+    "chairv2": "chairv2_train.tar",
+    "sketchy": "sketchy_subset.tar",
+    "pacs": "pacs_half.tar",
+}
+# What is said to ask for a domain of PACS.
+DOMAIN_WORDS = {"photo": "a photo", "art_painting": "a painting", "cartoon": "a cartoon"}
+NUM_CONVERTED = 100
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class RealSet:
+    """The held-out part of a data set and its photos as the frozen backbone sees them."""
+
+    dataset: InstanceDataset
+    gallery: Float[Tensor, "n d"]
+
+
+def open_real(folder: Path, backbone: Backbone) -> dict[str, RealSet]:
+    """Open the held-out parts of the archives in a folder and encode their photos.
+
+    Raises:
+        DatasetError: An archive is missing or has another layout.
+    """
+    sketchy = open_sketchy(folder / ARCHIVES["sketchy"])
+    datasets = {
+        "chairv2": chairv2_parts(open_chairv2(folder / ARCHIVES["chairv2"])).held_out,
+        "sketchy": sketchy.select(classes=split_heldout(sketchy).test),
+        "pacs": pacs_parts(open_pacs(folder / ARCHIVES["pacs"])).held_out,
+    }
+    return {
+        name: RealSet(
+            dataset=dataset,
+            gallery=gallery_features(backbone, (dataset.image(p) for p in dataset.photos)),
+        )
+        for name, dataset in datasets.items()
+    }
+
+
+def chair_row(composer: Composer, real: RealSet) -> dict[str, Any]:
+    """Fine-grained: each sketch and the one photo it was drawn from."""
+    dataset = real.dataset
+    rows = {photo.instance: row for row, photo in enumerate(dataset.photos)}
+    if lost := [d.path for d in dataset.drawings if d.instance not in rows]:
+        raise DatasetError(f"{dataset.name} has no photo of {lost[0]}.")
+    task = FineGrainedTask(
+        query_features=query_features(composer, _queries(dataset, dataset.drawings)),
+        gallery_features=real.gallery,
+        targets=np.array([rows[drawing.instance] for drawing in dataset.drawings]),
+    )
+    return _row(composer, "sketch", "chairv2", fine_grained_row(task).as_json())
+
+
+def class_row(composer: Composer, real: RealSet) -> dict[str, Any]:
+    """Category level, zero-shot: photos of the drawn class first."""
+    dataset = real.dataset
+    task = CategoryTask(
+        query_features=query_features(composer, _queries(dataset, dataset.drawings)),
+        query_classes=[drawing.class_name for drawing in dataset.drawings],
+        gallery_features=real.gallery,
+        gallery_classes=[photo.class_name for photo in dataset.photos],
+    )
+    return _row(composer, "sketch", "sketchy", category_row(task).as_json())
+
+
+def conversion(composer: Composer, real: RealSet, *, seed: int) -> dict[str, Any]:
+    """Domain conversion: a drawing and a domain in words; class and domain must both be right."""
+    dataset = real.dataset
+    rng = np.random.default_rng(seed)
+    picked = rng.permutation(len(dataset.drawings))[:NUM_CONVERTED]
+    drawings = [dataset.drawings[i] for i in picked]
+    asked = [(drawing, domain) for drawing in drawings for domain in DOMAIN_WORDS]
+    queries = (
+        Query(sketch=dataset.sketch(drawing), text=DOMAIN_WORDS[domain])
+        for drawing, domain in asked
+    )
+    task = ConversionTask(
+        query_features=query_features(composer, queries),
+        query_classes=[drawing.class_name for drawing, _ in asked],
+        query_domains=[domain for _, domain in asked],
+        gallery_features=real.gallery,
+        gallery_classes=[photo.class_name for photo in dataset.photos],
+        gallery_domains=[photo.domain for photo in dataset.photos],
+    )
+    return _row(composer, "sketch+text", "pacs", conversion_row(task).as_json())
+
+
+def _queries(dataset: InstanceDataset, drawings: tuple[Drawing, ...]) -> Iterator[Query]:
+    return (Query(sketch=dataset.sketch(drawing)) for drawing in drawings)
+
+
+def _row(composer: Composer, query: str, split: str, found: dict[str, Any]) -> dict[str, Any]:
+    return {"composer": composer.name, "query": query, "split": split, **found}

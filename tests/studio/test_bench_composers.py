@@ -1,0 +1,66 @@
+"""One table of all composers, on a small kit and a small gallery."""
+
+import json
+
+import pytest
+from PIL import Image
+
+from composer.backbone import Backbone
+from studio import engine
+from studio.cli import main
+from studio.commands import bench, bench_composers
+from tests.retrieval.tiny_world import write_world
+from tests.studio.tiny import write_kit
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    root = tmp_path_factory.mktemp("bench")
+    kit = write_kit(root / "kit")
+    write_world(root / "assets" / "gallery", Backbone.load(kit / "clip"))
+    return root / "assets", kit
+
+
+@pytest.fixture
+def ask(folders, monkeypatch, capsys):
+    assets, kit = folders
+    for module in (engine, bench, bench_composers):
+        monkeypatch.setattr(module, "assets_folder", lambda: assets)
+
+    def run(*more):
+        code = main(["bench", "composers", "--kit", str(kit), "--json", *map(str, more)])
+        return code, capsys.readouterr()
+
+    return run
+
+
+def test_every_composer_and_the_bare_backbone_answer_the_same_queries(ask, tmp_path):
+    code, said = ask("--sheet", tmp_path / "sheet.png")
+    assert code == 0
+    report = json.loads(said.out)
+    assert report["bench"] == "composers"
+    ranked = [row for row in report["rows"] if "acc@10" in row]
+    asked = {(r["query"], r["split"], r["num_queries"]) for r in ranked if r["composer"] == "duet"}
+    assert {(q, s) for q, s, _ in asked} == {
+        (q, s) for q in ("sketch", "text", "sketch+text") for s in ("seen", "unseen")
+    }
+    for name in ("slerp", "backbone"):
+        own = {(r["query"], r["split"], r["num_queries"]) for r in ranked if r["composer"] == name}
+        assert own == asked
+    behaviour = {r["composer"]: r for r in report["rows"] if "moved_by_neutral" in r}
+    assert set(behaviour) == {"duet", "slerp", "backbone"}
+    assert -1 <= behaviour["duet"]["token_cosine"] <= 1
+    assert behaviour["backbone"]["token_cosine"] is None
+    costs = {r["composer"]: r for r in report["rows"] if "encode_ms" in r}
+    for row in costs.values():
+        assert row["ratio"] == pytest.approx(row["encode_ms"] / row["tower_ms"])
+    assert set(costs) == set(behaviour)
+    # Three composers, as many rows for each of the shown queries, nine columns.
+    with Image.open(tmp_path / "sheet.png") as sheet:
+        assert sheet.width > 9 * 110
+
+
+def test_a_folder_without_the_archives_is_told(ask, tmp_path):
+    code, said = ask("--natural", tmp_path)
+    assert code == 2
+    assert "sketchy_subset.tar" in said.err
