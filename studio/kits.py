@@ -32,6 +32,7 @@ class Kit:
         judge: What names kinds and colours in `duet bench generation`, if there is one.
         licence: One line about what the weights may be used for.
         knows: One line about what the kit was taught, shown on the page.
+        domains: Domains that a kit of a small world was taught; empty where any words will do.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Kit:
     judge: Path | None = None
     licence: str = ""
     knows: str = ""
+    domains: tuple[str, ...] = ()
 
 
 def assets_folder() -> Path:
@@ -96,6 +98,7 @@ def _kit(folder: Path, fields: Mapping[str, Any]) -> Kit:
         judge=folder / drawing["judge"] if "judge" in drawing else None,
         licence=str(fields.get("licence", "")),
         knows=str(fields.get("knows", "")),
+        domains=tuple(str(name) for name in fields.get("domains", ())),
     )
 
 

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from jaxtyping import Int, UInt8
 from PIL import Image
 
-from composer.data.pictures import PictureTable
+from composer.data.pictures import PictureTable, resize_squares
 from composer.sketch import Sketch, rasterise
 
 IMAGE_PX = 128
@@ -125,12 +125,14 @@ class CataloguePack:
             dtype=np.int64,
         )
 
-    def pixels(self, rows: Int[np.ndarray, " n"]) -> UInt8[np.ndarray, "n h w 3"]:
-        """RGB pictures of 128 px, decoded where they have not been yet."""
+    def pixels(
+        self, rows: Int[np.ndarray, " n"], size_px: int = IMAGE_PX
+    ) -> UInt8[np.ndarray, "n {size_px} {size_px} 3"]:
+        """RGB pictures, decoded where they have not been yet; other sizes than 128 are resized."""
         for row in rows[~self._is_decoded[rows]]:
             self._pixels[row] = self._decode("image", int(row), "RGB")
             self._is_decoded[row] = True
-        return self._pixels[rows]
+        return resize_squares(self._pixels[rows], size_px)
 
     def parts(self, row: int) -> UInt8[np.ndarray, "h w"]:
         """Part map of a picture: 0 is background, i + 1 is `part_names[i]` or a further part."""

@@ -108,8 +108,10 @@ def encode_gallery(
     """
     features: list[Tensor] = []
     regions: list[Tensor] = []
+    size_px = backbone.image_size_px
     for start in range(0, len(rows), encode_batch):
-        pixels = backbone.normalise_pixels(pack.pixels(rows[start : start + encode_batch]))
+        images = pack.pixels(rows[start : start + encode_batch], size_px)
+        pixels = backbone.normalise_pixels(images)
         seen = backbone.encode_image(pixels)
         features.append(seen.features.float())
         regions.append(average_regions(seen.patch_features.float(), backbone.grid, region_grid))
@@ -268,7 +270,7 @@ class DuetBatches:
             row = int(rng.choice(others))
             if drawings is not None:
                 return self._gallery.features[row]
-            return self._pack.pixels(self._rows[[row]])[0]
+            return self._pack.pixels(self._rows[[row]], self._backbone.image_size_px)[0]
         if drawings is not None:
             return drawings[int(rng.integers(0, len(drawings)))]
         sketches = self._sketches[design]

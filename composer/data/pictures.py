@@ -99,3 +99,16 @@ def fit_square(image: Image.Image, size_px: int) -> UInt8[np.ndarray, "{size_px}
     left, top = (image.width - side) // 2, (image.height - side) // 2
     square = image.crop((left, top, left + side, top + side))
     return np.asarray(square.resize((size_px, size_px), Image.Resampling.BICUBIC))
+
+
+def resize_squares(
+    images: UInt8[np.ndarray, "n s s 3"], size_px: int
+) -> UInt8[np.ndarray, "n {size_px} {size_px} 3"]:
+    """Resize square pictures (bicubic, antialiased); those of the size already stay as they are."""
+    if images.shape[1] == size_px:
+        return images
+    levels = torch.from_numpy(images).permute(0, 3, 1, 2)
+    resized = functional.interpolate(
+        levels, size=(size_px, size_px), mode="bicubic", antialias=True
+    )
+    return resized.permute(0, 2, 3, 1).contiguous().numpy()

@@ -18,8 +18,9 @@ from composer.sketch import Sketch, rasterise
 
 NUM_VALIDATION_CLASSES = 8
 SKETCHY_FILE, CHAIRV2_FILE = "sketchy_subset.tar", "chairv2_train.tar"
-# Share of the classes of a batch that each table gives.
+# Share of the classes of a batch that each table gives: for things, and for classes of things.
 SHARES: Mapping[str, float] = {"catalogue": 0.5, "sketchy": 0.35, "chairv2": 0.15}
+CATEGORY_SHARES: Mapping[str, float] = {"catalogue": 0.2, "sketchy": 0.8, "chairv2": 0.0}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -45,14 +46,14 @@ class PairTable:
     drawing_instances: tuple[str, ...]
 
 
-def catalogue_table(pack: CataloguePack, split: str) -> PairTable:
+def catalogue_table(pack: CataloguePack, split: str, size_px: int) -> PairTable:
     """The photos and sketches of a split; a design is an instance, a kind a class."""
     rows = pack.rows(split=split, domain=PHOTO)
     items = [pack.items[row] for row in rows]
     sketches = [sketch for sketch in pack.sketches if sketch.split == split]
     return PairTable(
         name="catalogue",
-        photos=pack.pixels(rows),
+        photos=pack.pixels(rows, size_px),
         photo_classes=tuple(item.kind for item in items),
         photo_instances=tuple(f"catalogue/{item.design}" for item in items),
         drawings=tuple(sketch.sketch for sketch in sketches),

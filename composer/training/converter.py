@@ -133,14 +133,16 @@ class ConverterObjective:
         place = {text: row for row, text in enumerate(self._texts)}
         self._media = [(place[a], place[b]) for a, b in _media_pairs(items)]
         self.model = TextConverter(self.backbone)
+        size_px = self.backbone.image_size_px
         rows = pack.rows(split="train", domain=PHOTO)
+        some = rows[:: max(1, len(rows) // 1024)]
         with accelerator.autocast():
-            photos = encode_photos(self.backbone, pack.pixels(rows[:: max(1, len(rows) // 1024)]))
+            photos = encode_photos(self.backbone, pack.pixels(some, size_px))
         captions = [place[item.caption] for item in items if item.domain == PHOTO]
         self.model.image_mean.copy_(photos.mean(dim=0))
         self.model.text_mean.copy_(self._features[captions].mean(dim=0))
         held = pack.rows(split="validation", domain=PHOTO)
-        self._held_photos = encode_photos(self.backbone, pack.pixels(held))
+        self._held_photos = encode_photos(self.backbone, pack.pixels(held, size_px))
         self._held_captions = self._encode_texts([pack.items[row].caption for row in held])
         self._plain = _flat(self.backbone.word_ids(PLAIN_PROMPT))
 

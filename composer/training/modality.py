@@ -54,7 +54,7 @@ class ModalityTraining:
     """
 
     sources: PairSources
-    norm_rate: float = 1e-3
+    norm_rate: float = 5e-3
     head_rate: float = 5e-3
     temperature: float = 0.04
     weights: ModalityWeights = field(default_factory=ModalityWeights)

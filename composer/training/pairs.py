@@ -1,7 +1,7 @@
 """What trainings on drawings and photos share: frozen features of the world, and validation."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ from composer.backbone import Backbone, ImageEncoding
 from composer.data.catalogue import PHOTO, CataloguePack
 from composer.data.duet_batches import ValidationQueries, validation_queries
 from composer.data.world import (
+    SHARES,
     PairBatches,
     World,
     catalogue_table,
@@ -23,7 +24,7 @@ from composer.strategies.reference import PLAIN_PROMPT
 from composer.training.duet_validation import Accuracy, accuracy
 
 _BATCH = 64
-SHARES = tuple(round(0.05 * step, 2) for step in range(1, 20))
+WORDS_SHARES = tuple(round(0.05 * step, 2) for step in range(1, 20))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,6 +37,7 @@ class PairSources:
         natural: Folder of the natural archives; None for the catalogue alone.
         num_classes: P, classes in a batch.
         per_class: K, drawings of each.
+        shares: Share of the classes of a batch that each data set gives.
     """
 
     clip: str | Path
@@ -43,6 +45,7 @@ class PairSources:
     natural: Path | None = None
     num_classes: int = 12
     per_class: int = 4
+    shares: Mapping[str, float] = field(default_factory=lambda: SHARES)
 
 
 class PairData:
@@ -57,7 +60,8 @@ class PairData:
         torch.manual_seed(seed)
         self.backbone = backbone = Backbone.load(sources.clip, device=accelerator.device)
         pack = CataloguePack.open(sources.pack)
-        tables, size_px = [catalogue_table(pack, "train")], backbone.image_size_px
+        size_px = backbone.image_size_px
+        tables = [catalogue_table(pack, "train", size_px)]
         self.held: World | None = None
         if sources.natural is not None:
             parts = natural_tables(sources.natural, size_px)
@@ -68,6 +72,7 @@ class PairData:
             self.world,
             num_classes=sources.num_classes,
             per_class=sources.per_class,
+            shares=sources.shares,
             seed=seed,
         )
         with accelerator.autocast():
@@ -156,7 +161,7 @@ class _Validation:
         rows = pack.rows(split="validation", domain=PHOTO)
         self._backbone, self._held = backbone, held
         self._queries: ValidationQueries = validation_queries(pack, rows, backbone.image_size_px)
-        self._gallery = encode_photos(backbone, pack.pixels(rows))
+        self._gallery = encode_photos(backbone, pack.pixels(rows, backbone.image_size_px))
         with torch.no_grad():
             texts = [f"{PLAIN_PROMPT} {words}" for words in self._queries.words]
             self._words = torch.cat(
@@ -180,7 +185,7 @@ class _Validation:
 
         drawn = self._see(see, self._queries.sketches)
         words = move_words(self._words)
-        tried = {share: self._accuracy(mix(drawn, words, share)) for share in SHARES}
+        tried = {share: self._accuracy(mix(drawn, words, share)) for share in WORDS_SHARES}
         best = max(tried, key=lambda share: tried[share].at_1 + 0.1 * tried[share].at_10)
         return PairScores(
             reference=self._accuracy(drawn),

@@ -70,7 +70,7 @@ class PromptedTraining:
 
     sources: PairSources
     level: Level = Level.INSTANCE
-    norm_rate: float = 1e-3
+    norm_rate: float = 5e-3
     prompt_rate: float = 3e-3
     margin: float = 0.3
     shuffled_share: float = 0.25

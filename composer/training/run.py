@@ -4,11 +4,12 @@ import argparse
 import logging
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 from composer.data.natural import read_natural
+from composer.data.world import CATEGORY_SHARES
 from composer.strategies.sentence import SentenceShape
 from composer.training.converter import ConverterTraining, captions_of, converter_trainer
 from composer.training.duet import DuetTraining, duet_trainer
@@ -55,7 +56,8 @@ def _prompted(sources: Sources, settings: RunSettings) -> Trainer[Any]:
 
 
 def _prompted_category(sources: Sources, settings: RunSettings) -> Trainer[Any]:
-    recipe = PromptedTraining(sources=_pairs(sources), level=Level.CATEGORY)
+    pairs = replace(_pairs(sources), shares=CATEGORY_SHARES)
+    recipe = PromptedTraining(sources=pairs, level=Level.CATEGORY)
     return prompted_trainer(recipe, settings)
 
 

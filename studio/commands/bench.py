@@ -18,11 +18,12 @@ from retrieval.metrics import Interval, bootstrap, paired_bootstrap
 from retrieval.sheet import Tile, contact_sheet
 from studio.commands.bench_composers import bench_composers
 from studio.commands.shared import ProgressLine, open_engine, print_json, say
-from studio.engine import Engine
+from studio.engine import DEFAULT_COMPOSER, Engine
 from studio.errors import UsageError
 from studio.kits import assets_folder
 from studio.speed import timings
 
+COMPARED = (DEFAULT_COMPOSER, "slerp")
 NUM_DRAWN = 200
 NUM_SHOWN = 20
 
@@ -46,7 +47,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def bench_retrieval(engine: Engine, _: argparse.Namespace) -> list[dict[str, Any]]:
-    """Rank the shipped gallery for every composer and mode, and for the backbone alone.
+    """Rank the shipped gallery for the default composer, its baseline, and the backbone alone.
+
+    All composers stand in `duet bench composers`.
 
     Raises:
         GalleryError: The gallery is not there, or not indexed by this kit.
@@ -55,7 +58,7 @@ def bench_retrieval(engine: Engine, _: argparse.Namespace) -> list[dict[str, Any
     protocol = catalogue.read_protocol(gallery, assets_folder() / "gallery")
     ranks = {}
     rows: list[dict[str, Any]] = []
-    for name in engine.kit.composers:
+    for name in (name for name in COMPARED if name in engine.kit.composers):
         for mode in catalogue.MODES:
             features = catalogue.query_features(protocol, engine.composer(name), mode)
             ranks[name, mode] = catalogue.ranks(protocol, gallery, features)

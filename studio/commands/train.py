@@ -21,6 +21,7 @@ KNOWS = (
     "The mini kit knows the small world of its catalogue well and everyday photos only a little; "
     "expect rough results on pictures of your own."
 )
+DOMAINS = ("watercolour", "pencil", "cartoon", "clay", "low-poly", "night", "blueprint")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -175,7 +176,7 @@ def write_kit(work: Work) -> None:
     if judge.exists():
         shutil.copy2(judge, work.kit / judge.name)
     lines = ['name = "mini"', f"licence = {json.dumps(LICENCE)}", f"knows = {json.dumps(KNOWS)}"]
-    lines += ["", "[backbone]", 'path = "clip"']
+    lines += [f"domains = {json.dumps(DOMAINS)}", "", "[backbone]", 'path = "clip"']
     composers = work.kit / "composers"
     if (composers / "converter.safetensors").exists():
         lines += ["", "[converter]", 'weights = "composers/converter.safetensors"']

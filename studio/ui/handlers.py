@@ -26,7 +26,8 @@ from studio.ui.runs import Sessions
 from studio.ui.security import PageCaps, private_name
 from studio.ui.texts import Facts
 from studio.ui.thumbnails import Thumbnails
-from studio.ui.words import strange_line, strange_words
+from studio.ui.words import strange_line
+from studio.words import strange_words
 
 Progress = Callable[..., object]
 

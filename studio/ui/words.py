@@ -1,20 +1,6 @@
-"""Which words of a query are strange to the kit."""
-
-import re
-
-from composer.backbone import Backbone
+"""How words that are strange to the kit are named on the page."""
 
 MAX_NAMED = 3
-_WORD = re.compile(r"[^\W\d_]{2,}")
-
-
-def strange_words(backbone: Backbone, text: str) -> tuple[str, ...]:
-    """Return the words that the kit's vocabulary does not hold whole, in order, each once."""
-    found: dict[str, None] = {}
-    for word in _WORD.findall(text.lower()):
-        if sum(len(ids) for ids in backbone.word_ids(word)) > 1:
-            found[word] = None
-    return tuple(found)
 
 
 def strange_line(words: tuple[str, ...]) -> str:

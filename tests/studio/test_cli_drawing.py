@@ -1,6 +1,7 @@
 """Drawing from the command line, on a kit of a few thousand weights."""
 
 import json
+import shutil
 
 import pytest
 from PIL import Image
@@ -44,6 +45,20 @@ def test_transfer_takes_a_photo_and_words(world, tmp_path, capsys):
     assert run(world, *arguments) == 0
     assert json.loads(capsys.readouterr().out)["images"][0]["path"] == str(output)
     assert read_png(output).fields["kind"] == "transfer"
+
+
+def test_a_domain_that_is_missing_or_strange_is_told(world, tmp_path, capsys):
+    output = tmp_path / "out.png"
+    arguments = ("transfer", world / "photo.jpg", "--output", output, "--to")
+    assert run(world, *arguments, "  ") == 2
+    assert "Name the domain to move the image into" in capsys.readouterr().err
+    kit = tmp_path / "kit"
+    shutil.copytree(world / "kit", kit)
+    (kit / "kit.toml").write_text('domains = ["oak"]\n' + (kit / "kit.toml").read_text())
+    assert main([*map(str, (*arguments, "zzyzx", "--kit", kit))]) == 2
+    said = capsys.readouterr().err
+    assert "knows no domain 'zzyzx'; choose one of oak" in said
+    assert not output.exists()
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,8 @@ from studio.ui.examples import load_examples
 from studio.ui.inputs import Picture, real, text, whole
 from studio.ui.messages import OUR_FAULT, told
 from studio.ui.thumbnails import SMALL_PX, Thumbnails
-from studio.ui.words import strange_line, strange_words
+from studio.ui.words import strange_line
+from studio.words import knows_any_word, strange_words
 from tests.composer.tiny import tiny_backbone
 from tests.studio.page import shared_world
 
@@ -146,6 +147,8 @@ def test_our_components_write_no_stub_files(repo_root):
 def test_strange_words_are_found_whole():
     backbone = tiny_backbone()
     assert strange_words(backbone, "Red chair, oak!") == ()
+    assert knows_any_word(backbone, "zebra, oak")
+    assert not knows_any_word(backbone, "zebra 42 xylophone")
     assert strange_words(backbone, "red zebra chair zebra 42 xylophone") == ("zebra", "xylophone")
     assert strange_line(()) == ""
     assert strange_line(("a", "b")).startswith("“a”, “b” are strange")

@@ -45,6 +45,16 @@ def test_pictures_are_decoded_where_asked_and_once(pack):
     np.testing.assert_array_equal(pack.pixels(rows[::-1]), pixels[::-1])
 
 
+@pytest.mark.parametrize("size_px", [64, 224])
+def test_pictures_come_at_the_size_that_a_backbone_needs(pack, size_px):
+    rows = pack.rows(split="validation")[:2]
+    plain, resized = pack.pixels(rows), pack.pixels(rows, size_px)
+    assert resized.shape == (2, size_px, size_px, 3)
+    assert resized.dtype == np.uint8
+    middle = size_px // 2
+    np.testing.assert_allclose(resized[:, middle, middle], plain[:, 64, 64], atol=8)
+
+
 def test_part_maps_and_strokes(pack):
     assert set(np.unique(pack.parts(0))) == {0, 1}
     strokes = pack.sketches[0].sketch.strokes

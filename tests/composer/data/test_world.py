@@ -60,16 +60,16 @@ def dataset(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def world(pack, dataset):
-    return World([catalogue_table(pack, "train"), dataset_table("sketchy", dataset, 128)])
+    return World([catalogue_table(pack, "train", 128), dataset_table("sketchy", dataset, 128)])
 
 
 def test_tables_hold_a_split_and_what_belongs_together(pack):
-    table = catalogue_table(pack, "validation")
+    table = catalogue_table(pack, "validation", 128)
     held = [sketch for sketch in pack.sketches if sketch.split == "validation"]
     assert len(table.drawings) == len(held)
     assert set(table.drawing_instances) == set(table.photo_instances)
     assert set(table.photo_classes) == set(KINDS)
-    assert not set(table.photo_instances) & set(catalogue_table(pack, "train").photo_instances)
+    assert not set(table.photo_instances) & set(catalogue_table(pack, "train", 128).photo_instances)
 
 
 def test_classes_and_instances_have_common_numbers(world):
@@ -117,7 +117,7 @@ def test_a_turned_raster_stays_a_drawing_and_the_plain_one_is_itself(world):
 
 
 def test_a_drawn_class_needs_a_photo(pack):
-    table = catalogue_table(pack, "train")
+    table = catalogue_table(pack, "train", 128)
     strange = PairTable(
         name="x",
         photos=table.photos[:1],
