@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from accelerate import Accelerator
+from jaxtyping import Float
 from torch import Tensor
 
 from composer.backbone import Backbone
@@ -19,7 +20,9 @@ from composer.data.duet_batches import (
     validation_queries,
 )
 from composer.strategies.duet import DuetModel
+from composer.training.decoder import PICTURE_PX, Decoder, reconstruction
 from composer.training.duet_objective import (
+    DuetFeatures,
     DuetMargins,
     DuetWeights,
     PhraseBank,
@@ -104,22 +107,27 @@ class DuetObjective:
             self._pack, self._gallery, self.backbone, seed=seed, mixture=recipe.mixture
         )
         self.model = DuetModel(self.backbone)
+        self._decoder: Decoder | None = None
+        if recipe.weights.reconstruction > 0:
+            self._decoder = Decoder(self.backbone.joint_dim).to(self.backbone.device)
         self._bank = PhraseBank(self.backbone)
         self._drawings: dict[str, Tensor] | None = None
 
     def trainable_state(self) -> dict[str, Tensor]:
-        """LayerNorms, converter and prompt."""
-        return self.model.trainable_state()
+        """LayerNorms, converter and prompt; and the decoder, which the file leaves out."""
+        decoder = {} if self._decoder is None else dict(self._decoder.named_parameters())
+        decoder = {f"training.decoder.{name}": p for name, p in decoder.items()}
+        return {**self.model.trainable_state(), **decoder}
 
     def parameter_groups(self) -> list[ParameterGroup]:
         """LayerNorms at their own rate; only matrices of the converter decay."""
         norms: list[Tensor] = []
         matrices: list[Tensor] = []
         vectors: list[Tensor] = []
-        for name, parameter in self.model.trainable_state().items():
+        for name, parameter in self.trainable_state().items():
             if name.startswith("layer_norms."):
                 norms.append(parameter)
-            elif parameter.ndim == 2 and name != "prompt":
+            elif parameter.ndim > 1 and name != "prompt":
                 matrices.append(parameter)
             else:
                 vectors.append(parameter)
@@ -142,6 +150,8 @@ class DuetObjective:
                 self.model, batch, self._gallery, self._bank, rng, recipe.auxiliary_share
             )
         terms = duet_terms(features, batch, self._gallery, recipe.margins)
+        if self._decoder is not None:
+            terms["reconstruction"] = self._reconstruction(self._decoder, features, batch)
         return Losses(terms=terms, total=weighted_sum(terms, recipe.weights))
 
     def validate(self) -> DuetScores:
@@ -152,6 +162,16 @@ class DuetObjective:
         """Writes `duet.safetensors` with the residual that validation chose."""
         self.model.residual = scores.residual
         self.model.save(path, half=True, notes=notes)
+
+    def _reconstruction(
+        self, decoder: Decoder, features: DuetFeatures, batch: DuetBatch
+    ) -> Float[Tensor, ""]:
+        """`L_rec` of the references that the auxiliary prompts are read for."""
+        few = len(features.q_delta)
+        rows = self._gallery.rows[batch.anchors[:few].numpy()]
+        levels = torch.from_numpy(self._pack.pixels(rows, PICTURE_PX)).to(self.backbone.device)
+        photos = levels.permute(0, 3, 1, 2).float() / 255  # n h w 3 -> n 3 h w
+        return reconstruction(decoder, photos, features.q[:few], features.q_delta)
 
     def _draw(self, step: int, draw: int) -> DuetBatch:
         """The batch of the step: of features while these serve, then of pixels."""

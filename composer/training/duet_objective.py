@@ -1,6 +1,6 @@
 """The losses of duet training, put together."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -27,8 +27,8 @@ from composer.training.phrases import HAND_PROMPTS, NEUTRAL
 class DuetWeights:
     """Weight of every term; zero switches a term off and saves its prompts.
 
-    The first six are the paper's (`L_rec` waits for a decoder); the last two are ours: the
-    catalogue has captions, which the paper's data had not.
+    The first seven are the paper's six losses; the last two are ours: the catalogue has captions,
+    which the paper's data had not.
 
     Attributes:
         triplet: `L_trip` of the reference alone.
@@ -37,6 +37,7 @@ class DuetWeights:
         compositionality: `L_comp`.
         neutrality: `L_reg`.
         text_to_text: `L_TT`.
+        reconstruction: `L_rec`, by a decoder that is thrown away.
         words: Multi-positive InfoNCE of reference and words against the whole training gallery.
         reference: The same of the reference alone.
     """
@@ -47,6 +48,7 @@ class DuetWeights:
     compositionality: float = 0.5
     neutrality: float = 0.5
     text_to_text: float = 0.25
+    reconstruction: float = 0.0
     words: float = 1.0
     reference: float = 0.5
 
@@ -143,7 +145,7 @@ def encode_batch(
 def duet_terms(
     features: DuetFeatures, batch: DuetBatch, gallery: GalleryFeatures, margins: DuetMargins
 ) -> dict[str, Float[Tensor, ""]]:
-    """Every loss of `DuetWeights`, unweighted, under the same names."""
+    """Every loss of `DuetWeights` but `L_rec`, unweighted, under the same names."""
     q, device = features.q, features.q.device
     anchors = batch.anchors.to(device)
     photos = gallery.features[anchors]
@@ -190,7 +192,7 @@ def duet_terms(
 
 def weighted_sum(terms: dict[str, Float[Tensor, ""]], weights: DuetWeights) -> Float[Tensor, ""]:
     """The loss: every term times its weight."""
-    values = [getattr(weights, f.name) * terms[f.name] for f in fields(weights)]
+    values = [getattr(weights, name) * value for name, value in terms.items()]
     return torch.stack(values).sum()
 
 

@@ -3,6 +3,7 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from composer.backbone import Backbone
@@ -17,6 +18,7 @@ from composer.data.duet_batches import (
 from composer.strategies import duet
 from composer.strategies.duet import DuetModel
 from composer.training import duet_validation
+from composer.training.decoder import Decoder, reconstruction
 from composer.training.duet import DuetTraining, duet_trainer
 from composer.training.duet_objective import (
     DuetMargins,
@@ -154,7 +156,7 @@ def test_every_term_trains_and_only_what_it_should(pack, gallery, backbone):
     bank, rng = PhraseBank(backbone), np.random.default_rng(0)
     features = encode_batch(model, batch, gallery, bank, rng)
     terms = duet_terms(features, batch, gallery, DuetMargins())
-    assert set(terms) == {field.name for field in fields(DuetWeights)}
+    assert set(terms) == {field.name for field in fields(DuetWeights)} - {"reconstruction"}
     only = DuetWeights(**{name: float(name == "words") for name in terms})
     assert weighted_sum(terms, only).item() == pytest.approx(terms["words"].item())
     weighted_sum(terms, DuetWeights()).backward()
@@ -288,6 +290,34 @@ def test_patience_ends_a_run(folder, tmp_path):
     trainer = trainer_of(folder, tmp_path, 50, run={"validate_every": 1, "patience": 2}, **still)
     trainer.run()
     assert trainer.step == 3  # the first check is the best so far, two are not better
+
+
+def test_a_decoder_trains_beside_the_composer_and_stays_out_of_its_file(folder, tmp_path):
+    weights = DuetWeights(reconstruction=1.0)
+    trainer = trainer_of(folder, tmp_path, 40, weights=weights, auxiliary_share=1.0)
+    first = sum(trainer.train_step()["reconstruction"] for _ in range(4))
+    trainer.run()
+    last = sum(trainer.train_step()["reconstruction"] for _ in range(4))
+    assert last < 0.8 * first
+    assert not any("decoder" in name for name in load_file(trainer.settings.output))
+    resumed = trainer_of(folder, tmp_path, 40, weights=weights)
+    for name, tensor in resumed.objective.trainable_state().items():
+        assert torch.equal(tensor, load_file(tmp_path / "state/state.safetensors")[f"model.{name}"])
+    only = DuetWeights(**{f.name: float(f.name == "reconstruction") for f in fields(DuetWeights)})
+    objective = trainer_of(folder, tmp_path / "only", 1, weights=only).objective
+    objective.losses(0, 0).total.backward()
+    assert objective.model.converter.layers[0].weight.grad.abs().sum() > 0
+
+
+def test_reconstruction_by_hand():
+    class Grey(Decoder):
+        def forward(self, features):
+            return features[:, :1, None, None].expand(-1, 3, 64, 64)
+
+    photos = torch.full((2, 3, 64, 64), 0.5)
+    alone, whole = torch.tensor([[0.1], [0.3]]), torch.tensor([[0.5], [0.6]])
+    found = reconstruction(Grey(1), photos, alone, whole).item()
+    assert found == pytest.approx((0.4 + 0.2) / 2 + (0.0 + 0.1) / 2, abs=1e-6)
 
 
 def test_losses_and_scores_are_logged_for_tensorboard(folder, tmp_path):
