@@ -135,7 +135,8 @@ _STAGE_HELP = f"mini (all, in order), composer NAME, or one of {', '.join(_STAGE
 
 def _add_bench(commands: "Subparsers[argparse.ArgumentParser]") -> None:
     command = _command(commands, "bench", "measure the kit on the shipped gallery")
-    command.add_argument("what", choices=("retrieval", "composers", "generation", "speed"))
+    choices = ("retrieval", "composers", "partial", "generation", "speed")
+    command.add_argument("what", choices=choices)
     command.add_argument("--seed", type=int, default=0)
     command.add_argument("--sheet", type=Path, help="write the pictures here")
     command.add_argument("--natural", type=Path, help="composers: folder of the natural archives")

@@ -16,7 +16,7 @@ from generation.judge import Judge
 from retrieval.benchmarks import catalogue
 from retrieval.metrics import Interval, bootstrap, paired_bootstrap
 from retrieval.sheet import Tile, contact_sheet
-from studio.commands.bench_composers import bench_composers
+from studio.commands.bench_composers import bench_composers, bench_partial
 from studio.commands.shared import ProgressLine, open_engine, print_json, say
 from studio.engine import DEFAULT_COMPOSER, Engine
 from studio.errors import UsageError
@@ -168,6 +168,7 @@ def _write_sheet(
 BENCHES = {
     "retrieval": bench_retrieval,
     "composers": bench_composers,
+    "partial": bench_partial,
     "generation": bench_generation,
     "speed": bench_speed,
 }

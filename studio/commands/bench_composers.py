@@ -18,10 +18,11 @@ from composer.strategies.protocol import Composer
 from retrieval.benchmarks import catalogue, real
 from retrieval.benchmarks.behaviour import behaviour_row
 from retrieval.benchmarks.cost import cost_row
+from retrieval.benchmarks.partial import partial_rows
 from retrieval.search import Gallery
 from retrieval.sheet import Tile, contact_sheet
 from studio.commands.shared import ProgressLine
-from studio.engine import Engine
+from studio.engine import DEFAULT_COMPOSER, Engine
 from studio.kits import assets_folder
 
 # The frozen backbone itself: a drawing is seen as it is, and mixed with words half and half.
@@ -76,6 +77,18 @@ def bench_composers(engine: Engine, arguments: argparse.Namespace) -> list[dict[
     if arguments.sheet:
         _write_sheet(arguments.sheet, composers, protocol, gallery)
     return rows
+
+
+def bench_partial(engine: Engine, _: argparse.Namespace) -> list[dict[str, Any]]:
+    """Measure the default composer while strokes arrive.
+
+    Raises:
+        GalleryError: The gallery is not there, or not indexed by this kit.
+    """
+    gallery = engine.gallery()
+    protocol = catalogue.read_protocol(gallery, assets_folder() / "gallery")
+    composer = engine.composer(DEFAULT_COMPOSER)
+    return partial_rows(DEFAULT_COMPOSER, composer, protocol, gallery)
 
 
 def _composers(engine: Engine) -> Iterator[tuple[str, Composer]]:

@@ -27,8 +27,8 @@ def ask(folders, monkeypatch, capsys):
     for module in (engine, bench, bench_composers):
         monkeypatch.setattr(module, "assets_folder", lambda: assets)
 
-    def run(*more):
-        code = main(["bench", "composers", "--kit", str(kit), "--json", *map(str, more)])
+    def run(*more, what="composers"):
+        code = main(["bench", what, "--kit", str(kit), "--json", *map(str, more)])
         return code, capsys.readouterr()
 
     return run
@@ -64,3 +64,14 @@ def test_a_folder_without_the_archives_is_told(ask, tmp_path):
     code, said = ask("--natural", tmp_path)
     assert code == 2
     assert "sketchy_subset.tar" in said.err
+
+
+def test_all_strokes_give_what_the_whole_sketch_gives(ask):
+    code, said = ask(what="partial")
+    assert code == 0
+    rows = json.loads(said.out)["rows"]
+    assert sorted({row["strokes"] for row in rows}) == [0.1, 0.25, 0.5, 0.75, 1.0]
+    whole = [row for row in json.loads(ask()[1].out)["rows"] if row["composer"] == "duet"]
+    for row in rows:
+        if row.pop("strokes") == 1.0:
+            assert row in whole
