@@ -39,6 +39,16 @@ def test_an_example_finds_its_kind(engine, example):
     assert kinds.count(example.title) >= 3, kinds
 
 
+@pytest.mark.parametrize("name", load_kit().composers)
+def test_every_composer_of_the_kit_searches_and_can_draw(engine, name):
+    chair = EXAMPLES[0]
+    query = compose(engine, chair, composer=name)
+    assert query.composer == name
+    assert len(query.require_tokens()) == engine.backbone.context_length
+    kinds = [hit.metadata["kind"] for hit in engine.search(query, top_k=20).hits]
+    assert chair.title in kinds
+
+
 def test_words_decide_what_the_drawing_leaves_open(engine):
     chair = EXAMPLES[0]
 
