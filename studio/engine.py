@@ -59,7 +59,9 @@ class Engine:
         """
         with self._lock:
             if self._backbone is None:
-                self._backbone = Backbone.load(self.kit.backbone, device=self.device)
+                # Loaded in inference mode, weights could not be descended through: inversion does.
+                with torch.inference_mode(mode=False):
+                    self._backbone = Backbone.load(self.kit.backbone, device=self.device)
             return self._backbone
 
     def composer(self, name: str) -> Composer:

@@ -13,6 +13,8 @@ STROKES = [[[0, 0], [1, number / 10]] for number in range(5)]
 def test_the_first_come_first_and_one_is_always_there(share, count):
     sketch = Sketch.from_strokes(STROKES)
     part = first_strokes(sketch, share)
+    assert part.strokes is not None
+    assert sketch.strokes is not None
     assert [s.tolist() for s in part.strokes] == [s.tolist() for s in sketch.strokes[:count]]
 
 

@@ -39,6 +39,12 @@ def test_slerp_takes_the_kits_alpha(engine):
     assert query.composer == "slerp"
 
 
+def test_the_first_query_may_be_one_that_descends_gradients(tmp_path):
+    engine = Engine(load_kit(str(write_kit(tmp_path))))
+    query = engine.compose(Query(sketch=SKETCH), Composition(composer="inversion"))
+    assert len(query.pseudo_tokens) == 1
+
+
 def test_a_gallery_is_opened_once_and_searched(engine, tmp_path):
     index = index_gallery(write_gallery(tmp_path / "photos"), engine.backbone)
     query = engine.compose(Query(text="red"))

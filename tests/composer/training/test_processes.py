@@ -31,7 +31,7 @@ def test_two_processes_average_their_gradients(tmp_path):
         "--output",
         tmp_path / "two.safetensors",
     ]
-    launch = ["-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2"]
+    launch = ["-m", "torch.distributed.run", "--nproc-per-node", "2"]
     command = [sys.executable, *launch, "-m", "composer.training.run", "modality", *told]
     done = subprocess.run(
         [str(word) for word in command], check=False, capture_output=True, text=True, timeout=300
