@@ -12,7 +12,7 @@ from composer.composed import ComposedQuery
 from composer.prompt import build_prompt
 from composer.query import Query
 from composer.strategies.converter import Converter
-from composer.strategies.files import load_tensors, read_composer, write_composer
+from composer.strategies.files import load_with_number, write_composer
 from composer.strategies.protocol import EncodedReference
 from composer.strategies.reference import (
     PLAIN_PROMPT,
@@ -87,9 +87,7 @@ class DuetModel(nn.Module):
         """
         model = cls(backbone)
         live = model.trainable_state()
-        weights = read_composer(path, SCHEMA, {**live, _RESIDUAL: torch.zeros(1)}, backbone)
-        load_tensors(live, weights.tensors)
-        model.residual = round(float(weights.tensors[_RESIDUAL]), 4)
+        model.residual = load_with_number(path, SCHEMA, live, backbone, number=_RESIDUAL)
         return model.eval()
 
 

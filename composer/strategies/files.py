@@ -74,6 +74,19 @@ def read_composer(
         raise ComposerError(str(error)) from error
 
 
+def load_with_number(
+    path: Path, schema: str, live: Mapping[str, Tensor], backbone: Backbone, *, number: str
+) -> float:
+    """Reads a file into a model's own tensors; returns the one number it carries beside them.
+
+    Raises:
+        ComposerError: As in `read_composer`.
+    """
+    found = read_composer(path, schema, {**live, number: torch.zeros(1)}, backbone)
+    load_tensors(live, found.tensors)
+    return round(float(found.tensors[number]), 4)
+
+
 def read_origin(path: Path, schema: str, backbone: Backbone) -> dict[str, str]:
     """Reads a file's metadata and checks its kind and the backbone it was trained on.
 

@@ -12,7 +12,7 @@ from composer.backbone import Backbone, ImageEncoding, encode_with_tower, layer_
 from composer.composed import ComposedQuery
 from composer.query import Query
 from composer.strategies.converter import TextConverter
-from composer.strategies.files import load_tensors, read_composer, write_composer
+from composer.strategies.files import load_with_number, write_composer
 from composer.strategies.protocol import EncodedReference
 from composer.strategies.reference import compose_features, reference_pixels
 
@@ -91,9 +91,7 @@ class ModalityModel(nn.Module):
         """
         model = cls(backbone)
         live = model.trainable_state()
-        found = read_composer(path, SCHEMA, {**live, _WORDS_SHARE: torch.zeros(1)}, backbone)
-        load_tensors(live, found.tensors)
-        model.words_share = round(float(found.tensors[_WORDS_SHARE]), 4)
+        model.words_share = load_with_number(path, SCHEMA, live, backbone, number=_WORDS_SHARE)
         return model.eval()
 
 

@@ -10,7 +10,7 @@ from composer.backbone import Backbone, ImageEncoding, encode_with_tower, layer_
 from composer.composed import ComposedQuery, slerp
 from composer.query import Query
 from composer.strategies.converter import TextConverter
-from composer.strategies.files import load_tensors, read_composer, write_composer
+from composer.strategies.files import load_with_number, write_composer
 from composer.strategies.protocol import EncodedReference
 from composer.strategies.reference import compose_features, reference_pixels
 
@@ -62,9 +62,7 @@ class PromptedModel(nn.Module):
         """
         model = cls(backbone)
         live = model.trainable_state()
-        found = read_composer(path, SCHEMA, {**live, _ALPHA: torch.zeros(1)}, backbone)
-        load_tensors(live, found.tensors)
-        model.alpha = round(float(found.tensors[_ALPHA]), 4)
+        model.alpha = load_with_number(path, SCHEMA, live, backbone, number=_ALPHA)
         return model.eval()
 
 

@@ -1,7 +1,7 @@
 """Training of a kit's converter, on text alone."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +19,7 @@ from composer.splice import splice
 from composer.strategies.converter import TextConverter
 from composer.strategies.reference import PLAIN_PROMPT
 from composer.training.duet_validation import Accuracy, accuracy
-from composer.training.losses import distance
+from composer.training.losses import distance, weighted_sum
 from composer.training.pairs import encode_photos
 from composer.training.trainer import (
     Losses,
@@ -183,9 +183,7 @@ class ConverterObjective:
         }
         if len(found) > 2:
             terms["difference"] = distance(found[2], goals[2]).mean()
-        weights = {f.name: getattr(recipe.weights, f.name) for f in fields(recipe.weights)}
-        total = torch.stack([weights[name] * value for name, value in terms.items()]).sum()
-        return Losses(terms=terms, total=total)
+        return Losses(terms=terms, total=weighted_sum(terms, recipe.weights))
 
     @torch.no_grad()
     def validate(self) -> ConverterScores:

@@ -28,9 +28,9 @@ from composer.training.duet_objective import (
     PhraseBank,
     duet_terms,
     encode_batch,
-    weighted_sum,
 )
 from composer.training.duet_validation import DuetScores, validate
+from composer.training.losses import weighted_sum
 from composer.training.trainer import (
     Losses,
     ParameterGroup,

@@ -190,12 +190,6 @@ def duet_terms(
     }
 
 
-def weighted_sum(terms: dict[str, Float[Tensor, ""]], weights: DuetWeights) -> Float[Tensor, ""]:
-    """The loss: every term times its weight."""
-    values = [getattr(weights, name) * value for name, value in terms.items()]
-    return torch.stack(values).sum()
-
-
 def _encode_together(
     backbone: Backbone, prompts: list[PromptBatch]
 ) -> tuple[Float[Tensor, "n d"], ...]:

@@ -5,6 +5,7 @@ Throughout, the distance of two unit vectors is `d(a, b) = 1 - cos(a, b)`.
 Source: papers.md 1 gives names and arguments; the formulas are reconstructions and say so.
 """
 
+from collections.abc import Mapping
 from typing import Literal
 
 import torch
@@ -13,6 +14,12 @@ from torch import Tensor
 from torch.nn import functional
 
 Mining = Literal["hardest", "all"]
+
+
+def weighted_sum(terms: Mapping[str, Float[Tensor, ""]], weights: object) -> Float[Tensor, ""]:
+    """The loss: every term times the weight that has its name."""
+    values = [getattr(weights, name) * value for name, value in terms.items()]
+    return torch.stack(values).sum()
 
 
 def distance(a: Float[Tensor, "n d"], b: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:

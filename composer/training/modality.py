@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from composer.strategies.modality import Modality, ModalityModel, mix
-from composer.training.losses import distance, multi_positive_nce
+from composer.training.losses import distance, multi_positive_nce, weighted_sum
 from composer.training.pairs import PairData, PairScores, PairSources, numbers
 from composer.training.trainer import (
     Losses,
@@ -134,9 +134,8 @@ class ModalityObjective:
             torch.zeros_like(is_instance),
             temperature=recipe.temperature,
         )
-        weights = {f.name: getattr(recipe.weights, f.name) for f in fields(recipe.weights)}
-        total = torch.stack([weights[name] * value for name, value in terms.items()]).sum()
-        return Losses(terms=terms, total=total / sum(weights.values()))
+        whole = sum(getattr(recipe.weights, f.name) for f in fields(recipe.weights))
+        return Losses(terms=terms, total=weighted_sum(terms, recipe.weights) / whole)
 
     def validate(self) -> PairScores:
         """Scores the validation split, drawings converted to the photo side."""

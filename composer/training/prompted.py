@@ -1,6 +1,6 @@
 """Training of the prompted composer, at category and at instance level."""
 
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from torch.nn import functional
 from composer.composed import slerp
 from composer.data.world import PairBatch
 from composer.strategies.prompted import PromptedModel
-from composer.training.losses import distance, triplet
+from composer.training.losses import distance, triplet, weighted_sum
 from composer.training.pairs import PairData, PairScores, PairSources, numbers
 from composer.training.trainer import (
     Losses,
@@ -119,9 +119,7 @@ class PromptedObjective:
         if self.recipe.level is Level.INSTANCE and weights.shuffle > 0:
             rng = np.random.default_rng([self._seed, draw, 1])
             terms["shuffle"] = self._shuffle(batch, rng)
-        named = {f.name: getattr(weights, f.name) for f in fields(weights)}
-        total = torch.stack([named[name] * value for name, value in terms.items()]).sum()
-        return Losses(terms=terms, total=total)
+        return Losses(terms=terms, total=weighted_sum(terms, weights))
 
     def validate(self) -> PairScores:
         """Scores the validation split."""

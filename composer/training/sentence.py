@@ -1,6 +1,6 @@
 """Training of the sentence composer: a light tower learns what the large encoder sees."""
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,7 @@ from torch import Tensor
 from composer.data.augment import crop_photos
 from composer.data.world import PairBatch
 from composer.strategies.sentence import SentenceModel, SentenceShape
-from composer.training.losses import multi_positive_nce
+from composer.training.losses import multi_positive_nce, weighted_sum
 from composer.training.pairs import PairData, PairScores, PairSources, numbers
 from composer.training.sentence_losses import global_distillation, local_alignment, token_spread
 from composer.training.trainer import (
@@ -136,9 +136,7 @@ class SentenceObjective:
             "alignment": local_alignment(sentences[:count], captions, has_caption),
             "spread": token_spread(tokens.float()),
         }
-        weights = {f.name: getattr(recipe.weights, f.name) for f in fields(recipe.weights)}
-        total = torch.stack([weights[name] * value for name, value in terms.items()]).sum()
-        return Losses(terms=terms, total=total)
+        return Losses(terms=terms, total=weighted_sum(terms, recipe.weights))
 
     def validate(self) -> PairScores:
         """Scores the validation split."""

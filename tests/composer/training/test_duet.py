@@ -26,10 +26,10 @@ from composer.training.duet_objective import (
     PhraseBank,
     duet_terms,
     encode_batch,
-    weighted_sum,
 )
 from composer.training.duet_validation import accuracy
 from composer.training.loop import Budget
+from composer.training.losses import weighted_sum
 from composer.training.phrases import HAND_PROMPTS, NEUTRAL
 from composer.training.run import main
 from composer.training.trainer import RunSettings, TrainingError
