@@ -5,22 +5,14 @@ from pathlib import Path
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional
 
 from composer.backbone import Backbone, ImageEncoding, encode_with_tower, layer_norm_state
 from composer.composed import ComposedQuery
-from composer.prompt import build_prompt
 from composer.query import Query
 from composer.strategies.converter import Converter
 from composer.strategies.files import load_with_number, write_composer
 from composer.strategies.protocol import EncodedReference
-from composer.strategies.reference import (
-    PLAIN_PROMPT,
-    Composition,
-    composed_query,
-    encode_prompts,
-    reference_pixels,
-)
+from composer.strategies.reference import compose_tokens, reference_pixels
 
 SCHEMA = "duet-composer/2"
 PROMPT_LENGTH = 3
@@ -91,17 +83,6 @@ class DuetModel(nn.Module):
         return model.eval()
 
 
-def complete(
-    prompts: Float[Tensor, "*n d"], references: Float[Tensor, "*#n d"], residual: float
-) -> Float[Tensor, "*n d"]:
-    """Adds the references' own features to those of the prompts that hold them; unit vectors.
-
-    Tokens pass through a text tower trained on captions, and what no caption says, such as the
-    exact outline, is partly lost there. Drawing uses the tokens alone.
-    """
-    return functional.normalize(prompts + residual * references, dim=-1)
-
-
 class DuetComposer:
     """Composes with a trained `DuetModel`.
 
@@ -147,27 +128,11 @@ class DuetComposer:
         Raises:
             ValueError: There is neither a reference nor a word, or `balance` is not in [0, 1].
         """
-        has_words = bool(self.backbone.word_ids(text))
-        pseudo = encoded.pseudo_tokens
-        if pseudo is None and not has_words:
-            raise ValueError("The query is empty; draw something or write a few words.")
-        words = build_prompt(self.backbone, PLAIN_PROMPT, None, text) if has_words else None
-        if pseudo is None:
-            assert words is not None
-            prompts = [words]
-        else:
-            prompts = [build_prompt(self.backbone, self.model.prompt, pseudo, text)]
-            if words is not None:
-                prompts += [build_prompt(self.backbone, self.model.prompt, pseudo, ""), words]
-        features = encode_prompts(self.backbone, prompts)
-        own = encoded.image_feature
-        if own is not None:
-            with_reference = features[:2]  # both and reference, or the reference alone
-            features[:2] = [complete(f, own, self.model.residual) for f in with_reference]
-        found = Composition(
-            both=features[0],
-            reference=None if pseudo is None else features[min(1, len(features) - 1)],
-            words=features[-1] if has_words else None,
-            prompt=prompts[0],
+        return compose_tokens(
+            self,
+            encoded,
+            text,
+            balance,
+            prefix=self.model.prompt,
+            residual=self.model.residual,
         )
-        return composed_query(self, encoded, found, text=text, balance=balance)

@@ -12,17 +12,11 @@ from torch.nn import functional
 
 from composer.backbone import Backbone
 from composer.composed import MAX_PSEUDO_TOKENS, ComposedQuery
-from composer.prompt import assemble_prompts, build_prompt
+from composer.prompt import assemble_prompts
 from composer.query import Query
 from composer.splice import splice
 from composer.strategies.protocol import EncodedReference
-from composer.strategies.reference import (
-    PLAIN_PROMPT,
-    Composition,
-    composed_query,
-    encode_prompts,
-    reference_pixels,
-)
+from composer.strategies.reference import compose_tokens, reference_pixels
 from composer.strategies.slerp import modality_shift
 from composer.training.phrases import HAND_PROMPTS
 
@@ -161,23 +155,7 @@ class InversionComposer:
         Raises:
             ValueError: There is neither a reference nor a word, or `balance` is not in [0, 1].
         """
-        backbone, tokens = self.backbone, encoded.pseudo_tokens
-        has_words = bool(backbone.word_ids(text))
-        if tokens is None and not has_words:
-            raise ValueError("The query is empty; draw something or write a few words.")
-        # Without a side, the prompt of both is already that of the other.
-        prompts = [build_prompt(backbone, PLAIN_PROMPT, tokens, text)]
-        if tokens is not None and has_words:
-            prompts.append(build_prompt(backbone, PLAIN_PROMPT, tokens, ""))
-            prompts.append(build_prompt(backbone, PLAIN_PROMPT, None, text))
-        features = encode_prompts(backbone, prompts)
-        found = Composition(
-            both=features[0],
-            reference=None if tokens is None else features[min(1, len(features) - 1)],
-            words=features[-1] if has_words else None,
-            prompt=prompts[0],
-        )
-        return composed_query(self, encoded, found, text=text, balance=balance)
+        return compose_tokens(self, encoded, text, balance)
 
 
 def invert(

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn import functional
 
 from composer.backbone import Backbone
 from composer.composed import ComposedQuery, interpolate
@@ -137,6 +138,67 @@ def compose_features(
         missing_tokens="" if has_tokens else _no_tokens(composer.name),
     )
     return composed_query(composer, encoded, found, text=text, balance=balance)
+
+
+def compose_tokens(
+    composer: Composer,
+    encoded: EncodedReference,
+    text: str,
+    balance: float,
+    *,
+    prefix: Float[Tensor, "k w"] | str = PLAIN_PROMPT,
+    residual: float = 0.0,
+) -> ComposedQuery:
+    """Composes by reading prompts: `[prefix; tokens; words]`, and each side alone.
+
+    The words alone stand behind "a photo of".
+
+    Args:
+        composer: Whose query it is.
+        encoded: The reference, if there is one.
+        text: The words, if there are any.
+        balance: As in `Composer.compose`.
+        prefix: What stands before the tokens.
+        residual: How much of the reference's own feature is added to what its tokens give.
+
+    Raises:
+        ValueError: There is neither a reference nor a word, or `balance` is not in [0, 1].
+    """
+    backbone, tokens = composer.backbone, encoded.pseudo_tokens
+    has_words = bool(backbone.word_ids(text))
+    if tokens is None and not has_words:
+        raise ValueError("The query is empty; draw something or write a few words.")
+    words = build_prompt(backbone, PLAIN_PROMPT, None, text) if has_words else None
+    if tokens is None:
+        assert words is not None
+        prompts = [words]
+    else:
+        prompts = [build_prompt(backbone, prefix, tokens, text)]
+        if words is not None:
+            prompts += [build_prompt(backbone, prefix, tokens, ""), words]
+    features = encode_prompts(backbone, prompts)
+    own = encoded.image_feature
+    if residual and own is not None:
+        with_reference = features[:2]  # both and reference, or the reference alone
+        features[:2] = [complete(f, own, residual) for f in with_reference]
+    found = Composition(
+        both=features[0],
+        reference=None if tokens is None else features[min(1, len(features) - 1)],
+        words=features[-1] if has_words else None,
+        prompt=prompts[0],
+    )
+    return composed_query(composer, encoded, found, text=text, balance=balance)
+
+
+def complete(
+    prompts: Float[Tensor, "*n d"], references: Float[Tensor, "*#n d"], residual: float
+) -> Float[Tensor, "*n d"]:
+    """Adds the references' own features to those of the prompts that hold them; unit vectors.
+
+    Tokens pass through a text tower trained on captions, and what no caption says, such as the
+    exact outline, is partly lost there. Drawing uses the tokens alone.
+    """
+    return functional.normalize(prompts + residual * references, dim=-1)
 
 
 def _no_tokens(name: str) -> str:

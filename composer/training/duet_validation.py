@@ -13,8 +13,8 @@ from torch import Tensor
 from composer.backbone import Backbone
 from composer.data.duet_batches import GalleryFeatures, ValidationQueries
 from composer.prompt import assemble_prompts
-from composer.strategies.duet import DuetModel, complete
-from composer.strategies.reference import PLAIN_PROMPT
+from composer.strategies.duet import DuetModel
+from composer.strategies.reference import PLAIN_PROMPT, complete
 
 _BATCH = 64
 RESIDUALS = tuple(round(0.05 * step, 2) for step in range(11))
