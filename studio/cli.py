@@ -127,7 +127,7 @@ def _add_train(commands: "Subparsers[argparse.ArgumentParser]") -> None:
     command.add_argument("--natural", type=Path, help="folder of the natural training archives")
 
 
-_SENTENCES = ("sentence", "sentence-medium", "sentence-large")
+_SENTENCES = ("sentence", "sentence-medium", "sentence-large", "sentence-symmetric")
 _COMPOSERS = ("converter", "duet", "modality", "prompted", "prompted-category", *_SENTENCES)
 _STAGES = ("clip", *_COMPOSERS, "slerp", "autoencoder", "diffusion", "control", "judge")
 _STAGE_HELP = f"mini (all, in order), composer NAME, or one of {', '.join(_STAGES)}"

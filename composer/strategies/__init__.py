@@ -54,6 +54,7 @@ COMPOSERS: Final[dict[str, Callable[[str, Backbone, ComposerFiles], Composer]]] 
     "sentence": _sentence,
     "sentence-medium": _sentence,
     "sentence-large": _sentence,
+    "sentence-symmetric": _sentence,
     "inversion": _inversion,
     "slerp": _slerp,
 }

@@ -1,5 +1,6 @@
 """Duet: a LayerNorm-tuned vision tower, a few pseudo-words, and a learned prompt."""
 
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
@@ -7,17 +8,46 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from composer.backbone import Backbone, ImageEncoding, encode_with_tower, layer_norm_state
-from composer.composed import ComposedQuery
+from composer.composed import MAX_PSEUDO_TOKENS, ComposedQuery
 from composer.query import Query
-from composer.strategies.converter import Converter
-from composer.strategies.files import load_with_number, write_composer
-from composer.strategies.protocol import EncodedReference
+from composer.strategies.converter import NUM_TOKENS, Converter
+from composer.strategies.files import load_with_number, read_origin, write_composer
+from composer.strategies.protocol import ComposerError, EncodedReference
 from composer.strategies.reference import compose_tokens, reference_pixels
 
 SCHEMA = "duet-composer/2"
-PROMPT_LENGTH = 3
 INITIAL_PROMPT = "a photo of"
+MAX_PROMPT_LENGTH = 16
 _RESIDUAL = "residual"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DuetShape:
+    """Size of a duet.
+
+    Attributes:
+        prompt_length: L, vectors of the learned prompt; three are those of "a photo of".
+        num_tokens: Pseudo-words per reference; the paper has one.
+    """
+
+    prompt_length: int = 3
+    num_tokens: int = NUM_TOKENS
+
+    def __post_init__(self) -> None:
+        """Checks the size.
+
+        Raises:
+            ComposerError: A number is out of range.
+        """
+        limits = {"prompt_length": MAX_PROMPT_LENGTH, "num_tokens": MAX_PSEUDO_TOKENS}
+        for name, most in limits.items():
+            if not 1 <= getattr(self, name) <= most:
+                raise ComposerError(
+                    f"`{name}` must lie between 1 and {most}, got {getattr(self, name)}."
+                )
+
+
+DEFAULT_SHAPE = DuetShape()
 
 
 class DuetModel(nn.Module):
@@ -32,16 +62,16 @@ class DuetModel(nn.Module):
             is normalised. Zero is the paper's query; validation chooses it, nothing trains on it.
     """
 
-    def __init__(self, backbone: Backbone) -> None:
+    def __init__(self, backbone: Backbone, shape: DuetShape = DEFAULT_SHAPE) -> None:
         super().__init__()
-        self.backbone = backbone
+        self.backbone, self.shape = backbone, shape
         self.residual = 0.0
         table = backbone.token_table().detach().float()
         self.tower = backbone.copy_vision_tower()
-        self.converter = Converter.of(backbone)
+        self.converter = Converter.of(backbone, shape.num_tokens)
         ids = [i for word in backbone.word_ids(INITIAL_PROMPT) for i in word]
-        # A vocabulary may cut the words into more pieces; the prompt has three vectors, always.
-        start = [ids[min(i, len(ids) - 1)] for i in range(PROMPT_LENGTH)]
+        # A vocabulary may cut the words into more pieces; the prompt has its length, always.
+        start = [ids[min(i, len(ids) - 1)] for i in range(shape.prompt_length)]
         self.prompt = nn.Parameter(table[start].clone())
 
     def encode_image(self, pixels: Float[Tensor, "n 3 h w"]) -> ImageEncoding:
@@ -68,7 +98,10 @@ class DuetModel(nn.Module):
         """
         residual = torch.tensor([self.residual])
         tensors = {**self.trainable_state(), _RESIDUAL: residual}
-        write_composer(path, SCHEMA, tensors, self.backbone, half=half, notes=notes)
+        size = {name: str(value) for name, value in asdict(self.shape).items()}
+        write_composer(
+            path, SCHEMA, tensors, self.backbone, half=half, notes={**(notes or {}), **size}
+        )
 
     @classmethod
     def load(cls, path: Path, backbone: Backbone) -> "DuetModel":
@@ -77,7 +110,7 @@ class DuetModel(nn.Module):
         Raises:
             ComposerError: It belongs to another backbone, or is damaged.
         """
-        model = cls(backbone)
+        model = cls(backbone, _read_shape(path, read_origin(path, SCHEMA, backbone)))
         live = model.trainable_state()
         model.residual = load_with_number(path, SCHEMA, live, backbone, number=_RESIDUAL)
         return model.eval()
@@ -121,6 +154,10 @@ class DuetComposer:
             patch_features=seen.patch_features[0],
         )
 
+    def encode_pictures(self, pixels: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n d"]:
+        """Unit features of a gallery's pictures by the tuned tower, as in the paper."""
+        return self.model.encode_image(pixels).features
+
     @torch.no_grad()
     def compose(self, encoded: EncodedReference, text: str, balance: float = 0.5) -> ComposedQuery:
         """Composes an encoded reference with words; every side that is missing is left out.
@@ -136,3 +173,14 @@ class DuetComposer:
             prefix=self.model.prompt,
             residual=self.model.residual,
         )
+
+
+def _read_shape(path: Path, metadata: dict[str, str]) -> DuetShape:
+    """The size a file says; files that say none have the default's."""
+    said = {name: metadata[name] for name in asdict(DEFAULT_SHAPE) if name in metadata}
+    try:
+        return DuetShape(**{name: int(value) for name, value in said.items()})
+    except ComposerError:
+        raise
+    except ValueError as error:
+        raise ComposerError(f"{path.name} is damaged: it does not say its own size.") from error

@@ -139,6 +139,10 @@ class ModalityComposer:
             patch_features=seen.patch_features[0],
         )
 
+    def encode_pictures(self, pixels: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n d"]:
+        """Unit features of a gallery's pictures by the tuned tower, as in the paper."""
+        return self.model.encode_image(pixels).features
+
     @torch.no_grad()
     def compose(self, encoded: EncodedReference, text: str, balance: float = 0.5) -> ComposedQuery:
         """Mixes an encoded reference with words, both on the photo side.

@@ -63,6 +63,18 @@ class BatchEncoder(Protocol):
         ...
 
 
+@runtime_checkable
+class PictureEncoder(Protocol):
+    """A composer whose own tower can see galleries too: the papers' shared tower.
+
+    Galleries of a kit are never encoded so; it is there to be measured.
+    """
+
+    def encode_pictures(self, pixels: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n d"]:
+        """Unit features of preprocessed pictures."""
+        ...
+
+
 def encode_all(
     composer: Composer, queries: Iterable[Query], *, batch_size: int = 64
 ) -> Iterator[EncodedReference]:

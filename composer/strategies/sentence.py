@@ -1,18 +1,13 @@
-"""Sentence: a light query tower whose feature map becomes a few pseudo-words; the door to timm."""
+"""Sentence: a light query tower whose feature map becomes a few pseudo-words."""
 
-from collections.abc import Callable, Sequence
-from copy import deepcopy
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Final
 
-import timm
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from composer.backbone import Backbone
 from composer.composed import MAX_PSEUDO_TOKENS, ComposedQuery
@@ -27,6 +22,7 @@ from composer.strategies.reference import (
     encode_prompts,
     reference_pixels,
 )
+from composer.strategies.towers import TOWERS, count_channels, fold_batch_norms, map_features
 
 SCHEMA = "sentence-composer/1"
 STRIDE_PX = 32
@@ -41,32 +37,12 @@ class TokenHead(StrEnum):
     MLP = "mlp"
 
 
-def _create(architecture: str, options: dict[str, Any]) -> nn.Module:
-    tower: Any = timm.create_model(
-        architecture, pretrained=False, num_classes=0, global_pool="", in_chans=3, **options
-    )
-    # Only the map is used: layers behind it would be dead weight in the file.
-    tower.prune_intermediate_layers(1, prune_norm=False, prune_head=True)
-    return tower
-
-
-_LIGHT_VIT = {"depth": 3, "embed_dim": 128, "num_heads": 2, "class_token": False}
-
-# Size to a builder that takes the side of the images in pixels. At 128 px on one CPU thread they
-# take about 0.2, 0.45 and 0.8 of the time of a ViT with 6 layers of width 256.
-TOWERS: Final[dict[str, Callable[[int], nn.Module]]] = {
-    "small": lambda image_px: _create("vit_tiny_patch16_224", {"img_size": image_px, **_LIGHT_VIT}),
-    "medium": lambda _: _create("lcnet_100", {}),
-    "large": lambda _: _create("efficientnet_lite0", {}),
-}
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SentenceShape:
     """Size of a sentence model.
 
     Attributes:
-        tower: A key of `TOWERS`.
+        tower: A key of `TOWERS`; "symmetric" is the backbone's own, which takes its own size.
         num_tokens: L, pseudo-words per reference; the paper's accuracy peaks at 4 to 8.
         image_px: Side of the images the tower sees, a multiple of 32.
         head: The adaptive token learner, or an MLP on the pooled map (with one token, the
@@ -185,11 +161,11 @@ class SentenceModel(nn.Module):
                 f"`num_tokens` must leave room for an end: this backbone's prompts take at most "
                 f"{room} pseudo-words, got {shape.num_tokens}."
             )
-        self.tower = TOWERS[shape.tower](shape.image_px)
+        self.tower = TOWERS[shape.tower](backbone, shape.image_px)
         norm = float(backbone.token_table().detach().float().norm(dim=-1).mean())
         kind = TokenMlp if shape.head is TokenHead.MLP else TokenLearner
-        channels = _count_channels(self.tower, shape.image_px)
-        self.head = kind(channels, backbone.token_width, norm, shape.num_tokens)
+        self.num_channels = count_channels(self.tower, shape.image_px)
+        self.head = kind(self.num_channels, backbone.token_width, norm, shape.num_tokens)
         self.to(backbone.device)
 
     @property
@@ -203,7 +179,11 @@ class SentenceModel(nn.Module):
 
     def tokens(self, pixels: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n l t"]:
         """Pseudo-words of images that were preprocessed by the backbone, of any size."""
-        return self.head(map_features(self.tower, pixels, self.shape.image_px))
+        return self.head(self.map_features(pixels))
+
+    def map_features(self, pixels: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n p c"]:
+        """The tower's feature map of such images, row by row."""
+        return map_features(self.tower, pixels, self.shape.image_px)
 
     def read(
         self, tokens: Float[Tensor, "n l t"], word_ids: Sequence[Sequence[int]] | None = None
@@ -314,62 +294,6 @@ class SentenceComposer:
             prompt=prompts[0],
         )
         return composed_query(self, encoded, found, text=text, balance=balance)
-
-
-def map_features(
-    tower: nn.Module, pixels: Float[Tensor, "n 3 h w"], image_px: int
-) -> Float[Tensor, "n p c"]:
-    """The tower's feature map of preprocessed images, row by row, after resizing to `image_px`."""
-    sees: Any = tower
-    pixels = pixels.float()
-    if pixels.shape[-2:] != (image_px, image_px):
-        pixels = functional.interpolate(
-            pixels, size=(image_px, image_px), mode="bilinear", antialias=True
-        )
-    found = sees.forward_features(pixels)
-    return found if found.ndim == 3 else found.flatten(2).mT  # n c h w -> n p c
-
-
-def fold_batch_norms(tower: nn.Module, image_px: int) -> nn.Module:
-    """Copies a tower for inference, with every BatchNorm multiplied into the convolution before.
-
-    The pairs are found by watching one pass: a norm whose input is the very output of a
-    convolution. What a norm did besides (timm's carry the activation) stays in its place.
-    """
-    folded = deepcopy(tower).eval()
-    names = {module: name for name, module in folded.named_modules()}
-    for convolution, norm in _watch_pairs(folded, image_px):
-        folded.set_submodule(names[convolution], fuse_conv_bn_eval(convolution, norm))
-        folded.set_submodule(names[norm], getattr(norm, "act", nn.Identity()))
-    return folded.requires_grad_(False)
-
-
-@torch.no_grad()
-def _watch_pairs(tower: nn.Module, image_px: int) -> list[tuple[nn.Conv2d, nn.BatchNorm2d]]:
-    sees: Any = tower
-    pairs: list[tuple[nn.Conv2d, nn.BatchNorm2d]] = []
-    last: list[tuple[nn.Conv2d, object]] = []
-
-    def watch(module: nn.Module, inputs: tuple[object, ...], output: object) -> None:
-        if isinstance(module, nn.Conv2d):
-            last[:] = [(module, output)]
-        elif isinstance(module, nn.BatchNorm2d) and last and inputs[0] is last[0][1]:
-            pairs.append((last[0][0], module))
-
-    handles = [module.register_forward_hook(watch) for module in tower.modules()]
-    device = next(tower.parameters()).device
-    sees.forward_features(torch.zeros(1, 3, image_px, image_px, device=device))
-    for handle in handles:
-        handle.remove()
-    return pairs
-
-
-@torch.no_grad()
-def _count_channels(tower: nn.Module, image_px: int) -> int:
-    tower.eval()  # or the blank image would enter the running statistics
-    found = map_features(tower, torch.zeros(1, 3, image_px, image_px), image_px)
-    tower.train()
-    return found.shape[-1]
 
 
 def _token_norm(token_width: int, token_norm: float) -> nn.LayerNorm:

@@ -19,7 +19,7 @@ from composer.data.duet_batches import (
     encode_gallery,
     validation_queries,
 )
-from composer.strategies.duet import DuetModel
+from composer.strategies.duet import DuetModel, DuetShape
 from composer.training.decoder import PICTURE_PX, Decoder, reconstruction
 from composer.training.duet_objective import (
     DuetFeatures,
@@ -74,44 +74,77 @@ class DuetTraining:
     weights: DuetWeights = field(default_factory=DuetWeights)
     margins: DuetMargins = field(default_factory=DuetMargins)
     mixture: Mixture = field(default_factory=Mixture)
+    shape: DuetShape = field(default_factory=DuetShape)
+
+
+class DuetData:
+    """What runs of duet on one pack share, seen once by the frozen towers.
+
+    Frozen photo features of the whole training gallery serve as negatives of every step, which a
+    memory bank could only approximate: the gallery's tower never changes.
+    """
+
+    def __init__(self, recipe: DuetTraining, accelerator: Accelerator, *, seed: int) -> None:
+        """Loads backbone and pack and encodes the galleries.
+
+        Raises:
+            ValueError: The backbone or the pack cannot be used.
+        """
+        self._recipe, self._accelerator, self._seed = recipe, accelerator, seed
+        self.backbone = Backbone.load(recipe.clip, device=accelerator.device)
+        self.pack = CataloguePack.open(recipe.data)
+        with accelerator.autocast():
+            self.gallery = encode_gallery(self.pack, self.pack.rows(split="train"), self.backbone)
+        held = self.pack.rows(split="validation", domain=PHOTO)
+        self.held_gallery = encode_gallery(self.pack, held, self.backbone)
+        self.queries = validation_queries(self.pack, held, self.backbone.image_size_px)
+        self.batches = DuetBatches(
+            self.pack, self.gallery, self.backbone, seed=seed, mixture=recipe.mixture
+        )
+        self.bank = PhraseBank(self.backbone)
+        self._drawings: dict[str, Tensor] | None = None
+
+    def drawings(self) -> dict[str, Tensor]:
+        """Features of the training sketches, encoded when they are first asked for."""
+        if self._drawings is None:
+            with self._accelerator.autocast():
+                self._drawings = encode_drawings(
+                    self.pack,
+                    self.batches.designs,
+                    self.backbone,
+                    count=self._recipe.num_drawings,
+                    seed=self._seed,
+                )
+        return self._drawings
 
 
 class DuetObjective:
-    """What a run of duet trains, and on what.
-
-    Frozen photo features of the whole training gallery are encoded once and serve as negatives of
-    every step, which a memory bank could only approximate: the gallery's tower never changes.
-    """
+    """What a run of duet trains, and on what."""
 
     name = "duet"
 
-    def __init__(self, recipe: DuetTraining, accelerator: Accelerator, *, seed: int) -> None:
-        """Loads backbone and data and encodes the galleries.
+    def __init__(
+        self,
+        recipe: DuetTraining,
+        accelerator: Accelerator,
+        *,
+        seed: int,
+        data: DuetData | None = None,
+    ) -> None:
+        """Takes the data of another run of the same sources, or loads it.
 
         Raises:
             ValueError: The backbone or the pack cannot be used.
         """
         self.recipe, self._seed = recipe, seed
         self._accelerator = accelerator
+        self._data = data or DuetData(recipe, accelerator, seed=seed)
+        self.backbone = self._data.backbone
         torch.manual_seed(seed)
-        self.backbone = Backbone.load(recipe.clip, device=accelerator.device)
-        self._pack = CataloguePack.open(recipe.data)
-        with accelerator.autocast():
-            self._gallery = encode_gallery(
-                self._pack, self._pack.rows(split="train"), self.backbone
-            )
-        held = self._pack.rows(split="validation", domain=PHOTO)
-        self._held_gallery = encode_gallery(self._pack, held, self.backbone)
-        self._queries = validation_queries(self._pack, held, self.backbone.image_size_px)
-        self._batches = DuetBatches(
-            self._pack, self._gallery, self.backbone, seed=seed, mixture=recipe.mixture
-        )
-        self.model = DuetModel(self.backbone)
+        self.model = DuetModel(self.backbone, recipe.shape)
         self._decoder: Decoder | None = None
         if recipe.weights.reconstruction > 0:
             self._decoder = Decoder(self.backbone.joint_dim).to(self.backbone.device)
-        self._bank = PhraseBank(self.backbone)
-        self._drawings: dict[str, Tensor] | None = None
 
     def trainable_state(self) -> dict[str, Tensor]:
         """LayerNorms, converter and prompt; and the decoder, which the file leaves out."""
@@ -142,21 +175,21 @@ class DuetObjective:
 
     def losses(self, step: int, draw: int) -> Losses:
         """All terms of a batch."""
-        recipe = self.recipe
+        recipe, data = self.recipe, self._data
         batch = self._draw(step, draw)
         rng = np.random.default_rng([self._seed, draw, 1])
         with self._accelerator.autocast():
             features = encode_batch(
-                self.model, batch, self._gallery, self._bank, rng, recipe.auxiliary_share
+                self.model, batch, data.gallery, data.bank, rng, recipe.auxiliary_share
             )
-        terms = duet_terms(features, batch, self._gallery, recipe.margins)
+        terms = duet_terms(features, batch, data.gallery, recipe.margins)
         if self._decoder is not None:
             terms["reconstruction"] = self._reconstruction(self._decoder, features, batch)
         return Losses(terms=terms, total=weighted_sum(terms, recipe.weights))
 
     def validate(self) -> DuetScores:
         """Scores the validation split."""
-        return validate(self.model, self._queries, self._held_gallery)
+        return validate(self.model, self._data.queries, self._data.held_gallery)
 
     def export(self, path: Path, scores: DuetScores, notes: dict[str, str]) -> None:
         """Writes `duet.safetensors` with the residual that validation chose."""
@@ -167,36 +200,33 @@ class DuetObjective:
         self, decoder: Decoder, features: DuetFeatures, batch: DuetBatch
     ) -> Float[Tensor, ""]:
         """`L_rec` of the references that the auxiliary prompts are read for."""
-        few = len(features.q_delta)
-        rows = self._gallery.rows[batch.anchors[:few].numpy()]
-        levels = torch.from_numpy(self._pack.pixels(rows, PICTURE_PX)).to(self.backbone.device)
+        few, data = len(features.q_delta), self._data
+        rows = data.gallery.rows[batch.anchors[:few].numpy()]
+        levels = torch.from_numpy(data.pack.pixels(rows, PICTURE_PX)).to(self.backbone.device)
         photos = levels.permute(0, 3, 1, 2).float() / 255  # n h w 3 -> n 3 h w
         return reconstruction(decoder, photos, features.q[:few], features.q_delta)
 
     def _draw(self, step: int, draw: int) -> DuetBatch:
         """The batch of the step: of features while these serve, then of pixels."""
-        recipe = self.recipe
+        recipe, data = self.recipe, self._data
         if step >= recipe.num_cached_steps:
-            self._drawings = None
-            return self._batches.draw(draw, recipe.batch_size)
-        if self._drawings is None:
-            with self._accelerator.autocast():
-                self._drawings = encode_drawings(
-                    self._pack,
-                    self._batches.designs,
-                    self.backbone,
-                    count=recipe.num_drawings,
-                    seed=self._seed,
-                )
-        return self._batches.draw(draw, recipe.cached_batch_size, self._drawings)
+            return data.batches.draw(draw, recipe.batch_size)
+        return data.batches.draw(draw, recipe.cached_batch_size, data.drawings())
 
 
-def duet_trainer(recipe: DuetTraining, settings: RunSettings) -> Trainer[DuetScores]:
+def duet_trainer(
+    recipe: DuetTraining, settings: RunSettings, *, data: DuetData | None = None
+) -> Trainer[DuetScores]:
     """Makes a run of duet, which goes on from its state where there is one.
+
+    Args:
+        recipe: What is trained.
+        settings: How the run goes.
+        data: That of another run of the same sources and seed; None to load it.
 
     Raises:
         ValueError: The backbone, the pack or the state cannot be used.
     """
     accelerator = make_accelerator(settings)
-    objective = DuetObjective(recipe, accelerator, seed=settings.seed)
+    objective = DuetObjective(recipe, accelerator, seed=settings.seed, data=data)
     return Trainer(objective, settings, accelerator)

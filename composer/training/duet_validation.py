@@ -15,6 +15,8 @@ from composer.data.duet_batches import GalleryFeatures, ValidationQueries
 from composer.prompt import assemble_prompts
 from composer.strategies.duet import DuetModel
 from composer.strategies.reference import PLAIN_PROMPT, complete
+from composer.training.losses import distance
+from composer.training.phrases import NEUTRAL_VALIDATION
 
 _BATCH = 64
 RESIDUALS = tuple(round(0.05 * step, 2) for step in range(11))
@@ -37,6 +39,7 @@ class DuetScores:
         reference: Of the sketch alone.
         composed: Of sketch and words.
         words: Of the words alone.
+        moved_by_neutral: Mean distance that words without content move the query of a sketch.
         residual: The one of `RESIDUALS` that finds most with sketch and words; the first two
             accuracies are with it.
     """
@@ -44,6 +47,7 @@ class DuetScores:
     reference: Accuracy
     composed: Accuracy
     words: Accuracy
+    moved_by_neutral: float
     residual: float
 
     @property
@@ -55,6 +59,7 @@ class DuetScores:
         """One line for the log."""
         rows = (("sketch", self.reference), ("both", self.composed), ("words", self.words))
         parts = [f"{name} {row.at_1:.1%}/{row.at_5:.1%}/{row.at_10:.1%}" for name, row in rows]
+        parts.append(f"neutral {self.moved_by_neutral:.3f}")
         return " ".join([*parts, f"residual {self.residual:g}"])
 
 
@@ -67,7 +72,9 @@ def validate(model: DuetModel, queries: ValidationQueries, gallery: GalleryFeatu
     backbone = model.backbone
     word_ids = [[i for word in backbone.word_ids(text) for i in word] for text in queries.words]
     plain = [i for word in backbone.word_ids(PLAIN_PROMPT) for i in word]
-    found: dict[str, list[Tensor]] = {"own": [], "reference": [], "composed": [], "words": []}
+    neutral = [[i for word in backbone.word_ids(text) for i in word] for text in NEUTRAL_VALIDATION]
+    names = ("own", "reference", "composed", "neutral", "words")
+    found: dict[str, list[Tensor]] = {name: [] for name in names}
     for start in range(0, len(word_ids), _BATCH):
         part = slice(start, start + _BATCH)
         ids = word_ids[part]
@@ -78,6 +85,8 @@ def validate(model: DuetModel, queries: ValidationQueries, gallery: GalleryFeatu
         found["own"].append(own)
         found["reference"].append(_encode(backbone, model.prompt, s_w, silent))
         found["composed"].append(_encode(backbone, model.prompt, s_w, ids))
+        said = [neutral[i % len(neutral)] for i in range(len(ids))]
+        found["neutral"].append(_encode(backbone, model.prompt, s_w, said))
         found["words"].append(_encode(backbone, plain, None, ids))
     right = torch.arange(len(word_ids), device=gallery.features.device)
     features = {name: torch.cat(parts) for name, parts in found.items()}
@@ -92,6 +101,7 @@ def validate(model: DuetModel, queries: ValidationQueries, gallery: GalleryFeatu
         reference=completed("reference", best),
         composed=tried[best],
         words=accuracy(features["words"] @ gallery.features.T, right),
+        moved_by_neutral=float(distance(features["neutral"], features["reference"]).mean()),
         residual=best,
     )
 

@@ -126,3 +126,11 @@ NEUTRAL = (
     "by someone who draws",
     "by an unknown hand",
 )
+
+# The same for validation: no training has them.
+NEUTRAL_VALIDATION = (
+    "the same as ever",
+    "that is all there is",
+    "one of those things",
+    "what it looks like",
+)

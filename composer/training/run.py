@@ -11,13 +11,14 @@ from typing import Any, Final
 from composer.data.natural import read_natural
 from composer.data.world import CATEGORY_SHARES
 from composer.strategies.sentence import SentenceShape
+from composer.strategies.towers import SYMMETRIC
 from composer.training.converter import ConverterTraining, captions_of, converter_trainer
 from composer.training.duet import DuetTraining, duet_trainer
 from composer.training.loop import Budget
 from composer.training.modality import ModalityTraining, modality_trainer
 from composer.training.pairs import PairSources
 from composer.training.prompted import Level, PromptedTraining, prompted_trainer
-from composer.training.sentence import SentenceTraining, sentence_trainer
+from composer.training.sentence import SentenceTraining, SentenceWeights, sentence_trainer
 from composer.training.trainer import RunSettings, Trainer
 
 
@@ -63,7 +64,10 @@ def _prompted_category(sources: Sources, settings: RunSettings) -> Trainer[Any]:
 
 def _sentence(tower: str) -> Callable[[Sources, RunSettings], Trainer[Any]]:
     def make(sources: Sources, settings: RunSettings) -> Trainer[Any]:
-        recipe = SentenceTraining(sources=_pairs(sources), shape=SentenceShape(tower=tower))
+        weights = SentenceWeights(features=0.0) if tower == SYMMETRIC else SentenceWeights()
+        recipe = SentenceTraining(
+            sources=_pairs(sources), shape=SentenceShape(tower=tower), weights=weights
+        )
         return sentence_trainer(recipe, settings)
 
     return make
@@ -82,6 +86,7 @@ TRAININGS: Final[dict[str, Callable[[Sources, RunSettings], Trainer[Any]]]] = {
     "sentence": _sentence("small"),
     "sentence-medium": _sentence("medium"),
     "sentence-large": _sentence("large"),
+    "sentence-symmetric": _sentence(SYMMETRIC),
 }
 
 

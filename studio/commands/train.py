@@ -89,6 +89,7 @@ COMPOSER_MINUTES = {
     "sentence": {"cpu": "15", "gpu": "2"},
     "sentence-medium": {"cpu": "15", "gpu": "2"},
     "sentence-large": {"cpu": "15", "gpu": "2"},
+    "sentence-symmetric": {"cpu": "15", "gpu": "2"},
 }
 COMPOSER_STAGES = {name: _composer(name) for name in COMPOSER_MINUTES}
 STAGES: dict[str, Stage] = {

@@ -33,11 +33,13 @@ TRAINED = {
     "sentence": SentenceModel,
     "sentence-medium": SentenceModel,
     "sentence-large": SentenceModel,
+    "sentence-symmetric": SentenceModel,
 }
 SHAPES = {
     "sentence": SentenceShape(tower="small", image_px=64),
     "sentence-medium": SentenceShape(tower="medium", image_px=64),
     "sentence-large": SentenceShape(tower="large", image_px=64, num_tokens=2),
+    "sentence-symmetric": SentenceShape(tower="symmetric", image_px=64),
 }
 SETTINGS = {"inversion": {"max_steps": 8, "num_restarts": 1}}
 

@@ -7,7 +7,7 @@ from composer.composed import ComposedQuery
 from composer.query import Query
 from composer.sketch import Sketch
 from composer.strategies.converter import NUM_TOKENS, Converter
-from composer.strategies.duet import DuetComposer, DuetModel
+from composer.strategies.duet import DuetComposer, DuetModel, DuetShape
 from composer.strategies.protocol import ComposerError
 from tests.composer.tiny import JOINT_DIM, TEXT_WIDTH, tiny_backbone
 
@@ -137,3 +137,16 @@ def test_the_residual_leads_towards_the_reference_and_leaves_words_and_tokens_al
     assert torch.equal(completed.prompt_embeddings, paper.prompt_embeddings)
     alone = composer.compose(encoded, "")
     torch.testing.assert_close(alone.both_feature, completed.reference_feature)
+
+
+def test_another_size_is_kept_in_the_file_and_a_wrong_one_refused(tmp_path):
+    backbone = tiny_backbone()
+    path = tmp_path / "duet.safetensors"
+    DuetModel(backbone, DuetShape(prompt_length=2, num_tokens=5)).save(path)
+    loaded = DuetModel.load(path, backbone)
+    assert loaded.prompt.shape == (2, TEXT_WIDTH)
+    assert loaded.convert(torch.zeros(1, backbone.joint_dim)).shape == (1, 5, TEXT_WIDTH)
+    with pytest.raises(ComposerError, match="`num_tokens` must lie between 1 and 32, got 33"):
+        DuetShape(num_tokens=33)
+    with pytest.raises(ComposerError, match="`prompt_length` must lie between 1 and 16, got 0"):
+        DuetShape(prompt_length=0)

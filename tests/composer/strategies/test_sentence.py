@@ -7,7 +7,6 @@ from composer.query import Query
 from composer.sketch import Sketch
 from composer.strategies.protocol import Composer, ComposerError
 from composer.strategies.sentence import (
-    TOWERS,
     SentenceComposer,
     SentenceModel,
     SentenceShape,
@@ -15,9 +14,8 @@ from composer.strategies.sentence import (
     TokenLearner,
     TokenMlp,
     compete,
-    fold_batch_norms,
-    map_features,
 )
+from composer.strategies.towers import SYMMETRIC, TOWERS, fold_batch_norms, map_features
 from composer.weights import write_safetensors
 from tests.composer.tiny import CONTEXT, JOINT_DIM, TEXT_WIDTH, tiny_backbone
 
@@ -104,7 +102,7 @@ def test_images_are_resized_to_the_size_of_the_tower():
 
 def test_only_tower_and_head_are_trained(model):
     names = {name.partition(".")[0] for name, _ in model.named_parameters()}
-    assert names == {"tower", "head"}
+    assert names == ({"head"} if model.shape.tower == SYMMETRIC else {"tower", "head"})
     assert all(p.requires_grad for p in model.parameters())
     model.train()
     model.read(model.tokens(pixels(4)))[:, 0].sum().backward()
@@ -112,6 +110,17 @@ def test_only_tower_and_head_are_trained(model):
     assert unused == []
     assert model.num_parameters == sum(p.numel() for p in model.parameters())
     assert all(p.grad is None for p in tiny_backbone().model.parameters())
+
+
+def test_the_symmetric_tower_is_the_backbones_and_its_weights_stay_out_of_the_file(tmp_path):
+    model, backbone = build(tower=SYMMETRIC), tiny_backbone()
+    size_px = backbone.image_size_px
+    seen = map_features(model.tower, pixels(size=size_px), 64)
+    torch.testing.assert_close(seen, backbone.encode_image(pixels(size=size_px)).hidden)
+    assert map_features(model.tower, pixels(size=2 * size_px), 64).shape == seen.shape
+    model.save(tmp_path / "s.safetensors")
+    with safe_open(tmp_path / "s.safetensors", "pt") as file:
+        assert not any(name.startswith("tower") for name in file.keys())  # noqa: SIM118
 
 
 def test_building_leaves_running_statistics_alone():

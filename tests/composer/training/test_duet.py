@@ -15,8 +15,7 @@ from composer.data.duet_batches import (
     encode_drawings,
     encode_gallery,
 )
-from composer.strategies import duet
-from composer.strategies.duet import DuetModel
+from composer.strategies.duet import DuetModel, DuetShape
 from composer.training import duet_validation
 from composer.training.decoder import Decoder, reconstruction
 from composer.training.duet import DuetTraining, duet_trainer
@@ -264,11 +263,10 @@ def test_a_state_of_another_backbone_is_refused(folder, tmp_path):
         trainer_of(folder, tmp_path, 4, clip=other)
 
 
-def test_a_state_of_another_shape_is_refused(folder, tmp_path, monkeypatch):
+def test_a_state_of_another_shape_is_refused(folder, tmp_path):
     trainer_of(folder, tmp_path, 4).save()
-    monkeypatch.setattr(duet, "PROMPT_LENGTH", 2)
     with pytest.raises(TrainingError, match="a model of another shape"):
-        trainer_of(folder, tmp_path, 4)
+        trainer_of(folder, tmp_path, 4, shape=DuetShape(prompt_length=2))
 
 
 def test_a_loss_that_is_not_finite_ends_the_run_and_overwrites_nothing(folder, tmp_path):

@@ -1,0 +1,117 @@
+"""The towers that see a sentence's reference: light ones of timm, and the backbone's own."""
+
+from collections.abc import Callable
+from copy import deepcopy
+from typing import Any, Final
+
+import timm
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from composer.backbone import Backbone, encode_with_tower
+
+SYMMETRIC = "symmetric"
+
+
+class FrozenTower(nn.Module):
+    """The backbone's own vision tower, for the symmetric mode; none of its weights are ours."""
+
+    def __init__(self, backbone: Backbone) -> None:
+        super().__init__()
+        self.image_px = backbone.image_size_px
+        self._visual = (backbone.model.visual,)  # in a tuple, or its weights would count as ours
+
+    def forward_features(self, pixels: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n p c"]:
+        """Patch tokens after the final norm."""
+        (visual,) = self._visual
+        return encode_with_tower(visual, pixels.to(visual.proj.dtype)).hidden.float()
+
+
+def _create(architecture: str, options: dict[str, Any]) -> nn.Module:
+    tower: Any = timm.create_model(
+        architecture, pretrained=False, num_classes=0, global_pool="", in_chans=3, **options
+    )
+    # Only the map is used: layers behind it would be dead weight in the file.
+    tower.prune_intermediate_layers(1, prune_norm=False, prune_head=True)
+    return tower
+
+
+_LIGHT_VIT = {"depth": 3, "embed_dim": 128, "num_heads": 2, "class_token": False}
+
+# Name to a builder that takes the backbone and the side of the images in pixels.
+TOWERS: Final[dict[str, Callable[[Backbone, int], nn.Module]]] = {
+    "small": lambda _, image_px: _create(
+        "vit_tiny_patch16_224", {"img_size": image_px, **_LIGHT_VIT}
+    ),
+    "medium": lambda *_: _create("lcnet_100", {}),
+    "large": lambda *_: _create("efficientnet_lite0", {}),
+    SYMMETRIC: lambda backbone, _: FrozenTower(backbone),
+}
+
+
+def map_features(
+    tower: nn.Module, pixels: Float[Tensor, "n 3 h w"], image_px: int
+) -> Float[Tensor, "n p c"]:
+    """The tower's feature map of preprocessed images, row by row, after resizing to `image_px`.
+
+    The backbone's own tower takes images of its own size, whatever `image_px`.
+    """
+    sees: Any = tower
+    pixels = pixels.float()
+    if isinstance(tower, FrozenTower):
+        image_px = tower.image_px
+    if pixels.shape[-2:] != (image_px, image_px):
+        pixels = functional.interpolate(
+            pixels, size=(image_px, image_px), mode="bilinear", antialias=True
+        )
+    found = sees.forward_features(pixels)
+    return found if found.ndim == 3 else found.flatten(2).mT  # n c h w -> n p c
+
+
+def fold_batch_norms(tower: nn.Module, image_px: int) -> nn.Module:
+    """Copies a tower for inference, with every BatchNorm multiplied into the convolution before.
+
+    A tower without any is returned as it is. The pairs are found by watching one pass: a norm whose
+    input is the very output of a convolution. What a norm did besides (timm's carry the activation)
+    stays in its place.
+    """
+    if not any(isinstance(module, nn.BatchNorm2d) for module in tower.modules()):
+        return tower
+    folded = deepcopy(tower).eval()
+    names = {module: name for name, module in folded.named_modules()}
+    for convolution, norm in _watch_pairs(folded, image_px):
+        folded.set_submodule(names[convolution], fuse_conv_bn_eval(convolution, norm))
+        folded.set_submodule(names[norm], getattr(norm, "act", nn.Identity()))
+    return folded.requires_grad_(False)
+
+
+@torch.no_grad()
+def _watch_pairs(tower: nn.Module, image_px: int) -> list[tuple[nn.Conv2d, nn.BatchNorm2d]]:
+    sees: Any = tower
+    pairs: list[tuple[nn.Conv2d, nn.BatchNorm2d]] = []
+    last: list[tuple[nn.Conv2d, object]] = []
+
+    def watch(module: nn.Module, inputs: tuple[object, ...], output: object) -> None:
+        if isinstance(module, nn.Conv2d):
+            last[:] = [(module, output)]
+        elif isinstance(module, nn.BatchNorm2d) and last and inputs[0] is last[0][1]:
+            pairs.append((last[0][0], module))
+
+    handles = [module.register_forward_hook(watch) for module in tower.modules()]
+    device = next(tower.parameters()).device
+    sees.forward_features(torch.zeros(1, 3, image_px, image_px, device=device))
+    for handle in handles:
+        handle.remove()
+    return pairs
+
+
+@torch.no_grad()
+def count_channels(tower: nn.Module, image_px: int) -> int:
+    """Width of a tower's feature map."""
+    tower.eval()  # or the blank image would enter the running statistics
+    found = map_features(tower, torch.zeros(1, 3, image_px, image_px), image_px)
+    tower.train()
+    return found.shape[-1]
