@@ -135,11 +135,15 @@ _STAGE_HELP = f"mini (all, in order), composer NAME, or one of {', '.join(_STAGE
 
 def _add_bench(commands: "Subparsers[argparse.ArgumentParser]") -> None:
     command = _command(commands, "bench", "measure the kit on the shipped gallery")
-    choices = ("retrieval", "composers", "partial", "generation", "speed")
+    choices = ("retrieval", "composers", "partial", "ablations", "generation", "speed")
     command.add_argument("what", choices=choices)
     command.add_argument("--seed", type=int, default=0)
     command.add_argument("--sheet", type=Path, help="write the pictures here")
     command.add_argument("--natural", type=Path, help="composers: folder of the natural archives")
+    command.add_argument(
+        "--pack", type=Path, help="ablations: folder of the training pack, to train variants too"
+    )
+    command.add_argument("--steps", type=int, default=60, help="ablations: of each training")
     _add_kit(command)
     _add_json(command)
 

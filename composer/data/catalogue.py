@@ -14,6 +14,7 @@ from jaxtyping import Int, UInt8
 from PIL import Image
 
 from composer.data.pictures import PictureTable, resize_squares
+from composer.data.tree import DatasetError
 from composer.sketch import Sketch, rasterise
 
 IMAGE_PX = 128
@@ -31,7 +32,7 @@ _SKETCH_CAPTIONS = (
 )
 
 
-class PackError(ValueError):
+class PackError(DatasetError):
     """A training pack that cannot be read, and why."""
 
 

@@ -70,8 +70,26 @@ class PictureEncoder(Protocol):
     Galleries of a kit are never encoded so; it is there to be measured.
     """
 
+    backbone: Backbone
+
     def encode_pictures(self, pixels: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n d"]:
         """Unit features of preprocessed pictures."""
+        ...
+
+
+@runtime_checkable
+class LightEncoder(Protocol):
+    """A composer with a vision tower of its own that is to cost less than the backbone's."""
+
+    backbone: Backbone
+
+    @property
+    def num_tower_parameters(self) -> int:
+        """Weights of all that sees a reference."""
+        ...
+
+    def tokens(self, pixels: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n l t"]:
+        """Pseudo-words of preprocessed references."""
         ...
 
 

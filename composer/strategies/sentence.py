@@ -22,7 +22,13 @@ from composer.strategies.reference import (
     encode_prompts,
     reference_pixels,
 )
-from composer.strategies.towers import TOWERS, count_channels, fold_batch_norms, map_features
+from composer.strategies.towers import (
+    SYMMETRIC,
+    TOWERS,
+    count_channels,
+    fold_batch_norms,
+    map_features,
+)
 
 SCHEMA = "sentence-composer/1"
 STRIDE_PX = 32
@@ -258,14 +264,28 @@ class SentenceComposer:
         """
         return cls(SentenceModel.load(path, backbone))
 
+    @property
+    def num_tower_parameters(self) -> int:
+        """Of what sees a reference: the tower, the backbone's own if it is that, and the head."""
+        parts = (self._tower, self.model.head)
+        own = sum(p.numel() for part in parts for p in part.parameters())
+        if self.model.shape.tower != SYMMETRIC:
+            return own
+        return own + sum(p.numel() for p in self.backbone.model.visual.parameters())
+
+    @torch.no_grad()
+    def tokens(self, pixels: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n l t"]:
+        """Pseudo-words of preprocessed references, in the backbone's precision."""
+        seen = map_features(self._tower, pixels, self.model.shape.image_px)
+        return self.model.head(seen).to(self.backbone.dtype)
+
     @torch.no_grad()
     def encode(self, query: Query) -> EncodedReference:
         """Turns the reference of a query into pseudo-words and reads them."""
         pixels = reference_pixels(self.backbone, query)
         if pixels is None:
             return EncodedReference()
-        seen = map_features(self._tower, pixels, self.model.shape.image_px)
-        pseudo = self.model.head(seen).to(self.backbone.dtype)[0]
+        pseudo = self.tokens(pixels)[0]
         alone = build_prompt(self.backbone, PLAIN_PROMPT, pseudo, "")
         return EncodedReference(
             image_feature=encode_prompts(self.backbone, [alone])[0], pseudo_tokens=pseudo

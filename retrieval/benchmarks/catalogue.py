@@ -22,6 +22,7 @@ from composer.backbone import Backbone
 from composer.query import Query
 from composer.sketch import Sketch
 from composer.strategies.protocol import Composer, EncodedReference, encode_all
+from retrieval.exact import ExactIndex
 from retrieval.gallery import GalleryError
 from retrieval.metrics import Interval, accuracy_at, bootstrap, paired_bootstrap, ranks_of_targets
 from retrieval.search import Gallery
@@ -92,17 +93,18 @@ class Row:
         return fields
 
 
-def read_protocol(gallery: Gallery, folder: Path) -> Protocol:
+def read_protocol(gallery: Gallery, folder: Path, *, skill: int | None = None) -> Protocol:
     """Read `items.parquet` and `sketches.parquet` beside the gallery's pictures.
+
+    Args:
+        gallery: The indexed pictures.
+        folder: Where the tables are.
+        skill: Of all sketches; None for the one that is fixed for each design.
 
     Raises:
         GalleryError: The files are missing, or do not describe this gallery.
     """
-    try:
-        items = pq.read_table(folder / "items.parquet").to_pylist()
-        drawn = pq.read_table(folder / "sketches.parquet").to_pylist()
-    except (OSError, ValueError) as error:
-        raise GalleryError(f"{folder} must hold items.parquet and sketches.parquet.") from error
+    items, drawn = _read_tables(folder)
     rows = {Path(item.path).name: row for row, item in enumerate(gallery.items)}
     if missing := [item["path"] for item in items if Path(item["path"]).name not in rows]:
         raise GalleryError(f"{len(missing)} pictures of {folder} are not indexed: {missing[0]} ...")
@@ -111,9 +113,32 @@ def read_protocol(gallery: Gallery, folder: Path) -> Protocol:
     sketches = {
         row["design"]: Sketch.from_json(row["strokes"], extent=STROKE_EXTENT)
         for row in drawn
-        if row["skill"] == skills.get(row["design"])
+        if row["skill"] == (skills.get(row["design"]) if skill is None else skill)
     }
+    if missing := sorted({case.design for case in cases} - set(sketches)):
+        wanted = "of its skill" if skill is None else f"of skill {skill}"
+        raise GalleryError(f"{folder} has no sketch {wanted} of the design {missing[0]}.")
     return Protocol(cases=cases, sketches=sketches)
+
+
+def read_skills(folder: Path) -> list[int]:
+    """Return the skills that the gallery's sketches are drawn with.
+
+    Raises:
+        GalleryError: The files are missing.
+    """
+    return sorted({int(row["skill"]) for row in _read_tables(folder)[1]})
+
+
+def _read_tables(folder: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Return the items and the sketches."""
+    try:
+        return (
+            pq.read_table(folder / "items.parquet").to_pylist(),
+            pq.read_table(folder / "sketches.parquet").to_pylist(),
+        )
+    except (OSError, ValueError) as error:
+        raise GalleryError(f"{folder} must hold items.parquet and sketches.parquet.") from error
 
 
 def _case(item: dict[str, Any], target: int) -> Case:
@@ -130,14 +155,18 @@ def _case(item: dict[str, Any], target: int) -> Case:
 
 
 @torch.inference_mode()
-def query_features(protocol: Protocol, composer: Composer, mode: str) -> Float[Tensor, "q d"]:
+def query_features(
+    protocol: Protocol, composer: Composer, mode: str, *, balance: float = 0.5
+) -> Float[Tensor, "q d"]:
     """Compose every case in one mode: "sketch", "text" or "sketch+text"."""
     shown = {} if mode == "text" else protocol.sketches
     drawn = encode_all(composer, (Query(sketch=sketch) for sketch in shown.values()))
     encoded = dict(zip(shown, drawn, strict=True))
     asked = [_asked(case, mode) for case in protocol.cases]
     features = {
-        (design, words): composer.compose(encoded.get(design, EncodedReference()), words).feature
+        (design, words): composer.compose(
+            encoded.get(design, EncodedReference()), words, balance
+        ).feature
         for design, words in dict.fromkeys(asked)
     }
     return torch.stack([features[key] for key in asked])
@@ -149,10 +178,10 @@ def _asked(case: Case, mode: str) -> tuple[str, str]:
 
 
 def ranks(
-    protocol: Protocol, gallery: Gallery, features: Float[Tensor, "q d"]
+    protocol: Protocol, index: ExactIndex, features: Float[Tensor, "q d"]
 ) -> Int[np.ndarray, " q"]:
     """Return the rank of every case's target in the whole gallery."""
-    similarities = gallery.index.similarities(features).cpu().numpy()
+    similarities = index.similarities(features).cpu().numpy()
     return ranks_of_targets(similarities, np.array([case.target for case in protocol.cases]))
 
 
@@ -210,7 +239,7 @@ def clip_rows(
 ) -> list[ClipRow]:
     """Measure full caption to picture recall, and the kind named by "a photo of a ..."."""
     captions = backbone.encode_text([case.caption for case in protocol.cases])
-    found = ranks(protocol, gallery, captions)
+    found = ranks(protocol, gallery.index, captions)
     names = backbone.encode_text([f"a photo of {_with_article(kind)}" for kind in kinds])
     rows = torch.tensor([case.target for case in protocol.cases])
     named = gallery.index.similarities(names).T[rows].argmax(1)

@@ -4,13 +4,16 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 
 from composer.query import Query
 from composer.sketch import Sketch
-from composer.strategies.protocol import Composer
+from composer.strategies.protocol import Composer, LightEncoder
 from composer.strategies.reference import reference_pixels
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,7 +59,59 @@ def cost_row(composer: Composer, sketches: Sequence[Sketch]) -> CostRow:
     return CostRow(composer=composer.name, encode_ms=encode, tower_ms=tower, ratio=encode / tower)
 
 
-def _timed(act: Callable[[Query], object], query: Query) -> float:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TowerRow:
+    """A light tower beside the frozen one, from pixels to tokens or feature, taken in turn.
+
+    Attributes:
+        composer: Which.
+        tower_parameters: Weights of tower and token head.
+        frozen_parameters: Weights of the frozen vision tower.
+        light_ms: Median milliseconds of one drawing, through tower and head.
+        frozen_ms: The same through the frozen tower.
+        light_ratio: The first over the second.
+    """
+
+    composer: str
+    tower_parameters: int
+    frozen_parameters: int
+    light_ms: float
+    frozen_ms: float
+    light_ratio: float
+
+
+@torch.inference_mode()
+def tower_row(name: str, composer: LightEncoder, sketches: Sequence[Sketch]) -> TowerRow:
+    """Time every drawing once each way, after one that is not counted.
+
+    Raises:
+        ValueError: There are fewer than two drawings.
+    """
+    if len(sketches) < 2:
+        raise ValueError(f"At least two drawings are needed, got {len(sketches)}.")
+    backbone = composer.backbone
+    times: dict[str, list[float]] = {"light": [], "frozen": []}
+    for number, sketch in enumerate(sketches):
+        pixels = reference_pixels(backbone, Query(sketch=sketch))
+        assert pixels is not None
+        found = {
+            "light": _timed(composer.tokens, pixels),
+            "frozen": _timed(backbone.encode_image, pixels),
+        }
+        for which, spent in found.items() if number else ():
+            times[which].append(spent)
+    light, frozen = (statistics.median(times[which]) for which in ("light", "frozen"))
+    return TowerRow(
+        composer=name,
+        tower_parameters=composer.num_tower_parameters,
+        frozen_parameters=sum(p.numel() for p in backbone.model.visual.parameters()),
+        light_ms=light,
+        frozen_ms=frozen,
+        light_ratio=light / frozen,
+    )
+
+
+def _timed(act: Callable[[T], object], given: T) -> float:
     start = time.perf_counter()
-    act(query)
+    act(given)
     return 1000 * (time.perf_counter() - start)

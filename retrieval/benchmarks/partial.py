@@ -39,7 +39,7 @@ def partial_rows(
         part = replace(protocol, sketches=shown)
         for mode in MODES:
             features = catalogue.query_features(part, composer, mode)
-            ranks = catalogue.ranks(part, gallery, features)
+            ranks = catalogue.ranks(part, gallery.index, features)
             found = catalogue.table(name, mode, part, ranks)
             rows += [{"strokes": share, **row.as_json()} for row in found]
     return rows

@@ -16,6 +16,7 @@ from generation.judge import Judge
 from retrieval.benchmarks import catalogue
 from retrieval.metrics import Interval, bootstrap, paired_bootstrap
 from retrieval.sheet import Tile, contact_sheet
+from studio.commands.bench_ablations import bench_ablations
 from studio.commands.bench_composers import bench_composers, bench_partial
 from studio.commands.shared import ProgressLine, open_engine, print_json, say
 from studio.engine import DEFAULT_COMPOSER, Engine
@@ -61,7 +62,7 @@ def bench_retrieval(engine: Engine, _: argparse.Namespace) -> list[dict[str, Any
     for name in (name for name in COMPARED if name in engine.kit.composers):
         for mode in catalogue.MODES:
             features = catalogue.query_features(protocol, engine.composer(name), mode)
-            ranks[name, mode] = catalogue.ranks(protocol, gallery, features)
+            ranks[name, mode] = catalogue.ranks(protocol, gallery.index, features)
             rows += [
                 row.as_json() for row in catalogue.table(name, mode, protocol, ranks[name, mode])
             ]
@@ -169,6 +170,7 @@ BENCHES = {
     "retrieval": bench_retrieval,
     "composers": bench_composers,
     "partial": bench_partial,
+    "ablations": bench_ablations,
     "generation": bench_generation,
     "speed": bench_speed,
 }

@@ -14,10 +14,10 @@ from composer.kit_parts import ComposerFiles
 from composer.query import Query
 from composer.sketch import rasterise
 from composer.strategies import load_composer
-from composer.strategies.protocol import Composer
+from composer.strategies.protocol import Composer, LightEncoder
 from retrieval.benchmarks import catalogue, real
 from retrieval.benchmarks.behaviour import behaviour_row
-from retrieval.benchmarks.cost import cost_row
+from retrieval.benchmarks.cost import cost_row, tower_row
 from retrieval.benchmarks.partial import partial_rows
 from retrieval.search import Gallery
 from retrieval.sheet import Tile, contact_sheet
@@ -73,6 +73,8 @@ def bench_composers(engine: Engine, arguments: argparse.Namespace) -> list[dict[
         rows.append({**_behaviour(composer, protocol), "composer": name})
         drawn = list(protocol.sketches.values())[:NUM_TIMED]
         rows.append({**asdict(cost_row(composer, drawn)), "composer": name})
+        if isinstance(composer, LightEncoder):
+            rows.append(asdict(tower_row(name, composer, drawn)))
     progress(len(composers), len(composers))
     if arguments.sheet:
         _write_sheet(arguments.sheet, composers, protocol, gallery)
@@ -105,7 +107,7 @@ def _catalogue_rows(
     rows: list[dict[str, Any]] = []
     for mode in catalogue.MODES:
         features = catalogue.query_features(protocol, composer, mode)
-        ranks = catalogue.ranks(protocol, gallery, features)
+        ranks = catalogue.ranks(protocol, gallery.index, features)
         rows += [row.as_json() for row in catalogue.table(name, mode, protocol, ranks)]
     return rows
 

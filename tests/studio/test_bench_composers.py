@@ -6,9 +6,11 @@ import pytest
 from PIL import Image
 
 from composer.backbone import Backbone
+from composer.training import ablations
 from studio import engine
 from studio.cli import main
-from studio.commands import bench, bench_composers
+from studio.commands import bench, bench_ablations, bench_composers
+from tests.composer.data.fake_pack import write_pack
 from tests.retrieval.tiny_world import write_world
 from tests.studio.tiny import write_kit
 
@@ -24,7 +26,7 @@ def folders(tmp_path_factory):
 @pytest.fixture
 def ask(folders, monkeypatch, capsys):
     assets, kit = folders
-    for module in (engine, bench, bench_composers):
+    for module in (engine, bench, bench_ablations, bench_composers):
         monkeypatch.setattr(module, "assets_folder", lambda: assets)
 
     def run(*more, what="composers"):
@@ -75,3 +77,23 @@ def test_all_strokes_give_what_the_whole_sketch_gives(ask):
     for row in rows:
         if row.pop("strokes") == 1.0:
             assert row in whole
+
+
+def test_ablations_are_measured_and_trained_by_one_command(ask, tmp_path, monkeypatch):
+    monkeypatch.setattr(ablations, "TOKENS", (2, 4))  # more do not fit the small text tower
+    code, said = ask(what="ablations")
+    assert code == 0
+    measured = json.loads(said.out)["rows"]
+    assert {row["ablation"] for row in measured} == {
+        "balance", "skill", "gallery tower", "photo-side shift",
+    }  # fmt: skip
+    code, said = ask("--pack", tmp_path / "nothing", what="ablations")
+    assert code == 2
+    write_pack(tmp_path / "pack")
+    code, said = ask("--pack", tmp_path / "pack", "--steps", 1, what="ablations")
+    assert code == 0
+    rows = json.loads(said.out)["rows"]
+    assert rows[: len(measured)] == measured
+    trained = rows[len(measured) :]
+    assert {row["ablation"] for row in trained} == {"loss", "prompt length", "tokens"}
+    assert all(row["num_steps"] == 1 for row in trained)

@@ -1,0 +1,104 @@
+"""Ablations that need no training: one setting of a finished composer changed at a time."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from composer.backbone import Backbone
+from composer.images import open_image
+from composer.strategies.inversion import InversionComposer, InversionSettings
+from composer.strategies.protocol import Composer, PictureEncoder
+from composer.strategies.slerp import SlerpComposer, SlerpSettings
+from retrieval.benchmarks import catalogue
+from retrieval.exact import ExactIndex
+from retrieval.search import Gallery
+
+BALANCES = (0.0, 0.25, 0.4, 0.5, 0.6, 0.75, 1.0)
+BOTH = "sketch+text"
+_BATCH = 64
+
+Row = dict[str, Any]
+
+
+def balance_rows(
+    name: str, composer: Composer, protocol: catalogue.Protocol, gallery: Gallery
+) -> Iterator[Row]:
+    """Sketch and words, weighed from the sketch alone (0) to the words alone (1)."""
+    for balance in BALANCES:
+        features = catalogue.query_features(protocol, composer, BOTH, balance=balance)
+        ranks = catalogue.ranks(protocol, gallery.index, features)
+        yield from _named("balance", f"{balance:g}", catalogue.table(name, BOTH, protocol, ranks))
+
+
+def shift_rows(
+    backbone: Backbone, protocol: catalogue.Protocol, gallery: Gallery, *, num_tokens: int
+) -> Iterator[Row]:
+    """The composers without training, with and without moving sketches to the photo side."""
+    for moves in (True, False):
+        composers: tuple[Composer, ...] = (
+            SlerpComposer(backbone, SlerpSettings(alpha=0.5, moves_sketches=moves)),
+            InversionComposer(
+                backbone, InversionSettings(num_tokens=num_tokens, moves_sketches=moves)
+            ),
+        )
+        for composer in composers:
+            for mode in ("sketch", BOTH):
+                features = catalogue.query_features(protocol, composer, mode)
+                ranks = catalogue.ranks(protocol, gallery.index, features)
+                rows = catalogue.table(composer.name, mode, protocol, ranks)
+                yield from _named("photo-side shift", "on" if moves else "off", rows)
+
+
+def skill_rows(
+    name: str, composer: Composer, protocols: dict[int, catalogue.Protocol], gallery: Gallery
+) -> Iterator[Row]:
+    """The same queries drawn by hands of each skill."""
+    for skill, protocol in protocols.items():
+        for mode in ("sketch", BOTH):
+            features = catalogue.query_features(protocol, composer, mode)
+            ranks = catalogue.ranks(protocol, gallery.index, features)
+            rows = catalogue.table(name, mode, protocol, ranks)
+            yield from _named("skill", str(skill), rows)
+
+
+def tower_rows(
+    name: str, composer: Composer, protocol: catalogue.Protocol, gallery: Gallery
+) -> Iterator[Row]:
+    """The gallery by the frozen tower, and by the composer's own as in the papers.
+
+    A composer without a tower for pictures gives no rows.
+    """
+    if not isinstance(composer, PictureEncoder):
+        return
+    indices = {
+        "frozen": gallery.index,
+        "tuned": ExactIndex(tuned_vectors(composer, gallery).cpu().numpy()),
+    }
+    for mode in ("sketch", BOTH):
+        features = catalogue.query_features(protocol, composer, mode)
+        for tower, index in indices.items():
+            rows = catalogue.table(name, mode, protocol, catalogue.ranks(protocol, index, features))
+            yield from _named("gallery tower", tower, rows)
+
+
+@torch.inference_mode()
+def tuned_vectors(composer: PictureEncoder, gallery: Gallery) -> Float[Tensor, "m d"]:
+    """All pictures of a gallery through a composer's own tower, in the gallery's order.
+
+    Raises:
+        ImageError: A picture is missing or damaged.
+    """
+    files = [gallery.store.root / item.path for item in gallery.items]
+    found: list[Tensor] = []
+    for at in range(0, len(files), _BATCH):
+        images = [open_image(file) for file in files[at : at + _BATCH]]
+        found.append(composer.encode_pictures(composer.backbone.preprocess(images)).float())
+    return torch.cat(found)
+
+
+def _named(ablation: str, variant: str, rows: list[catalogue.Row]) -> Iterator[Row]:
+    for row in rows:
+        yield {"ablation": ablation, "variant": variant, **row.as_json()}

@@ -1,0 +1,61 @@
+"""`duet bench ablations`: one thing changed at a time, on finished composers and in training."""
+
+import argparse
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any
+
+from composer.training.ablations import AblationSettings, duet_ablations, variants
+from composer.training.duet import DuetTraining
+from retrieval.benchmarks import ablations, catalogue
+from studio.commands.shared import ProgressLine
+from studio.engine import DEFAULT_COMPOSER, Engine
+from studio.kits import assets_folder
+
+INVERSION_TOKENS = 4
+
+
+def bench_ablations(engine: Engine, arguments: argparse.Namespace) -> list[dict[str, Any]]:
+    """Vary the settings of the kit's composers; with a pack, train duet's variants as well.
+
+    Those that train are scored on the pack's validation designs, the others on the gallery.
+
+    Raises:
+        GalleryError: The gallery is not there, or not indexed by this kit.
+        ValueError: The pack cannot be used.
+    """
+    parts = list(_finished(engine))
+    recipe = settings = None
+    total = len(parts)
+    if arguments.pack is not None:
+        recipe = DuetTraining(clip=engine.kit.backbone, data=arguments.pack)
+        settings = AblationSettings(
+            num_steps=arguments.steps, seed=arguments.seed, device=engine.device
+        )
+        total += len(variants(recipe))
+    progress = ProgressLine("ablations")
+    rows: list[dict[str, Any]] = []
+    for done, part in enumerate(parts):
+        progress(done, total)
+        rows += part
+    if recipe is not None and settings is not None:
+        for done, row in enumerate(duet_ablations(recipe, settings), len(parts) + 1):
+            rows.append(asdict(row))
+            progress(done, total)
+    return rows
+
+
+def _finished(engine: Engine) -> Iterator[Iterator[dict[str, Any]]]:
+    """What needs no training, each measured when it is iterated."""
+    gallery, folder = engine.gallery(), assets_folder() / "gallery"
+    protocol = catalogue.read_protocol(gallery, folder)
+    composer = engine.composer(DEFAULT_COMPOSER)
+    by_skill = {
+        skill: catalogue.read_protocol(gallery, folder, skill=skill)
+        for skill in catalogue.read_skills(folder)
+    }
+    yield ablations.balance_rows(DEFAULT_COMPOSER, composer, protocol, gallery)
+    yield ablations.skill_rows(DEFAULT_COMPOSER, composer, by_skill, gallery)
+    for name in engine.kit.composers:
+        yield ablations.tower_rows(name, engine.composer(name), protocol, gallery)
+    yield ablations.shift_rows(engine.backbone, protocol, gallery, num_tokens=INVERSION_TOKENS)
