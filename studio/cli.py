@@ -127,7 +127,13 @@ def _add_train(commands: "Subparsers[argparse.ArgumentParser]") -> None:
     command.add_argument("--natural", type=Path, help="folder of the natural training archives")
 
 
-_SENTENCES = ("sentence", "sentence-medium", "sentence-large", "sentence-symmetric")
+_SENTENCES = (
+    "sentence",
+    "sentence-small",
+    "sentence-medium",
+    "sentence-large",
+    "sentence-symmetric",
+)
 _COMPOSERS = ("converter", "duet", "modality", "prompted", "prompted-category", *_SENTENCES)
 _STAGES = ("clip", *_COMPOSERS, "slerp", "autoencoder", "diffusion", "control", "judge")
 _STAGE_HELP = f"mini (all, in order), composer NAME, or one of {', '.join(_STAGES)}"
@@ -139,6 +145,7 @@ def _add_bench(commands: "Subparsers[argparse.ArgumentParser]") -> None:
     command.add_argument("what", choices=choices)
     command.add_argument("--seed", type=int, default=0)
     command.add_argument("--sheet", type=Path, help="write the pictures here")
+    command.add_argument("--page", type=Path, help="composers: write a page into this folder")
     command.add_argument("--natural", type=Path, help="composers: folder of the natural archives")
     command.add_argument(
         "--pack", type=Path, help="ablations: folder of the training pack, to train variants too"

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import RLock
 
@@ -13,6 +13,7 @@ from composer.composed import ComposedQuery
 from composer.kit_parts import ComposerFiles
 from composer.query import Query
 from composer.strategies import load_composer
+from composer.strategies.drawable import with_tokens
 from composer.strategies.protocol import Composer, EncodedReference
 from generation.generate import generate
 from generation.pipeline import ImagePipeline, PipelineError, PipelineSource
@@ -140,11 +141,19 @@ class Engine:
 
     def generate(self, request: GenerateRequest, options: RunOptions = DEFAULT_OPTIONS) -> Result:
         """Draw new images; see `generation.generate.generate` for the errors."""
-        return generate(self.pipeline, request, options)
+        pipeline = self.pipeline  # first of all: a kit may have none
+        drawable = replace(request, query=self._drawable(request.query))
+        return generate(pipeline, drawable, options)
 
     def transfer(self, request: TransferRequest, options: RunOptions = DEFAULT_OPTIONS) -> Result:
         """Move an image into another domain; see `generation.transfer.transfer` for the errors."""
-        return transfer(self.pipeline, request, options)
+        pipeline = self.pipeline  # first of all: a kit may have none
+        drawable = replace(request, query=self._drawable(request.query))
+        return transfer(pipeline, drawable, options)
+
+    def _drawable(self, query: ComposedQuery) -> ComposedQuery:
+        """Find tokens for a query of a composer that makes none; seconds, where that is so."""
+        return with_tokens(self.backbone, query) if query.missing_tokens else query
 
 
 def _reference_digest(query: Query) -> str:

@@ -52,6 +52,7 @@ COMPOSERS: Final[dict[str, Callable[[str, Backbone, ComposerFiles], Composer]]] 
     "prompted": _prompted,
     "prompted-category": _prompted,
     "sentence": _sentence,
+    "sentence-small": _sentence,
     "sentence-medium": _sentence,
     "sentence-large": _sentence,
     "sentence-symmetric": _sentence,

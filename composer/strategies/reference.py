@@ -203,6 +203,6 @@ def complete(
 
 def _no_tokens(name: str) -> str:
     return (
-        f"The {name} composer makes no tokens in a kit without a converter, so it can search but "
-        "not draw; choose the duet composer, or train one: duet train composer converter."
+        f"The {name} composer makes no tokens in a kit without a converter, so this query can "
+        "search but not yet draw; find its tokens first, which takes seconds (`with_tokens`)."
     )

@@ -48,7 +48,7 @@ class SentenceShape:
     """Size of a sentence model.
 
     Attributes:
-        tower: A key of `TOWERS`; "symmetric" is the backbone's own, which takes its own size.
+        tower: A key of `TOWERS`; those that stem from the backbone know their own size.
         num_tokens: L, pseudo-words per reference; the paper's accuracy peaks at 4 to 8.
         image_px: Side of the images the tower sees, a multiple of 32.
         head: The adaptive token learner, or an MLP on the pooled map (with one token, the

@@ -1,5 +1,6 @@
 """The towers that see a sentence's reference: light ones of timm, and the backbone's own."""
 
+import math
 from collections.abc import Callable
 from copy import deepcopy
 from typing import Any, Final
@@ -13,7 +14,45 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from composer.backbone import Backbone, encode_with_tower
 
-SYMMETRIC = "symmetric"
+INHERITED, SYMMETRIC = "inherited", "symmetric"
+
+
+class InheritedTower(nn.Module):
+    """The first third of the backbone's blocks, copied to be trained, at half its size.
+
+    It begins with what the backbone knows of edges and parts, where a tower of random weights
+    needs a hundred thousand pictures to learn as much.
+
+    Source: weight inheritance as in TinyCLIP (Wu et al., ICCV 2023), by depth and by resolution.
+    """
+
+    def __init__(self, backbone: Backbone) -> None:
+        super().__init__()
+        visual: Any = deepcopy(backbone.model.visual).float().requires_grad_(True)
+        self.image_px = backbone.image_size_px // 2
+        patch_px = backbone.image_size_px // backbone.grid[0]
+        side = self.image_px // patch_px
+        blocks = visual.transformer.resblocks
+        visual.transformer.resblocks = blocks[: math.ceil(len(blocks) / 3)]
+        positions = shrink_positions(visual.positional_embedding.detach(), backbone.grid, side)
+        visual.positional_embedding = nn.Parameter(positions)
+        visual.proj = None
+        self.visual = visual
+
+    def forward_features(self, pixels: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n p c"]:
+        """Patch tokens after the norm."""
+        hidden = self.visual.transformer(self.visual._embeds(pixels))
+        return self.visual.ln_post(hidden)[:, 1:]
+
+
+def shrink_positions(
+    positions: Float[Tensor, "q c"], grid: tuple[int, int], side: int
+) -> Float[Tensor, "r c"]:
+    """Position vectors of a square grid of `side`, the class token's first and as it was."""
+    own, patches = positions[:1], positions[1:]
+    picture = patches.T.unflatten(1, grid)[None]  # p c -> 1 c h w
+    smaller = functional.interpolate(picture, size=(side, side), mode="bicubic", antialias=True)
+    return torch.cat([own, smaller[0].flatten(1).T])
 
 
 class FrozenTower(nn.Module):
@@ -48,6 +87,7 @@ TOWERS: Final[dict[str, Callable[[Backbone, int], nn.Module]]] = {
     ),
     "medium": lambda *_: _create("lcnet_100", {}),
     "large": lambda *_: _create("efficientnet_lite0", {}),
+    INHERITED: lambda backbone, _: InheritedTower(backbone),
     SYMMETRIC: lambda backbone, _: FrozenTower(backbone),
 }
 
@@ -57,11 +97,11 @@ def map_features(
 ) -> Float[Tensor, "n p c"]:
     """The tower's feature map of preprocessed images, row by row, after resizing to `image_px`.
 
-    The backbone's own tower takes images of its own size, whatever `image_px`.
+    Towers that stem from the backbone know their own size, whatever `image_px`.
     """
     sees: Any = tower
     pixels = pixels.float()
-    if isinstance(tower, FrozenTower):
+    if isinstance(tower, FrozenTower | InheritedTower):
         image_px = tower.image_px
     if pixels.shape[-2:] != (image_px, image_px):
         pixels = functional.interpolate(

@@ -11,7 +11,7 @@ from typing import Any, Final
 from composer.data.natural import read_natural
 from composer.data.world import CATEGORY_SHARES
 from composer.strategies.sentence import SentenceShape
-from composer.strategies.towers import SYMMETRIC
+from composer.strategies.towers import INHERITED, SYMMETRIC
 from composer.training.converter import ConverterTraining, captions_of, converter_trainer
 from composer.training.duet import DuetTraining, duet_trainer
 from composer.training.loop import Budget
@@ -64,10 +64,11 @@ def _prompted_category(sources: Sources, settings: RunSettings) -> Trainer[Any]:
 
 def _sentence(tower: str) -> Callable[[Sources, RunSettings], Trainer[Any]]:
     def make(sources: Sources, settings: RunSettings) -> Trainer[Any]:
-        weights = SentenceWeights(features=0.0) if tower == SYMMETRIC else SentenceWeights()
-        recipe = SentenceTraining(
-            sources=_pairs(sources), shape=SentenceShape(tower=tower), weights=weights
-        )
+        recipe = SentenceTraining(sources=_pairs(sources), shape=SentenceShape(tower=tower))
+        if tower == SYMMETRIC:
+            recipe = replace(recipe, weights=SentenceWeights(features=0.0))
+        if tower == INHERITED:
+            recipe = replace(recipe, tower_rate=3e-4)
         return sentence_trainer(recipe, settings)
 
     return make
@@ -83,7 +84,8 @@ TRAININGS: Final[dict[str, Callable[[Sources, RunSettings], Trainer[Any]]]] = {
     "modality": _modality,
     "prompted": _prompted,
     "prompted-category": _prompted_category,
-    "sentence": _sentence("small"),
+    "sentence": _sentence(INHERITED),
+    "sentence-small": _sentence("small"),
     "sentence-medium": _sentence("medium"),
     "sentence-large": _sentence("large"),
     "sentence-symmetric": _sentence(SYMMETRIC),

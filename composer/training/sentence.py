@@ -59,7 +59,8 @@ class SentenceTraining:
         num_photos: Photos in a batch, beside P x K drawings.
         num_pictures: Further pictures in a batch, for the tower's own features alone.
         num_negatives: Further photos of the world that each is told from.
-        rate: Learning rate.
+        rate: Learning rate of what begins at random.
+        tower_rate: Of the tower.
         weight_decay: On matrices and kernels alone.
         temperature: Of the softmaxes.
         weights: Of the terms.
@@ -71,6 +72,7 @@ class SentenceTraining:
     num_pictures: int = 192
     num_negatives: int = 512
     rate: float = 1.5e-3
+    tower_rate: float = 1.5e-3
     weight_decay: float = 0.05
     temperature: float = 0.04
     weights: SentenceWeights = field(default_factory=SentenceWeights)
@@ -107,17 +109,19 @@ class SentenceObjective:
         return self.model.trainable_state() | {f"pictures.{n}": p for n, p in extra.items()}
 
     def parameter_groups(self) -> list[ParameterGroup]:
-        """Only matrices and kernels decay."""
+        """The tower at its own rate; only matrices and kernels decay."""
         recipe = self.recipe
-        parameters = [p for p in self.trainable_state().values() if p.requires_grad]
-        return [
-            ParameterGroup(
-                parameters=[p for p in parameters if p.ndim > 1],
-                rate=recipe.rate,
-                weight_decay=recipe.weight_decay,
-            ),
-            ParameterGroup(parameters=[p for p in parameters if p.ndim <= 1], rate=recipe.rate),
-        ]
+        named = [(n, p) for n, p in self.trainable_state().items() if p.requires_grad]
+        groups: list[ParameterGroup] = []
+        for is_tower, rate in ((True, recipe.tower_rate), (False, recipe.rate)):
+            some = [p for n, p in named if n.startswith("tower.") == is_tower]
+            matrices = [p for p in some if p.ndim > 1]
+            vectors = [p for p in some if p.ndim <= 1]
+            groups += [
+                ParameterGroup(parameters=matrices, rate=rate, weight_decay=recipe.weight_decay),
+                ParameterGroup(parameters=vectors, rate=rate),
+            ]
+        return [group for group in groups if group.parameters]
 
     def losses(self, step: int, draw: int) -> Losses:
         """All terms of a batch."""

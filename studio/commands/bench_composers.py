@@ -1,9 +1,9 @@
 """`duet bench composers`: every composer of the kit, on the same queries, in one table."""
 
 import argparse
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,6 @@ from PIL import Image
 
 from composer.images import open_image
 from composer.kit_parts import ComposerFiles
-from composer.query import Query
 from composer.sketch import rasterise
 from composer.strategies import load_composer
 from composer.strategies.protocol import Composer, LightEncoder
@@ -24,6 +23,7 @@ from retrieval.sheet import Tile, contact_sheet
 from studio.commands.shared import ProgressLine
 from studio.engine import DEFAULT_COMPOSER, Engine
 from studio.kits import assets_folder
+from studio.report import Shown, weights_digest, write_report
 
 # The frozen backbone itself: a drawing is seen as it is, and mixed with words half and half.
 BARE = {"alpha": 0.5, "moves_sketches": False, "uses_tuned_tower": False}
@@ -40,7 +40,8 @@ NEUTRAL = (
 )
 NUM_BEHAVIOUR = 64
 NUM_TIMED = 9
-NUM_SHOWN, TOP_K = 4, 8
+NUM_SHOWN, NUM_ON_SHEET, TOP_K = 12, 4, 10
+BOTH = "sketch+text"
 
 
 MEASURES: Mapping[str, Callable[[Composer, real.RealSet, int], dict[str, Any]]] = {
@@ -76,9 +77,23 @@ def bench_composers(engine: Engine, arguments: argparse.Namespace) -> list[dict[
         if isinstance(composer, LightEncoder):
             rows.append(asdict(tower_row(name, composer, drawn)))
     progress(len(composers), len(composers))
-    if arguments.sheet:
-        _write_sheet(arguments.sheet, composers, protocol, gallery)
+    if arguments.sheet or arguments.page:
+        shown = _shown(composers, protocol, gallery, arguments.seed)
+        if arguments.sheet:
+            _sheet(shown).save(arguments.sheet)
+        if arguments.page:
+            write_report(arguments.page, _heading(engine, arguments), rows, shown)
     return rows
+
+
+def _heading(engine: Engine, arguments: argparse.Namespace) -> dict[str, Any]:
+    return {
+        "kit": engine.kit.name,
+        "date": datetime.now(UTC).date().isoformat(),
+        "seed": arguments.seed,
+        "weights": weights_digest(engine.kit),
+        "composer": DEFAULT_COMPOSER,
+    }
 
 
 def bench_partial(engine: Engine, _: argparse.Namespace) -> list[dict[str, Any]]:
@@ -121,21 +136,51 @@ def _behaviour(composer: Composer, protocol: catalogue.Protocol) -> dict[str, An
     return asdict(behaviour_row(composer, sketches, NEUTRAL, words))
 
 
-def _write_sheet(
-    path: Path,
-    composers: Mapping[str, Composer],
-    protocol: catalogue.Protocol,
-    gallery: Gallery,
-) -> None:
-    """Write the first hits of every composer for a few queries; those it missed stay in."""
-    rng = np.random.default_rng(0)
-    picked = rng.permutation(np.flatnonzero(protocol.seen))[:NUM_SHOWN]
+def _shown(
+    composers: Mapping[str, Composer], protocol: catalogue.Protocol, gallery: Gallery, seed: int
+) -> list[Shown]:
+    """Draw queries: half that the default composer finds first, half that it misses."""
+    judge = next((name for name in composers if name == DEFAULT_COMPOSER), next(iter(composers)))
+    features = {
+        name: catalogue.query_features(protocol, composer, BOTH)
+        for name, composer in composers.items()
+    }
+    ranks = {name: catalogue.ranks(protocol, gallery.index, f) for name, f in features.items()}
+    rng = np.random.default_rng(seed)
+    found, missed = (
+        rng.permutation(np.flatnonzero(some))[: NUM_SHOWN // 2]
+        for some in (ranks[judge] == 1, ranks[judge] > TOP_K)
+    )
+    files = [gallery.store.root / item.path for item in gallery.items]
+    shown: list[Shown] = []
+    for number in (*found, *missed):
+        case = protocol.cases[number]
+        rows = {
+            name: gallery.index.nearest(f[[number]], TOP_K).rows[0].tolist()
+            for name, f in features.items()
+        }
+        shown.append(
+            Shown(
+                sketch=Image.fromarray(rasterise(protocol.sketches[case.design], 256)),
+                words=case.attributes,
+                split="seen kind" if case.seen else "unseen kind",
+                target=files[case.target],
+                answers={
+                    name: (int(ranks[name][number]), [files[row] for row in nearest])
+                    for name, nearest in rows.items()
+                },
+            )
+        )
+    return shown
+
+
+def _sheet(shown: Sequence[Shown]) -> Image.Image:
+    """Some of the same pictures on one sheet: a row for each query and composer."""
     tiles: list[Tile] = []
-    for case in (protocol.cases[number] for number in picked):
-        sketch = protocol.sketches[case.design]
-        for name, composer in composers.items():
-            encoded = composer.encode(Query(sketch=sketch))
-            ranking = gallery.search(composer.compose(encoded, case.attributes), top_k=TOP_K)
-            tiles.append(Tile(image=Image.fromarray(rasterise(sketch, 256)), title=name))
-            tiles += [Tile(image=open_image(hit.file), title=str(hit.rank)) for hit in ranking.hits]
-    contact_sheet(tiles, num_columns=1 + TOP_K, tile_px=110).save(path)
+    for query in shown[:: max(1, len(shown) // NUM_ON_SHEET)]:
+        for name, (rank, files) in query.answers.items():
+            tiles.append(Tile(image=query.sketch, title=name, subtitle=f"rank {rank}"))
+            for place, file in enumerate(files, 1):
+                mark = " (meant)" if file == query.target else ""
+                tiles.append(Tile(image=open_image(file), title=f"{place}{mark}"))
+    return contact_sheet(tiles, num_columns=1 + TOP_K, tile_px=110)

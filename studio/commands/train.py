@@ -87,6 +87,7 @@ COMPOSER_MINUTES = {
     "prompted": {"cpu": "15", "gpu": "2"},
     "prompted-category": {"cpu": "10", "gpu": "2"},
     "sentence": {"cpu": "15", "gpu": "2"},
+    "sentence-small": {"cpu": "15", "gpu": "2"},
     "sentence-medium": {"cpu": "15", "gpu": "2"},
     "sentence-large": {"cpu": "15", "gpu": "2"},
     "sentence-symmetric": {"cpu": "15", "gpu": "2"},

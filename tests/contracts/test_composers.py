@@ -31,12 +31,14 @@ TRAINED = {
     "prompted": PromptedModel,
     "prompted-category": PromptedModel,
     "sentence": SentenceModel,
+    "sentence-small": SentenceModel,
     "sentence-medium": SentenceModel,
     "sentence-large": SentenceModel,
     "sentence-symmetric": SentenceModel,
 }
 SHAPES = {
-    "sentence": SentenceShape(tower="small", image_px=64),
+    "sentence": SentenceShape(tower="inherited", image_px=64),
+    "sentence-small": SentenceShape(tower="small", image_px=64),
     "sentence-medium": SentenceShape(tower="medium", image_px=64),
     "sentence-large": SentenceShape(tower="large", image_px=64, num_tokens=2),
     "sentence-symmetric": SentenceShape(tower="symmetric", image_px=64),

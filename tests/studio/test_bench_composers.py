@@ -1,6 +1,7 @@
 """One table of all composers, on a small kit and a small gallery."""
 
 import json
+import re
 
 import pytest
 from PIL import Image
@@ -10,6 +11,7 @@ from composer.training import ablations
 from studio import engine
 from studio.cli import main
 from studio.commands import bench, bench_ablations, bench_composers
+from studio.report import Shown, write_report
 from tests.composer.data.fake_pack import write_pack
 from tests.retrieval.tiny_world import write_world
 from tests.studio.tiny import write_kit
@@ -37,7 +39,7 @@ def ask(folders, monkeypatch, capsys):
 
 
 def test_every_composer_and_the_bare_backbone_answer_the_same_queries(ask, tmp_path):
-    code, said = ask("--sheet", tmp_path / "sheet.png")
+    code, said = ask("--sheet", tmp_path / "sheet.png", "--page", tmp_path / "page")
     assert code == 0
     report = json.loads(said.out)
     assert report["bench"] == "composers"
@@ -57,9 +59,35 @@ def test_every_composer_and_the_bare_backbone_answer_the_same_queries(ask, tmp_p
     for row in costs.values():
         assert row["ratio"] == pytest.approx(row["encode_ms"] / row["tower_ms"])
     assert set(costs) == set(behaviour)
-    # Three composers, as many rows for each of the shown queries, nine columns.
+    # The drawing, then all four pictures of the gallery, for each composer.
     with Image.open(tmp_path / "sheet.png") as sheet:
-        assert sheet.width > 9 * 110
+        assert sheet.width > 5 * 110
+    kept = json.loads((tmp_path / "page" / "composers.json").read_text())
+    assert kept["rows"] == report["rows"]
+    assert len(kept["weights"]) == 12
+    page = (tmp_path / "page" / "index.html").read_text()
+    shown = set(re.findall('src="([^"]+)"', page))
+    assert shown
+    assert all((tmp_path / "page" / name).is_file() for name in shown)
+    assert {f"{row['acc@10']:.3f}" for row in ranked} <= set(re.findall(r"<td>([^<]+)</td>", page))
+
+
+def test_words_cannot_break_the_page(tmp_path):
+    picture = Image.effect_noise((40, 40), 80).convert("RGB")
+    picture.save(tmp_path / "a.png")
+    shown = Shown(
+        sketch=picture,
+        words="<script>alert(1)</script>",
+        split="seen kind",
+        target=tmp_path / "a.png",
+        answers={"duet": (1, [tmp_path / "a.png"])},
+    )
+    heading = {"kit": "k", "date": "d", "seed": 0, "weights": "w", "composer": "duet"}
+    write_report(tmp_path / "page", heading, [{"composer": "duet", "acc@1": 0.5}], [shown])
+    page = (tmp_path / "page" / "index.html").read_text()
+    assert "<script>" not in page
+    assert "&lt;script&gt;" in page
+    assert page.count('class="right"') == 1
 
 
 def test_a_folder_without_the_archives_is_told(ask, tmp_path):

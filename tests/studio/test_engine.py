@@ -1,5 +1,7 @@
 """One kit, one query, loaded and encoded once."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -11,6 +13,7 @@ from generation.request import GenerateRequest
 from studio.engine import Composition, Engine
 from studio.kits import load_kit
 from tests.studio.tiny import index_gallery, write_gallery, write_kit
+from tests.studio.tiny_kit import write_kit as write_drawing_kit
 
 SKETCH = Sketch.from_strokes([np.array([[0.1, 0.1], [0.9, 0.2]])])
 OTHER = Sketch.from_strokes([np.array([[0.1, 0.1], [0.2, 0.9]])])
@@ -56,3 +59,17 @@ def test_a_kit_without_a_pipeline_does_not_draw(engine):
     query = engine.compose(Query(text="red"))
     with pytest.raises(PipelineError, match="searches but does not draw"):
         engine.generate(GenerateRequest(query=query))
+
+
+def test_a_composer_without_tokens_draws_in_a_kit_without_a_converter(tmp_path):
+    engine = Engine(load_kit(str(write_drawing_kit(tmp_path))))
+    query = engine.compose(Query(sketch=SKETCH, text="red"), Composition(composer="slerp"))
+    assert query.missing_tokens
+    request = GenerateRequest(query=query, num_inference_steps=2, height=64, width=64)
+
+    def draw(asked):
+        return np.asarray(engine.generate(asked).pictures[0].image)
+
+    words = replace(request, query=engine.compose(Query(text="red")))
+    assert np.array_equal(draw(request), draw(request))
+    assert not np.array_equal(draw(request), draw(words))

@@ -15,7 +15,14 @@ from composer.strategies.sentence import (
     TokenMlp,
     compete,
 )
-from composer.strategies.towers import SYMMETRIC, TOWERS, fold_batch_norms, map_features
+from composer.strategies.towers import (
+    INHERITED,
+    SYMMETRIC,
+    TOWERS,
+    fold_batch_norms,
+    map_features,
+    shrink_positions,
+)
 from composer.weights import write_safetensors
 from tests.composer.tiny import CONTEXT, JOINT_DIM, TEXT_WIDTH, tiny_backbone
 
@@ -123,6 +130,26 @@ def test_the_symmetric_tower_is_the_backbones_and_its_weights_stay_out_of_the_fi
         assert not any(name.startswith("tower") for name in file.keys())  # noqa: SIM118
 
 
+def test_the_inherited_tower_begins_as_the_backbones_first_blocks_at_half_its_size():
+    model, visual = build(tower=INHERITED), tiny_backbone().model.visual
+    own = model.tower.visual
+    assert (len(own.transformer.resblocks), len(visual.transformer.resblocks)) == (1, 2)
+    half = tiny_backbone().image_size_px // 2
+    assert model.tower.image_px == half
+    assert torch.equal(own.conv1.weight, visual.conv1.weight)
+    assert own.conv1.weight.data_ptr() != visual.conv1.weight.data_ptr()
+    assert len(own.positional_embedding) == 1 + (len(visual.positional_embedding) - 1) // 4
+    assert torch.equal(own.positional_embedding[0], visual.positional_embedding[0])
+
+
+def test_positions_of_a_smaller_grid_lie_between_those_of_the_larger():
+    rows = torch.arange(4.0).repeat_interleave(4)  # the vector of a place is its row
+    positions = torch.cat([torch.tensor([9.0]), rows])[:, None]
+    found = shrink_positions(positions, (4, 4), 2)[:, 0]
+    assert found[0] == 9
+    torch.testing.assert_close(found[1:], torch.tensor([0.5, 0.5, 2.5, 2.5]), atol=0.2, rtol=0)
+
+
 def test_building_leaves_running_statistics_alone():
     model = SentenceModel(tiny_backbone(), SentenceShape(tower="medium", image_px=64))
     norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
@@ -187,7 +214,7 @@ def test_the_file_of_another_backbone_is_refused(small, tmp_path):
     ("changes", "message"),
     [
         ({"schema": "duet-composer/2"}, "not a sentence composer"),
-        ({"tower": "huge"}, "no tower 'huge'; choose one of: small, medium, large"),
+        ({"tower": "huge"}, "no tower 'huge'; choose one of: small, medium, large, inherited"),
         ({"num_tokens": "many"}, "does not say its own size"),
         ({"head": "tail"}, "does not say its own size"),
         ({"num_tokens": "1000000"}, "`num_tokens` must lie between 1 and 32, got 1000000"),
@@ -212,7 +239,7 @@ def test_a_missing_file_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"tower": "Small"}, "no tower 'Small'; choose one of: small, medium, large"),
+        ({"tower": "Small"}, "no tower 'Small'; choose one of: small, medium, large, inherited"),
         ({"num_tokens": 0}, "`num_tokens` must lie between 1 and 32, got 0"),
         ({"image_px": 100}, "`image_px` must be a multiple of 32 up to 512, got 100"),
         ({"image_px": 0}, "`image_px` must be a multiple of 32"),

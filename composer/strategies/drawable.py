@@ -1,0 +1,42 @@
+"""Tokens for queries that have none: found by inversion when there is something to draw."""
+
+from dataclasses import replace
+
+from composer.backbone import Backbone
+from composer.composed import ComposedQuery
+from composer.prompt import build_prompt
+from composer.strategies.inversion import InversionSettings, invert
+from composer.strategies.reference import PLAIN_PROMPT
+
+# As many tokens as a duet has keep more of a reference than one.
+SETTINGS = InversionSettings(num_tokens=4)
+
+
+def with_tokens(
+    backbone: Backbone, query: ComposedQuery, settings: InversionSettings = SETTINGS
+) -> ComposedQuery:
+    """The same query with a prompt to draw from; as it is where it has one.
+
+    Composers that make no tokens leave them out in a kit without a converter, so that searching
+    stays cheap. Here the feature of the reference becomes tokens; the words follow them.
+
+    Args:
+        backbone: The kit's CLIP, which the query was composed with.
+        query: Any composed query.
+        settings: How to search for the tokens.
+
+    Raises:
+        ValueError: The context has no room for that many tokens.
+    """
+    if not query.missing_tokens or query.reference_feature is None:
+        return query
+    found = invert(backbone, query.reference_feature[None], settings)
+    prompt = build_prompt(backbone, PLAIN_PROMPT, found.tokens[0], query.text)
+    return replace(
+        query,
+        pseudo_tokens=found.tokens[0],
+        prompt_embeddings=prompt.token_embeddings,
+        end_position=prompt.end_position,
+        pseudo_positions=prompt.pseudo_positions,
+        missing_tokens="",
+    )
