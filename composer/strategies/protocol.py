@@ -24,9 +24,10 @@ class EncodedReference:
     Without a reference every attribute is None.
 
     Attributes:
-        image_feature: Unit vector in the joint space from the composer's vision tower.
+        image_feature: Unit vector in the joint space from the composer's vision tower; None where
+            that tower makes tokens alone.
         pseudo_tokens: The reference as token embeddings; None where the composer makes none.
-        patch_features: Unit vectors in the joint space, one per patch.
+        patch_features: Unit vectors in the joint space, one per patch; None where there are none.
     """
 
     image_feature: Float[Tensor, " d"] | None = None

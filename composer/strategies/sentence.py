@@ -11,17 +11,11 @@ from torch import Tensor, nn
 
 from composer.backbone import Backbone
 from composer.composed import MAX_PSEUDO_TOKENS, ComposedQuery
-from composer.prompt import assemble_prompts, build_prompt
+from composer.prompt import assemble_prompts
 from composer.query import Query
 from composer.strategies.files import load_tensors, read_composer, read_origin, write_composer
 from composer.strategies.protocol import ComposerError, EncodedReference
-from composer.strategies.reference import (
-    PLAIN_PROMPT,
-    Composition,
-    composed_query,
-    encode_prompts,
-    reference_pixels,
-)
+from composer.strategies.reference import PLAIN_PROMPT, compose_tokens, reference_pixels
 from composer.strategies.towers import (
     SYMMETRIC,
     TOWERS,
@@ -239,12 +233,11 @@ class SentenceModel(nn.Module):
 
 
 class SentenceComposer:
-    """Composes with a trained `SentenceModel`; the backbone's vision tower is never run.
+    """Composes with a trained `SentenceModel`.
 
     The composed prompt is `[a photo of; tokens; words]`, the reference alone `[a photo of;
-    tokens]`, the words alone "a photo of" and the words. As nothing sees the reference in the
-    joint space, its image feature is the text feature of the reference alone, and there are no
-    patch features: no loss ties the light map to the joint space position by position.
+    tokens]`, the words alone "a photo of" and the words. Nothing sees the reference in the joint
+    space, so an encoded one has tokens alone.
 
     Source: papers.md 4, at test time.
     """
@@ -281,15 +274,11 @@ class SentenceComposer:
 
     @torch.no_grad()
     def encode(self, query: Query) -> EncodedReference:
-        """Turns the reference of a query into pseudo-words and reads them."""
+        """Turns the reference of a query into pseudo-words."""
         pixels = reference_pixels(self.backbone, query)
         if pixels is None:
             return EncodedReference()
-        pseudo = self.tokens(pixels)[0]
-        alone = build_prompt(self.backbone, PLAIN_PROMPT, pseudo, "")
-        return EncodedReference(
-            image_feature=encode_prompts(self.backbone, [alone])[0], pseudo_tokens=pseudo
-        )
+        return EncodedReference(pseudo_tokens=self.tokens(pixels)[0])
 
     @torch.no_grad()
     def compose(self, encoded: EncodedReference, text: str, balance: float = 0.5) -> ComposedQuery:
@@ -298,22 +287,7 @@ class SentenceComposer:
         Raises:
             ValueError: There is neither a reference nor a word, or `balance` is not in [0, 1].
         """
-        has_words = bool(self.backbone.word_ids(text))
-        pseudo, reference = encoded.pseudo_tokens, encoded.image_feature
-        if pseudo is None and not has_words:
-            raise ValueError("The query is empty; draw something or write a few words.")
-        prompts = [build_prompt(self.backbone, PLAIN_PROMPT, pseudo, text)]
-        if has_words and pseudo is not None:
-            prompts.append(build_prompt(self.backbone, PLAIN_PROMPT, None, text))
-        silent = None if has_words else reference
-        features = encode_prompts(self.backbone, prompts) if silent is None else [silent]
-        found = Composition(
-            both=features[0],
-            reference=reference,
-            words=features[-1] if has_words else None,
-            prompt=prompts[0],
-        )
-        return composed_query(self, encoded, found, text=text, balance=balance)
+        return compose_tokens(self, encoded, text, balance)
 
 
 def _token_norm(token_width: int, token_norm: float) -> nn.LayerNorm:
