@@ -9,13 +9,14 @@ from itertools import islice
 from pathlib import Path
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int8
 from PIL import Image
 from torch import Tensor
 
 from composer.backbone import Backbone
 from composer.images import ImageError, ImageLimits, open_image
 from retrieval.gallery import Candidate, Skipped, walk
+from retrieval.regions import region_maps, region_projection, to_codes
 from retrieval.store import Item, Manifest, Store, relative_root
 
 Progress = Callable[[int, int], None]
@@ -62,6 +63,19 @@ class _Decoded:
     image: Image.Image
 
 
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class EncodedImages:
+    """What an index keeps of n pictures.
+
+    Attributes:
+        features: Unit vectors in the joint space.
+        regions: Region codes, see `retrieval.regions`.
+    """
+
+    features: Float[Tensor, "n d"]
+    regions: Int8[Tensor, "n c"]
+
+
 def index_folder(
     root: Path,
     index: Path,
@@ -97,6 +111,7 @@ class _Run:
 
     def __init__(self, root: Path, store: Store, backbone: Backbone, options: IndexOptions) -> None:
         self._root, self._store, self._backbone, self._options = root, store, backbone, options
+        self._projection = region_projection(backbone.joint_dim).to(backbone.device)
         self._before = {item.path: item for item in store.items()}
         self._skipped: list[Skipped] = []
         self._paths_by_id: dict[str, str] = {}
@@ -128,23 +143,26 @@ class _Run:
 
     def _embed(self, fresh: list[Candidate], num_files: int, progress: Progress | None) -> None:
         items: list[Item] = []
-        vectors: list[Tensor] = []
+        encoded: list[EncodedImages] = []
         num_done = num_files - len(fresh)
         for batch, num_read in self._batches(fresh):
             num_done += num_read
             if batch:
                 items += [one.item for one in batch]
-                vectors.append(encode_images(self._backbone, [one.image for one in batch]))
+                images = [one.image for one in batch]
+                encoded.append(encode_with_regions(self._backbone, images, self._projection))
             if len(items) >= self._options.commit_every:
-                self._commit(items, vectors)
-                items, vectors = [], []
+                self._commit(items, encoded)
+                items, encoded = [], []
             if progress:
                 progress(num_done, num_files)
-        self._commit(items, vectors)
+        self._commit(items, encoded)
 
-    def _commit(self, items: list[Item], vectors: list[Tensor]) -> None:
+    def _commit(self, items: list[Item], encoded: list[EncodedImages]) -> None:
         if items:
-            self._store.add(items, torch.cat(vectors).cpu().numpy())
+            vectors = torch.cat([one.features for one in encoded]).cpu().numpy()
+            regions = torch.cat([one.regions for one in encoded]).cpu().numpy()
+            self._store.add(items, vectors, regions)
             self._num_added += len(items)
 
     def _batches(self, fresh: list[Candidate]) -> Iterator[tuple[list[_Decoded], int]]:
@@ -195,3 +213,13 @@ class _Run:
 def encode_images(backbone: Backbone, images: list[Image.Image]) -> Float[Tensor, "n d"]:
     """Return unit features of RGB pictures from the kit's frozen vision tower."""
     return backbone.encode_image(backbone.preprocess(images)).features.float()
+
+
+@torch.inference_mode()
+def encode_with_regions(
+    backbone: Backbone, images: list[Image.Image], projection: Float[Tensor, "r d k"]
+) -> EncodedImages:
+    """Return unit features and region codes of RGB pictures, from one pass of the frozen tower."""
+    seen = backbone.encode_image(backbone.preprocess(images))
+    maps = region_maps(seen.patch_features, projection)
+    return EncodedImages(features=seen.features.float(), regions=to_codes(maps))

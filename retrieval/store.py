@@ -12,12 +12,14 @@ from typing import Any
 import lancedb
 import numpy as np
 import pyarrow as pa
-from jaxtyping import Float
+from jaxtyping import Float, Int8
 
 from retrieval.gallery import GalleryError
+from retrieval.regions import NUM_CODES
 
 MANIFEST = "store.json"
 TABLE = "items"
+REGIONS = "regions"
 SCHEMA_VERSION = 1
 
 
@@ -69,12 +71,22 @@ class Item:
 
 
 class Store:
-    """An open index folder."""
+    """An open index folder.
+
+    Attributes:
+        has_regions: Whether it stores region codes; indexes made before there were any do not, and
+            take none when pictures are added.
+    """
 
     def __init__(self, folder: Path, manifest: Manifest, table: "lancedb.table.Table") -> None:
-        """Used by `create` and `open`."""
+        """Used by `create` and `open`.
+
+        Raises:
+            GalleryError: Region codes are stored in another size.
+        """
         self.folder, self.manifest = folder, manifest
         self._table: Any = table  # its stubs know neither merge_insert nor search chains
+        self.has_regions = _check_regions(folder, table.schema)
 
     @classmethod
     def create(cls, folder: Path, manifest: Manifest) -> "Store":
@@ -130,7 +142,12 @@ class Store:
         """Return the number of pictures."""
         return int(self._table.count_rows())
 
-    def add(self, items: Sequence[Item], vectors: Float[np.ndarray, "n d"]) -> None:
+    def add(
+        self,
+        items: Sequence[Item],
+        vectors: Float[np.ndarray, "n d"],
+        regions: Int8[np.ndarray, "n c"],
+    ) -> None:
         """Commit a batch: rows of the same path or the same id are replaced.
 
         Raises:
@@ -141,7 +158,14 @@ class Store:
         columns["tags"] = [list(tags) for tags in columns["tags"]]
         flat = pa.array(vectors.astype(np.float16).ravel(), type=pa.float16())
         columns["vector"] = pa.FixedSizeListArray.from_arrays(flat, self.manifest.dim)
-        rows = pa.table(columns, schema=_schema(self.manifest.dim))
+        schema = _schema(self.manifest.dim)
+        if self.has_regions:
+            columns[REGIONS] = pa.FixedSizeListArray.from_arrays(
+                pa.array(regions.ravel(), type=pa.int8()), NUM_CODES
+            )
+        else:
+            schema = schema.remove(schema.get_field_index(REGIONS))
+        rows = pa.table(columns, schema=schema)
         with _told(self.folder):
             merge = self._table.merge_insert("id").when_matched_update_all()
             merge.when_not_matched_insert_all().execute(rows)
@@ -167,6 +191,29 @@ class Store:
         rows.sort(key=lambda row: row["path"])
         vectors = np.array([row.pop("vector") for row in rows], dtype=np.float16)
         return [_item(row) for row in rows], vectors.reshape(len(rows), self.manifest.dim)
+
+    def read_regions(self, ids: Sequence[str]) -> Int8[np.ndarray, "n c"]:
+        """Return the region codes of items, in the order of `ids`; zeros where one is gone.
+
+        Raises:
+            GalleryError: The index stores none, or cannot be read.
+        """
+        if not self.has_regions:
+            raise GalleryError(
+                f"The index {self.folder} has no region codes. Add them with: "
+                f"duet index {self.root} --index {self.folder} --rebuild"
+            )
+        found = np.zeros((len(ids), NUM_CODES), dtype=np.int8)
+        if not ids:
+            return found
+        places = {checked_id(one): place for place, one in enumerate(ids)}
+        quoted = ", ".join(f"'{one}'" for one in places)
+        with _told(self.folder):
+            search = self._table.search().where(f"id IN ({quoted})").select(["id", REGIONS])
+            rows = search.limit(len(ids)).to_arrow()
+        codes = rows[REGIONS].combine_chunks().flatten().to_numpy(zero_copy_only=False)
+        found[[places[one] for one in rows["id"].to_pylist()]] = codes.reshape(-1, NUM_CODES)
+        return found
 
     def compact(self) -> None:
         """Merge small commits; versions a week old are dropped, as readers may use younger ones."""
@@ -212,8 +259,22 @@ def _schema(dim: int) -> pa.Schema:
             pa.field("caption", pa.string()),
             pa.field("tags", pa.list_(pa.string())),
             pa.field("vector", pa.list_(pa.float16(), dim)),
+            pa.field(REGIONS, pa.list_(pa.int8(), NUM_CODES)),
         ]
     )
+
+
+def _check_regions(folder: Path, schema: pa.Schema) -> bool:
+    """Tell whether a table stores region codes, and refuse those of another size."""
+    if REGIONS not in schema.names:
+        return False
+    found = schema.field(REGIONS).type
+    if found != pa.list_(pa.int8(), NUM_CODES):
+        raise GalleryError(
+            f"The region codes of the index {folder} must be {NUM_CODES} bytes an item, got "
+            f"{found}. Make the index anew: duet index FOLDER --index {folder} --rebuild"
+        )
+    return True
 
 
 def _write_manifest(folder: Path, manifest: Manifest) -> None:

@@ -19,6 +19,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from composer.backbone import Backbone
+from composer.composed import ComposedQuery
 from composer.query import Query
 from composer.sketch import Sketch
 from composer.strategies.protocol import Composer, EncodedReference, encode_all
@@ -72,10 +73,15 @@ class Protocol:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Row:
-    """One line of the table; fractions in [0, 1], intervals of 95 %."""
+    """One line of the table; fractions in [0, 1], intervals of 95 %.
+
+    `rerank` says whether the short-list was ordered once more by its regions, as `duet search`
+    does.
+    """
 
     composer: str
     query: str
+    rerank: bool
     split: str
     num_queries: int
     acc_1: float
@@ -154,22 +160,28 @@ def _case(item: dict[str, Any], target: int) -> Case:
     )
 
 
-@torch.inference_mode()
 def query_features(
     protocol: Protocol, composer: Composer, mode: str, *, balance: float = 0.5
 ) -> Float[Tensor, "q d"]:
+    """Return the features of what `composed_queries` composes."""
+    queries = composed_queries(protocol, composer, mode, balance=balance)
+    return torch.stack([query.feature for query in queries])
+
+
+@torch.inference_mode()
+def composed_queries(
+    protocol: Protocol, composer: Composer, mode: str, *, balance: float = 0.5
+) -> list[ComposedQuery]:
     """Compose every case in one mode: "sketch", "text" or "sketch+text"."""
     shown = {} if mode == "text" else protocol.sketches
     drawn = encode_all(composer, (Query(sketch=sketch) for sketch in shown.values()))
     encoded = dict(zip(shown, drawn, strict=True))
     asked = [_asked(case, mode) for case in protocol.cases]
-    features = {
-        (design, words): composer.compose(
-            encoded.get(design, EncodedReference()), words, balance
-        ).feature
+    composed = {
+        (design, words): composer.compose(encoded.get(design, EncodedReference()), words, balance)
         for design, words in dict.fromkeys(asked)
     }
-    return torch.stack([features[key] for key in asked])
+    return [composed[key] for key in asked]
 
 
 def _asked(case: Case, mode: str) -> tuple[str, str]:
@@ -192,7 +204,14 @@ def ceilings(protocol: Protocol, mode: str) -> Float[np.ndarray, " q"]:
     return np.array([1 / counts[key] for key in asked])
 
 
-def table(composer: str, mode: str, protocol: Protocol, found: Int[np.ndarray, " q"]) -> list[Row]:
+def table(
+    composer: str,
+    mode: str,
+    protocol: Protocol,
+    found: Int[np.ndarray, " q"],
+    *,
+    rerank: bool = False,
+) -> list[Row]:
     """Return the rows of one composer and mode: seen kinds, then unseen ones."""
     rows: list[Row] = []
     for split, mask in (("seen", protocol.seen), ("unseen", ~protocol.seen)):
@@ -204,6 +223,7 @@ def table(composer: str, mode: str, protocol: Protocol, found: Int[np.ndarray, "
             Row(
                 composer=composer,
                 query=mode,
+                rerank=rerank,
                 split=split,
                 num_queries=len(some),
                 acc_1=accuracy_at(some, 1),

@@ -14,7 +14,8 @@ from torch import Tensor
 from composer.backbone import Backbone
 from composer.query import Query
 from composer.strategies.protocol import Composer, encode_all
-from retrieval.encode import encode_images
+from retrieval.encode import EncodedImages, encode_with_regions
+from retrieval.regions import region_projection
 
 NumDone = Callable[[int], None]
 
@@ -48,7 +49,6 @@ def query_features(
     return torch.stack(features)
 
 
-@torch.inference_mode()
 def gallery_features(
     backbone: Backbone,
     images: Iterable[Image.Image],
@@ -56,7 +56,19 @@ def gallery_features(
     *,
     progress: NumDone | None = None,
 ) -> Float[Tensor, "n d"]:
-    """Encode pictures with the kit's frozen vision tower.
+    """Return the features of what `encode_gallery` encodes."""
+    return encode_gallery(backbone, images, batch_size, progress=progress).features
+
+
+@torch.inference_mode()
+def encode_gallery(
+    backbone: Backbone,
+    images: Iterable[Image.Image],
+    batch_size: int = 64,
+    *,
+    progress: NumDone | None = None,
+) -> EncodedImages:
+    """Encode pictures with the kit's frozen vision tower, as an index does.
 
     Args:
         backbone: The kit's backbone.
@@ -65,7 +77,7 @@ def gallery_features(
         progress: Told after each batch how many pictures are done.
 
     Returns:
-        Unit vectors in float32 on the CPU.
+        Unit vectors in float32 and region codes, on the CPU.
 
     Raises:
         ValueError: There is no picture, or `batch_size` is below one.
@@ -73,13 +85,17 @@ def gallery_features(
     if batch_size < 1:
         raise ValueError(f"`batch_size` must be at least 1, got {batch_size}.")
     remaining = iter(images)
-    features: list[Tensor] = []
+    projection = region_projection(backbone.joint_dim).to(backbone.device)
+    found: list[EncodedImages] = []
     num_done = 0
     while batch := list(islice(remaining, batch_size)):
-        features.append(encode_images(backbone, batch).cpu())
+        found.append(encode_with_regions(backbone, batch, projection))
         num_done += len(batch)
         if progress:
             progress(num_done)
-    if not features:
+    if not found:
         raise ValueError("There must be at least one picture to encode; check the data set.")
-    return torch.cat(features)
+    return EncodedImages(
+        features=torch.cat([one.features.cpu() for one in found]),
+        regions=torch.cat([one.regions.cpu() for one in found]),
+    )

@@ -107,10 +107,22 @@ def fine_grained_row(task: FineGrainedTask, *, within_class: bool = False) -> Fi
     if codes is not None:
         counts = np.bincount(codes.gallery, minlength=int(codes.queries.max()) + 1)
         num_candidates = float(counts[codes.queries].mean())
+    return row_of_ranks(
+        found,
+        num_gallery=len(task.gallery_features),
+        num_candidates=num_candidates,
+        within_class=within_class,
+    )
+
+
+def row_of_ranks(
+    found: Int[np.ndarray, " q"], *, num_gallery: int, num_candidates: float, within_class: bool
+) -> FineGrainedRow:
+    """Return the row of ranks that were found by any means, the best being 1."""
     first, tenth = (query_interval((found <= k).astype(float)) for k in (1, 10))
     return FineGrainedRow(
         num_queries=len(found),
-        num_gallery=len(task.gallery_features),
+        num_gallery=num_gallery,
         num_candidates=num_candidates,
         within_class=within_class,
         acc_1=accuracy_at(found, 1),

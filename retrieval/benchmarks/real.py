@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+import torch
+from jaxtyping import Int
 from torch import Tensor
 
 from composer.backbone import Backbone
@@ -20,11 +21,14 @@ from composer.data.qmul import chairv2_parts, open_chairv2
 from composer.data.sketchy import open_sketchy, split_heldout
 from composer.data.tree import DatasetError
 from composer.query import Query
-from composer.strategies.protocol import Composer
+from composer.strategies.protocol import Composer, encode_all
 from retrieval.benchmarks.category import CategoryTask, category_row
 from retrieval.benchmarks.composed import ConversionTask, conversion_row
-from retrieval.benchmarks.encode_dataset import gallery_features, query_features
-from retrieval.benchmarks.fine_grained import FineGrainedTask, fine_grained_row
+from retrieval.benchmarks.encode_dataset import encode_gallery, query_features
+from retrieval.benchmarks.fine_grained import FineGrainedTask, fine_grained_row, row_of_ranks
+from retrieval.encode import EncodedImages
+from retrieval.metrics import ranks_of_targets
+from retrieval.regions import blend, region_projection, region_scores, region_weight
 
 ARCHIVES = {
     "chairv2": "chairv2_train.tar",
@@ -41,7 +45,7 @@ class RealSet:
     """The held-out part of a data set and its photos as the frozen backbone sees them."""
 
     dataset: InstanceDataset
-    gallery: Float[Tensor, "n d"]
+    gallery: EncodedImages
 
 
 def open_real(folder: Path, backbone: Backbone) -> dict[str, RealSet]:
@@ -59,7 +63,7 @@ def open_real(folder: Path, backbone: Backbone) -> dict[str, RealSet]:
     return {
         name: RealSet(
             dataset=dataset,
-            gallery=gallery_features(backbone, (dataset.image(p) for p in dataset.photos)),
+            gallery=encode_gallery(backbone, (dataset.image(p) for p in dataset.photos)),
         )
         for name, dataset in datasets.items()
     }
@@ -68,15 +72,33 @@ def open_real(folder: Path, backbone: Backbone) -> dict[str, RealSet]:
 def chair_row(composer: Composer, real: RealSet) -> dict[str, Any]:
     """Fine-grained: each sketch and the one photo it was drawn from."""
     dataset = real.dataset
-    rows = {photo.instance: row for row, photo in enumerate(dataset.photos)}
-    if lost := [d.path for d in dataset.drawings if d.instance not in rows]:
-        raise DatasetError(f"{dataset.name} has no photo of {lost[0]}.")
     task = FineGrainedTask(
         query_features=query_features(composer, _queries(dataset, dataset.drawings)),
-        gallery_features=real.gallery,
-        targets=np.array([rows[drawing.instance] for drawing in dataset.drawings]),
+        gallery_features=real.gallery.features,
+        targets=_targets(dataset),
     )
-    return _row(composer, "sketch", "chairv2", fine_grained_row(task).as_json())
+    found = {"rerank": False, **fine_grained_row(task).as_json()}
+    return _row(composer, "sketch", "chairv2", found)
+
+
+@torch.inference_mode()
+def chair_reranked(composer: Composer, real: RealSet) -> dict[str, Any] | None:
+    """The same with all photos ordered by feature and layout; None without patch features."""
+    dataset, photos = real.dataset, real.gallery
+    targets = _targets(dataset)
+    projection = region_projection(composer.backbone.joint_dim)
+    weight = region_weight(0.5, has_words=False)
+    scores: list[Tensor] = []
+    for encoded in encode_all(composer, _queries(dataset, dataset.drawings)):
+        query = composer.compose(encoded, "")
+        if query.patch_features is None:
+            return None
+        regions = region_scores(query.patch_features, photos.regions, projection)
+        scores.append(blend(photos.features @ query.feature.float().cpu(), regions, weight))
+    ranks = ranks_of_targets(torch.stack(scores).numpy(), targets)
+    size = len(photos.features)
+    row = row_of_ranks(ranks, num_gallery=size, num_candidates=float(size), within_class=False)
+    return _row(composer, "sketch", "chairv2", {"rerank": True, **row.as_json()})
 
 
 def class_row(composer: Composer, real: RealSet) -> dict[str, Any]:
@@ -85,7 +107,7 @@ def class_row(composer: Composer, real: RealSet) -> dict[str, Any]:
     task = CategoryTask(
         query_features=query_features(composer, _queries(dataset, dataset.drawings)),
         query_classes=[drawing.class_name for drawing in dataset.drawings],
-        gallery_features=real.gallery,
+        gallery_features=real.gallery.features,
         gallery_classes=[photo.class_name for photo in dataset.photos],
     )
     return _row(composer, "sketch", "sketchy", category_row(task).as_json())
@@ -106,11 +128,18 @@ def conversion(composer: Composer, real: RealSet, *, seed: int) -> dict[str, Any
         query_features=query_features(composer, queries),
         query_classes=[drawing.class_name for drawing, _ in asked],
         query_domains=[domain for _, domain in asked],
-        gallery_features=real.gallery,
+        gallery_features=real.gallery.features,
         gallery_classes=[photo.class_name for photo in dataset.photos],
         gallery_domains=[photo.domain for photo in dataset.photos],
     )
     return _row(composer, "sketch+text", "pacs", conversion_row(task).as_json())
+
+
+def _targets(dataset: InstanceDataset) -> Int[np.ndarray, " q"]:
+    rows = {photo.instance: row for row, photo in enumerate(dataset.photos)}
+    if lost := [d.path for d in dataset.drawings if d.instance not in rows]:
+        raise DatasetError(f"{dataset.name} has no photo of {lost[0]}.")
+    return np.array([rows[drawing.instance] for drawing in dataset.drawings])
 
 
 def _queries(dataset: InstanceDataset, drawings: tuple[Drawing, ...]) -> Iterator[Query]:

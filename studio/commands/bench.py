@@ -14,6 +14,7 @@ from composer.sketch import rasterise
 from generation import benchmark
 from generation.judge import Judge
 from retrieval.benchmarks import catalogue
+from retrieval.benchmarks.rerank import both_ranks
 from retrieval.metrics import Interval, bootstrap, paired_bootstrap
 from retrieval.sheet import Tile, contact_sheet
 from studio.commands.bench_ablations import bench_ablations
@@ -61,11 +62,11 @@ def bench_retrieval(engine: Engine, _: argparse.Namespace) -> list[dict[str, Any
     rows: list[dict[str, Any]] = []
     for name in (name for name in COMPARED if name in engine.kit.composers):
         for mode in catalogue.MODES:
-            features = catalogue.query_features(protocol, engine.composer(name), mode)
-            ranks[name, mode] = catalogue.ranks(protocol, gallery.index, features)
-            rows += [
-                row.as_json() for row in catalogue.table(name, mode, protocol, ranks[name, mode])
-            ]
+            found = both_ranks(protocol, gallery, engine.composer(name), mode)
+            for rerank, own in found.items():
+                ranks[name, mode, rerank] = own
+                table = catalogue.table(name, mode, protocol, own, rerank=rerank)
+                rows += [row.as_json() for row in table]
     rows += _gains(ranks, protocol)
     kinds = sorted({case.kind for case in protocol.cases})
     for row in catalogue.clip_rows(protocol, gallery, engine.backbone, kinds):
@@ -177,18 +178,20 @@ BENCHES = {
 
 
 def _gains(ranks: Mapping[Any, Any], protocol: catalogue.Protocol) -> list[dict[str, Any]]:
-    both = ranks.get(("duet", "sketch+text"))
-    if both is None:
-        return []
-    rivals = [key for key in ranks if key != ("duet", "sketch+text")]
+    """What duet's sketch and words are ahead of every other way, both ways of ranking alike."""
     rows: list[dict[str, Any]] = []
-    for split, mask in (("seen", protocol.seen), ("unseen", ~protocol.seen)):
-        for name, mode in rivals if mask.any() else []:
-            gap = catalogue.gain(both, ranks[name, mode], mask)
+    splits = [("seen", protocol.seen), ("unseen", ~protocol.seen)]
+    for split, mask in ((split, mask) for split, mask in splits if mask.any()):
+        for name, mode, rerank in ranks:
+            both = ranks.get((DEFAULT_COMPOSER, "sketch+text", rerank))
+            if both is None or (name, mode) == (DEFAULT_COMPOSER, "sketch+text"):
+                continue
+            gap = catalogue.gain(both, ranks[name, mode, rerank], mask)
             rows.append(
                 {
                     "composer": f"duet minus {name}",
                     "query": mode,
+                    "rerank": rerank,
                     "split": split,
                     "acc@1": gap.mean,
                     "acc_1_low": gap.low,

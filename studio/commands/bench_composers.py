@@ -18,6 +18,7 @@ from retrieval.benchmarks import catalogue, real
 from retrieval.benchmarks.behaviour import behaviour_row
 from retrieval.benchmarks.cost import cost_row, tower_row
 from retrieval.benchmarks.partial import partial_rows
+from retrieval.benchmarks.rerank import both_ranks
 from retrieval.search import Gallery
 from retrieval.sheet import Tile, contact_sheet
 from studio.commands.shared import ProgressLine
@@ -44,10 +45,13 @@ NUM_SHOWN, NUM_ON_SHEET, TOP_K = 12, 4, 10
 BOTH = "sketch+text"
 
 
-MEASURES: Mapping[str, Callable[[Composer, real.RealSet, int], dict[str, Any]]] = {
-    "chairv2": lambda composer, found, _: real.chair_row(composer, found),
-    "sketchy": lambda composer, found, _: real.class_row(composer, found),
-    "pacs": lambda composer, found, seed: real.conversion(composer, found, seed=seed),
+MEASURES: Mapping[str, Callable[[Composer, real.RealSet, int], list[dict[str, Any] | None]]] = {
+    "chairv2": lambda composer, found, _: [
+        real.chair_row(composer, found),
+        real.chair_reranked(composer, found),
+    ],
+    "sketchy": lambda composer, found, _: [real.class_row(composer, found)],
+    "pacs": lambda composer, found, seed: [real.conversion(composer, found, seed=seed)],
 }
 
 
@@ -68,8 +72,10 @@ def bench_composers(engine: Engine, arguments: argparse.Namespace) -> list[dict[
         progress(done, len(composers))
         rows += _catalogue_rows(name, composer, protocol, gallery)
         rows += [
-            {**MEASURES[which](composer, found, arguments.seed), "composer": name}
+            {**row, "composer": name}
             for which, found in sets.items()
+            for row in MEASURES[which](composer, found, arguments.seed)
+            if row is not None
         ]
         rows.append({**_behaviour(composer, protocol), "composer": name})
         drawn = list(protocol.sketches.values())[:NUM_TIMED]
@@ -121,9 +127,9 @@ def _catalogue_rows(
 ) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     for mode in catalogue.MODES:
-        features = catalogue.query_features(protocol, composer, mode)
-        ranks = catalogue.ranks(protocol, gallery.index, features)
-        rows += [row.as_json() for row in catalogue.table(name, mode, protocol, ranks)]
+        for rerank, ranks in both_ranks(protocol, gallery, composer, mode).items():
+            table = catalogue.table(name, mode, protocol, ranks, rerank=rerank)
+            rows += [row.as_json() for row in table]
     return rows
 
 

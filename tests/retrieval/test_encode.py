@@ -1,8 +1,11 @@
 """Indexing a folder of mixed, broken and changing pictures, and searching it."""
 
 import os
+import shutil
 
+import lancedb
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 from PIL import Image
@@ -12,6 +15,7 @@ from composer.strategies.slerp import SlerpComposer
 from retrieval import store
 from retrieval.encode import IndexOptions, encode_images, index_folder
 from retrieval.gallery import GalleryError
+from retrieval.regions import region_maps, region_projection, to_codes
 from retrieval.search import Gallery
 from retrieval.store import Store
 from tests.composer.tiny import tiny_backbone
@@ -68,6 +72,54 @@ def test_the_stored_vectors_are_those_of_the_frozen_tower(folder):
     assert (items[0].width_px, items[0].height_px) == (40, 30)
 
 
+def test_the_stored_regions_are_those_of_the_frozen_tower(folder):
+    run(folder)
+    store, backbone = Store.open(folder / ".duet"), tiny_backbone()
+    items = store.items()
+    images = [Image.open(folder / item.path).convert("RGB") for item in items]
+    seen = backbone.encode_image(backbone.preprocess(images)).patch_features
+    expected = to_codes(region_maps(seen, region_projection(backbone.joint_dim))).numpy()
+    found = store.read_regions([item.id for item in items])
+    assert np.abs(found.astype(int) - expected).max() <= 1
+    assert len({row.tobytes() for row in found}) == 3
+
+
+def without_regions(index):
+    """Makes an index look as one from before there were region codes."""
+    lancedb.connect(str(index)).open_table("items").drop_columns(["regions"])
+
+
+def test_an_index_without_regions_searches_and_grows_and_a_rebuilt_one_has_them(folder):
+    run(folder)
+    index, backbone = folder / ".duet", tiny_backbone()
+    composer = SlerpComposer(backbone)
+    query = composer.compose(composer.encode(Query(image=picture(2))), "")
+    expected = Gallery.open(index, backbone.gallery_hash).search(query, rerank=False)
+    without_regions(index)
+    gallery = Gallery.open(index, backbone.gallery_hash)
+    assert gallery.search(query) == expected
+    with pytest.raises(GalleryError, match=r"has no region codes.*--rebuild"):
+        gallery.store.read_regions([gallery.items[0].id])
+    picture(6).save(folder / "more.png")
+    assert run(folder).num_added == 1
+    assert not Store.open(index).has_regions
+    shutil.rmtree(index)
+    assert run(folder).num_added == 4
+    hits = Gallery.open(index, backbone.gallery_hash).search(query).hits
+    assert all(hit.region_similarity is not None for hit in hits)
+
+
+def test_regions_of_another_size_are_refused(folder):
+    run(folder)
+    base = lancedb.connect(str(folder / ".duet"))
+    schema = base.open_table("items").schema
+    place = schema.get_field_index("regions")
+    schema = schema.set(place, pa.field("regions", pa.list_(pa.int8(), 64)))
+    base.create_table("items", schema=schema, mode="overwrite")
+    with pytest.raises(GalleryError, match=r"must be 1024 bytes an item, got .*64.*--rebuild"):
+        Store.open(folder / ".duet")
+
+
 def test_a_second_run_reads_only_what_changed(folder):
     run(folder)
     picture(9).save(folder / "b.jpg")
@@ -91,7 +143,8 @@ def test_search_ranks_a_picture_first_for_itself(folder):
     ranking = gallery.search(query, top_k=2)
     assert [hit.rank for hit in ranking.hits] == [1, 2]
     assert ranking.hits[0].path == "sub/c.webp"
-    assert ranking.hits[0].score == pytest.approx(1, abs=2e-3)
+    assert ranking.hits[0].similarity == pytest.approx(1, abs=2e-3)
+    assert ranking.hits[0].region_similarity == pytest.approx(1, abs=2e-3)
     assert ranking.hits[0].file == folder / "sub/c.webp"
     assert ranking.num_items == 3
     with pytest.raises(ValueError, match="between 1 and 1000, got 0"):
@@ -138,10 +191,10 @@ def test_a_full_disk_is_one_sentence_and_keeps_what_was_committed(folder, monkey
     picture(7).save(folder / "more.png")
     store_add = Store.add
 
-    def full(self, items, vectors):
+    def full(self, *batch):
         table, self._table = self._table, _FullDisk()
         try:
-            store_add(self, items, vectors)
+            store_add(self, *batch)
         finally:
             self._table = table
 

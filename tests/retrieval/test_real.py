@@ -3,6 +3,7 @@
 from pathlib import PurePosixPath
 
 import pytest
+import torch
 from PIL import Image, ImageDraw
 
 from composer.data import heldout
@@ -10,8 +11,16 @@ from composer.data.instances import Drawing, InstanceDataset, Photo
 from composer.data.tree import DatasetError, Tree
 from composer.sketch import rasterise
 from composer.strategies.slerp import SlerpComposer, SlerpSettings
-from retrieval.benchmarks.encode_dataset import gallery_features
-from retrieval.benchmarks.real import RealSet, chair_row, class_row, conversion, open_real
+from retrieval.benchmarks.encode_dataset import encode_gallery
+from retrieval.benchmarks.real import (
+    RealSet,
+    chair_reranked,
+    chair_row,
+    class_row,
+    conversion,
+    open_real,
+)
+from retrieval.encode import EncodedImages
 from tests.composer.data.shared_data import SHARED, needs_shared
 from tests.composer.tiny import tiny_backbone
 
@@ -41,7 +50,7 @@ def real(tmp_path):
     # Framed as a drawing is, a photo has the drawing's very feature.
     backbone = tiny_backbone()
     framed = [frame(dataset, drawing) for drawing in dataset.drawings]
-    return RealSet(dataset=dataset, gallery=gallery_features(backbone, framed))
+    return RealSet(dataset=dataset, gallery=encode_gallery(backbone, framed))
 
 
 def frame(dataset, drawing):
@@ -53,14 +62,33 @@ def test_each_sketch_has_one_right_photo(composer, real):
     assert (row["composer"], row["query"], row["split"]) == ("slerp", "sketch", "chairv2")
     assert row["num_queries"] == 4
     assert row["acc@1"] == 1.0
-    swapped = real.gallery.flip(0)
+    swapped = part(real.gallery, [3, 2, 1, 0])
     assert chair_row(composer, RealSet(dataset=real.dataset, gallery=swapped))["acc@1"] == 0.0
+
+
+def part(gallery, rows):
+    return EncodedImages(features=gallery.features[rows], regions=gallery.regions[rows])
+
+
+def test_layout_finds_what_the_features_cannot_tell_apart(composer, real):
+    alike = EncodedImages(
+        features=torch.ones_like(real.gallery.features), regions=real.gallery.regions
+    )
+    row = chair_reranked(composer, RealSet(dataset=real.dataset, gallery=alike))
+    assert row["acc@1"] == 0.0  # without a spread of similarities the layout has no scale
+    noise = torch.randn(real.gallery.features.shape, generator=torch.Generator().manual_seed(0))
+    near = EncodedImages(
+        features=torch.nn.functional.normalize(real.gallery.features + 0.02 * noise, dim=-1),
+        regions=real.gallery.regions,
+    )
+    row = chair_reranked(composer, RealSet(dataset=real.dataset, gallery=near))
+    assert (row["rerank"], row["num_queries"], row["acc@1"]) == (True, 4, 1.0)
 
 
 def test_a_sketch_whose_photo_is_missing_is_told(composer, real):
     dataset = real.dataset.where(lambda item: item.instance != "2" or isinstance(item, Drawing))
     with pytest.raises(DatasetError, match=r"no photo of 2\.png"):
-        chair_row(composer, RealSet(dataset=dataset, gallery=real.gallery[:3]))
+        chair_row(composer, RealSet(dataset=dataset, gallery=part(real.gallery, [0, 1, 2])))
 
 
 def test_photos_of_the_class_are_right(composer, real):

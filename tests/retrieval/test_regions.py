@@ -1,0 +1,193 @@
+"""Region maps, their codes, and a short-list ordered once more by them."""
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+
+from composer.composed import ComposedQuery, rebalance
+from retrieval.regions import (
+    NUM_CODES,
+    blend,
+    from_codes,
+    region_maps,
+    region_projection,
+    region_scores,
+    region_weight,
+    to_codes,
+)
+from retrieval.search import Gallery
+from retrieval.store import Item, Manifest, Store
+
+DIM = 12
+
+
+def patches(seed, count=1, side=8, dim=DIM):
+    generator = torch.Generator().manual_seed(seed)
+    return functional.normalize(torch.randn(count, side * side, dim, generator=generator), dim=-1)
+
+
+def maps_of(found):
+    return region_maps(found, region_projection(found.shape[-1]))
+
+
+def test_a_code_is_off_by_half_a_step_at_most():
+    maps = maps_of(patches(0, 5))
+    codes = to_codes(maps)
+    assert (codes.dtype, codes.shape) == (torch.int8, (5, NUM_CODES))
+    assert codes.abs().amax(dim=1).tolist() == [127] * 5
+    step = maps.abs().amax(dim=1, keepdim=True) / 127
+    assert (codes * step - maps).abs().max() <= step.max() / 2 + 1e-7
+    back = from_codes(codes)
+    torch.testing.assert_close(back.norm(dim=1), torch.ones(5))
+    # Half a step in each of 1,024 numbers is the farthest that a map can be from its code.
+    assert ((back - maps).norm(dim=1) < step[:, 0] / 2 * 32).all()
+
+
+def test_the_projection_keeps_the_correlation_of_centred_maps():
+    found = patches(1, 40, dim=64)
+    near = functional.normalize(found + 0.7 * found.roll(1, 0), dim=-1)
+    whole = [(one - one.mean(0)).numpy().ravel() for one in found]
+    other = [(one - one.mean(0)).numpy().ravel() for one in near]
+    expected = [[a @ b / np.linalg.norm(a) / np.linalg.norm(b) for b in other] for a in whole]
+    error = (maps_of(found) @ maps_of(near).T).numpy() - np.array(expected)
+    assert np.abs(error).max() < 0.15
+    assert np.abs(error).mean() < 0.03
+
+
+def test_what_a_picture_has_everywhere_plays_no_part():
+    found = patches(2, 3)
+    torch.testing.assert_close(maps_of(found + torch.randn(DIM)), maps_of(found))
+
+
+@pytest.mark.parametrize("side", [4, 16])
+def test_other_grids_are_brought_to_the_same_regions(side):
+    coarse = patches(3, side=min(side, 8))
+    fine = coarse.unflatten(1, (min(side, 8),) * 2)
+    fine = fine.repeat_interleave(2, 1).repeat_interleave(2, 2).flatten(1, 2)
+    torch.testing.assert_close(maps_of(coarse), maps_of(fine))
+
+
+def test_a_layout_is_most_like_itself_and_not_like_its_mirror():
+    found = patches(4, 2)
+    mirrored = found[:1].unflatten(1, (8, 8)).flip(2).flatten(1, 2)
+    codes = to_codes(maps_of(torch.cat([found, mirrored])))
+    scores = region_scores(found[0], codes, region_projection(DIM))
+    assert scores[0] == pytest.approx(1, abs=1e-3)
+    assert scores[1:].abs().max() < 0.2
+
+
+def test_what_does_not_fit_is_one_sentence():
+    projection = region_projection(DIM)
+    with pytest.raises(ValueError, match="must fill a square grid, got 63"):
+        region_maps(patches(0)[:, 1:], projection)
+    with pytest.raises(ValueError, match=r"gallery's width \(12\), got 13"):
+        region_maps(patches(0, dim=13), projection)
+    with pytest.raises(ValueError, match=r"must have 1024 numbers, got 1000.*--rebuild"):
+        from_codes(torch.zeros(1, 1000, dtype=torch.int8))
+
+
+def test_blending_by_hand():
+    similarities, regions = torch.tensor([0.5, 0.4]), torch.tensor([0.0, 1.0])
+    # Regions on the scale of the similarities: 0.4 and 0.5.
+    torch.testing.assert_close(blend(similarities, regions, 0.3), torch.tensor([0.47, 0.43]))
+    torch.testing.assert_close(blend(similarities, regions, 0.6), torch.tensor([0.44, 0.46]))
+    assert blend(similarities, torch.ones(2), 0.6).equal(similarities)
+    assert blend(torch.tensor([0.7]), torch.tensor([0.1]), 0.6).tolist() == pytest.approx([0.7])
+
+
+def test_regions_count_less_the_more_the_words_do():
+    shares = [region_weight(balance, has_words=True) for balance in (0.0, 0.5, 0.75, 1.0)]
+    assert shares == pytest.approx([0.3, 0.3, 0.15, 0])
+    assert region_weight(1.0, has_words=False) == pytest.approx(0.3)
+
+
+def query_of(feature, seen, words=None):
+    return ComposedQuery(
+        pseudo_tokens=torch.zeros(0, 4),
+        prompt_embeddings=torch.zeros(0, 4),
+        end_position=0,
+        pseudo_positions=(),
+        feature=feature,
+        both_feature=feature,
+        reference_feature=None if seen is None else feature,
+        words_feature=words,
+        patch_features=seen,
+        balance=0.5,
+        composer="by hand",
+        text="" if words is None else "words",
+        gallery_hash="tower",
+        text_hash="text",
+        missing_tokens="It was made by hand.",
+    )
+
+
+def gallery_of(folder, vectors, codes):
+    manifest = Manifest(gallery_hash="tower", dim=DIM, kit="tiny", root="..")
+    store = Store.create(folder, manifest)
+    items = [Item(id=f"{number:032x}", path=f"{number:03}.png") for number in range(len(vectors))]
+    store.add(items, vectors.numpy(), codes.numpy())
+    return Gallery(store)
+
+
+@pytest.fixture
+def three(tmp_path):
+    """Cosines 0.50, 0.49 and 0.2; the second picture has the layout of the reference."""
+    seen, others = patches(5)[0], patches(6, 2)
+    codes = to_codes(maps_of(torch.stack([others[0], seen, others[1]])))
+    axes = torch.eye(DIM)
+    cosines = torch.tensor([0.5, 0.49, 0.2])
+    sides = (1 - cosines**2).sqrt().unsqueeze(1) * axes[1:4]
+    return gallery_of(tmp_path, cosines.unsqueeze(1) * axes[0] + sides, codes), axes, seen
+
+
+def paths(ranking):
+    return [hit.path for hit in ranking.hits]
+
+
+def test_the_layout_corrects_an_order_that_the_features_leave_open(three):
+    gallery, axes, seen = three
+    query = query_of(axes[0], seen)
+    plain = gallery.search(query, rerank=False)
+    assert paths(plain) == ["000.png", "001.png", "002.png"]
+    assert [hit.region_similarity for hit in plain.hits] == [None] * 3
+    assert all(hit.score == hit.similarity for hit in plain.hits)
+    ranking = gallery.search(query)
+    assert paths(ranking)[:2] == ["001.png", "000.png"]
+    assert [hit.similarity for hit in ranking.hits[:2]] == pytest.approx([0.49, 0.5], abs=1e-3)
+    assert ranking.hits[0].region_similarity == pytest.approx(1, abs=1e-3)
+    scores = [hit.score for hit in ranking.hits]
+    assert scores == sorted(scores, reverse=True)
+
+
+def test_words_alone_are_ranked_by_their_feature(three):
+    gallery, axes, seen = three
+    expected = paths(gallery.search(query_of(axes[0], None, axes[0])))
+    assert expected == ["000.png", "001.png", "002.png"]
+    both = query_of(axes[0], seen, axes[0])
+    assert paths(gallery.search(both)) != expected
+    assert paths(gallery.search(rebalance(both, 1.0))) == expected
+
+
+def test_hits_behind_the_short_list_keep_their_place_and_scores_never_rise(tmp_path):
+    generator = torch.Generator().manual_seed(7)
+    vectors = functional.normalize(torch.randn(130, DIM, generator=generator), dim=-1)
+    gallery = gallery_of(tmp_path, vectors, to_codes(maps_of(patches(8, 130))))
+    query = query_of(vectors[0], patches(9)[0])
+    order, plain = gallery.order(query, 130), gallery.order(query, 130, rerank=False)
+    assert not order.rows[:100].equal(plain.rows[:100])
+    assert set(order.rows[:100].tolist()) == set(plain.rows[:100].tolist())
+    assert order.rows[100:].equal(plain.rows[100:])
+    assert (order.scores.diff() <= 0).all()
+    assert len(order.region_similarities) == 100
+    assert gallery.order(query, 7).rows.equal(order.rows[:7])
+
+
+def test_codes_come_back_in_the_order_asked_for_and_gone_items_are_zeros(three):
+    store = three[0].store
+    ids = [f"{number:032x}" for number in (2, 9, 0)]
+    whole = store.read_regions([f"{number:032x}" for number in range(3)])
+    np.testing.assert_array_equal(store.read_regions(ids)[[0, 2]], whole[[2, 0]])
+    assert not store.read_regions(ids)[1].any()
+    assert whole.any(axis=1).all()
+    assert len(store.read_regions([])) == 0
