@@ -89,6 +89,9 @@ def _add_search(commands: "Subparsers[argparse.ArgumentParser]") -> None:
     command.add_argument("--index", type=Path, help="index folder, or a folder that was indexed")
     command.add_argument("--top-k", type=int, default=10, metavar="K")
     command.add_argument("--sheet", type=Path, metavar="PNG", help="save a contact sheet")
+    command.add_argument(
+        "--evidence", action="store_true", help="mark what of each hit answers which words"
+    )
     command.add_argument("--save-query", type=Path, metavar="SAFETENSORS")
     _add_json(command)
 
@@ -141,7 +144,7 @@ _STAGE_HELP = f"mini (all, in order), composer NAME, or one of {', '.join(_STAGE
 
 def _add_bench(commands: "Subparsers[argparse.ArgumentParser]") -> None:
     command = _command(commands, "bench", "measure the kit on the shipped gallery")
-    choices = ("retrieval", "composers", "partial", "ablations", "generation", "speed")
+    choices = ("retrieval", "composers", "partial", "ablations", "evidence", "generation", "speed")
     command.add_argument("what", choices=choices)
     command.add_argument("--seed", type=int, default=0)
     command.add_argument("--sheet", type=Path, help="write the pictures here")

@@ -1,4 +1,4 @@
-"""Command line of the catalogue: preview, pack, gallery and sheet."""
+"""Command line of the catalogue: preview, pack, gallery, scenes, domains and sheet."""
 
 import argparse
 import sys
@@ -41,9 +41,20 @@ def _parser() -> argparse.ArgumentParser:
     gallery.add_argument("--work", type=Path, default=Path(".cache/gallery"))
     gallery.add_argument("--spp", type=int, default=25)
     gallery.set_defaults(run=_gallery)
-    for command in (pack, gallery):
+    scenes = commands.add_parser("scenes", help="two to four objects in relation")
+    scenes.add_argument("--out", type=Path, required=True)
+    scenes.add_argument("--work", type=Path, default=Path(".cache/scenes"))
+    scenes.add_argument("--split", default="test", help="test, validation or train")
+    scenes.add_argument("--size", type=int, default=256)
+    scenes.add_argument("--spp", type=int, default=16)
+    scenes.set_defaults(run=_scenes)
+    domains = commands.add_parser("domains", help="test designs in every named domain")
+    domains.add_argument("--out", type=Path, default=Path("assets/domains"))
+    domains.add_argument("--work", type=Path, default=Path(".cache/domains"))
+    domains.set_defaults(run=_domains, limit=80)
+    for command in (pack, gallery, scenes, domains):
         command.add_argument("--workers", type=int, default=2)
-        command.add_argument("--limit", type=int, help="number of designs, for a try")
+        command.add_argument("--limit", type=int, help="number of designs or groups, for a try")
     sheet = commands.add_parser("sheet", help="a contact sheet of a pack or gallery")
     sheet.add_argument("folder", type=Path)
     sheet.add_argument("--out", type=Path, required=True)
@@ -80,6 +91,35 @@ def _gallery(options: argparse.Namespace) -> None:
             out=options.out,
             work=options.work,
             spp=options.spp,
+            num_workers=options.workers,
+            limit=options.limit,
+        )
+    )
+
+
+def _scenes(options: argparse.Namespace) -> None:
+    from assets.catalogue.scenes import SceneOptions, scenes
+
+    scenes(
+        SceneOptions(
+            out=options.out,
+            work=options.work,
+            split=options.split,
+            size_px=options.size,
+            spp=options.spp,
+            num_workers=options.workers,
+            limit=options.limit,
+        )
+    )
+
+
+def _domains(options: argparse.Namespace) -> None:
+    from assets.catalogue.domain_set import DomainOptions, domain_set
+
+    domain_set(
+        DomainOptions(
+            out=options.out,
+            work=options.work,
             num_workers=options.workers,
             limit=options.limit,
         )

@@ -87,11 +87,16 @@ def domain_of(design: Design, place: int) -> str | None:
     return _NAMED[(design.index * 2 + place // DOMAIN_EVERY) % len(_NAMED)]
 
 
+def painted(picture: Render, domain: str, design: Design, place: int) -> record.Picture:
+    """Shows the picture at `place` of a design in a domain, always with the same hand."""
+    return stylise(picture, domain, generator(design.id, domain, place))
+
+
 def _media(design: Design, place: int, picture: Render) -> Iterator[tuple[str, record.Picture]]:
     yield "photo", picture.image
     domain = domain_of(design, place)
     if domain is not None:
-        yield domain, stylise(picture, domain, generator(design.id, domain, place))
+        yield domain, painted(picture, domain, design, place)
 
 
 def _files(design: Design, folder: Path) -> tuple[Path, Path]:

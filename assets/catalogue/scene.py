@@ -62,8 +62,8 @@ class Solid:
     """A part ready for rendering: unshared corners in scaled coordinates, 3 a face.
 
     Attributes:
-        part: What it was made from, scaled.
-        positions: (3 f, 3).
+        part: What it was made from, scaled; its object has radius 1, which textures follow.
+        positions: (3 f, 3) in the picture, which may show the object among others.
         normals: (3 f, 3), smooth but for creases.
     """
 
@@ -82,12 +82,16 @@ class Prepared:
 
 def prepare(parts: Sequence[Part]) -> Prepared:
     """Scales an object to radius 1, standing on the ground, and computes its normals."""
-    points = all_points(parts)
-    low, high = points.min(0), points.max(0)
-    centre = (low + high) / 2
-    scale = 1 / max(float(np.linalg.norm(points - centre, axis=1).max()), 1e-9)
-    origin = np.array([centre[0], low[1], centre[2]])
+    origin, scale = fit(all_points(parts))
     return Prepared(solids=tuple(_solid(p, origin, scale) for p in parts), scale=scale)
+
+
+def fit(points: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
+    """Returns the place (3,) on the ground and the scale that take points (n, 3) to radius 1."""
+    low = points.min(0)
+    centre = (low + points.max(0)) / 2
+    scale = 1 / max(float(np.linalg.norm(points - centre, axis=1).max()), 1e-9)
+    return np.array([centre[0], low[1], centre[2]]), scale
 
 
 def _solid(part: Part, origin: NDArray[np.float64], scale: float) -> Solid:
@@ -113,7 +117,8 @@ def coordinates(solid: Solid, look: finish.Look) -> Floats:
 
 def _shrink(solid: Solid) -> float:
     """Returns how much finer a pattern is on a small part than on one as large as the object."""
-    extent = np.sort(np.ptp(solid.positions, axis=0))[1:].mean()
+    corners = solid.part.mesh.triangles.astype(np.float32)
+    extent = np.sort(np.ptp(corners, axis=(0, 1)))[1:].mean()
     return float(np.clip(extent / 1.1, 0.35, 1.0))
 
 

@@ -18,7 +18,7 @@ from retrieval.benchmarks.rerank import both_ranks
 from retrieval.metrics import Interval, bootstrap, paired_bootstrap
 from retrieval.sheet import Tile, contact_sheet
 from studio.commands.bench_ablations import bench_ablations
-from studio.commands.bench_composers import bench_composers, bench_partial
+from studio.commands.bench_composers import bench_composers, bench_evidence, bench_partial
 from studio.commands.shared import ProgressLine, open_engine, print_json, say
 from studio.engine import DEFAULT_COMPOSER, Engine
 from studio.errors import UsageError
@@ -172,6 +172,7 @@ BENCHES = {
     "composers": bench_composers,
     "partial": bench_partial,
     "ablations": bench_ablations,
+    "evidence": bench_evidence,
     "generation": bench_generation,
     "speed": bench_speed,
 }

@@ -4,11 +4,13 @@ import argparse
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from composer.backbone import Backbone
 from composer.images import open_image
 from composer.kit_parts import ComposerFiles
 from composer.sketch import rasterise
@@ -17,8 +19,11 @@ from composer.strategies.protocol import Composer, LightEncoder
 from retrieval.benchmarks import catalogue, real
 from retrieval.benchmarks.behaviour import behaviour_row
 from retrieval.benchmarks.cost import cost_row, tower_row
+from retrieval.benchmarks.evidence import evidence_rows
+from retrieval.benchmarks.media import media_rows, open_media
 from retrieval.benchmarks.partial import partial_rows
 from retrieval.benchmarks.rerank import both_ranks
+from retrieval.benchmarks.scenes import read_scenes, scene_rows
 from retrieval.search import Gallery
 from retrieval.sheet import Tile, contact_sheet
 from studio.commands.shared import ProgressLine
@@ -45,6 +50,8 @@ NUM_SHOWN, NUM_ON_SHEET, TOP_K = 12, 4, 10
 BOTH = "sketch+text"
 
 
+Measure = Callable[[str, Composer], list[dict[str, Any]]]
+
 MEASURES: Mapping[str, Callable[[Composer, real.RealSet, int], list[dict[str, Any] | None]]] = {
     "chairv2": lambda composer, found, _: [
         real.chair_row(composer, found),
@@ -52,6 +59,23 @@ MEASURES: Mapping[str, Callable[[Composer, real.RealSet, int], list[dict[str, An
     ],
     "sketchy": lambda composer, found, _: [real.class_row(composer, found)],
     "pacs": lambda composer, found, seed: [real.conversion(composer, found, seed=seed)],
+}
+
+
+def _open_scenes(folder: Path, backbone: Backbone) -> Measure:
+    scenes = read_scenes(folder, backbone)
+    return lambda name, composer: scene_rows(name, composer, scenes)
+
+
+def _open_domains(folder: Path, backbone: Backbone) -> Measure:
+    media = open_media(folder, backbone)
+    return lambda _, composer: media_rows(composer, media)
+
+
+# Shipped beside the gallery: folder to what opens it.
+EXTRA: Mapping[str, Callable[[Path, Backbone], Measure]] = {
+    "scenes": _open_scenes,
+    "domains": _open_domains,
 }
 
 
@@ -65,6 +89,11 @@ def bench_composers(engine: Engine, arguments: argparse.Namespace) -> list[dict[
     gallery = engine.gallery()
     protocol = catalogue.read_protocol(gallery, assets_folder() / "gallery")
     sets = {} if arguments.natural is None else real.open_real(arguments.natural, engine.backbone)
+    extra = {
+        name: opened(assets_folder() / name, engine.backbone)
+        for name, opened in EXTRA.items()
+        if (assets_folder() / name).is_dir()
+    }
     composers = dict(_composers(engine))
     progress = ProgressLine("composers measured")
     rows: list[dict[str, Any]] = []
@@ -77,6 +106,8 @@ def bench_composers(engine: Engine, arguments: argparse.Namespace) -> list[dict[
             for row in MEASURES[which](composer, found, arguments.seed)
             if row is not None
         ]
+        for found in extra.values():
+            rows += [{**row, "composer": name} for row in found(name, composer)]
         rows.append({**_behaviour(composer, protocol), "composer": name})
         drawn = list(protocol.sketches.values())[:NUM_TIMED]
         rows.append({**asdict(cost_row(composer, drawn)), "composer": name})
@@ -112,6 +143,17 @@ def bench_partial(engine: Engine, _: argparse.Namespace) -> list[dict[str, Any]]
     protocol = catalogue.read_protocol(gallery, assets_folder() / "gallery")
     composer = engine.composer(DEFAULT_COMPOSER)
     return partial_rows(DEFAULT_COMPOSER, composer, protocol, gallery)
+
+
+def bench_evidence(engine: Engine, _: argparse.Namespace) -> list[dict[str, Any]]:
+    """Measure whether a word's strongest patch falls on the part it names, and a stroke's likewise.
+
+    Raises:
+        GalleryError: The gallery's tables are not there.
+    """
+    composer = engine.composer(DEFAULT_COMPOSER)
+    rows = evidence_rows(composer, assets_folder() / "gallery")
+    return [{"composer": DEFAULT_COMPOSER, **row} for row in rows]
 
 
 def _composers(engine: Engine) -> Iterator[tuple[str, Composer]]:

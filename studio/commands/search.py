@@ -1,6 +1,7 @@
 """`duet search`."""
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
 
 from PIL import Image
@@ -8,11 +9,13 @@ from PIL import Image
 from composer.images import open_image
 from composer.query import Query
 from composer.sketch import rasterise
+from retrieval.evidence import Evidence
 from retrieval.search import Hit, Ranking
 from retrieval.sheet import Tile, contact_sheet
 from retrieval.store import MANIFEST
 from studio.commands.shared import compose_query, open_engine, print_json, saving, say
 from studio.errors import UsageError
+from studio.evidence import evidence_json, explain_hit, legend, marked
 
 SHEET_TILE_PX = 200
 
@@ -28,11 +31,20 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.save_query:
         with saving(arguments.save_query):
             composed.save(arguments.save_query)
+    found: dict[str, Evidence | None] = {}
+    if arguments.evidence:
+        sketch = None if query is None else query.sketch
+        found = {
+            hit.id: explain_hit(engine.backbone, composed, hit, sketch) for hit in ranking.hits
+        }
     if arguments.sheet:
         with saving(arguments.sheet):
-            ranking_sheet(ranking, query, composed.text).save(arguments.sheet)
+            ranking_sheet(ranking, query, composed.text, found).save(arguments.sheet)
     if arguments.json:
-        print_json({"hits": [_as_json(hit) for hit in ranking.hits], "confidence": None})
+        hits = [_as_json(hit) for hit in ranking.hits]
+        if arguments.evidence:
+            hits = [{**hit, "evidence": evidence_json(found[str(hit["id"])])} for hit in hits]
+        print_json({"hits": hits, "confidence": None})
     else:
         for hit in ranking.hits:
             say(f"{hit.rank:3}  {hit.score:.3f}  {hit.path}  {hit.metadata.get('caption', '')}")
@@ -51,19 +63,25 @@ def index_folder(chosen: Path | None) -> Path | None:
 DEFAULT_INDEX = ".duet"
 
 
-def ranking_sheet(ranking: Ranking, query: Query | None, text: str) -> Image.Image:
-    """Draw the query and its hits; a file that has gone since is shown as a blank."""
-    return contact_sheet(
-        [_tile(hit) for hit in ranking.hits], query=_query_tile(query, text), tile_px=SHEET_TILE_PX
-    )
+def ranking_sheet(
+    ranking: Ranking, query: Query | None, text: str, evidence: Mapping[str, Evidence | None]
+) -> Image.Image:
+    """Draw the query and its hits, marked where there is evidence of them.
+
+    A file that has gone since is shown as a blank.
+    """
+    tiles = [_tile(hit, evidence.get(hit.id)) for hit in ranking.hits]
+    return contact_sheet(tiles, query=_query_tile(query, text), tile_px=SHEET_TILE_PX)
 
 
-def _tile(hit: Hit) -> Tile:
+def _tile(hit: Hit, evidence: Evidence | None) -> Tile:
     try:
         image = open_image(hit.file)
     except ValueError:
         image = Image.new("RGB", (SHEET_TILE_PX, SHEET_TILE_PX), "white")
     about = str(hit.metadata.get("caption") or hit.path)
+    if evidence is not None and evidence.words:
+        image, about = marked(image, evidence), legend(evidence)
     return Tile(image=image, title=f"{hit.rank}   {hit.score:.3f}", subtitle=about)
 
 
@@ -85,4 +103,5 @@ def _as_json(hit: Hit) -> dict[str, object]:
         "path": hit.path,
         "file": str(hit.file),
         "score": round(hit.score, 6),
+        "similarity": round(hit.similarity, 6),
     }

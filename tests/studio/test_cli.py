@@ -188,3 +188,22 @@ def test_help_imports_nothing_heavy():
         "assert not {'torch', 'gradio', 'numpy', 'PIL'} & set(sys.modules), 'heavy'"
     )
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+def test_evidence_says_where_and_marks_the_sheet(world, tmp_path, capsys):
+    asked = ("--sketch", world / "strokes.json", "--text", "red seat, oak legs", "--top-k", 2)
+    plain, sheet = tmp_path / "plain.png", tmp_path / "marked.png"
+    assert search(world, *asked, "--sheet", plain, "--json") == 0
+    assert "evidence" not in json.loads(capsys.readouterr().out)["hits"][0]
+    assert search(world, *asked, "--sheet", sheet, "--json", "--evidence") == 0
+    for hit in json.loads(capsys.readouterr().out)["hits"]:
+        told = hit["evidence"]
+        assert [one["word"] for one in told["words"]] == ["red", "seat", "oak", "legs"]
+        assert [one["stroke"] for one in told["strokes"]] == [0, 1]
+        for one in (*told["words"], *told["strokes"]):
+            left, top, right, bottom = one["box"]
+            assert 0 <= left < right <= 1
+            assert 0 <= top < bottom <= 1
+    with Image.open(plain) as before, Image.open(sheet) as after:
+        assert before.size == after.size
+        assert before.tobytes() != after.tobytes()

@@ -1,0 +1,125 @@
+"""Test designs in every domain that words can name: pictures, a table of them, and sketches.
+
+Each design stands in the set as a photo and once in each named domain, all from one render, and
+with one drawing. Only designs of test kinds that training has seen, so that what is measured is the
+change of domain and not the kind.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from assets.catalogue import record, work
+from assets.catalogue.kinds import KINDS
+from assets.catalogue.pack import IMAGE_PX, QUALITY, SPP, painted
+from assets.catalogue.plan import Design, Shot, Split, catalogue, shots, skill_of
+from assets.catalogue.render import prepare, render
+from assets.catalogue.words import DOMAINS
+
+PICTURES = pa.schema(
+    [
+        ("id", pa.string()),
+        ("path", pa.string()),
+        ("design", pa.string()),
+        ("kind", pa.string()),
+        ("domain", pa.string()),
+        ("colourway", pa.int32()),
+    ]
+)
+TABLES = (("sketches", record.SKETCHES), ("domains", PICTURES))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DomainOptions:
+    """Where the set goes and how many designs it has.
+
+    Attributes:
+        out: Folder of the pictures and tables.
+        work: Folder of what is finished, for going on after a stop.
+        num_workers: Processes.
+        limit: Number of designs, kinds taking turns.
+    """
+
+    out: Path
+    work: Path
+    num_workers: int
+    limit: int
+
+
+def domain_set(options: DomainOptions) -> None:
+    """Makes the set, or what is missing of it.
+
+    Raises:
+        ValueError: If the options make no sense.
+        OSError: If a folder cannot be written.
+    """
+    if options.limit < 1:
+        raise ValueError(f"`limit` must be at least 1, got {options.limit}.")
+    designs = catalogue(Split.TEST)[: options.limit]
+    (options.out / "images").mkdir(parents=True, exist_ok=True)
+    maker = Maker(out=options.out)
+    job = work.Job(task=maker, is_done=maker.is_done, folder=options.work)
+    work.run(job, designs, options.num_workers)
+    for name, schema in TABLES:
+        tables = [pq.read_table(_file(design, options.work, name)) for design in designs]
+        record.write_table(
+            pa.concat_tables(tables).to_pylist(), schema, options.out / f"{name}.parquet"
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Maker:
+    """Makes the pictures and rows of a design, in the first colourway that it wears."""
+
+    out: Path
+
+    def is_done(self, design: Design, folder: Path) -> bool:
+        """Returns whether the pictures and rows of a design are there."""
+        tables = all(_file(design, folder, name).exists() for name, _ in TABLES)
+        return tables and all((self.out / row["path"]).exists() for row in picture_rows(design))
+
+    def __call__(self, design: Design, folder: Path) -> int:
+        """Makes one design; returns its number of pictures."""
+        kind, shot = KINDS[design.kind], _shot(design)
+        prepared = prepare(kind.build(design.shape))
+        picture = render(prepared, kind.colourways[shot.colourway], shot.view, IMAGE_PX, SPP)
+        pictures = picture_rows(design)
+        for row in pictures:
+            image = painted(picture, row["domain"], design, place=0)
+            self._save(row["path"], record.webp(image, QUALITY))
+        sketch = record.sketch_row(kind, design, prepared, skill_of(design))
+        for (name, schema), rows in zip(TABLES, ([sketch], pictures), strict=True):
+            record.write_table(rows, schema, _file(design, folder, name))
+        return len(pictures)
+
+    def _save(self, path: str, blob: bytes) -> None:
+        unfinished = (self.out / path).with_suffix(".unfinished")
+        unfinished.write_bytes(blob)
+        unfinished.replace(self.out / path)
+
+
+def picture_rows(design: Design) -> list[record.Row]:
+    """Returns all that the table says of a design's pictures, the photo first."""
+    shot = _shot(design)
+    ids = {d: shot.id if d == "photo" else f"{shot.id}-{d}" for d in DOMAINS}
+    return [
+        {
+            "id": id,
+            "path": f"images/{id}.webp",
+            "design": design.id,
+            "kind": design.kind,
+            "domain": domain,
+            "colourway": shot.colourway,
+        }
+        for domain, id in ids.items()
+    ]
+
+
+def _shot(design: Design) -> Shot:
+    return shots(design)[0]
+
+
+def _file(design: Design, folder: Path, name: str) -> Path:
+    return folder / f"{design.id}.{name}.parquet"

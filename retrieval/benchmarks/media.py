@@ -1,0 +1,129 @@
+"""Domain conversion in the catalogue: the drawing of a design, and a domain in words.
+
+Every design stands in the gallery once in each domain, so the drawing alone cannot tell the domain
+and the words alone cannot tell the kind or design; both must be right.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from composer.backbone import Backbone
+from composer.images import ImageError, open_image
+from composer.query import Query
+from composer.sketch import Sketch
+from composer.strategies.protocol import Composer, encode_all
+from retrieval.benchmarks.catalogue import STROKE_EXTENT
+from retrieval.benchmarks.composed import ConversionTask, conversion_row
+from retrieval.benchmarks.encode_dataset import gallery_features
+from retrieval.benchmarks.fine_grained import FineGrainedTask, fine_grained_row
+from retrieval.gallery import GalleryError
+
+# What is said to ask for a domain; neither captions nor the training of composers say it so.
+DOMAIN_WORDS = {
+    "watercolour": "painted with watercolours",
+    "pencil": "drawn with a pencil",
+    "cartoon": "like something out of a cartoon",
+    "clay": "shaped out of clay",
+    "low-poly": "built from low-poly triangles",
+    "night": "in the dark of night",
+    "blueprint": "laid out on a blueprint",
+}
+DOMAINS = ("photo", *DOMAIN_WORDS)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class MediaSet:
+    """The pictures as the frozen backbone sees them, what they show, and each design's drawing."""
+
+    features: Float[Tensor, "n d"]
+    designs: tuple[str, ...]
+    kinds: tuple[str, ...]
+    domains: tuple[str, ...]
+    sketches: Mapping[str, Sketch]
+
+
+def open_media(folder: Path, backbone: Backbone) -> MediaSet:
+    """Read a folder made by the catalogue's `domains` command and encode its pictures.
+
+    Raises:
+        GalleryError: A file is missing or another one's, or a design lacks a domain or a sketch.
+    """
+    try:
+        columns = ["path", "design", "kind", "domain"]
+        items = pq.read_table(folder / "domains.parquet", columns=columns).to_pydict()
+        drawn = pq.read_table(folder / "sketches.parquet").to_pydict()
+        hands = (Sketch.from_json(text, extent=STROKE_EXTENT) for text in drawn["strokes"])
+        sketches = dict(zip(drawn["design"], hands, strict=True))
+    except (OSError, ValueError, KeyError) as error:
+        raise GalleryError(
+            f"{folder} must hold domains.parquet and sketches.parquet as "
+            "`python -m assets.catalogue domains` writes them; make the folder again."
+        ) from error
+    shown = list(zip(items["design"], items["domain"], strict=True))
+    every = sorted((design, domain) for design in sketches for domain in DOMAINS)
+    if not shown or sorted(shown) != every:
+        raise GalleryError(
+            f"{folder} must show each of its {len(sketches)} drawn designs once in each of "
+            f"{', '.join(DOMAINS)}, but its {len(shown)} pictures do not; make it again."
+        )
+    try:
+        features = gallery_features(backbone, (open_image(folder / p) for p in items["path"]))
+    except ImageError as error:
+        raise GalleryError(f"A picture of {folder} cannot be used. {error}") from error
+    return MediaSet(
+        features=features,
+        designs=tuple(items["design"]),
+        kinds=tuple(items["kind"]),
+        domains=tuple(items["domain"]),
+        sketches=sketches,
+    )
+
+
+def media_rows(composer: Composer, opened: MediaSet) -> list[dict[str, Any]]:
+    """Ask for every design in every domain but the photo; return two rows.
+
+    With `target` "kind", right is every picture of the kind in the domain; with "design", one
+    picture, and "domain_right@1" is the share of first hits in the domain asked for. The intervals
+    take queries as independent, though those of one design share a sketch.
+    """
+    targets = [row for row, domain in enumerate(opened.domains) if domain in DOMAIN_WORDS]
+    features = _features(composer, opened, targets)
+    kind = ConversionTask(
+        query_features=features,
+        query_classes=[opened.kinds[row] for row in targets],
+        query_domains=[opened.domains[row] for row in targets],
+        gallery_features=opened.features,
+        gallery_classes=opened.kinds,
+        gallery_domains=opened.domains,
+    )
+    all_alike = {"query_classes": [""] * len(targets), "gallery_classes": [""] * len(opened.kinds)}
+    domain = conversion_row(replace(kind, **all_alike))
+    design = FineGrainedTask(
+        query_features=features, gallery_features=opened.features, targets=np.array(targets)
+    )
+    extra = {"chance@1": 1 / len(opened.kinds), "domain_right@1": domain.hits_1}
+    head = {"composer": composer.name, "query": "sketch+text", "split": "domains"}
+    return [
+        {**head, "target": "kind", **conversion_row(kind).as_json()},
+        {**head, "target": "design", **fine_grained_row(design).as_json(), **extra},
+    ]
+
+
+@torch.inference_mode()
+def _features(composer: Composer, opened: MediaSet, targets: Sequence[int]) -> Float[Tensor, "q d"]:
+    """Compose for each target its design's sketch, encoded once, with its domain's words."""
+    drawn = encode_all(composer, (Query(sketch=sketch) for sketch in opened.sketches.values()))
+    encoded = dict(zip(opened.sketches, drawn, strict=True))
+    composed = [
+        composer.compose(encoded[opened.designs[row]], DOMAIN_WORDS[opened.domains[row]])
+        for row in targets
+    ]
+    return torch.stack([query.feature.float().cpu() for query in composed])
