@@ -88,16 +88,11 @@ class Maker:
         pictures = picture_rows(design)
         for row in pictures:
             image = painted(picture, row["domain"], design, place=0)
-            self._save(row["path"], record.webp(image, QUALITY))
+            record.write_webp(image, QUALITY, self.out / row["path"])
         sketch = record.sketch_row(kind, design, prepared, skill_of(design))
         for (name, schema), rows in zip(TABLES, ([sketch], pictures), strict=True):
             record.write_table(rows, schema, _file(design, folder, name))
         return len(pictures)
-
-    def _save(self, path: str, blob: bytes) -> None:
-        unfinished = (self.out / path).with_suffix(".unfinished")
-        unfinished.write_bytes(blob)
-        unfinished.replace(self.out / path)
 
 
 def picture_rows(design: Design) -> list[record.Row]:

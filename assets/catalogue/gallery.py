@@ -4,10 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
 from assets.catalogue import record, work
 from assets.catalogue.kinds import KINDS
@@ -82,7 +80,7 @@ class Maker:
         for shot in shots(design):
             colourway = kind.colourways[shot.colourway]
             picture = render(prepared, colourway, shot.view, IMAGE_PX, self.spp)
-            self._save(shot.id, picture.image)
+            record.write_webp(picture.image, QUALITY, self._image(shot.id))
             columns = record.word_columns(
                 kind, design, id=shot.id, colourway=shot.colourway, domain="photo"
             )
@@ -103,11 +101,6 @@ class Maker:
 
     def _image(self, id: str) -> Path:
         return self.out / "images" / f"{id}.webp"
-
-    def _save(self, id: str, image: NDArray[np.uint8]) -> None:
-        unfinished = self._image(id).with_suffix(".unfinished")
-        unfinished.write_bytes(record.webp(image, QUALITY))
-        unfinished.replace(self._image(id))
 
 
 def _file(design: Design, folder: Path, name: str) -> Path:

@@ -129,6 +129,13 @@ def webp(image: NDArray[np.uint8], quality: int) -> bytes:
     return blob.getvalue()
 
 
+def write_webp(image: NDArray[np.uint8], quality: int, path: Path) -> None:
+    """Writes a picture, uint8 RGB (H, W, 3), whole or not at all."""
+    unfinished = path.with_suffix(".unfinished")
+    unfinished.write_bytes(webp(image, quality))
+    unfinished.replace(path)
+
+
 def png(values: NDArray[np.uint8]) -> bytes:
     """Encodes a part map, uint8 (H, W)."""
     blob = io.BytesIO()

@@ -116,10 +116,7 @@ class Maker:
         standing = place(scene)
         prepared, colourway = combined(standing), worn(scene.things, standing)
         picture = render(prepared, colourway, scene.view, self.size_px, self.spp)
-        path = self.out / path_of(scene)
-        unfinished = path.with_suffix(".unfinished")
-        unfinished.write_bytes(record.webp(picture.image, QUALITY))
-        unfinished.replace(path)
+        record.write_webp(picture.image, QUALITY, self.out / path_of(scene))
 
 
 def path_of(scene: Scene) -> str:

@@ -27,8 +27,11 @@ def balance_rows(
     name: str, composer: Composer, protocol: catalogue.Protocol, gallery: Gallery
 ) -> Iterator[Row]:
     """Sketch and words, weighed from the sketch alone (0) to the words alone (1)."""
+    encoded = catalogue.encode_sketches(protocol, composer)
     for balance in BALANCES:
-        features = catalogue.query_features(protocol, composer, BOTH, balance=balance)
+        features = catalogue.query_features(
+            protocol, composer, BOTH, balance=balance, encoded=encoded
+        )
         ranks = catalogue.ranks(protocol, gallery.index, features)
         yield from _named("balance", f"{balance:g}", catalogue.table(name, BOTH, protocol, ranks))
 
@@ -45,8 +48,9 @@ def shift_rows(
             ),
         )
         for composer in composers:
+            encoded = catalogue.encode_sketches(protocol, composer)
             for mode in ("sketch", BOTH):
-                features = catalogue.query_features(protocol, composer, mode)
+                features = catalogue.query_features(protocol, composer, mode, encoded=encoded)
                 ranks = catalogue.ranks(protocol, gallery.index, features)
                 rows = catalogue.table(composer.name, mode, protocol, ranks)
                 yield from _named("photo-side shift", "on" if moves else "off", rows)
@@ -57,8 +61,9 @@ def skill_rows(
 ) -> Iterator[Row]:
     """The same queries drawn by hands of each skill."""
     for skill, protocol in protocols.items():
+        encoded = catalogue.encode_sketches(protocol, composer)
         for mode in ("sketch", BOTH):
-            features = catalogue.query_features(protocol, composer, mode)
+            features = catalogue.query_features(protocol, composer, mode, encoded=encoded)
             ranks = catalogue.ranks(protocol, gallery.index, features)
             rows = catalogue.table(name, mode, protocol, ranks)
             yield from _named("skill", str(skill), rows)
@@ -77,8 +82,9 @@ def tower_rows(
         "frozen": gallery.index,
         "tuned": ExactIndex(tuned_vectors(composer, gallery).cpu().numpy()),
     }
+    encoded = catalogue.encode_sketches(protocol, composer)
     for mode in ("sketch", BOTH):
-        features = catalogue.query_features(protocol, composer, mode)
+        features = catalogue.query_features(protocol, composer, mode, encoded=encoded)
         for tower, index in indices.items():
             rows = catalogue.table(name, mode, protocol, catalogue.ranks(protocol, index, features))
             yield from _named("gallery tower", tower, rows)

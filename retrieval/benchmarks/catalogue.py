@@ -7,7 +7,7 @@ say how often.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ from retrieval.search import Gallery
 STROKE_EXTENT = 255.0
 MODES = ("sketch", "text", "sketch+text")
 KS = (1, 5, 10)
+Encoded = Mapping[str, EncodedReference]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -160,25 +161,51 @@ def _case(item: dict[str, Any], target: int) -> Case:
     )
 
 
+@torch.inference_mode()
+def encode_sketches(protocol: Protocol, composer: Composer) -> Encoded:
+    """Encode every design's sketch: the costly half, the same in every mode and balance."""
+    drawn = encode_all(composer, (Query(sketch=sketch) for sketch in protocol.sketches.values()))
+    return dict(zip(protocol.sketches, drawn, strict=True))
+
+
+@torch.inference_mode()
 def query_features(
-    protocol: Protocol, composer: Composer, mode: str, *, balance: float = 0.5
+    protocol: Protocol,
+    composer: Composer,
+    mode: str,
+    *,
+    balance: float = 0.5,
+    encoded: Encoded | None = None,
 ) -> Float[Tensor, "q d"]:
     """Return the features of what `composed_queries` composes."""
-    queries = composed_queries(protocol, composer, mode, balance=balance)
+    queries = composed_queries(protocol, composer, mode, balance=balance, encoded=encoded)
     return torch.stack([query.feature for query in queries])
 
 
 @torch.inference_mode()
 def composed_queries(
-    protocol: Protocol, composer: Composer, mode: str, *, balance: float = 0.5
+    protocol: Protocol,
+    composer: Composer,
+    mode: str,
+    *,
+    balance: float = 0.5,
+    encoded: Encoded | None = None,
 ) -> list[ComposedQuery]:
-    """Compose every case in one mode: "sketch", "text" or "sketch+text"."""
-    shown = {} if mode == "text" else protocol.sketches
-    drawn = encode_all(composer, (Query(sketch=sketch) for sketch in shown.values()))
-    encoded = dict(zip(shown, drawn, strict=True))
+    """Compose every case in one mode.
+
+    Args:
+        protocol: Whose cases they are.
+        composer: Any composer.
+        mode: "sketch", "text" or "sketch+text".
+        balance: As in `Composer.compose`.
+        encoded: What `encode_sketches` gives, for asking in several modes; None to encode here.
+    """
+    if encoded is None:
+        encoded = {} if mode == "text" else encode_sketches(protocol, composer)
+    nothing = EncodedReference()
     asked = [_asked(case, mode) for case in protocol.cases]
     composed = {
-        (design, words): composer.compose(encoded.get(design, EncodedReference()), words, balance)
+        (design, words): composer.compose(encoded.get(design, nothing), words, balance)
         for design, words in dict.fromkeys(asked)
     }
     return [composed[key] for key in asked]

@@ -37,8 +37,9 @@ def partial_rows(
     for share in SHARES:
         shown = {d: first_strokes(sketch, share) for d, sketch in protocol.sketches.items()}
         part = replace(protocol, sketches=shown)
+        encoded = catalogue.encode_sketches(part, composer)
         for mode in MODES:
-            features = catalogue.query_features(part, composer, mode)
+            features = catalogue.query_features(part, composer, mode, encoded=encoded)
             ranks = catalogue.ranks(part, gallery.index, features)
             found = catalogue.table(name, mode, part, ranks)
             rows += [{"strokes": share, **row.as_json()} for row in found]

@@ -6,18 +6,18 @@ from jaxtyping import Int
 
 from composer.composed import ComposedQuery
 from composer.strategies.protocol import Composer
-from retrieval.benchmarks.catalogue import Protocol, composed_queries, ranks
+from retrieval.benchmarks.catalogue import Encoded, Protocol, composed_queries, ranks
 from retrieval.search import Gallery
 
 
 def both_ranks(
-    protocol: Protocol, gallery: Gallery, composer: Composer, mode: str
+    protocol: Protocol, gallery: Gallery, composer: Composer, mode: str, encoded: Encoded
 ) -> dict[bool, Int[np.ndarray, " q"]]:
     """Return the ranks of every case's target by the features alone, and re-ranked if they can be.
 
     They cannot where queries have no patches, or the index no regions.
     """
-    queries = composed_queries(protocol, composer, mode)
+    queries = composed_queries(protocol, composer, mode, encoded=encoded)
     features = torch.stack([query.feature for query in queries])
     found = {False: ranks(protocol, gallery.index, features)}
     if gallery.store.has_regions and all(query.patch_features is not None for query in queries):

@@ -84,8 +84,9 @@ def scene_rows(name: str, composer: Composer, scenes: SceneSet) -> list[dict[str
     """Rank all scenes in each mode: accuracies, then how often the relation is understood."""
     rows: list[dict[str, Any]] = []
     targets = np.array([case.target for case in scenes.protocol.cases])
+    encoded = catalogue.encode_sketches(scenes.protocol, composer)
     for mode in catalogue.MODES:
-        features = catalogue.query_features(scenes.protocol, composer, mode)
+        features = catalogue.query_features(scenes.protocol, composer, mode, encoded=encoded)
         similarities = scenes.index.similarities(features).cpu().numpy()
         found = ranks_of_targets(similarities, targets)
         table = catalogue.table(name, mode, scenes.protocol, found)

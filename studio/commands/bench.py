@@ -61,8 +61,10 @@ def bench_retrieval(engine: Engine, _: argparse.Namespace) -> list[dict[str, Any
     ranks = {}
     rows: list[dict[str, Any]] = []
     for name in (name for name in COMPARED if name in engine.kit.composers):
+        composer = engine.composer(name)
+        encoded = catalogue.encode_sketches(protocol, composer)
         for mode in catalogue.MODES:
-            found = both_ranks(protocol, gallery, engine.composer(name), mode)
+            found = both_ranks(protocol, gallery, composer, mode, encoded)
             for rerank, own in found.items():
                 ranks[name, mode, rerank] = own
                 table = catalogue.table(name, mode, protocol, own, rerank=rerank)

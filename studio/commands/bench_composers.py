@@ -168,8 +168,9 @@ def _catalogue_rows(
     name: str, composer: Composer, protocol: catalogue.Protocol, gallery: Gallery
 ) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
+    encoded = catalogue.encode_sketches(protocol, composer)
     for mode in catalogue.MODES:
-        for rerank, ranks in both_ranks(protocol, gallery, composer, mode).items():
+        for rerank, ranks in both_ranks(protocol, gallery, composer, mode, encoded).items():
             table = catalogue.table(name, mode, protocol, ranks, rerank=rerank)
             rows += [row.as_json() for row in table]
     return rows
@@ -188,38 +189,36 @@ def _shown(
     composers: Mapping[str, Composer], protocol: catalogue.Protocol, gallery: Gallery, seed: int
 ) -> list[Shown]:
     """Draw queries: half that the default composer finds first, half that it misses."""
-    judge = next((name for name in composers if name == DEFAULT_COMPOSER), next(iter(composers)))
-    features = {
-        name: catalogue.query_features(protocol, composer, BOTH)
-        for name, composer in composers.items()
-    }
-    ranks = {name: catalogue.ranks(protocol, gallery.index, f) for name, f in features.items()}
+    name = DEFAULT_COMPOSER if DEFAULT_COMPOSER in composers else next(iter(composers))
+    features = catalogue.query_features(protocol, composers[name], BOTH)
+    ranks = catalogue.ranks(protocol, gallery.index, features)
     rng = np.random.default_rng(seed)
-    found, missed = (
-        rng.permutation(np.flatnonzero(some))[: NUM_SHOWN // 2]
-        for some in (ranks[judge] == 1, ranks[judge] > TOP_K)
-    )
+    picked = [
+        int(number)
+        for some in (ranks == 1, ranks > TOP_K)
+        for number in rng.permutation(np.flatnonzero(some))[: NUM_SHOWN // 2]
+    ]
+    cases = tuple(protocol.cases[number] for number in picked)
+    sketches = {case.design: protocol.sketches[case.design] for case in cases}
+    part = catalogue.Protocol(cases=cases, sketches=sketches)
     files = [gallery.store.root / item.path for item in gallery.items]
-    shown: list[Shown] = []
-    for number in (*found, *missed):
-        case = protocol.cases[number]
-        rows = {
-            name: gallery.index.nearest(f[[number]], TOP_K).rows[0].tolist()
-            for name, f in features.items()
-        }
-        shown.append(
-            Shown(
-                sketch=Image.fromarray(rasterise(protocol.sketches[case.design], 256)),
-                words=case.attributes,
-                split="seen kind" if case.seen else "unseen kind",
-                target=files[case.target],
-                answers={
-                    name: (int(ranks[name][number]), [files[row] for row in nearest])
-                    for name, nearest in rows.items()
-                },
-            )
+    answers: list[dict[str, tuple[int, list[Path]]]] = [{} for _ in cases]
+    for name, composer in composers.items():
+        features = catalogue.query_features(part, composer, BOTH)
+        nearest = gallery.index.nearest(features.float(), TOP_K).rows.tolist()
+        own = catalogue.ranks(part, gallery.index, features).tolist()
+        for place, (rank, rows) in enumerate(zip(own, nearest, strict=True)):
+            answers[place][name] = (rank, [files[row] for row in rows])
+    return [
+        Shown(
+            sketch=Image.fromarray(rasterise(sketches[case.design], 256)),
+            words=case.attributes,
+            split="seen kind" if case.seen else "unseen kind",
+            target=files[case.target],
+            answers=found,
         )
-    return shown
+        for case, found in zip(cases, answers, strict=True)
+    ]
 
 
 def _sheet(shown: Sequence[Shown]) -> Image.Image:
