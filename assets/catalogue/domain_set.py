@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from assets.catalogue import record, work
 from assets.catalogue.kinds import KINDS
@@ -62,11 +61,8 @@ def domain_set(options: DomainOptions) -> None:
     maker = Maker(out=options.out)
     job = work.Job(task=maker, is_done=maker.is_done, folder=options.work)
     work.run(job, designs, options.num_workers)
-    for name, schema in TABLES:
-        tables = [pq.read_table(_file(design, options.work, name)) for design in designs]
-        record.write_table(
-            pa.concat_tables(tables).to_pylist(), schema, options.out / f"{name}.parquet"
-        )
+    names = [design.id for design in designs]
+    record.join_tables(TABLES, names, options.work, options.out)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,7 +73,7 @@ class Maker:
 
     def is_done(self, design: Design, folder: Path) -> bool:
         """Returns whether the pictures and rows of a design are there."""
-        tables = all(_file(design, folder, name).exists() for name, _ in TABLES)
+        tables = all(record.part_file(folder, design.id, name).exists() for name, _ in TABLES)
         return tables and all((self.out / row["path"]).exists() for row in picture_rows(design))
 
     def __call__(self, design: Design, folder: Path) -> int:
@@ -91,7 +87,7 @@ class Maker:
             record.write_webp(image, QUALITY, self.out / row["path"])
         sketch = record.sketch_row(kind, design, prepared, skill_of(design))
         for (name, schema), rows in zip(TABLES, ([sketch], pictures), strict=True):
-            record.write_table(rows, schema, _file(design, folder, name))
+            record.write_table(rows, schema, record.part_file(folder, design.id, name))
         return len(pictures)
 
 
@@ -114,7 +110,3 @@ def picture_rows(design: Design) -> list[record.Row]:
 
 def _shot(design: Design) -> Shot:
     return shots(design)[0]
-
-
-def _file(design: Design, folder: Path, name: str) -> Path:
-    return folder / f"{design.id}.{name}.parquet"

@@ -4,9 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from assets.catalogue import record, work
 from assets.catalogue.kinds import KINDS
 from assets.catalogue.plan import SKILLS, Design, Split, catalogue, shots, skill_of
@@ -52,11 +49,8 @@ def gallery(options: GalleryOptions) -> None:
         designs,
         options.num_workers,
     )
-    for name, schema in TABLES:
-        tables = [pq.read_table(_file(design, options.work, name)) for design in designs]
-        record.write_table(
-            pa.concat_tables(tables).to_pylist(), schema, options.out / f"{name}.parquet"
-        )
+    names = [design.id for design in designs]
+    record.join_tables(TABLES, names, options.work, options.out)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,7 +62,7 @@ class Maker:
 
     def is_done(self, design: Design, folder: Path) -> bool:
         """Returns whether the pictures and rows of a design are there."""
-        tables = all(_file(design, folder, name).exists() for name, _ in TABLES)
+        tables = all(record.part_file(folder, design.id, name).exists() for name, _ in TABLES)
         return tables and all(self._image(shot.id).exists() for shot in shots(design))
 
     def __call__(self, design: Design, folder: Path) -> int:
@@ -96,12 +90,8 @@ class Maker:
             "sketches": sketches,
         }
         for name, schema in TABLES:
-            record.write_table(rows[name], schema, _file(design, folder, name))
+            record.write_table(rows[name], schema, record.part_file(folder, design.id, name))
         return len(items)
 
     def _image(self, id: str) -> Path:
         return self.out / "images" / f"{id}.webp"
-
-
-def _file(design: Design, folder: Path, name: str) -> Path:
-    return folder / f"{design.id}.{name}.parquet"

@@ -143,6 +143,20 @@ def png(values: NDArray[np.uint8]) -> bytes:
     return blob.getvalue()
 
 
+def part_file(folder: Path, name: str, table: str) -> Path:
+    """Returns where one design's rows of a table wait for the others'."""
+    return folder / f"{name}.{table}.parquet"
+
+
+def join_tables(
+    tables: Sequence[tuple[str, pa.Schema]], names: Sequence[str], folder: Path, out: Path
+) -> None:
+    """Joins the rows that wait in a folder, in the order of the names, into one file a table."""
+    for table, schema in tables:
+        parts = [pq.read_table(part_file(folder, name, table)) for name in names]
+        write_table(pa.concat_tables(parts).to_pylist(), schema, out / f"{table}.parquet")
+
+
 def write_table(rows: Sequence[Mapping[str, Any]], schema: pa.Schema, path: Path) -> None:
     """Writes rows to a parquet file, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)

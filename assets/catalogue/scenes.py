@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from assets.catalogue import arrangement_words, record, work
 from assets.catalogue.arrangement import Group, Scene, groups
@@ -78,11 +77,8 @@ def scenes(options: SceneOptions) -> None:
     (options.out / "images").mkdir(parents=True, exist_ok=True)
     maker = Maker(out=options.out, size_px=options.size_px, spp=options.spp)
     work.run(work.Job(task=maker, is_done=maker.is_done, folder=folder), leads, options.num_workers)
-    for name, schema in TABLES:
-        tables = [pq.read_table(_file(lead, folder, name)) for lead in leads]
-        record.write_table(
-            pa.concat_tables(tables).to_pylist(), schema, options.out / f"{name}.parquet"
-        )
+    names = [lead.id for lead in leads]
+    record.join_tables(TABLES, names, folder, options.out)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -95,7 +91,7 @@ class Maker:
 
     def is_done(self, lead: Design, folder: Path) -> bool:
         """Returns whether the pictures and rows of a group are there."""
-        tables = all(_file(lead, folder, name).exists() for name, _ in TABLES)
+        tables = all(record.part_file(folder, lead.id, name).exists() for name, _ in TABLES)
         return tables and all((self.out / path_of(s)).exists() for s in _group(lead).scenes)
 
     def __call__(self, lead: Design, folder: Path) -> int:
@@ -109,7 +105,7 @@ class Maker:
             "sketches": [_sketch(main) for main in mains.values()],
         }
         for name, schema in TABLES:
-            record.write_table(rows[name], schema, _file(lead, folder, name))
+            record.write_table(rows[name], schema, record.part_file(folder, lead.id, name))
         return len(group.scenes)
 
     def _photograph(self, scene: Scene) -> None:
@@ -158,7 +154,3 @@ def _sketch(design: Design) -> record.Row:
 
 def _group(lead: Design) -> Group:
     return next(group for group in groups(lead.split) if group.lead.id == lead.id)
-
-
-def _file(lead: Design, folder: Path, name: str) -> Path:
-    return folder / f"{lead.id}.{name}.parquet"

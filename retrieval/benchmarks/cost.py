@@ -40,8 +40,6 @@ def cost_row(composer: Composer, sketches: Sequence[Sketch]) -> CostRow:
     Raises:
         ValueError: There are fewer than two drawings.
     """
-    if len(sketches) < 2:
-        raise ValueError(f"At least two drawings are needed, got {len(sketches)}.")
     backbone = composer.backbone
 
     def see(query: Query) -> None:
@@ -49,13 +47,8 @@ def cost_row(composer: Composer, sketches: Sequence[Sketch]) -> CostRow:
         assert pixels is not None
         backbone.encode_image(pixels)
 
-    times: dict[str, list[float]] = {"encode": [], "tower": []}
-    for number, sketch in enumerate(sketches):
-        query = Query(sketch=sketch)
-        found = {"encode": _timed(composer.encode, query), "tower": _timed(see, query)}
-        for name, spent in found.items() if number else ():
-            times[name].append(spent)
-    encode, tower = (statistics.median(times[name]) for name in ("encode", "tower"))
+    queries = [Query(sketch=sketch) for sketch in sketches]
+    encode, tower = _medians(composer.encode, see, queries)
     return CostRow(composer=composer.name, encode_ms=encode, tower_ms=tower, ratio=encode / tower)
 
 
@@ -87,20 +80,10 @@ def tower_row(name: str, composer: LightEncoder, sketches: Sequence[Sketch]) -> 
     Raises:
         ValueError: There are fewer than two drawings.
     """
-    if len(sketches) < 2:
-        raise ValueError(f"At least two drawings are needed, got {len(sketches)}.")
     backbone = composer.backbone
-    times: dict[str, list[float]] = {"light": [], "frozen": []}
-    for number, sketch in enumerate(sketches):
-        pixels = reference_pixels(backbone, Query(sketch=sketch))
-        assert pixels is not None
-        found = {
-            "light": _timed(composer.tokens, pixels),
-            "frozen": _timed(backbone.encode_image, pixels),
-        }
-        for which, spent in found.items() if number else ():
-            times[which].append(spent)
-    light, frozen = (statistics.median(times[which]) for which in ("light", "frozen"))
+    drawn = [reference_pixels(backbone, Query(sketch=sketch)) for sketch in sketches]
+    pixels = [one for one in drawn if one is not None]
+    light, frozen = _medians(composer.tokens, backbone.encode_image, pixels)
     return TowerRow(
         composer=name,
         tower_parameters=composer.num_tower_parameters,
@@ -109,6 +92,17 @@ def tower_row(name: str, composer: LightEncoder, sketches: Sequence[Sketch]) -> 
         frozen_ms=frozen,
         light_ratio=light / frozen,
     )
+
+
+def _medians(
+    ours: Callable[[T], object], theirs: Callable[[T], object], given: Sequence[T]
+) -> tuple[float, float]:
+    """Median milliseconds of both, taken in turn; the first of each is not counted."""
+    if len(given) < 2:
+        raise ValueError(f"At least two drawings are needed, got {len(given)}.")
+    times = [(_timed(ours, one), _timed(theirs, one)) for one in given][1:]
+    mine, other = zip(*times, strict=True)
+    return statistics.median(mine), statistics.median(other)
 
 
 def _timed(act: Callable[[T], object], given: T) -> float:
