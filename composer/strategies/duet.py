@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from composer.backbone import Backbone, ImageEncoding, encode_with_tower, layer_norm_state
 from composer.composed import MAX_PSEUDO_TOKENS, ComposedQuery
+from composer.prompt import assemble_prompts
 from composer.query import Query
 from composer.strategies.converter import NUM_TOKENS, Converter
 from composer.strategies.files import load_with_number, read_origin, write_composer
@@ -81,6 +82,16 @@ class DuetModel(nn.Module):
     def convert(self, features: Float[Tensor, "n d"]) -> Float[Tensor, "n k w"]:
         """Pseudo-word tokens of each feature, or of each difference of two features."""
         return self.converter(features.float())
+
+    def read_alone(self, features: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
+        """Unit text features of the prompts `[P_L; s_w]` of references' features."""
+        tokens = self.convert(features)
+        silent: list[list[int]] = [[] for _ in features]
+        prompts = assemble_prompts(
+            self.backbone, prefix=self.prompt, pseudo=tokens, word_ids=silent
+        )
+        seen = self.backbone.encode_embeddings(prompts.embeddings, prompts.end_positions)
+        return seen.features.float()
 
     def trainable_state(self) -> dict[str, Tensor]:
         """LayerNorms, converter and prompt under the names of the file."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from composer.strategies.duet import DuetShape
 from composer.training.duet import DuetData, DuetTraining, duet_trainer
-from composer.training.duet_objective import DuetWeights
+from composer.training.duet_objective import TOWER_TERMS, DuetWeights
 from composer.training.loop import Budget
 from composer.training.trainer import RunSettings, make_accelerator
 
@@ -64,7 +64,8 @@ class AblationRow:
 def variants(recipe: DuetTraining) -> dict[tuple[str, str], DuetTraining]:
     """The recipe, and it with one thing changed, by what is varied and how."""
     found = {("loss", "recipe"): recipe}
-    for name in (field.name for field in fields(DuetWeights)):
+    names = [field.name for field in fields(DuetWeights)]
+    for name in (name for name in names if name not in TOWER_TERMS):
         weight = getattr(recipe.weights, name)
         changed = replace(recipe.weights, **{name: 0.0 if weight else RECONSTRUCTION})
         found["loss", f"{'without' if weight else 'with'} {name}"] = replace(

@@ -1,6 +1,6 @@
-"""Training of the duet composer on the catalogue's pack."""
+"""Training of the duet composer on the catalogue's pack and the natural archives."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +19,10 @@ from composer.data.duet_batches import (
     encode_gallery,
     validation_queries,
 )
+from composer.data.world import natural_tables
 from composer.strategies.duet import DuetModel, DuetShape
 from composer.training.decoder import PICTURE_PX, Decoder, reconstruction
+from composer.training.duet_natural import NaturalReferences
 from composer.training.duet_objective import (
     DuetFeatures,
     DuetMargins,
@@ -47,7 +49,10 @@ class DuetTraining:
     Attributes:
         clip: The frozen CLIP: its folder, or the name of a public one.
         data: Folder of the training pack.
+        natural: Folder of the natural archives; None for the catalogue alone.
+        start: A trained `duet.safetensors` to go on from; None for a new one.
         batch_size: References, all of different designs.
+        num_natural: Drawings of the natural world beside them, in steps through the tower.
         num_cached_steps: Steps at the beginning that see references through the frozen tower,
             encoded once, and so train converter and prompt alone: many times cheaper.
         cached_batch_size: References in each of these.
@@ -63,8 +68,11 @@ class DuetTraining:
 
     clip: str | Path
     data: Path
+    natural: Path | None = None
+    start: Path | None = None
     batch_size: int = 64
-    num_cached_steps: int = 3000
+    num_natural: int = 32
+    num_cached_steps: int = 600
     cached_batch_size: int = 256
     num_drawings: int = 5
     norm_rate: float = 2e-3
@@ -88,7 +96,7 @@ class DuetData:
         """Loads backbone and pack and encodes the galleries.
 
         Raises:
-            ValueError: The backbone or the pack cannot be used.
+            ValueError: The backbone, the pack or an archive cannot be used.
         """
         self._recipe, self._accelerator, self._seed = recipe, accelerator, seed
         self.backbone = Backbone.load(recipe.clip, device=accelerator.device)
@@ -102,6 +110,15 @@ class DuetData:
             self.pack, self.gallery, self.backbone, seed=seed, mixture=recipe.mixture
         )
         self.bank = PhraseBank(self.backbone)
+        self.natural: NaturalReferences | None = None
+        if recipe.natural is not None:
+            self.natural = NaturalReferences(
+                natural_tables(recipe.natural, self.backbone.image_size_px),
+                self.backbone,
+                accelerator,
+                batch_size=recipe.num_natural,
+                seed=seed,
+            )
         self._drawings: dict[str, Tensor] | None = None
 
     def drawings(self) -> dict[str, Tensor]:
@@ -134,14 +151,17 @@ class DuetObjective:
         """Takes the data of another run of the same sources, or loads it.
 
         Raises:
-            ValueError: The backbone or the pack cannot be used.
+            ValueError: The backbone, the pack, an archive or the start cannot be used.
         """
         self.recipe, self._seed = recipe, seed
         self._accelerator = accelerator
         self._data = data or DuetData(recipe, accelerator, seed=seed)
         self.backbone = self._data.backbone
         torch.manual_seed(seed)
-        self.model = DuetModel(self.backbone, recipe.shape)
+        if recipe.start is None:
+            self.model = DuetModel(self.backbone, recipe.shape)
+        else:
+            self.model = DuetModel.load(recipe.start, self.backbone).train()
         self._decoder: Decoder | None = None
         if recipe.weights.reconstruction > 0:
             self._decoder = Decoder(self.backbone.joint_dim).to(self.backbone.device)
@@ -185,16 +205,28 @@ class DuetObjective:
         terms = duet_terms(features, batch, data.gallery, recipe.margins)
         if self._decoder is not None:
             terms["reconstruction"] = self._reconstruction(self._decoder, features, batch)
+        if data.natural is not None and features.own is not None and recipe.weights.natural > 0:
+            with self._accelerator.autocast():
+                terms["natural"] = data.natural.loss(
+                    self.model, draw, temperature=recipe.margins.nce_temperature
+                )
         return Losses(terms=terms, total=weighted_sum(terms, recipe.weights))
 
     def validate(self) -> DuetScores:
         """Scores the validation split."""
-        return validate(self.model, self._data.queries, self._data.held_gallery)
+        scores = validate(self.model, self._data.queries, self._data.held_gallery)
+        if self._data.natural is None:
+            return scores
+        return replace(scores, category=self._data.natural.held.precision(self._read_alone))
 
     def export(self, path: Path, scores: DuetScores, notes: dict[str, str]) -> None:
         """Writes `duet.safetensors` with the residual that validation chose."""
         self.model.residual = scores.residual
         self.model.save(path, half=True, notes=notes)
+
+    def _read_alone(self, pixels: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n d"]:
+        """Prompts `[P_L; s_w]` of preprocessed drawings."""
+        return self.model.read_alone(self.model.encode_image(pixels).features)
 
     def _reconstruction(
         self, decoder: Decoder, features: DuetFeatures, batch: DuetBatch
@@ -225,7 +257,7 @@ def duet_trainer(
         data: That of another run of the same sources and seed; None to load it.
 
     Raises:
-        ValueError: The backbone, the pack or the state cannot be used.
+        ValueError: The backbone, the data, the start or the state cannot be used.
     """
     accelerator = make_accelerator(settings)
     objective = DuetObjective(recipe, accelerator, seed=settings.seed, data=data)

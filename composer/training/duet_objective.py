@@ -27,8 +27,8 @@ from composer.training.phrases import HAND_PROMPTS, NEUTRAL
 class DuetWeights:
     """Weight of every term; zero switches a term off and saves its prompts.
 
-    The first seven are the paper's six losses; the last two are ours: the catalogue has captions,
-    which the paper's data had not.
+    The first seven are the paper's six losses; the last four are ours: the catalogue has captions,
+    which the paper's data had not. The last two need steps through the tower.
 
     Attributes:
         triplet: `L_trip` of the reference alone.
@@ -40,6 +40,8 @@ class DuetWeights:
         reconstruction: `L_rec`, by a decoder that is thrown away.
         words: Multi-positive InfoNCE of reference and words against the whole training gallery.
         reference: The same of the reference alone.
+        own: The same of the tuned tower's own feature of the reference, which completes the query.
+        natural: InfoNCE of hand-drawn references against photos of the natural world.
     """
 
     triplet: float = 0.5
@@ -51,6 +53,11 @@ class DuetWeights:
     reconstruction: float = 0.0
     words: float = 1.0
     reference: float = 0.5
+    own: float = 0.25
+    natural: float = 0.5
+
+
+TOWER_TERMS = ("own", "natural")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -74,8 +81,8 @@ class DuetMargins:
 class DuetFeatures:
     """Unit text features of one batch's prompts, named as in papers.md 1.
 
-    The last three are of the batch's first k references alone: a part of a batch is enough for
-    what they teach, and each prompt costs as much as the first two.
+    `q_delta`, `q_neutral` and `q_hand` are of the batch's first k references alone: a part of a
+    batch is enough for what they teach, and each prompt costs as much as the first two.
 
     Attributes:
         q: `T([P_L; s_w])`.
@@ -83,6 +90,7 @@ class DuetFeatures:
         q_delta: `T([P_L; s_w; delta_w])` with `delta = V(P+) - V(S)`.
         q_neutral: `T([P_L; s_w; N])`.
         q_hand: `T([P_F; s_w])`.
+        own: `V(S)` of the tuned tower; None where references were encoded before.
     """
 
     q: Float[Tensor, "n d"]
@@ -90,6 +98,7 @@ class DuetFeatures:
     q_delta: Float[Tensor, "k d"]
     q_neutral: Float[Tensor, "k d"]
     q_hand: Float[Tensor, "k d"]
+    own: Float[Tensor, "n d"] | None = None
 
 
 class PhraseBank:
@@ -114,9 +123,9 @@ def encode_batch(
     Two of each, and three more of the first `auxiliary_share` of them, at least one.
     """
     backbone = model.backbone
-    seen = batch.references
+    seen, own = batch.references, None
     if not isinstance(seen, Tensor):
-        seen = model.encode_image(backbone.normalise_pixels(seen)).features
+        seen = own = model.encode_image(backbone.normalise_pixels(seen)).features
     s_w = model.convert(seen)  # n k w
     few = max(1, round(auxiliary_share * len(seen)))
     photos = gallery.features[batch.anchors[:few].to(seen.device)]
@@ -139,13 +148,18 @@ def encode_batch(
             assemble_prompts(backbone, prefix=hand, pseudo=s_w[:few], word_ids=silent[:few]),
         ],
     )
-    return DuetFeatures(q=q, q_words=q_words, q_delta=q_delta, q_neutral=q_neutral, q_hand=q_hand)
+    return DuetFeatures(
+        q=q, q_words=q_words, q_delta=q_delta, q_neutral=q_neutral, q_hand=q_hand, own=own
+    )
 
 
 def duet_terms(
     features: DuetFeatures, batch: DuetBatch, gallery: GalleryFeatures, margins: DuetMargins
 ) -> dict[str, Float[Tensor, ""]]:
-    """Every loss of `DuetWeights` but `L_rec`, unweighted, under the same names."""
+    """Losses of `DuetWeights`, unweighted, under the same names.
+
+    All but `L_rec` and that of the natural world; `own` where the tower saw the references.
+    """
     q, device = features.q, features.q.device
     anchors = batch.anchors.to(device)
     photos = gallery.features[anchors]
@@ -155,7 +169,7 @@ def duet_terms(
     delta_to_gallery = 1 - features.q_delta @ gallery.features.T
     to_photo, delta_to_photo = distance(q, photos), distance(features.q_delta, photos[:few])
     others = ~torch.eye(few, dtype=torch.bool, device=device)
-    return {
+    terms = {
         "triplet": triplet(to_photo, to_gallery, is_other_design, margin=margins.triplet),
         "delta_triplet": triplet(
             delta_to_photo,
@@ -188,6 +202,14 @@ def duet_terms(
             temperature=margins.nce_temperature,
         ),
     }
+    if features.own is not None:
+        terms["own"] = multi_positive_nce(
+            features.own.float() @ gallery.features.T,
+            batch.shows_design,
+            batch.design_ignored,
+            temperature=margins.nce_temperature,
+        )
+    return terms
 
 
 def _encode_together(

@@ -40,6 +40,8 @@ class DuetScores:
         composed: Of sketch and words.
         words: Of the words alone.
         moved_by_neutral: Mean distance that words without content move the query of a sketch.
+        category: Share of the 25 nearest photos that show the drawn class, among classes of Sketchy
+            that no training sees; None without natural archives.
         residual: The one of `RESIDUALS` that finds most with sketch and words; the first two
             accuracies are with it.
     """
@@ -49,6 +51,7 @@ class DuetScores:
     words: Accuracy
     moved_by_neutral: float
     residual: float
+    category: float | None = None
 
     @property
     def score(self) -> float:
@@ -60,6 +63,8 @@ class DuetScores:
         rows = (("sketch", self.reference), ("both", self.composed), ("words", self.words))
         parts = [f"{name} {row.at_1:.1%}/{row.at_5:.1%}/{row.at_10:.1%}" for name, row in rows]
         parts.append(f"neutral {self.moved_by_neutral:.3f}")
+        if self.category is not None:
+            parts.append(f"class of the nearest 25 {self.category:.1%}")
         return " ".join([*parts, f"residual {self.residual:g}"])
 
 

@@ -62,11 +62,11 @@ class PairData:
         pack = CataloguePack.open(sources.pack)
         size_px = backbone.image_size_px
         tables = [catalogue_table(pack, "train", size_px)]
-        self.held: World | None = None
+        held: HeldClasses | None = None
         if sources.natural is not None:
             parts = natural_tables(sources.natural, size_px)
             tables += parts.train
-            self.held = World(parts.validation)
+            held = HeldClasses(World(parts.validation), self.backbone)
         self.world = World(tables)
         self.batches = PairBatches(
             self.world,
@@ -83,7 +83,7 @@ class PairData:
         device = backbone.device
         self.gallery_classes = torch.from_numpy(self.world.photo_classes).to(device)
         self.gallery_instances = torch.from_numpy(self.world.photo_instances).to(device)
-        self._validation = _Validation(pack, self.held, backbone)
+        self._validation = _Validation(pack, held, backbone)
 
     def validate(
         self,
@@ -154,10 +154,28 @@ class PairScores:
         return " ".join([*parts, f"share of words {self.share:g}"])
 
 
+class HeldClasses:
+    """Photos and drawings of classes that no training sees; photos seen once."""
+
+    def __init__(self, held: World, backbone: Backbone) -> None:
+        """Encodes the photos with the frozen tower."""
+        self._held, self._backbone = held, backbone
+        self._gallery = encode_photos(backbone, held.photos)
+
+    @torch.no_grad()
+    def precision(self, see: Callable[[Float[Tensor, "n 3 h w"]], Float[Tensor, "n d"]]) -> float:
+        """Share of the 25 photos nearest to a drawing, as `see` sees it, that show its class."""
+        held = self._held
+        ink = np.stack([held.ink(row, None) for row in range(len(held.drawings))])
+        drawn = see_all(self._backbone, see, np.repeat(ink[..., None], 3, axis=-1))
+        nearest = (drawn @ self._gallery.T).topk(25, dim=1).indices.cpu().numpy()
+        return float((held.photo_classes[nearest] == held.drawing_classes[:, None]).mean())
+
+
 class _Validation:
     """Queries and galleries of the validation split, seen once."""
 
-    def __init__(self, pack: CataloguePack, held: World | None, backbone: Backbone) -> None:
+    def __init__(self, pack: CataloguePack, held: HeldClasses | None, backbone: Backbone) -> None:
         rows = pack.rows(split="validation", domain=PHOTO)
         self._backbone, self._held = backbone, held
         self._queries: ValidationQueries = validation_queries(pack, rows, backbone.image_size_px)
@@ -170,7 +188,6 @@ class _Validation:
                     for at in range(0, len(texts), _BATCH)
                 ]
             ).float()
-        self._held_gallery = None if held is None else encode_photos(backbone, held.photos)
 
     @torch.no_grad()
     def scores(
@@ -183,7 +200,7 @@ class _Validation:
         def see(pixels: Tensor) -> Tensor:
             return move(encode(pixels).features.float())
 
-        drawn = self._see(see, self._queries.sketches)
+        drawn = see_all(self._backbone, see, self._queries.sketches)
         words = move_words(self._words)
         tried = {share: self._accuracy(mix(drawn, words, share)) for share in WORDS_SHARES}
         best = max(tried, key=lambda share: tried[share].at_1 + 0.1 * tried[share].at_10)
@@ -192,7 +209,7 @@ class _Validation:
             composed=tried[best],
             words=self._accuracy(words),
             share=best,
-            category=self._category(see),
+            category=self._held and self._held.precision(see),
         )
 
     @torch.no_grad()
@@ -206,7 +223,7 @@ class _Validation:
             for text in self._queries.words
         ]
         silent: list[list[int]] = [[] for _ in words]
-        found = self._see(tokens, self._queries.sketches)
+        found = see_all(self._backbone, tokens, self._queries.sketches)
         starts = range(0, len(found), _BATCH)
 
         def composed(said: list[list[int]]) -> Tensor:
@@ -218,29 +235,13 @@ class _Validation:
             composed=self._accuracy(composed(words)),
             words=self._accuracy(self._words),
             share=0.5,
-            category=self._category(lambda pixels: read(tokens(pixels), [[] for _ in pixels])),
+            category=self._held
+            and self._held.precision(lambda pixels: read(tokens(pixels), [[] for _ in pixels])),
         )
 
     def _accuracy(self, queries: Float[Tensor, "n d"]) -> Accuracy:
         right = torch.arange(len(queries), device=queries.device)
         return accuracy(queries @ self._gallery.T, right)
-
-    def _category(self, see: Callable[[Tensor], Tensor]) -> float | None:
-        if self._held is None or self._held_gallery is None:
-            return None
-        held = self._held
-        ink = np.stack([held.ink(row, None) for row in range(len(held.drawings))])
-        drawn = self._see(see, np.repeat(ink[..., None], 3, axis=-1))
-        nearest = (drawn @ self._held_gallery.T).topk(25, dim=1).indices.cpu().numpy()
-        return float((held.photo_classes[nearest] == held.drawing_classes[:, None]).mean())
-
-    def _see(
-        self, see: Callable[[Tensor], Tensor], drawings: UInt8[np.ndarray, "n s s 3"]
-    ) -> Tensor:
-        """What `see` makes of all drawings, some at a time."""
-        starts = range(0, len(drawings), _BATCH)
-        parts = (self._backbone.normalise_pixels(drawings[at : at + _BATCH]) for at in starts)
-        return torch.cat([see(pixels) for pixels in parts])
 
 
 @torch.no_grad()
@@ -251,6 +252,17 @@ def encode_photos(backbone: Backbone, photos: UInt8[np.ndarray, "n s s 3"]) -> F
         for at in range(0, len(photos), _BATCH)
     )
     return torch.cat(list(parts))
+
+
+def see_all(
+    backbone: Backbone,
+    see: Callable[[Float[Tensor, "n 3 h w"]], Float[Tensor, "n *d"]],
+    drawings: UInt8[np.ndarray, "n s s 3"],
+) -> Float[Tensor, "n *d"]:
+    """What `see` makes of all drawings, some at a time."""
+    starts = range(0, len(drawings), _BATCH)
+    parts = (backbone.normalise_pixels(drawings[at : at + _BATCH]) for at in starts)
+    return torch.cat([see(pixels) for pixels in parts])
 
 
 def numbers(values: Int[np.ndarray, " n"], device: torch.device) -> Int[Tensor, " n"]:

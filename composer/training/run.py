@@ -30,11 +30,13 @@ class Sources:
         clip: The frozen CLIP: its folder, or the name of a public one.
         pack: Folder of the catalogue's training pack.
         natural: Folder of the natural archives; None for the catalogue alone.
+        start: A trained composer's file to go on from; None for a new one.
     """
 
     clip: str | Path
     pack: Path
     natural: Path | None = None
+    start: Path | None = None
 
 
 def _converter(sources: Sources, settings: RunSettings) -> Trainer[Any]:
@@ -44,7 +46,11 @@ def _converter(sources: Sources, settings: RunSettings) -> Trainer[Any]:
 
 
 def _duet(sources: Sources, settings: RunSettings) -> Trainer[Any]:
-    return duet_trainer(DuetTraining(clip=sources.clip, data=sources.pack), settings)
+    recipe = DuetTraining(clip=sources.clip, data=sources.pack, natural=sources.natural)
+    if sources.start is not None:
+        # Tokens of a trained converter: all steps go through the tower.
+        recipe = replace(recipe, start=sources.start, num_cached_steps=0)
+    return duet_trainer(recipe, settings)
 
 
 def _modality(sources: Sources, settings: RunSettings) -> Trainer[Any]:
@@ -99,6 +105,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--clip", required=True, help="folder of the CLIP, or architecture/tag")
     parser.add_argument("--data", type=Path, required=True, help="folder of the training pack")
     parser.add_argument("--natural", type=Path, help="folder of the natural archives")
+    parser.add_argument("--start", type=Path, help="duet only: a trained file to go on from")
     parser.add_argument("--minutes", type=float, default=20.0)
     parser.add_argument("--steps", type=int, help="stop after so many steps")
     parser.add_argument("--output", type=Path, required=True, help="the composer's file")
@@ -107,6 +114,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument("--seed", type=int, default=0)
     chosen = parser.parse_args(arguments)
+    if chosen.start is not None and chosen.name != "duet":
+        parser.error("--start goes on from a duet's file, and from no other composer's yet")
     logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     logging.getLogger("composer").setLevel(logging.INFO)
     settings = RunSettings(
@@ -117,7 +126,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         device=chosen.device,
         seed=chosen.seed,
     )
-    sources = Sources(clip=chosen.clip, pack=chosen.data, natural=chosen.natural)
+    sources = Sources(
+        clip=chosen.clip, pack=chosen.data, natural=chosen.natural, start=chosen.start
+    )
     try:
         TRAININGS[chosen.name](sources, settings).run()
     except (ValueError, OSError) as error:

@@ -1,4 +1,5 @@
 from dataclasses import fields, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,8 +16,10 @@ from composer.data.duet_batches import (
     encode_drawings,
     encode_gallery,
 )
+from composer.data.world import NaturalParts, PairTable
+from composer.sketch import Sketch
 from composer.strategies.duet import DuetModel, DuetShape
-from composer.training import duet_validation
+from composer.training import duet, duet_validation
 from composer.training.decoder import Decoder, reconstruction
 from composer.training.duet import DuetTraining, duet_trainer
 from composer.training.duet_objective import (
@@ -155,7 +158,8 @@ def test_every_term_trains_and_only_what_it_should(pack, gallery, backbone):
     bank, rng = PhraseBank(backbone), np.random.default_rng(0)
     features = encode_batch(model, batch, gallery, bank, rng)
     terms = duet_terms(features, batch, gallery, DuetMargins())
-    assert set(terms) == {field.name for field in fields(DuetWeights)} - {"reconstruction"}
+    elsewhere = {"reconstruction", "natural"}
+    assert set(terms) == {field.name for field in fields(DuetWeights)} - elsewhere
     only = DuetWeights(**{name: float(name == "words") for name in terms})
     assert weighted_sum(terms, only).item() == pytest.approx(terms["words"].item())
     weighted_sum(terms, DuetWeights()).backward()
@@ -220,6 +224,93 @@ def test_steps_on_encoded_references_leave_the_tower_alone(folder, tmp_path):
     for _ in range(2):
         trainer.train_step()
     assert moved() == {"converter", "prompt", "layer_norms"}
+
+
+def test_the_towers_own_feature_finds_the_photo_only_where_the_tower_saw(pack, gallery, backbone):
+    model, bank = DuetModel(backbone), PhraseBank(backbone)
+    batches = DuetBatches(pack, gallery, backbone)
+    drawings = encode_drawings(pack, batches.designs, backbone, count=1)
+    for batch, is_seen in ((batches.draw(0, 8), True), (batches.draw(0, 8, drawings), False)):
+        features = encode_batch(model, batch, gallery, bank, np.random.default_rng(0))
+        terms = duet_terms(features, batch, gallery, DuetMargins())
+        assert ("own" in terms) == is_seen
+        if is_seen:
+            terms["own"].backward()
+            state = model.trainable_state().items()
+            touched = {n.split(".")[0] for n, p in state if p.grad is not None and p.grad.any()}
+            assert touched == {"layer_norms"}
+
+
+@pytest.fixture
+def natural(monkeypatch):
+    """Two classes of two things each to train on, and two more that no training sees."""
+
+    def table(name, classes):
+        ids = [(c, i) for c in classes for i in range(2)]
+        marks = np.random.default_rng(len(name)).integers(0, 255, (len(ids), 128, 128, 3))
+        photos = marks.astype(np.uint8)
+        kinds = tuple(c for c, _ in ids)
+        things = tuple(f"{name}/{c}/{i}" for c, i in ids)
+        drawings = tuple(Sketch(raster=photo[..., 0]) for photo in photos)
+        return PairTable(
+            name=name, photos=np.concatenate([photos] * 8), photo_classes=kinds * 8,
+            photo_instances=things * 8, drawings=drawings, drawing_classes=kinds,
+            drawing_instances=things,
+        )  # fmt: skip
+
+    parts = NaturalParts(
+        train=(table("sketchy", ("cow", "duck")), table("chairv2", ("chair",))),
+        validation=(table("sketchy", ("pear", "fan")),),
+    )
+    monkeypatch.setattr(duet, "natural_tables", lambda folder, size_px: parts)
+    return {"natural": Path("archives"), "num_natural": 16}
+
+
+def test_drawings_of_the_natural_world_are_learnt_and_validated(folder, tmp_path, natural):
+    only = DuetWeights(**{f.name: float(f.name == "natural") for f in fields(DuetWeights)})
+    trainer = trainer_of(folder, tmp_path, 40, weights=only, num_cached_steps=1, **natural)
+    assert "natural" not in trainer.train_step()
+    first = sum(trainer.train_step()["natural"] for _ in range(3))
+    trainer.run()
+    last = sum(trainer.train_step()["natural"] for _ in range(3))
+    assert last < 0.9 * first
+    scores = trainer.validate()
+    assert scores.category is not None
+    assert 0 <= scores.category <= 1
+    assert f"nearest 25 {scores.category:.1%}" in scores.summary()
+
+
+def test_the_natural_loss_asks_for_the_class_and_for_the_thing(folder, tmp_path, natural):
+    objective = trainer_of(folder, tmp_path, 1, **natural).objective
+    found, model = objective._data.natural, objective.model
+    batch = found._batches.draw(0)
+    found._gallery = torch.eye(len(found._gallery))  # features of a query are its cosines
+
+    def loss(drawn, photos):
+        known = 100.0 * (torch.from_numpy(drawn).unsqueeze(1) == photos)
+        model.read_alone = lambda features: known
+        return found.loss(model, 0, temperature=1.0).item()
+
+    # A class has sixteen photos here, each thing half of them; as for the class, a query that knows
+    # its thing alone gives up the other half, each at a cost of 100.
+    assert loss(batch.classes, found._classes) == pytest.approx(np.log(16), abs=1e-3)
+    expected = (np.log(8) + np.log(8) + 100 / 2) / 2
+    assert loss(batch.instances, found._instances) == pytest.approx(expected, abs=1e-3)
+
+
+def test_a_run_goes_on_from_a_trained_file(folder, tmp_path, backbone):
+    first = trainer_of(folder, tmp_path / "first", 6)
+    first.run()
+    start = first.settings.output
+    trainer = trainer_of(folder, tmp_path / "second", 6, start=start)
+    kept = DuetModel.load(start, backbone).trainable_state()
+    for name, tensor in trainer.objective.model.trainable_state().items():
+        assert torch.equal(tensor, kept[name]), name
+    trainer.train_step()
+    changed = trainer.objective.model.trainable_state().items()
+    assert {n.split(".")[0] for n, p in changed if not torch.equal(p, kept[n])} == {
+        "converter", "prompt", "layer_norms"
+    }  # fmt: skip
 
 
 def test_validation_chooses_the_residual_that_finds_most_and_the_file_carries_it(
@@ -332,5 +423,11 @@ def test_the_command_trains_and_explains_what_is_missing(folder, tmp_path, capsy
     common += ["--state", str(tmp_path / "s"), "--output", str(tmp_path / "d.safetensors")]
     assert main([*common, "--data", str(folder / "pack")]) == 0
     assert (tmp_path / "d.safetensors").exists()
+    again = [*common, "--data", str(folder / "pack"), "--state", str(tmp_path / "s2")]
+    assert main([*again, "--start", str(tmp_path / "d.safetensors")]) == 0
+    assert main([*again, "--start", str(tmp_path / "none.safetensors")]) == 2
+    with pytest.raises(SystemExit):
+        main(["modality", *again[1:], "--start", str(tmp_path / "d.safetensors")])
+    assert "from no other composer's yet" in capsys.readouterr().err
     assert main([*common, "--data", str(tmp_path / "none")]) == 2
     assert "build the pack" in capsys.readouterr().err
