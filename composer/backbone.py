@@ -22,32 +22,18 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from composer.splice import take_positions
+from composer.vision import ImageEncoding, encode_with_tower, layer_norms
 from composer.weights import WeightsError, check_safetensors_header, refuse_pickle
 
 CONFIG_NAME = "open_clip_config.json"
 WEIGHTS_NAME = "open_clip_model.safetensors"
 MERGES_NAME = "merges.txt"
+UNTRAINED = "untrained"  # the tag of random weights
 MAX_ASPECT = 4.0
 
 
 class BackboneError(ValueError):
     """A backbone that cannot be loaded or used, and what to do."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ImageEncoding:
-    """What the vision tower says about n images.
-
-    Attributes:
-        features: Unit vectors in the joint space.
-        patch_features: One unit vector in the joint space per patch, row by row of the grid:
-            final norm and projection of the pooled token applied to each patch token.
-        hidden: Patch tokens after the final norm, before the projection.
-    """
-
-    features: Float[Tensor, "n d"]
-    patch_features: Float[Tensor, "n p d"]
-    hidden: Float[Tensor, "n p w"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -104,7 +90,8 @@ class Backbone:
         Args:
             source: A folder with `open_clip_config.json`, `open_clip_model.safetensors` and, for
                 an own vocabulary, `merges.txt`; or "architecture/tag" as open_clip lists them,
-                which downloads its safetensors on first use.
+                which downloads its safetensors on first use. The tag "untrained" gives random
+                weights, always the same: to measure with, nothing else.
             device: Where the weights go.
             dtype: Their precision; the hashes are taken before the conversion.
 
@@ -253,52 +240,6 @@ class Backbone:
         return TextEncoding(features=functional.normalize(pooled, dim=-1), hidden=hidden)
 
 
-def encode_with_tower(
-    visual: nn.Module,
-    pixels: Float[Tensor, "n 3 h w"],
-    prompts: Float[Tensor, "k v"] | None = None,
-) -> ImageEncoding:
-    """Encodes preprocessed images with a vision tower or a tuned copy of one.
-
-    Args:
-        visual: The tower.
-        pixels: Preprocessed images.
-        prompts: Visual prompts of the tower's width, which follow the patches through the blocks
-            and are dropped before pooling; None for none.
-
-    Source: the forward pass of open_clip's vision tower, on its own modules; shallow visual
-    prompts as in papers.md 3.
-    """
-    tower: Any = visual
-    hidden = tower._embeds(pixels)  # n 1+p w
-    length = hidden.shape[1]
-    if prompts is not None:
-        more = prompts.to(hidden.dtype).expand(len(hidden), -1, -1)
-        hidden = torch.cat([hidden, more], dim=1)
-    hidden = tower.transformer(hidden)[:, :length]
-    pooled, _ = tower._pool(hidden)
-    patches = tower.ln_post(hidden)[:, 1:]  # n p w
-    return ImageEncoding(
-        features=functional.normalize(pooled @ tower.proj, dim=-1),
-        patch_features=functional.normalize(patches @ tower.proj, dim=-1),
-        hidden=patches,
-    )
-
-
-def layer_norms(module: nn.Module) -> dict[str, nn.LayerNorm]:
-    """Finds the LayerNorms of a module by name."""
-    return {name: m for name, m in module.named_modules() if isinstance(m, nn.LayerNorm)}
-
-
-def layer_norm_state(module: nn.Module) -> dict[str, Tensor]:
-    """Weights and biases of a module's LayerNorms as `layer_norms.<name>.<weight or bias>`."""
-    return {
-        f"layer_norms.{name}.{leaf}": tensor
-        for name, norm in layer_norms(module).items()
-        for leaf, tensor in norm.named_parameters()
-    }
-
-
 def end_positions(ids: Int[Tensor, "n l"], end_id: int) -> Int[Tensor, " n"]:
     """Index of the first end-of-text in each row, padded with end-of-text or not."""
     return (ids == end_id).int().argmax(dim=-1)
@@ -339,6 +280,10 @@ def load_tokenizer(folder: Path, context_length: int) -> open_clip.SimpleTokeniz
 
 def _load_public(source: str) -> tuple[nn.Module, open_clip.SimpleTokenizer]:
     name, _, tag = source.partition("/")
+    if tag == UNTRAINED and name in open_clip.list_models():
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            return _with_tokenizer(source, open_clip.create_model(name, pretrained=None))
     config = open_clip.get_pretrained_cfg(name, tag)
     if not config or not config.get("hf_hub"):
         raise BackboneError(
@@ -359,7 +304,11 @@ def _load_public(source: str) -> tuple[nn.Module, open_clip.SimpleTokenizer]:
         raise BackboneError(
             f"{source!r} could not be fetched: {str(error).splitlines()[0]}"
         ) from error
-    tokenizer = open_clip.get_tokenizer(name)
+    return _with_tokenizer(source, model)
+
+
+def _with_tokenizer(source: str, model: nn.Module) -> tuple[nn.Module, open_clip.SimpleTokenizer]:
+    tokenizer = open_clip.get_tokenizer(source.partition("/")[0])
     if not isinstance(tokenizer, open_clip.SimpleTokenizer):
         raise BackboneError(f"{source!r} has no byte-level BPE tokenizer; choose another CLIP.")
     return model, tokenizer

@@ -15,8 +15,9 @@ from torch import Tensor
 
 from composer.backbone import Backbone
 from composer.images import ImageError, ImageLimits, open_image
+from composer.layout import region_maps, region_projection
 from retrieval.gallery import Candidate, Skipped, walk
-from retrieval.regions import region_maps, region_projection, to_codes
+from retrieval.regions import to_codes
 from retrieval.store import Item, Manifest, Store, relative_root
 
 Progress = Callable[[int, int], None]

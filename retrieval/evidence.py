@@ -6,15 +6,12 @@ others it has a share in the picture's feature, its state times the gradient. A 
 by the patch that looks like it near where the drawing lies on the picture.
 """
 
-import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-import numpy as np
 import torch
-from jaxtyping import Float, Float32
+from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 from torch.nn import functional
@@ -23,8 +20,10 @@ from composer.backbone import Backbone
 from composer.composed import ComposedQuery
 from composer.prompt import build_prompt
 from composer.query import Query
-from composer.sketch import FILL, Sketch
+from composer.sketch import Sketch
 from composer.strategies.reference import PLAIN_PROMPT, reference_pixels
+from composer.vision import enter_tower, leave_tower
+from retrieval.strokes import grid_places, land, stroke_cells
 
 Patch = tuple[int, int]
 Box = tuple[float, float, float, float]
@@ -39,10 +38,7 @@ FUNCTION_WORDS = frozenset(
 )
 # Chosen on validation designs with the mini kit; between neighbours of these the figures are flat.
 _DEPTH = 1 / 3  # share of the tower's blocks in which patches see each other first
-_SHARPNESS = 20.0  # of the match of a drawing's patches, a factor of cosines
 _REACH = 1 / 4  # of the grid: how far from its place a stroke may well be answered
-_SCALES = (0.25, 2.0)  # a picture's object against the drawing
-_SAMPLES = 256  # points along a stroke
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -136,7 +132,9 @@ def explain(
     square, view = _central_square(picture)
     # A page may compose in inference mode, in which nothing can be descended through.
     with torch.inference_mode(mode=False), torch.no_grad():
-        tokens = _first_blocks(backbone, backbone.preprocess([square]))[0]  # 1+p v
+        tokens = enter_tower(backbone.model.visual, backbone.preprocess([square]), _DEPTH)[
+            0
+        ]  # 1+p v
         words = _content_words(backbone, query.text)
         phrases = list(dict.fromkeys(phrase for _, _, phrase in words))
         towards = query.feature.clone()[None].to(tokens)
@@ -202,37 +200,15 @@ def _answers(
     backbone: Backbone, tokens: Float[Tensor, "q v"], towards: Float[Tensor, "n d"]
 ) -> Float[Tensor, "n p"]:
     """How each patch answers each direction, seen alone and by its share in the whole."""
-    patches = tokens[1:]
+    patches, visual = tokens[1:], backbone.model.visual
     pooled = tokens[:1].expand(len(patches), -1)
-    alone = _last_blocks(backbone, torch.stack([pooled, patches], dim=1))  # p d
+    alone = leave_tower(visual, torch.stack([pooled, patches], dim=1), _DEPTH)  # p d
     leaf = tokens.detach().clone().requires_grad_(True)
     with torch.enable_grad():
-        feature = _last_blocks(backbone, leaf[None])[0]
+        feature = leave_tower(visual, leaf[None], _DEPTH)[0]
     slopes = torch.autograd.grad(feature, leaf, towards, is_grads_batched=True)[0]
     shares = slopes[:, 1:] * (patches - patches.mean(dim=0))
     return _standardise(towards @ alone.T) + _standardise(shares.sum(dim=-1))
-
-
-def _depth(backbone: Backbone) -> int:
-    return round(len(backbone.model.visual.transformer.resblocks) * _DEPTH)
-
-
-def _first_blocks(backbone: Backbone, pixels: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n q v"]:
-    """Pooled token and patch tokens behind the first blocks."""
-    tower: Any = backbone.model.visual
-    states = tower._embeds(pixels)
-    for block in tower.transformer.resblocks[: _depth(backbone)]:
-        states = block(states)
-    return states
-
-
-def _last_blocks(backbone: Backbone, states: Float[Tensor, "n q v"]) -> Float[Tensor, "n d"]:
-    """Unit features of pooled tokens and whatever patch tokens stand beside them."""
-    tower: Any = backbone.model.visual
-    for block in tower.transformer.resblocks[_depth(backbone) :]:
-        states = block(states)
-    pooled, _ = tower._pool(states)
-    return functional.normalize(pooled @ tower.proj, dim=-1)
 
 
 def _standardise(values: Float[Tensor, "n p"]) -> Float[Tensor, "n p"]:
@@ -259,12 +235,12 @@ def _stroke_evidence(
         return ()
     pixels = reference_pixels(backbone, Query(sketch=sketch))
     assert pixels is not None
-    drawn = _first_blocks(backbone, pixels)[0, 1:]
+    drawn = enter_tower(backbone.model.visual, pixels, _DEPTH)[0, 1:]
     ink = stroke_cells(sketch, backbone.grid).to(drawn)  # s p
     mine, theirs = _directions_from_mean(drawn), _directions_from_mean(seen)
     alike = functional.normalize(ink @ mine, dim=-1) @ theirs.T  # s p
-    places = _grid_places(backbone.grid).to(drawn)
-    landed = _land(ink, mine @ theirs.T, places)  # s 2
+    places = grid_places(backbone.grid).to(drawn)
+    landed = land(ink, mine @ theirs.T, places)  # s 2
     reach = _REACH * max(backbone.grid)
     away = torch.cdist(landed, places).square() / (2 * reach**2)
     return tuple(
@@ -278,61 +254,5 @@ def _stroke_evidence(
     )
 
 
-def stroke_cells(sketch: Sketch, grid: tuple[int, int]) -> Float[Tensor, "s p"]:
-    """Share of each stroke in each cell of the framed drawing, row by row; rows sum to 1.
-
-    Raises:
-        ValueError: The sketch is a raster.
-    """
-    if sketch.strokes is None:
-        raise ValueError("Cells of strokes need a sketch of strokes, got a raster.")
-    points = np.concatenate([stroke[:, :2] for stroke in sketch.strokes])
-    low, high = points.min(axis=0), points.max(axis=0)
-    extent = float((high - low).max())
-    scale = FILL / extent if extent > 0 else 1.0  # a single dot keeps its size, as when drawn
-    framed = [(s[:, :2] - (low + high) / 2) * scale + 0.5 for s in sketch.strokes]
-    return torch.from_numpy(np.stack([path_cells(path, grid) for path in framed]))
-
-
-def path_cells(path: Float[np.ndarray, "n 2"], grid: tuple[int, int]) -> Float32[np.ndarray, " p"]:
-    """Share of a path of (x, y) in the unit square in each cell of a grid, row by row; sums to 1.
-
-    What lies outside the square counts for the nearest cell.
-    """
-    steps = np.diff(path.astype(float), axis=0)
-    along = np.concatenate([[0.0], np.cumsum(np.hypot(steps[:, 0], steps[:, 1]))])
-    wanted = np.linspace(0, along[-1], _SAMPLES)
-    x, y = (np.interp(wanted, along, path[:, axis]) for axis in (0, 1))
-    rows, columns = grid
-    row = np.clip((y * rows).astype(int), 0, rows - 1)
-    column = np.clip((x * columns).astype(int), 0, columns - 1)
-    counts = np.bincount(row * columns + column, minlength=rows * columns)
-    return (counts / _SAMPLES).astype(np.float32)
-
-
 def _directions_from_mean(tokens: Float[Tensor, "p v"]) -> Float[Tensor, "p v"]:
     return functional.normalize(tokens - tokens.mean(dim=0), dim=-1)
-
-
-def _grid_places(grid: tuple[int, int]) -> Float[Tensor, "p 2"]:
-    rows, columns = torch.meshgrid(torch.arange(grid[0]), torch.arange(grid[1]), indexing="ij")
-    return torch.stack([rows, columns], dim=-1).reshape(math.prod(grid), 2).float()
-
-
-def _land(
-    ink: Float[Tensor, "s p"], alike: Float[Tensor, "p p"], places: Float[Tensor, "p 2"]
-) -> Float[Tensor, "s 2"]:
-    """Where the strokes lie on the picture: one scale and one shift for the whole drawing.
-
-    Both are the least squares over the inked cells, each drawn to where its softmax matches lie
-    and weighted by its ink and by how sharp the match is.
-    """
-    match = (alike * _SHARPNESS).softmax(dim=-1)
-    weight = ink.sum(dim=0) * match.amax(dim=-1)
-    weight = (weight / weight.sum())[:, None]
-    goals = match @ places
-    from_mean, goal_mean = (weight * places).sum(dim=0), (weight * goals).sum(dim=0)
-    spread = (weight * (places - from_mean).square()).sum()
-    joint = (weight * (places - from_mean) * (goals - goal_mean)).sum()
-    scale = (joint / spread).clamp(*_SCALES) if spread > 0 else torch.ones_like(joint)
-    return (ink @ places - from_mean) * scale + goal_mean

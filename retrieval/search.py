@@ -9,15 +9,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from composer.composed import ComposedQuery
+from composer.layout import SHORT_LIST, blend, region_projection
 from retrieval.exact import ExactIndex
 from retrieval.gallery import GalleryError
-from retrieval.regions import (
-    SHORT_LIST,
-    blend,
-    region_projection,
-    region_scores,
-    region_weight,
-)
+from retrieval.regions import region_scores, region_weight
 from retrieval.store import Store, metadata_of
 
 MAX_TOP_K = 1000

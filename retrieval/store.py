@@ -14,8 +14,8 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Float, Int8
 
+from composer.layout import NUM_CODES
 from retrieval.gallery import GalleryError
-from retrieval.regions import NUM_CODES
 
 MANIFEST = "store.json"
 TABLE = "items"

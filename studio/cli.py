@@ -148,6 +148,7 @@ def _add_bench(commands: "Subparsers[argparse.ArgumentParser]") -> None:
     command.add_argument("what", choices=choices)
     command.add_argument("--seed", type=int, default=0)
     command.add_argument("--sheet", type=Path, help="write the pictures here")
+    command.add_argument("--composers", nargs="+", metavar="NAME", help="composers: only these")
     command.add_argument("--page", type=Path, help="composers: write a page into this folder")
     command.add_argument("--natural", type=Path, help="composers: folder of the natural archives")
     command.add_argument(

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
+from torch.nn import functional
 
 from composer.backbone import Backbone
 from composer.data.augment import draw_augmented
@@ -21,6 +22,7 @@ from composer.data.wording import (
     sample_domain_wording,
     sample_wording,
 )
+from composer.layout import region_maps, region_projection
 from composer.sketch import rasterise
 from composer.training.phrases import DOMAIN_SAYINGS
 
@@ -35,11 +37,13 @@ class GalleryFeatures:
         rows: Rows of the pack.
         features: Unit vectors in the joint space.
         regions: Unit vectors in the joint space, patch features averaged over a coarser grid.
+        layouts: What `composer.layout.region_maps` makes of the patch features.
     """
 
     rows: Int[np.ndarray, " m"]
     features: Float[Tensor, "m d"]
     regions: Float[Tensor, "m r d"]
+    layouts: Float[Tensor, "m c"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -104,10 +108,12 @@ def encode_gallery(
         encode_batch: Pictures at a time.
 
     Raises:
-        ValueError: The patch grid cannot be divided into `region_grid` squares.
+        ValueError: The patch grid is not square.
     """
     features: list[Tensor] = []
     regions: list[Tensor] = []
+    layouts: list[Tensor] = []
+    projection = region_projection(backbone.joint_dim).to(backbone.device)
     size_px = backbone.image_size_px
     for start in range(0, len(rows), encode_batch):
         images = pack.pixels(rows[start : start + encode_batch], size_px)
@@ -115,8 +121,12 @@ def encode_gallery(
         seen = backbone.encode_image(pixels)
         features.append(seen.features.float())
         regions.append(average_regions(seen.patch_features.float(), backbone.grid, region_grid))
+        layouts.append(region_maps(seen.patch_features, projection).half())
     return GalleryFeatures(
-        rows=rows, features=torch.cat(features), regions=torch.cat(regions).half()
+        rows=rows,
+        features=torch.cat(features),
+        regions=torch.cat(regions).half(),
+        layouts=torch.cat(layouts),
     )
 
 
@@ -125,16 +135,11 @@ def average_regions(
 ) -> Float[Tensor, "n r d"]:
     """Averages patch features over `region_grid` squared regions, each of unit length.
 
-    Raises:
-        ValueError: The patch grid cannot be divided so.
+    Regions of a grid that cannot be divided so overlap.
     """
-    if grid[0] % region_grid or grid[1] % region_grid:
-        raise ValueError(f"A patch grid of {grid} cannot be divided into {region_grid} regions.")
-    count, _, dim = patches.shape
-    down, across = grid[0] // region_grid, grid[1] // region_grid
-    blocks = patches.view(count, region_grid, down, region_grid, across, dim)
-    means = blocks.mean(dim=(2, 4)).view(count, region_grid**2, dim)
-    return torch.nn.functional.normalize(means, dim=-1)
+    down_across = patches.mT.unflatten(2, grid)  # n d rows columns
+    means = functional.adaptive_avg_pool2d(down_across, region_grid).flatten(2).mT
+    return functional.normalize(means, dim=-1)
 
 
 @torch.no_grad()

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from composer.backbone import Backbone, ImageEncoding, encode_with_tower, layer_norm_state
+from composer.backbone import Backbone
 from composer.composed import MAX_PSEUDO_TOKENS, ComposedQuery
 from composer.prompt import assemble_prompts
 from composer.query import Query
@@ -15,6 +15,7 @@ from composer.strategies.converter import NUM_TOKENS, Converter
 from composer.strategies.files import load_with_number, read_origin, write_composer
 from composer.strategies.protocol import ComposerError, EncodedReference
 from composer.strategies.reference import compose_tokens, reference_pixels
+from composer.vision import ImageEncoding, encode_with_tower, layer_norm_state
 
 SCHEMA = "duet-composer/2"
 INITIAL_PROMPT = "a photo of"

@@ -8,13 +8,14 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from composer.backbone import Backbone, ImageEncoding, encode_with_tower, layer_norm_state
+from composer.backbone import Backbone
 from composer.composed import ComposedQuery
 from composer.query import Query
 from composer.strategies.converter import TextConverter
 from composer.strategies.files import load_with_number, write_composer
 from composer.strategies.protocol import EncodedReference
 from composer.strategies.reference import compose_features, reference_pixels
+from composer.vision import ImageEncoding, encode_with_tower, layer_norm_state
 
 SCHEMA = "modality-composer/1"
 _WORDS_SHARE = "words_share"

@@ -6,13 +6,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from composer.backbone import Backbone, ImageEncoding, encode_with_tower, layer_norm_state
+from composer.backbone import Backbone
 from composer.composed import ComposedQuery, slerp
 from composer.query import Query
 from composer.strategies.converter import TextConverter
 from composer.strategies.files import load_with_number, write_composer
 from composer.strategies.protocol import EncodedReference
 from composer.strategies.reference import compose_features, reference_pixels
+from composer.vision import ImageEncoding, encode_with_tower, layer_norm_state
 
 SCHEMA = "prompted-composer/1"
 NUM_PROMPTS = 3

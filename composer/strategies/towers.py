@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from composer.backbone import Backbone, encode_with_tower
+from composer.backbone import Backbone
+from composer.vision import encode_with_tower
 
 INHERITED, SYMMETRIC = "inherited", "symmetric"
 

@@ -24,10 +24,10 @@ from composer.strategies.duet import DuetModel, DuetShape
 from composer.training.decoder import PICTURE_PX, Decoder, reconstruction
 from composer.training.duet_natural import NaturalReferences
 from composer.training.duet_objective import (
+    Banks,
     DuetFeatures,
     DuetMargins,
     DuetWeights,
-    PhraseBank,
     duet_terms,
     encode_batch,
 )
@@ -71,7 +71,7 @@ class DuetTraining:
     natural: Path | None = None
     start: Path | None = None
     batch_size: int = 64
-    num_natural: int = 32
+    num_natural: int = 24
     num_cached_steps: int = 600
     cached_batch_size: int = 256
     num_drawings: int = 5
@@ -109,7 +109,7 @@ class DuetData:
         self.batches = DuetBatches(
             self.pack, self.gallery, self.backbone, seed=seed, mixture=recipe.mixture
         )
-        self.bank = PhraseBank(self.backbone)
+        self.banks = Banks(self.backbone)
         self.natural: NaturalReferences | None = None
         if recipe.natural is not None:
             self.natural = NaturalReferences(
@@ -200,15 +200,19 @@ class DuetObjective:
         rng = np.random.default_rng([self._seed, draw, 1])
         with self._accelerator.autocast():
             features = encode_batch(
-                self.model, batch, data.gallery, data.bank, rng, recipe.auxiliary_share
+                self.model, batch, data.gallery, data.banks, rng, recipe.auxiliary_share
             )
         terms = duet_terms(features, batch, data.gallery, recipe.margins)
         if self._decoder is not None:
             terms["reconstruction"] = self._reconstruction(self._decoder, features, batch)
-        if data.natural is not None and features.own is not None and recipe.weights.natural > 0:
+        is_seen = features.layouts is not None
+        if is_seen and data.natural is not None and recipe.weights.natural > 0:
             with self._accelerator.autocast():
                 terms["natural"] = data.natural.loss(
-                    self.model, draw, temperature=recipe.margins.nce_temperature
+                    self.model,
+                    draw,
+                    temperature=recipe.margins.nce_temperature,
+                    layout_temperature=recipe.margins.layout_temperature,
                 )
         return Losses(terms=terms, total=weighted_sum(terms, recipe.weights))
 

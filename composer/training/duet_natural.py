@@ -7,12 +7,14 @@ from torch import Tensor
 
 from composer.backbone import Backbone
 from composer.data.world import NaturalParts, PairBatches, World
+from composer.layout import region_maps, region_projection
 from composer.strategies.duet import DuetModel
 from composer.training.losses import multi_positive_nce
-from composer.training.pairs import HeldClasses, encode_photos, numbers
+from composer.training.pairs import HeldClasses, numbers
 
-NATURAL_SHARES = {"sketchy": 0.6, "chairv2": 0.4}
+NATURAL_SHARES = {"sketchy": 0.4, "chairv2": 0.6}
 _PER_CLASS = 4
+_ENCODE_BATCH = 64
 
 
 class NaturalReferences:
@@ -40,28 +42,42 @@ class NaturalReferences:
             shares=NATURAL_SHARES,
             seed=seed,
         )
-        with accelerator.autocast():
-            self._gallery = encode_photos(backbone, self._world.photos)
+        projection = region_projection(backbone.joint_dim).to(backbone.device)
+        photos = self._world.photos
+        features: list[Tensor] = []
+        layouts: list[Tensor] = []
+        with accelerator.autocast(), torch.no_grad():
+            for start in range(0, len(photos), _ENCODE_BATCH):
+                part = backbone.normalise_pixels(photos[start : start + _ENCODE_BATCH])
+                seen = backbone.encode_image(part)
+                features.append(seen.features.float())
+                layouts.append(region_maps(seen.patch_features, projection))
             self.held = HeldClasses(World(parts.validation), backbone)
+        self._gallery, self._layouts = torch.cat(features), torch.cat(layouts)
+        self._projection = projection
         self._classes = torch.from_numpy(self._world.photo_classes).to(backbone.device)
         self._instances = torch.from_numpy(self._world.photo_instances).to(backbone.device)
 
-    def loss(self, model: DuetModel, draw: int, *, temperature: float) -> Float[Tensor, ""]:
-        """InfoNCE of drawings' prompts `[P_L; s_w]` against all photos of the natural world.
+    def loss(
+        self, model: DuetModel, draw: int, *, temperature: float, layout_temperature: float
+    ) -> Float[Tensor, ""]:
+        """InfoNCE of drawings against all photos of the natural world.
 
-        The mean of two: photos of the very thing are right, where there are any; photos of its
-        class are right. Drawings of ChairV2, all of one class, say nothing in the second.
+        The mean of three: the prompt `[P_L; s_w]` is near photos of the drawing's class, and near
+        those of the very thing, where there are any; the drawing's layout is near theirs. Drawings
+        of ChairV2, all of one class, say nothing in the first.
         """
         batch = self._batches.draw(draw)
         backbone = model.backbone
-        pixels = backbone.normalise_pixels(batch.drawings)
-        q = model.read_alone(model.encode_image(pixels).features)
-        cosines = q @ self._gallery.T
-        is_class = numbers(batch.classes, q.device).unsqueeze(1) == self._classes
-        is_thing = numbers(batch.instances, q.device).unsqueeze(1) == self._instances
+        seen = model.encode_image(backbone.normalise_pixels(batch.drawings))
+        to_photos = model.read_alone(seen.features) @ self._gallery.T
+        to_layouts = region_maps(seen.patch_features, self._projection) @ self._layouts.T
+        is_class = numbers(batch.classes, to_photos.device).unsqueeze(1) == self._classes
+        is_thing = numbers(batch.instances, to_photos.device).unsqueeze(1) == self._instances
         nothing = torch.zeros_like(is_class)
         terms = [
-            multi_positive_nce(cosines, right, nothing, temperature=temperature)
-            for right in (is_class, is_thing)
+            multi_positive_nce(to_photos, is_class, nothing, temperature=temperature),
+            multi_positive_nce(to_photos, is_thing, nothing, temperature=temperature),
+            multi_positive_nce(to_layouts, is_thing, nothing, temperature=layout_temperature),
         ]
         return torch.stack(terms).mean()

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from composer.backbone import Backbone
 from composer.data.duet_batches import DuetBatch, GalleryFeatures
+from composer.layout import region_maps, region_projection
 from composer.prompt import PromptBatch, assemble_prompts, encode_by_length
 from composer.strategies.duet import DuetModel
 from composer.training.losses import (
@@ -40,7 +41,8 @@ class DuetWeights:
         reconstruction: `L_rec`, by a decoder that is thrown away.
         words: Multi-positive InfoNCE of reference and words against the whole training gallery.
         reference: The same of the reference alone.
-        own: The same of the tuned tower's own feature of the reference, which completes the query.
+        layout: The same of the tuned tower's layout of the reference, by which a search orders its
+            best hits once more.
         natural: InfoNCE of hand-drawn references against photos of the natural world.
     """
 
@@ -53,11 +55,11 @@ class DuetWeights:
     reconstruction: float = 0.0
     words: float = 1.0
     reference: float = 0.5
-    own: float = 0.25
-    natural: float = 0.5
+    layout: float = 0.5
+    natural: float = 0.25
 
 
-TOWER_TERMS = ("own", "natural")
+TOWER_TERMS = ("layout", "natural")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,12 +71,14 @@ class DuetMargins:
         compositionality: m_c.
         region_temperature: Of the softmax over regions.
         nce_temperature: Of the softmax over the gallery.
+        layout_temperature: Of that over the gallery's layouts.
     """
 
     triplet: float = 0.2
     compositionality: float = 0.1
     region_temperature: float = 0.1
     nce_temperature: float = 0.04
+    layout_temperature: float = 0.05
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -90,7 +94,8 @@ class DuetFeatures:
         q_delta: `T([P_L; s_w; delta_w])` with `delta = V(P+) - V(S)`.
         q_neutral: `T([P_L; s_w; N])`.
         q_hand: `T([P_F; s_w])`.
-        own: `V(S)` of the tuned tower; None where references were encoded before.
+        layouts: Of the references, as the tuned tower sees them; None where they were encoded
+            before.
     """
 
     q: Float[Tensor, "n d"]
@@ -98,23 +103,28 @@ class DuetFeatures:
     q_delta: Float[Tensor, "k d"]
     q_neutral: Float[Tensor, "k d"]
     q_hand: Float[Tensor, "k d"]
-    own: Float[Tensor, "n d"] | None = None
+    layouts: Float[Tensor, "n c"] | None = None
 
 
-class PhraseBank:
-    """Neutral phrases and hand-written prompts as vocabulary ids."""
+class Banks:
+    """What is made once: neutral phrases and hand-written prompts as ids, and the projection."""
 
     def __init__(self, backbone: Backbone) -> None:
-        """Tokenises the banks once."""
+        """Tokenises the phrases, draws the projection of layouts."""
+        self._projection = region_projection(backbone.joint_dim).to(backbone.device)
         self.neutral = [_ids(backbone, phrase) for phrase in NEUTRAL]
         self.hand = [_ids(backbone, phrase) for phrase in HAND_PROMPTS]
+
+    def layouts(self, patch_features: Float[Tensor, "n p d"]) -> Float[Tensor, "n c"]:
+        """Layouts of pictures, comparable with a gallery's."""
+        return region_maps(patch_features, self._projection)
 
 
 def encode_batch(
     model: DuetModel,
     batch: DuetBatch,
     gallery: GalleryFeatures,
-    bank: PhraseBank,
+    bank: Banks,
     rng: np.random.Generator,
     auxiliary_share: float = 1.0,
 ) -> DuetFeatures:
@@ -123,9 +133,10 @@ def encode_batch(
     Two of each, and three more of the first `auxiliary_share` of them, at least one.
     """
     backbone = model.backbone
-    seen, own = batch.references, None
+    seen, layouts = batch.references, None
     if not isinstance(seen, Tensor):
-        seen = own = model.encode_image(backbone.normalise_pixels(seen)).features
+        encoding = model.encode_image(backbone.normalise_pixels(seen))
+        seen, layouts = encoding.features, bank.layouts(encoding.patch_features)
     s_w = model.convert(seen)  # n k w
     few = max(1, round(auxiliary_share * len(seen)))
     photos = gallery.features[batch.anchors[:few].to(seen.device)]
@@ -149,7 +160,12 @@ def encode_batch(
         ],
     )
     return DuetFeatures(
-        q=q, q_words=q_words, q_delta=q_delta, q_neutral=q_neutral, q_hand=q_hand, own=own
+        q=q,
+        q_words=q_words,
+        q_delta=q_delta,
+        q_neutral=q_neutral,
+        q_hand=q_hand,
+        layouts=layouts,
     )
 
 
@@ -158,7 +174,7 @@ def duet_terms(
 ) -> dict[str, Float[Tensor, ""]]:
     """Losses of `DuetWeights`, unweighted, under the same names.
 
-    All but `L_rec` and that of the natural world; `own` where the tower saw the references.
+    All but `L_rec` and that of the natural world; `layout` where the tower saw the references.
     """
     q, device = features.q, features.q.device
     anchors = batch.anchors.to(device)
@@ -202,12 +218,12 @@ def duet_terms(
             temperature=margins.nce_temperature,
         ),
     }
-    if features.own is not None:
-        terms["own"] = multi_positive_nce(
-            features.own.float() @ gallery.features.T,
+    if features.layouts is not None:
+        terms["layout"] = multi_positive_nce(
+            features.layouts @ gallery.layouts.float().T,
             batch.shows_design,
             batch.design_ignored,
-            temperature=margins.nce_temperature,
+            temperature=margins.layout_temperature,
         )
     return terms
 

@@ -10,7 +10,7 @@ from accelerate import Accelerator
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
-from composer.backbone import Backbone, ImageEncoding
+from composer.backbone import Backbone
 from composer.data.catalogue import PHOTO, CataloguePack
 from composer.data.duet_batches import ValidationQueries, validation_queries
 from composer.data.world import (
@@ -22,6 +22,7 @@ from composer.data.world import (
 )
 from composer.strategies.reference import PLAIN_PROMPT
 from composer.training.duet_validation import Accuracy, accuracy
+from composer.vision import ImageEncoding
 
 _BATCH = 64
 WORDS_SHARES = tuple(round(0.05 * step, 2) for step in range(1, 20))

@@ -31,12 +31,16 @@ class Sources:
         pack: Folder of the catalogue's training pack.
         natural: Folder of the natural archives; None for the catalogue alone.
         start: A trained composer's file to go on from; None for a new one.
+        num_samples: References of a step through the tower; None for the recipe's.
+        is_cached: Whether duet begins with steps on references that were encoded before.
     """
 
     clip: str | Path
     pack: Path
     natural: Path | None = None
     start: Path | None = None
+    num_samples: int | None = None
+    is_cached: bool = True
 
 
 def _converter(sources: Sources, settings: RunSettings) -> Trainer[Any]:
@@ -48,8 +52,12 @@ def _converter(sources: Sources, settings: RunSettings) -> Trainer[Any]:
 def _duet(sources: Sources, settings: RunSettings) -> Trainer[Any]:
     recipe = DuetTraining(clip=sources.clip, data=sources.pack, natural=sources.natural)
     if sources.start is not None:
-        # Tokens of a trained converter: all steps go through the tower.
-        recipe = replace(recipe, start=sources.start, num_cached_steps=0)
+        # Converter and prompt are trained, the tower is not: it moves faster than they do.
+        recipe = replace(recipe, start=sources.start, head_rate=3e-4)
+    if sources.start is not None or not sources.is_cached:
+        recipe = replace(recipe, num_cached_steps=0)
+    if sources.num_samples is not None:
+        recipe = replace(recipe, batch_size=sources.num_samples)
     return duet_trainer(recipe, settings)
 
 
@@ -81,7 +89,10 @@ def _sentence(tower: str) -> Callable[[Sources, RunSettings], Trainer[Any]]:
 
 
 def _pairs(sources: Sources) -> PairSources:
-    return PairSources(clip=sources.clip, pack=sources.pack, natural=sources.natural)
+    found = PairSources(clip=sources.clip, pack=sources.pack, natural=sources.natural)
+    if sources.num_samples is None:
+        return found
+    return replace(found, num_classes=max(1, sources.num_samples // found.per_class))
 
 
 TRAININGS: Final[dict[str, Callable[[Sources, RunSettings], Trainer[Any]]]] = {
@@ -106,6 +117,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--data", type=Path, required=True, help="folder of the training pack")
     parser.add_argument("--natural", type=Path, help="folder of the natural archives")
     parser.add_argument("--start", type=Path, help="duet only: a trained file to go on from")
+    parser.add_argument("--samples", type=int, help="references of a step; default: the recipe's")
     parser.add_argument("--minutes", type=float, default=20.0)
     parser.add_argument("--steps", type=int, help="stop after so many steps")
     parser.add_argument("--output", type=Path, required=True, help="the composer's file")
@@ -127,7 +139,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         seed=chosen.seed,
     )
     sources = Sources(
-        clip=chosen.clip, pack=chosen.data, natural=chosen.natural, start=chosen.start
+        clip=chosen.clip,
+        pack=chosen.data,
+        natural=chosen.natural,
+        start=chosen.start,
+        num_samples=chosen.samples,
     )
     try:
         TRAININGS[chosen.name](sources, settings).run()

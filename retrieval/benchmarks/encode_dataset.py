@@ -12,10 +12,10 @@ from PIL import Image
 from torch import Tensor
 
 from composer.backbone import Backbone
+from composer.layout import region_projection
 from composer.query import Query
 from composer.strategies.protocol import Composer, encode_all
 from retrieval.encode import EncodedImages, encode_with_regions
-from retrieval.regions import region_projection
 
 NumDone = Callable[[int], None]
 

@@ -28,9 +28,10 @@ from composer.query import Query
 from composer.sketch import Sketch
 from composer.strategies.protocol import Composer
 from retrieval.benchmarks.catalogue import STROKE_EXTENT
-from retrieval.evidence import Evidence, Patch, explain, path_cells
+from retrieval.evidence import Evidence, Patch, explain
 from retrieval.gallery import GalleryError
 from retrieval.metrics import bootstrap
+from retrieval.strokes import path_cells
 
 SHRUNK = 0.7
 Row = dict[str, object]

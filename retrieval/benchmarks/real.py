@@ -20,6 +20,7 @@ from composer.data.pacs import open_pacs, pacs_parts
 from composer.data.qmul import chairv2_parts, open_chairv2
 from composer.data.sketchy import open_sketchy, split_heldout
 from composer.data.tree import DatasetError
+from composer.layout import blend, region_projection
 from composer.query import Query
 from composer.strategies.protocol import Composer, encode_all
 from retrieval.benchmarks.category import CategoryTask, category_row
@@ -28,7 +29,7 @@ from retrieval.benchmarks.encode_dataset import encode_gallery, query_features
 from retrieval.benchmarks.fine_grained import FineGrainedTask, fine_grained_row, row_of_ranks
 from retrieval.encode import EncodedImages
 from retrieval.metrics import ranks_of_targets
-from retrieval.regions import blend, region_projection, region_scores, region_weight
+from retrieval.regions import region_scores, region_weight
 
 ARCHIVES = {
     "chairv2": "chairv2_train.tar",

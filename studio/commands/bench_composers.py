@@ -1,7 +1,7 @@
 """`duet bench composers`: every composer of the kit, on the same queries, in one table."""
 
 import argparse
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,9 +28,11 @@ from retrieval.search import Gallery
 from retrieval.sheet import Tile, contact_sheet
 from studio.commands.shared import ProgressLine
 from studio.engine import DEFAULT_COMPOSER, Engine
+from studio.errors import UsageError
 from studio.kits import assets_folder
 from studio.report import Shown, weights_digest, write_report
 
+BACKBONE = "backbone"
 # The frozen backbone itself: a drawing is seen as it is, and mixed with words half and half.
 BARE = {"alpha": 0.5, "moves_sketches": False, "uses_tuned_tower": False}
 # Written for this table: no training has seen them.
@@ -85,7 +87,9 @@ def bench_composers(engine: Engine, arguments: argparse.Namespace) -> list[dict[
     Raises:
         GalleryError: The gallery is not there, or not indexed by this kit.
         DatasetError: An archive of the natural folder is missing or has another layout.
+        UsageError: A composer is named that the kit has not.
     """
+    names = _names(engine, arguments.composers)
     gallery = engine.gallery()
     protocol = catalogue.read_protocol(gallery, assets_folder() / "gallery")
     sets = {} if arguments.natural is None else real.open_real(arguments.natural, engine.backbone)
@@ -94,7 +98,7 @@ def bench_composers(engine: Engine, arguments: argparse.Namespace) -> list[dict[
         for name, opened in EXTRA.items()
         if (assets_folder() / name).is_dir()
     }
-    composers = dict(_composers(engine))
+    composers = {name: _composer(engine, name) for name in names}
     progress = ProgressLine("composers measured")
     rows: list[dict[str, Any]] = []
     for done, (name, composer) in enumerate(composers.items()):
@@ -156,12 +160,18 @@ def bench_evidence(engine: Engine, _: argparse.Namespace) -> list[dict[str, Any]
     return [{"composer": DEFAULT_COMPOSER, **row} for row in rows]
 
 
-def _composers(engine: Engine) -> Iterator[tuple[str, Composer]]:
-    """Yield the kit's composers and, to compare, its frozen backbone."""
-    for name in engine.kit.composers:
-        yield name, engine.composer(name)
-    bare = ComposerFiles(settings=BARE)
-    yield "backbone", load_composer("slerp", engine.backbone, bare)
+def _names(engine: Engine, asked: Sequence[str] | None) -> list[str]:
+    """Return the composers to measure: all of the kit and its frozen backbone, or those asked."""
+    known = [*engine.kit.composers, BACKBONE]
+    if strange := sorted(set(asked or ()) - set(known)):
+        raise UsageError(f"The kit has no composer {strange[0]!r}; it has {', '.join(known)}.")
+    return [name for name in known if asked is None or name in asked]
+
+
+def _composer(engine: Engine, name: str) -> Composer:
+    if name == BACKBONE:
+        return load_composer("slerp", engine.backbone, ComposerFiles(settings=BARE))
+    return engine.composer(name)
 
 
 def _catalogue_rows(

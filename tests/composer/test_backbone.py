@@ -6,8 +6,9 @@ import pytest
 import torch
 from PIL import Image
 
-from composer.backbone import Backbone, BackboneError, encode_with_tower, end_positions, layer_norms
+from composer.backbone import Backbone, BackboneError, end_positions
 from composer.splice import splice
+from composer.vision import encode_with_tower, layer_norms
 from tests.composer.tiny import (
     CONTEXT,
     IMAGE_PX,

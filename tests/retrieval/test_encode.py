@@ -10,12 +10,13 @@ import pytest
 import torch
 from PIL import Image
 
+from composer.layout import region_maps, region_projection
 from composer.query import Query
 from composer.strategies.slerp import SlerpComposer
 from retrieval import store
 from retrieval.encode import IndexOptions, encode_images, index_folder
 from retrieval.gallery import GalleryError
-from retrieval.regions import region_maps, region_projection, to_codes
+from retrieval.regions import to_codes
 from retrieval.search import Gallery
 from retrieval.store import Store
 from tests.composer.tiny import tiny_backbone

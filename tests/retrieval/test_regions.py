@@ -6,16 +6,8 @@ import torch
 from torch.nn import functional
 
 from composer.composed import ComposedQuery, rebalance
-from retrieval.regions import (
-    NUM_CODES,
-    blend,
-    from_codes,
-    region_maps,
-    region_projection,
-    region_scores,
-    region_weight,
-    to_codes,
-)
+from composer.layout import NUM_CODES, blend, region_maps, region_projection
+from retrieval.regions import from_codes, region_scores, region_weight, to_codes
 from retrieval.search import Gallery
 from retrieval.store import Item, Manifest, Store
 

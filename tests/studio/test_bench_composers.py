@@ -72,6 +72,15 @@ def test_every_composer_and_the_bare_backbone_answer_the_same_queries(ask, tmp_p
     assert {f"{row['acc@10']:.3f}" for row in ranked} <= set(re.findall(r"<td>([^<]+)</td>", page))
 
 
+def test_some_composers_may_be_measured_alone(ask):
+    code, said = ask("--composers", "backbone", "slerp")
+    assert code == 0
+    assert {row["composer"] for row in json.loads(said.out)["rows"]} == {"slerp", "backbone"}
+    code, said = ask("--composers", "duet", "nobody")
+    assert (code, said.out) == (2, "")
+    assert "no composer 'nobody'; it has duet, slerp, backbone" in said.err
+
+
 def test_words_cannot_break_the_page(tmp_path):
     picture = Image.effect_noise((40, 40), 80).convert("RGB")
     picture.save(tmp_path / "a.png")

@@ -2,13 +2,13 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from composer.backbone import layer_norms
 from composer.composed import ComposedQuery
 from composer.query import Query
 from composer.sketch import Sketch
 from composer.strategies.converter import NUM_TOKENS, Converter
 from composer.strategies.duet import DuetComposer, DuetModel, DuetShape
 from composer.strategies.protocol import ComposerError
+from composer.vision import layer_norms
 from tests.composer.tiny import JOINT_DIM, TEXT_WIDTH, tiny_backbone
 
 SKETCH = Sketch.from_strokes([[[0, 0], [1, 0], [1, 1]], [[0.2, 0.5], [0.7, 0.5]]])

@@ -23,9 +23,9 @@ from composer.training import duet, duet_validation
 from composer.training.decoder import Decoder, reconstruction
 from composer.training.duet import DuetTraining, duet_trainer
 from composer.training.duet_objective import (
+    Banks,
     DuetMargins,
     DuetWeights,
-    PhraseBank,
     duet_terms,
     encode_batch,
 )
@@ -87,8 +87,9 @@ def test_region_means_by_hand():
     patches[0, [10, 11, 14, 15], 1] = 3.0  # the lower right one
     regions = average_regions(patches, (4, 4), 2)
     assert regions[0].tolist() == [[1, 0], [0, 0], [0, 0], [0, 1]]
-    with pytest.raises(ValueError, match="cannot be divided into 3"):
-        average_regions(patches, (4, 4), 3)
+    overlapping = average_regions(patches, (4, 4), 3)
+    assert overlapping.shape == (1, 9, 2)
+    assert overlapping[0, [0, 8]].tolist() == [[1, 0], [0, 1]]
 
 
 def test_a_batch_knows_its_answers(pack, gallery, backbone):
@@ -155,7 +156,7 @@ def test_every_term_trains_and_only_what_it_should(pack, gallery, backbone):
     torch.manual_seed(0)
     model = DuetModel(backbone)
     batch = DuetBatches(pack, gallery, backbone).draw(0, 8)
-    bank, rng = PhraseBank(backbone), np.random.default_rng(0)
+    bank, rng = Banks(backbone), np.random.default_rng(0)
     features = encode_batch(model, batch, gallery, bank, rng)
     terms = duet_terms(features, batch, gallery, DuetMargins())
     elsewhere = {"reconstruction", "natural"}
@@ -174,7 +175,7 @@ def test_every_term_trains_and_only_what_it_should(pack, gallery, backbone):
 def test_auxiliary_prompts_may_be_read_for_a_part_of_the_batch(pack, gallery, backbone):
     model = DuetModel(backbone)
     batch = DuetBatches(pack, gallery, backbone).draw(0, 8)
-    bank = PhraseBank(backbone)
+    bank = Banks(backbone)
     whole, part = (
         encode_batch(model, batch, gallery, bank, np.random.default_rng(0), share)
         for share in (1.0, 0.25)
@@ -226,16 +227,16 @@ def test_steps_on_encoded_references_leave_the_tower_alone(folder, tmp_path):
     assert moved() == {"converter", "prompt", "layer_norms"}
 
 
-def test_the_towers_own_feature_finds_the_photo_only_where_the_tower_saw(pack, gallery, backbone):
-    model, bank = DuetModel(backbone), PhraseBank(backbone)
+def test_layouts_are_compared_only_where_the_tower_saw(pack, gallery, backbone):
+    model, bank = DuetModel(backbone), Banks(backbone)
     batches = DuetBatches(pack, gallery, backbone)
     drawings = encode_drawings(pack, batches.designs, backbone, count=1)
     for batch, is_seen in ((batches.draw(0, 8), True), (batches.draw(0, 8, drawings), False)):
         features = encode_batch(model, batch, gallery, bank, np.random.default_rng(0))
         terms = duet_terms(features, batch, gallery, DuetMargins())
-        assert ("own" in terms) == is_seen
+        assert ("layout" in terms) == is_seen
         if is_seen:
-            terms["own"].backward()
+            terms["layout"].backward()
             state = model.trainable_state().items()
             touched = {n.split(".")[0] for n, p in state if p.grad is not None and p.grad.any()}
             assert touched == {"layer_norms"}
@@ -280,22 +281,35 @@ def test_drawings_of_the_natural_world_are_learnt_and_validated(folder, tmp_path
     assert f"nearest 25 {scores.category:.1%}" in scores.summary()
 
 
-def test_the_natural_loss_asks_for_the_class_and_for_the_thing(folder, tmp_path, natural):
+def test_the_natural_loss_asks_for_the_class_the_thing_and_its_layout(folder, tmp_path, natural):
     objective = trainer_of(folder, tmp_path, 1, **natural).objective
     found, model = objective._data.natural, objective.model
     batch = found._batches.draw(0)
     found._gallery = torch.eye(len(found._gallery))  # features of a query are its cosines
+    found._layouts = torch.zeros_like(found._layouts)  # all layouts are as good
 
     def loss(drawn, photos):
         known = 100.0 * (torch.from_numpy(drawn).unsqueeze(1) == photos)
         model.read_alone = lambda features: known
-        return found.loss(model, 0, temperature=1.0).item()
+        return found.loss(model, 0, temperature=1.0, layout_temperature=1.0).item()
 
     # A class has sixteen photos here, each thing half of them; as for the class, a query that knows
     # its thing alone gives up the other half, each at a cost of 100.
-    assert loss(batch.classes, found._classes) == pytest.approx(np.log(16), abs=1e-3)
-    expected = (np.log(8) + np.log(8) + 100 / 2) / 2
+    guessed = np.log(len(found._gallery))
+    expected = (np.log(16) + np.log(16) + guessed) / 3
+    assert loss(batch.classes, found._classes) == pytest.approx(expected, abs=1e-3)
+    expected = (np.log(8) + np.log(8) + 100 / 2 + guessed) / 3
     assert loss(batch.instances, found._instances) == pytest.approx(expected, abs=1e-3)
+
+
+def test_validation_orders_the_best_hundred_once_more_by_layout():
+    similarities = torch.linspace(0.9, 0.1, 120).expand(2, -1).clone()
+    layouts = torch.zeros(2, 120)
+    layouts[0, 5] = layouts[1, 110] = 1.0
+    found = duet_validation.rerank(similarities, layouts)
+    assert found[0].argmax() == 5
+    assert found[1].argsort(descending=True)[:100].tolist() == list(range(100))
+    assert torch.isinf(found[:, 100:]).all()
 
 
 def test_a_run_goes_on_from_a_trained_file(folder, tmp_path, backbone):

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 
-from composer.backbone import encode_with_tower
 from composer.strategies.prompted import NUM_PROMPTS, PromptedModel
 from composer.training.loop import Budget
 from composer.training.pairs import PairSources
@@ -21,6 +20,7 @@ from composer.training.prompted import (
     two_orders,
 )
 from composer.training.trainer import RunSettings
+from composer.vision import encode_with_tower
 from tests.composer.data.fake_pack import write_pack
 from tests.composer.tiny import tiny_backbone, write_clip
 
