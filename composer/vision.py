@@ -58,7 +58,7 @@ def encode_with_tower(
 
 def enter_tower(
     visual: nn.Module, pixels: Float[Tensor, "n 3 h w"], share: float
-) -> Float[Tensor, "n q w"]:
+) -> Float[Tensor, "n q v"]:
     """Pooled token and patch tokens of preprocessed images behind the tower's first blocks.
 
     Args:
@@ -74,7 +74,7 @@ def enter_tower(
 
 
 def leave_tower(
-    visual: nn.Module, states: Float[Tensor, "n q w"], share: float
+    visual: nn.Module, states: Float[Tensor, "n q v"], share: float
 ) -> Float[Tensor, "n d"]:
     """Unit features of what `enter_tower` gave: the pooled token beside any of its patch tokens.
 
@@ -94,7 +94,7 @@ def _num_first(visual: nn.Module, share: float) -> int:
     return round(len(tower.transformer.resblocks) * share)
 
 
-def _project(visual: nn.Module, hidden: Float[Tensor, "n q w"]) -> Float[Tensor, "n d"]:
+def _project(visual: nn.Module, hidden: Float[Tensor, "n q v"]) -> Float[Tensor, "n d"]:
     tower: Any = visual
     pooled, _ = tower._pool(hidden)
     return functional.normalize(pooled @ tower.proj, dim=-1)

@@ -1,7 +1,7 @@
 """Batches for duet training: references, words, and which photos answer them."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -25,6 +25,7 @@ from composer.data.wording import (
 from composer.layout import region_maps, region_projection
 from composer.sketch import rasterise
 from composer.training.phrases import DOMAIN_SAYINGS
+from composer.vision import ImageEncoding
 
 _ENCODE_BATCH = 64
 
@@ -142,28 +143,62 @@ def average_regions(
     return functional.normalize(means, dim=-1)
 
 
-@torch.no_grad()
-def encode_drawings(
-    pack: CataloguePack, designs: Sequence[str], backbone: Backbone, *, count: int, seed: int = 0
-) -> dict[str, Float[Tensor, "k d"]]:
-    """Encodes each sketch of the designs with the frozen tower, augmented `count` times.
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class EncodedReferences:
+    """References as a vision tower sees them, encoded before a training.
 
-    Returns:
-        Unit features by design, k being `count` times the sketches of the design.
+    Attributes:
+        drawings: Unit features by design, k being `count` times the sketches of the design.
+        photos: Unit features of the gallery's pictures.
+    """
+
+    drawings: Mapping[str, Float[Tensor, "k d"]]
+    photos: Float[Tensor, "m d"]
+
+
+@torch.no_grad()
+def encode_references(
+    pack: CataloguePack,
+    designs: Sequence[str],
+    rows: Int[np.ndarray, " m"],
+    backbone: Backbone,
+    encode: Callable[[Float[Tensor, "n 3 h w"]], ImageEncoding],
+    *,
+    count: int,
+    seed: int = 0,
+) -> EncodedReferences:
+    """Encodes each sketch of the designs, augmented `count` times, and the gallery's pictures.
+
+    Args:
+        pack: The training pack.
+        designs: Whose sketches.
+        rows: The gallery's rows of the pack.
+        backbone: Its preprocessing.
+        encode: The tower.
+        count: Times that a sketch is augmented.
+        seed: Of the augmentation.
     """
     wanted = set(designs)
     sketches = [sketch for sketch in pack.sketches if sketch.design in wanted]
     rng = np.random.default_rng(seed)
+    size_px = backbone.image_size_px
+
+    def see(images: UInt8[np.ndarray, "n h w 3"]) -> Float[Tensor, "n d"]:
+        return encode(backbone.normalise_pixels(images)).features.float()
+
     features: dict[str, list[Tensor]] = defaultdict(list)
     for start in range(0, len(sketches), _ENCODE_BATCH):
         part = sketches[start : start + _ENCODE_BATCH]
         for _ in range(count):
-            drawn = [draw_augmented(s.sketch, backbone.image_size_px, rng) for s in part]
-            pixels = _as_rgb(np.stack(drawn))
-            seen = backbone.encode_image(backbone.normalise_pixels(pixels)).features.float()
+            seen = see(_as_rgb(np.stack([draw_augmented(s.sketch, size_px, rng) for s in part])))
             for sketch, feature in zip(part, seen, strict=True):
                 features[sketch.design].append(feature)
-    return {design: torch.stack(found) for design, found in features.items()}
+    starts = range(0, len(rows), _ENCODE_BATCH)
+    photos = [see(pack.pixels(rows[at : at + _ENCODE_BATCH], size_px)) for at in starts]
+    return EncodedReferences(
+        drawings={design: torch.stack(found) for design, found in features.items()},
+        photos=torch.cat(photos),
+    )
 
 
 class DuetBatches:
@@ -187,7 +222,7 @@ class DuetBatches:
         self._pack, self._backbone, self._seed = pack, backbone, seed
         self._mixture = mixture or Mixture()
         self._items = [pack.items[row] for row in gallery.rows]
-        self._gallery, self._rows = gallery, gallery.rows
+        self._rows = gallery.rows
         self._facts = [item_facts(item) for item in self._items]
         members: dict[str, list[int]] = defaultdict(list)
         for index, item in enumerate(self._items):
@@ -210,17 +245,16 @@ class DuetBatches:
         self,
         step: int,
         batch_size: int,
-        drawings: Mapping[str, Float[Tensor, "k d"]] | None = None,
+        encoded: EncodedReferences | None = None,
     ) -> DuetBatch:
         """Draws the batch of a step; smaller where there are fewer designs.
 
-        With `drawings`, what `encode_drawings` returns, references are such features, and those of
-        the gallery's photos, in place of pixels.
+        With `encoded`, references are such features in place of pixels.
         """
         rng = np.random.default_rng([self._seed, step])
         count = min(batch_size, len(self.designs))
         chosen = rng.choice(len(self.designs), size=count, replace=False)
-        drawn = [self._draw_one(self.designs[int(index)], rng, drawings) for index in chosen]
+        drawn = [self._draw_one(self.designs[int(index)], rng, encoded) for index in chosen]
         masks = np.zeros((5, count, len(self._items)), dtype=bool)
         for row, (_, anchor, target, said, _) in enumerate(drawn):
             self._mark(masks[:, row], anchor, target, said)
@@ -243,7 +277,7 @@ class DuetBatches:
         self,
         design: str,
         rng: np.random.Generator,
-        drawings: Mapping[str, Float[Tensor, "k d"]] | None,
+        encoded: EncodedReferences | None,
     ) -> tuple[np.ndarray | Tensor, int, int, Wording, str]:
         """Reference, anchor, target, what is said of it, and the words that are kept of that."""
         members = self._members[design]
@@ -256,8 +290,7 @@ class DuetBatches:
             said = sample_domain_wording(self._items[target], rng)
         elif rng.random() < self._mixture.dropped_words:
             said = Wording(text="", facts=frozenset())
-        seen = None if drawings is None else drawings[design]
-        reference = self._reference(design, photos, anchor, rng, seen)
+        reference = self._reference(design, photos, anchor, rng, encoded)
         return reference, anchor, target, said, said.text
 
     def _reference(
@@ -266,17 +299,18 @@ class DuetBatches:
         photos: list[int],
         anchor: int,
         rng: np.random.Generator,
-        drawings: Float[Tensor, "k d"] | None,
+        encoded: EncodedReferences | None,
     ) -> np.ndarray | Tensor:
         """A drawing or another photo of a design: pixels, or features where there are any."""
         colourway = self._items[anchor].colourway
         others = [row for row in photos if self._items[row].colourway != colourway]
         if others and rng.random() < self._mixture.photo_references:
             row = int(rng.choice(others))
-            if drawings is not None:
-                return self._gallery.features[row]
+            if encoded is not None:
+                return encoded.photos[row]
             return self._pack.pixels(self._rows[[row]], self._backbone.image_size_px)[0]
-        if drawings is not None:
+        if encoded is not None:
+            drawings = encoded.drawings[design]
             return drawings[int(rng.integers(0, len(drawings)))]
         sketches = self._sketches[design]
         sketch = sketches[int(rng.integers(0, len(sketches)))].sketch

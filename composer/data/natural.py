@@ -17,6 +17,7 @@ from PIL import Image, ImageDraw
 
 from composer.data import heldout
 from composer.data.pictures import PictureTable, fit_square
+from composer.data.wording import with_article
 
 PHOTO = ("a photo of", "a picture of", "")
 DRAWING = (
@@ -234,12 +235,8 @@ def _draw(points: list[list[float]], size_px: int) -> np.ndarray:
 def _said(media: tuple[str, ...], nouns: list[str]) -> tuple[str, ...]:
     """Put every medium before every noun, with an article."""
     return tuple(
-        f"{medium} {_with_article(noun)}".strip().lower() for medium in media for noun in nouns
+        f"{medium} {with_article(noun)}".strip().lower() for medium in media for noun in nouns
     )
-
-
-def _with_article(noun: str) -> str:
-    return noun if noun.endswith("s") else f"{'an' if noun[:1].lower() in 'aeiou' else 'a'} {noun}"
 
 
 def _code_points(emoji: str) -> str:

@@ -87,7 +87,7 @@ def _some_finishes(item: PackItem, rng: np.random.Generator) -> Wording:
     chosen = rng.permutation(num_parts)[:count]
     phrases = [f"{item.part_finishes[i]} {item.part_names[i]}" for i in chosen]
     lead = "with " if rng.random() < 0.7 else ""
-    text = lead + " and ".join(_with_article(phrase) for phrase in phrases)
+    text = lead + " and ".join(with_article(phrase) for phrase in phrases)
     facts = frozenset(f"{item.part_names[i]}={item.part_finishes[i]}" for i in chosen)
     return Wording(text=text, facts=facts)
 
@@ -114,7 +114,8 @@ def _paraphrase(item: PackItem, rng: np.random.Generator) -> Wording:
     return Wording(text=text, facts=claimed)
 
 
-def _with_article(noun: str) -> str:
+def with_article(noun: str) -> str:
+    """Puts "a" or "an" before a singular noun phrase; a plural (ending in one s) stays bare."""
     if noun.endswith("s") and not noun.endswith(("ss", "glass")):
         return noun
-    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
+    return f"{'an' if noun[:1].lower() in 'aeiou' else 'a'} {noun}"

@@ -19,7 +19,7 @@ from composer.splice import splice
 from composer.strategies.converter import TextConverter
 from composer.strategies.reference import PLAIN_PROMPT
 from composer.training.duet_validation import Accuracy, accuracy
-from composer.training.losses import distance, weighted_sum
+from composer.training.losses import distance, in_batch_nce, weighted_sum
 from composer.training.pairs import encode_photos
 from composer.training.trainer import (
     Losses,
@@ -178,7 +178,7 @@ class ConverterObjective:
         with self._accelerator.autocast():
             found = [encode_prompt_batch(self.backbone, batch) for batch in prompts]
         terms = {
-            "whole": in_batch_nce(found[0], wanted, recipe.temperature),
+            "whole": in_batch_nce(found[0], wanted, temperature=recipe.temperature),
             "replaced": distance(found[1], wanted).mean(),
         }
         if len(found) > 2:
@@ -281,14 +281,6 @@ def encode_prompt_batch(backbone: Backbone, batch: PromptBatch) -> Float[Tensor,
         return backbone.encode_embeddings(batch.embeddings[group, :most], ends[group]).features
 
     return encode_by_length(ends + 1, encode).float()
-
-
-def in_batch_nce(
-    found: Float[Tensor, "n d"], wanted: Float[Tensor, "n d"], temperature: float
-) -> Float[Tensor, ""]:
-    """InfoNCE of n unit vectors against their own goals among all n."""
-    right = torch.arange(len(found), device=found.device)
-    return functional.cross_entropy(found @ wanted.T / temperature, right)
 
 
 def captions_of(tables: Sequence[PictureTable]) -> tuple[str, ...]:

@@ -14,9 +14,10 @@ from composer.data.catalogue import PHOTO, CataloguePack
 from composer.data.duet_batches import (
     DuetBatch,
     DuetBatches,
+    EncodedReferences,
     Mixture,
-    encode_drawings,
     encode_gallery,
+    encode_references,
     validation_queries,
 )
 from composer.data.world import natural_tables
@@ -53,8 +54,8 @@ class DuetTraining:
         start: A trained `duet.safetensors` to go on from; None for a new one.
         batch_size: References, all of different designs.
         num_natural: Drawings of the natural world beside them, in steps through the tower.
-        num_cached_steps: Steps at the beginning that see references through the frozen tower,
-            encoded once, and so train converter and prompt alone: many times cheaper.
+        num_cached_steps: Steps at the beginning that see references through the tower as it is at
+            the start, encoded once, and so train converter and prompt alone: many times cheaper.
         cached_batch_size: References in each of these.
         num_drawings: Times that each sketch is augmented and encoded for them.
         norm_rate: Learning rate of the LayerNorms.
@@ -119,20 +120,25 @@ class DuetData:
                 batch_size=recipe.num_natural,
                 seed=seed,
             )
-        self._drawings: dict[str, Tensor] | None = None
+        self._references: EncodedReferences | None = None
 
-    def drawings(self) -> dict[str, Tensor]:
-        """Features of the training sketches, encoded when they are first asked for."""
-        if self._drawings is None:
+    def references(self, model: DuetModel) -> EncodedReferences:
+        """Features of the training references, encoded once, when they are first asked for.
+
+        Runs that share data must begin with the same tower.
+        """
+        if self._references is None:
             with self._accelerator.autocast():
-                self._drawings = encode_drawings(
+                self._references = encode_references(
                     self.pack,
                     self.batches.designs,
+                    self.gallery.rows,
                     self.backbone,
+                    model.encode_image,
                     count=self._recipe.num_drawings,
                     seed=self._seed,
                 )
-        return self._drawings
+        return self._references
 
 
 class DuetObjective:
@@ -207,13 +213,12 @@ class DuetObjective:
             terms["reconstruction"] = self._reconstruction(self._decoder, features, batch)
         is_seen = features.layouts is not None
         if is_seen and data.natural is not None and recipe.weights.natural > 0:
-            with self._accelerator.autocast():
-                terms["natural"] = data.natural.loss(
-                    self.model,
-                    draw,
-                    temperature=recipe.margins.nce_temperature,
-                    layout_temperature=recipe.margins.layout_temperature,
-                )
+            terms["natural"] = data.natural.loss(
+                self.model,
+                draw,
+                temperature=recipe.margins.nce_temperature,
+                layout_temperature=recipe.margins.layout_temperature,
+            )
         return Losses(terms=terms, total=weighted_sum(terms, recipe.weights))
 
     def validate(self) -> DuetScores:
@@ -247,7 +252,7 @@ class DuetObjective:
         recipe, data = self.recipe, self._data
         if step >= recipe.num_cached_steps:
             return data.batches.draw(draw, recipe.batch_size)
-        return data.batches.draw(draw, recipe.cached_batch_size, data.drawings())
+        return data.batches.draw(draw, recipe.cached_batch_size, data.references(self.model))
 
 
 def duet_trainer(

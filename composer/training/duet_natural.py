@@ -34,7 +34,7 @@ class NaturalReferences:
         seed: int,
     ) -> None:
         """Encodes the photos."""
-        self._world = World(parts.train)
+        self._accelerator, self._world = accelerator, World(parts.train)
         self._batches = PairBatches(
             self._world,
             num_classes=max(1, batch_size // _PER_CLASS),
@@ -68,9 +68,11 @@ class NaturalReferences:
         of ChairV2, all of one class, say nothing in the first.
         """
         batch = self._batches.draw(draw)
-        backbone = model.backbone
-        seen = model.encode_image(backbone.normalise_pixels(batch.drawings))
-        to_photos = model.read_alone(seen.features) @ self._gallery.T
+        pixels = model.backbone.normalise_pixels(batch.drawings)
+        with self._accelerator.autocast():
+            seen = model.encode_image(pixels)
+            q = model.read_alone(seen.features)
+        to_photos = q @ self._gallery.T
         to_layouts = region_maps(seen.patch_features, self._projection) @ self._layouts.T
         is_class = numbers(batch.classes, to_photos.device).unsqueeze(1) == self._classes
         is_thing = numbers(batch.instances, to_photos.device).unsqueeze(1) == self._instances

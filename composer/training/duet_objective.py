@@ -220,7 +220,7 @@ def duet_terms(
     }
     if features.layouts is not None:
         terms["layout"] = multi_positive_nce(
-            features.layouts @ gallery.layouts.float().T,
+            features.layouts.float() @ gallery.layouts.float().T,
             batch.shows_design,
             batch.design_ignored,
             temperature=margins.layout_temperature,

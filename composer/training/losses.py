@@ -150,3 +150,25 @@ def multi_positive_nce(
     has_any = num_positives > 0
     losses = -log_shares.sum(dim=1) / num_positives.clamp(min=1)
     return losses.sum() / has_any.sum().clamp(min=1)
+
+
+def in_batch_nce(
+    found: Float[Tensor, "n d"],
+    wanted: Float[Tensor, "n d"],
+    extra: Float[Tensor, "m d"] | None = None,
+    *,
+    temperature: float,
+) -> Float[Tensor, ""]:
+    """InfoNCE of unit vectors with their own goals, the others' goals being wrong answers.
+
+    Args:
+        found: Unit vectors.
+        wanted: Their goals, row by row.
+        extra: Further wrong answers; None for none.
+        temperature: Divides the cosines.
+
+    Source: global contrastive distillation of papers.md 4, where sentences find images.
+    """
+    candidates = wanted if extra is None else torch.cat([wanted, extra])
+    own = torch.arange(len(found), device=found.device)
+    return functional.cross_entropy(found @ candidates.T / temperature, own)

@@ -13,6 +13,7 @@ from torch import Tensor
 from composer.backbone import Backbone
 from composer.data.catalogue import PHOTO, CataloguePack
 from composer.data.duet_batches import ValidationQueries, validation_queries
+from composer.data.wording import with_article
 from composer.data.world import (
     SHARES,
     PairBatches,
@@ -78,7 +79,7 @@ class PairData:
         )
         with accelerator.autocast():
             self.gallery = encode_photos(backbone, self.world.photos)
-        names = [f"{PLAIN_PROMPT} {_with_article(name)}" for name in self.world.classes]
+        names = [f"{PLAIN_PROMPT} {with_article(name)}" for name in self.world.classes]
         with torch.no_grad():
             self.class_features = backbone.encode_text(names).float()
         device = backbone.device
@@ -273,7 +274,3 @@ def numbers(values: Int[np.ndarray, " n"], device: torch.device) -> Int[Tensor, 
 
 def _as_is(features: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
     return features
-
-
-def _with_article(noun: str) -> str:
-    return f"{'an' if noun[:1] in 'aeiou' else 'a'} {noun}"

@@ -33,6 +33,7 @@ class Sources:
         start: A trained composer's file to go on from; None for a new one.
         num_samples: References of a step through the tower; None for the recipe's.
         is_cached: Whether duet begins with steps on references that were encoded before.
+        holds_tower: Whether all of its steps are such.
     """
 
     clip: str | Path
@@ -41,6 +42,7 @@ class Sources:
     start: Path | None = None
     num_samples: int | None = None
     is_cached: bool = True
+    holds_tower: bool = False
 
 
 def _converter(sources: Sources, settings: RunSettings) -> Trainer[Any]:
@@ -53,8 +55,10 @@ def _duet(sources: Sources, settings: RunSettings) -> Trainer[Any]:
     recipe = DuetTraining(clip=sources.clip, data=sources.pack, natural=sources.natural)
     if sources.start is not None:
         # Converter and prompt are trained, the tower is not: it moves faster than they do.
-        recipe = replace(recipe, start=sources.start, head_rate=3e-4)
-    if sources.start is not None or not sources.is_cached:
+        recipe = replace(recipe, start=sources.start, num_cached_steps=0, head_rate=3e-4)
+    if sources.holds_tower:
+        recipe = replace(recipe, num_cached_steps=sys.maxsize, head_rate=7e-4)
+    elif not sources.is_cached:
         recipe = replace(recipe, num_cached_steps=0)
     if sources.num_samples is not None:
         recipe = replace(recipe, batch_size=sources.num_samples)
@@ -117,6 +121,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--data", type=Path, required=True, help="folder of the training pack")
     parser.add_argument("--natural", type=Path, help="folder of the natural archives")
     parser.add_argument("--start", type=Path, help="duet only: a trained file to go on from")
+    parser.add_argument(
+        "--hold-tower", action="store_true", help="duet only: train converter and prompt alone"
+    )
     parser.add_argument("--samples", type=int, help="references of a step; default: the recipe's")
     parser.add_argument("--minutes", type=float, default=20.0)
     parser.add_argument("--steps", type=int, help="stop after so many steps")
@@ -128,6 +135,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = parser.parse_args(arguments)
     if chosen.start is not None and chosen.name != "duet":
         parser.error("--start goes on from a duet's file, and from no other composer's yet")
+    if chosen.hold_tower and chosen.name != "duet":
+        parser.error("--hold-tower is for duet alone")
     logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     logging.getLogger("composer").setLevel(logging.INFO)
     settings = RunSettings(
@@ -144,6 +153,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         natural=chosen.natural,
         start=chosen.start,
         num_samples=chosen.samples,
+        holds_tower=chosen.hold_tower,
     )
     try:
         TRAININGS[chosen.name](sources, settings).run()

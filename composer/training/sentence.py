@@ -13,9 +13,9 @@ from torch.nn import functional
 from composer.data.augment import crop_photos
 from composer.data.world import PairBatch
 from composer.strategies.sentence import SentenceModel, SentenceShape
-from composer.training.losses import multi_positive_nce, weighted_sum
+from composer.training.losses import in_batch_nce, multi_positive_nce, weighted_sum
 from composer.training.pairs import PairData, PairScores, PairSources, encode_photos, numbers
-from composer.training.sentence_losses import global_distillation, local_alignment, token_spread
+from composer.training.sentence_losses import local_alignment, token_spread
 from composer.training.trainer import (
     Losses,
     ParameterGroup,
@@ -152,7 +152,7 @@ class SentenceObjective:
         captions = data.class_features[data.gallery_classes[own]]
         has_caption = torch.ones(count, dtype=torch.bool, device=device)
         terms = {
-            "distillation": global_distillation(
+            "distillation": in_batch_nce(
                 sentences[:count], data.gallery[own], extra, temperature=recipe.temperature
             ),
             "drawings": self._goals(batch, sentences[count:]),
@@ -213,7 +213,7 @@ class _Pictures(nn.Module):
         features = model.map_features(self._backbone.normalise_levels(levels)).mean(dim=1)
         found = functional.normalize(self.project(features).float(), dim=-1)
         rows = numbers(np.concatenate([picked[0], sizes[0] + picked[1]]), self._backbone.device)
-        return global_distillation(found, self._features[0][rows], temperature=temperature)
+        return in_batch_nce(found, self._features[0][rows], temperature=temperature)
 
 
 def sentence_trainer(recipe: SentenceTraining, settings: RunSettings) -> Trainer[PairScores]:

@@ -11,29 +11,6 @@ from torch.nn import functional
 from composer.training.losses import distance
 
 
-def global_distillation(
-    sentences: Float[Tensor, "n d"],
-    images: Float[Tensor, "n d"],
-    extra: Float[Tensor, "m d"] | None = None,
-    *,
-    temperature: float,
-) -> Float[Tensor, ""]:
-    """InfoNCE of each sentence with the large encoder's feature of its own image.
-
-    Args:
-        sentences: Unit text features of the pseudo-words.
-        images: Cached unit image features, row by row; the other rows are negatives, so a batch
-            should not hold an image twice.
-        extra: Further negatives, such as features of earlier batches; None for none.
-        temperature: Divides the cosines.
-
-    Source: papers.md 4, global contrastive distillation, from sentence to image.
-    """
-    candidates = images if extra is None else torch.cat([images, extra])
-    own = torch.arange(len(sentences), device=sentences.device)
-    return functional.cross_entropy(sentences @ candidates.T / temperature, own)
-
-
 def local_alignment(
     sentences: Float[Tensor, "n d"],
     captions: Float[Tensor, "n d"],

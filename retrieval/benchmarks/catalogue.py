@@ -20,6 +20,7 @@ from torch import Tensor
 
 from composer.backbone import Backbone
 from composer.composed import ComposedQuery
+from composer.data.wording import with_article
 from composer.query import Query
 from composer.sketch import Sketch
 from composer.strategies.protocol import Composer, EncodedReference, encode_all
@@ -287,7 +288,7 @@ def clip_rows(
     """Measure full caption to picture recall, and the kind named by "a photo of a ..."."""
     captions = backbone.encode_text([case.caption for case in protocol.cases])
     found = ranks(protocol, gallery.index, captions)
-    names = backbone.encode_text([f"a photo of {_with_article(kind)}" for kind in kinds])
+    names = backbone.encode_text([f"a photo of {with_article(kind)}" for kind in kinds])
     rows = torch.tensor([case.target for case in protocol.cases])
     named = gallery.index.similarities(names).T[rows].argmax(1)
     right = np.array(
@@ -302,7 +303,3 @@ def clip_rows(
         for split, mask in (("seen", protocol.seen), ("unseen", ~protocol.seen))
         if mask.any()
     ]
-
-
-def _with_article(noun: str) -> str:
-    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"

@@ -10,10 +10,10 @@ from composer.training.converter import (
     _keyword_runs,
     converter_trainer,
     encode_prompt_batch,
-    in_batch_nce,
     splice_between,
 )
 from composer.training.loop import Budget
+from composer.training.losses import in_batch_nce
 from composer.training.trainer import RunSettings
 from tests.composer.data.fake_pack import write_pack
 from tests.composer.tiny import CONTEXT, TEXT_WIDTH, tiny_backbone, write_clip
@@ -70,7 +70,7 @@ def test_runs_of_words_that_say_something():
 
 def test_nce_by_hand():
     eye = torch.eye(2)
-    found = in_batch_nce(eye, eye, 0.5).item()
+    found = in_batch_nce(eye, eye, temperature=0.5).item()
     assert found == pytest.approx(-np.log(np.exp(2) / (np.exp(2) + 1)), rel=1e-5)
 
 

@@ -3,7 +3,8 @@ import math
 import pytest
 import torch
 
-from composer.training.sentence_losses import global_distillation, local_alignment, token_spread
+from composer.training.losses import in_batch_nce
+from composer.training.sentence_losses import local_alignment, token_spread
 
 X, Y = torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0])
 
@@ -15,23 +16,23 @@ def value(number):
 def test_distillation_by_hand():
     both = torch.stack([X, Y])
     # own cosine 1, the other 0: log(1 + e^(-1 / 0.5))
-    found = global_distillation(both, both, temperature=0.5)
+    found = in_batch_nce(both, both, temperature=0.5)
     assert found.item() == value(math.log(1 + math.exp(-2)))
-    swapped = global_distillation(both, both.flip(0), temperature=0.5)
+    swapped = in_batch_nce(both, both.flip(0), temperature=0.5)
     assert swapped.item() == value(math.log(1 + math.exp(2)))
 
 
 def test_extra_negatives_join_the_softmax():
     # own 1; extra 1 and -1: log((2e + 1/e) / e)
-    found = global_distillation(X[None], X[None], torch.stack([X, -X]), temperature=1.0)
+    found = in_batch_nce(X[None], X[None], torch.stack([X, -X]), temperature=1.0)
     assert found.item() == value(math.log(2 + math.exp(-2)))
 
 
 def test_distillation_does_not_depend_on_the_order_of_the_batch():
     draw = torch.nn.functional.normalize(torch.randn(2, 5, 8), dim=-1)
     order = torch.tensor([4, 2, 0, 1, 3])
-    shuffled = global_distillation(draw[0, order], draw[1, order], temperature=0.1)
-    torch.testing.assert_close(shuffled, global_distillation(draw[0], draw[1], temperature=0.1))
+    shuffled = in_batch_nce(draw[0, order], draw[1, order], temperature=0.1)
+    torch.testing.assert_close(shuffled, in_batch_nce(draw[0], draw[1], temperature=0.1))
 
 
 def test_alignment_takes_the_own_caption_or_the_nearest_of_the_bank():
