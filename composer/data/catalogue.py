@@ -126,6 +126,20 @@ class CataloguePack:
             dtype=np.int64,
         )
 
+    def validation_photos(self) -> Int[np.ndarray, " n"]:
+        """Indices of the photos that choose among trainings.
+
+        Raises:
+            PackError: There is none.
+        """
+        rows = self.rows(split="validation", domain=PHOTO)
+        if not len(rows):
+            raise PackError(
+                "The pack has no photo of its validation designs; build it with more designs "
+                "(a larger --limit)."
+            )
+        return rows
+
     def pixels(
         self, rows: Int[np.ndarray, " n"], size_px: int = IMAGE_PX
     ) -> UInt8[np.ndarray, "n {size_px} {size_px} 3"]:

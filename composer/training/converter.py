@@ -141,7 +141,7 @@ class ConverterObjective:
         captions = [place[item.caption] for item in items if item.domain == PHOTO]
         self.model.image_mean.copy_(photos.mean(dim=0))
         self.model.text_mean.copy_(self._features[captions].mean(dim=0))
-        held = pack.rows(split="validation", domain=PHOTO)
+        held = pack.validation_photos()
         self._held_photos = encode_photos(self.backbone, pack.pixels(held, size_px))
         self._held_captions = self._encode_texts([pack.items[row].caption for row in held])
         self._plain = _flat(self.backbone.word_ids(PLAIN_PROMPT))

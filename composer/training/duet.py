@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from composer.backbone import Backbone
-from composer.data.catalogue import PHOTO, CataloguePack
+from composer.data.catalogue import CataloguePack
 from composer.data.duet_batches import (
     DuetBatch,
     DuetBatches,
@@ -104,7 +104,7 @@ class DuetData:
         self.pack = CataloguePack.open(recipe.data)
         with accelerator.autocast():
             self.gallery = encode_gallery(self.pack, self.pack.rows(split="train"), self.backbone)
-        held = self.pack.rows(split="validation", domain=PHOTO)
+        held = self.pack.validation_photos()
         self.held_gallery = encode_gallery(self.pack, held, self.backbone)
         self.queries = validation_queries(self.pack, held, self.backbone.image_size_px)
         self.batches = DuetBatches(

@@ -11,7 +11,7 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from composer.backbone import Backbone
-from composer.data.catalogue import PHOTO, CataloguePack
+from composer.data.catalogue import CataloguePack
 from composer.data.duet_batches import ValidationQueries, validation_queries
 from composer.data.wording import with_article
 from composer.data.world import (
@@ -178,7 +178,7 @@ class _Validation:
     """Queries and galleries of the validation split, seen once."""
 
     def __init__(self, pack: CataloguePack, held: HeldClasses | None, backbone: Backbone) -> None:
-        rows = pack.rows(split="validation", domain=PHOTO)
+        rows = pack.validation_photos()
         self._backbone, self._held = backbone, held
         self._queries: ValidationQueries = validation_queries(pack, rows, backbone.image_size_px)
         self._gallery = encode_photos(backbone, pack.pixels(rows, backbone.image_size_px))

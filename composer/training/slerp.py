@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from composer.backbone import Backbone
 from composer.composed import slerp
-from composer.data.catalogue import PHOTO, CataloguePack
+from composer.data.catalogue import CataloguePack
 from composer.data.duet_batches import ValidationQueries, encode_gallery, validation_queries
 from composer.strategies.duet import DuetModel
 from composer.strategies.reference import PLAIN_PROMPT
@@ -44,7 +44,7 @@ def choose(clip: Path, duet: Path, data: Path) -> list[Choice]:
     backbone = Backbone.load(clip)
     model = DuetModel.load(duet, backbone)
     pack = CataloguePack.open(data)
-    rows = pack.rows(split="validation", domain=PHOTO)
+    rows = pack.validation_photos()
     gallery = encode_gallery(pack, rows, backbone).features
     queries = validation_queries(pack, rows, backbone.image_size_px)
     words = backbone.encode_text([f"{PLAIN_PROMPT} {text}" for text in queries.words])

@@ -184,7 +184,7 @@ def measure_judge(judge: Judge, pack: CataloguePack) -> dict[str, float]:
 
     That part is the one `duet bench generation` asks for.
     """
-    rows = pack.rows(split="validation", domain=PHOTO)
+    rows = pack.validation_photos()
     items = [pack.items[row] for row in rows]
     pictures = [Image.fromarray(pixels) for pixels in pack.pixels(rows)]
     sights = judge.look(pictures, [item.part_names[0] for item in items])
