@@ -47,7 +47,7 @@ def test_every_training_runs_on_a_public_architecture(pack, capsys):
 def test_what_is_missing_is_said(pack, tmp_path, capsys):
     assert main(["--data", str(tmp_path / "none")]) == 2
     assert "build the pack" in capsys.readouterr().err
-    lonely = write_pack(tmp_path / "lonely", num_train=1, num_held=0)
+    lonely = write_pack(tmp_path / "lonely", num_train=2, num_held=0)
     assert main(["--data", str(lonely), "--architecture", SMALL, "--samples", "4"]) == 2
     assert "no photo of its validation designs" in capsys.readouterr().err
     assert main(["--data", str(pack), "--samples", "3"]) == 2
