@@ -55,8 +55,8 @@ class NaturalReferences:
             self.held = HeldClasses(World(parts.validation), backbone)
         self._gallery, self._layouts = torch.cat(features), torch.cat(layouts)
         self._projection = projection
-        self._classes = torch.from_numpy(self._world.photo_classes).to(backbone.device)
-        self._instances = torch.from_numpy(self._world.photo_instances).to(backbone.device)
+        self._classes = numbers(self._world.photo_classes, backbone.device)
+        self._instances = numbers(self._world.photo_instances, backbone.device)
 
     def loss(
         self, model: DuetModel, draw: int, *, temperature: float, layout_temperature: float

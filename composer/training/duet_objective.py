@@ -124,7 +124,7 @@ def encode_batch(
     model: DuetModel,
     batch: DuetBatch,
     gallery: GalleryFeatures,
-    bank: Banks,
+    banks: Banks,
     rng: np.random.Generator,
     auxiliary_share: float = 1.0,
 ) -> DuetFeatures:
@@ -136,13 +136,13 @@ def encode_batch(
     seen, layouts = batch.references, None
     if not isinstance(seen, Tensor):
         encoding = model.encode_image(backbone.normalise_pixels(seen))
-        seen, layouts = encoding.features, bank.layouts(encoding.patch_features)
+        seen, layouts = encoding.features, banks.layouts(encoding.patch_features)
     s_w = model.convert(seen)  # n k w
     few = max(1, round(auxiliary_share * len(seen)))
     photos = gallery.features[batch.anchors[:few].to(seen.device)]
     delta_w = model.convert(photos - seen[:few].float())
-    hand = bank.hand[int(rng.integers(0, len(bank.hand)))]
-    neutral = [bank.neutral[i] for i in rng.integers(0, len(bank.neutral), few)]
+    hand = banks.hand[int(rng.integers(0, len(banks.hand)))]
+    neutral = [banks.neutral[i] for i in rng.integers(0, len(banks.neutral), few)]
     silent: list[list[int]] = [[] for _ in range(len(seen))]
     q, q_words, q_delta, q_neutral, q_hand = _encode_together(
         backbone,

@@ -83,8 +83,8 @@ class PairData:
         with torch.no_grad():
             self.class_features = backbone.encode_text(names).float()
         device = backbone.device
-        self.gallery_classes = torch.from_numpy(self.world.photo_classes).to(device)
-        self.gallery_instances = torch.from_numpy(self.world.photo_instances).to(device)
+        self.gallery_classes = numbers(self.world.photo_classes, device)
+        self.gallery_instances = numbers(self.world.photo_instances, device)
         self._validation = _Validation(pack, held, backbone)
 
     def validate(
