@@ -149,11 +149,11 @@ class EncodedReferences:
 
     Attributes:
         drawings: Unit features by design, k being `count` times the sketches of the design.
-        photos: Unit features of the gallery's pictures.
+        photos: Unit features of the gallery's photos, by their place in it.
     """
 
     drawings: Mapping[str, Float[Tensor, "k d"]]
-    photos: Float[Tensor, "m d"]
+    photos: Mapping[int, Float[Tensor, " d"]]
 
 
 @torch.no_grad()
@@ -167,7 +167,7 @@ def encode_references(
     count: int,
     seed: int = 0,
 ) -> EncodedReferences:
-    """Encodes each sketch of the designs, augmented `count` times, and the gallery's pictures.
+    """Encodes each sketch of the designs, augmented `count` times, and the gallery's photos.
 
     Args:
         pack: The training pack.
@@ -193,11 +193,13 @@ def encode_references(
             seen = see(_as_rgb(np.stack([draw_augmented(s.sketch, size_px, rng) for s in part])))
             for sketch, feature in zip(part, seen, strict=True):
                 features[sketch.design].append(feature)
-    starts = range(0, len(rows), _ENCODE_BATCH)
-    photos = [see(pack.pixels(rows[at : at + _ENCODE_BATCH], size_px)) for at in starts]
+    photos: dict[int, Tensor] = {}
+    places = [place for place, row in enumerate(rows) if is_photo(pack.items[row])]
+    for start in range(0, len(places), _ENCODE_BATCH):
+        part = places[start : start + _ENCODE_BATCH]
+        photos.update(zip(part, see(pack.pixels(rows[part], size_px)), strict=True))
     return EncodedReferences(
-        drawings={design: torch.stack(found) for design, found in features.items()},
-        photos=torch.cat(photos),
+        drawings={design: torch.stack(found) for design, found in features.items()}, photos=photos
     )
 
 
