@@ -122,12 +122,12 @@ def encode_gallery(
         seen = backbone.encode_image(pixels)
         features.append(seen.features.float())
         regions.append(average_regions(seen.patch_features.float(), backbone.grid, region_grid))
-        layouts.append(region_maps(seen.patch_features, projection).half())
+        layouts.append(region_maps(seen.patch_features, projection))
     return GalleryFeatures(
         rows=rows,
         features=torch.cat(features),
         regions=torch.cat(regions).half(),
-        layouts=torch.cat(layouts),
+        layouts=torch.cat(layouts).half(),  # autocast of a CPU joins no half precision
     )
 
 

@@ -197,6 +197,13 @@ def test_every_term_trains_and_only_what_it_should(pack, gallery, backbone):
     assert all(p.grad is None for p in backbone.model.parameters())
 
 
+def test_a_gallery_can_be_encoded_in_half_precision(pack, gallery, backbone):
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = encode_gallery(pack, gallery.rows, backbone)
+    assert found.layouts.dtype == gallery.layouts.dtype == torch.float16
+    torch.testing.assert_close(found.features, gallery.features, atol=0.03, rtol=0)
+
+
 def test_half_precision_ends_where_the_losses_begin(pack, gallery, backbone):
     model, rng = DuetModel(backbone), np.random.default_rng(0)
     batch = DuetBatches(pack, gallery, backbone).draw(0, 8)
