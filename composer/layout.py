@@ -42,6 +42,8 @@ def region_maps(
 ) -> Float[Tensor, "n c"]:
     """Lay pictures out: unit vectors of 1,024 numbers, region by region of the 8 x 8 grid.
 
+    They are of float32 under autocast too.
+
     Args:
         patch_features: Unit vectors, row by row of a square grid of any size.
         projection: What `region_projection` makes for their width.
@@ -61,7 +63,7 @@ def region_maps(
     regions = functional.adaptive_avg_pool2d(grid, GRID).flatten(2).transpose(1, 2)  # n r d
     centred = regions - regions.mean(dim=1, keepdim=True)
     projected = torch.einsum("nrd,rdk->nrk", centred, projection.to(centred))
-    return functional.normalize(projected.reshape(count, NUM_CODES), dim=-1)
+    return functional.normalize(projected.reshape(count, NUM_CODES).float(), dim=-1)
 
 
 def blend(

@@ -17,6 +17,7 @@ from composer.data.duet_batches import (
     encode_references,
 )
 from composer.data.world import NaturalParts, PairTable
+from composer.layout import region_maps, region_projection
 from composer.sketch import Sketch
 from composer.strategies.duet import DuetModel, DuetShape
 from composer.training import duet, duet_validation
@@ -200,6 +201,9 @@ def test_every_term_trains_and_only_what_it_should(pack, gallery, backbone):
 def test_a_gallery_can_be_encoded_in_half_precision(pack, gallery, backbone):
     with torch.autocast("cpu", dtype=torch.bfloat16):
         found = encode_gallery(pack, gallery.rows, backbone)
+        projection = region_projection(backbone.joint_dim)
+        maps = region_maps(torch.eye(backbone.joint_dim)[:4].unsqueeze(0), projection)
+    assert maps.dtype == torch.float32
     assert found.layouts.dtype == gallery.layouts.dtype == torch.float16
     torch.testing.assert_close(found.features, gallery.features, atol=0.03, rtol=0)
 
