@@ -16,6 +16,7 @@ logger = logging.getLogger(__name__)
 
 PROMPT_LENGTHS = (1, 2, 3, 4)
 TOKENS = (1, 2, 4, 8, 16)
+NUM_DRAWINGS = 2  # of each sketch, encoded before: short runs see few of them twice
 RECONSTRUCTION = 0.25  # the weight it is tried with; off in the recipe
 
 
@@ -87,7 +88,10 @@ def duet_ablations(recipe: DuetTraining, settings: AblationSettings) -> Iterator
         ValueError: The backbone or the pack cannot be used.
     """
     recipe = replace(
-        recipe, num_cached_steps=settings.num_steps, cached_batch_size=settings.batch_size
+        recipe,
+        num_cached_steps=settings.num_steps,
+        cached_batch_size=settings.batch_size,
+        num_drawings=NUM_DRAWINGS,
     )
     with tempfile.TemporaryDirectory() as folder:
         run = RunSettings(
