@@ -1,0 +1,105 @@
+"""A whole search, from the words to what is known of the hits, in a gallery of any size."""
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from composer.backbone import Backbone
+from composer.composed import ComposedQuery
+from composer.layout import NUM_CODES
+from retrieval.benchmarks.engines import synthetic_vectors
+from retrieval.exact_index import ExactIndex
+from retrieval.search import Gallery
+from retrieval.store import Item, Manifest, Store
+
+NUM_QUERIES = 60
+_WARM_UP = 5
+_COMMIT_ROWS = 10_000
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EndToEndRow:
+    """Time of one part of a search, over queries that all differ.
+
+    Attributes:
+        what: The part.
+        num_items: Size of the gallery.
+        p50_ms: Median.
+        p95_ms: What 95 % stay below.
+    """
+
+    what: str
+    num_items: int
+    p50_ms: float
+    p95_ms: float
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the row, times rounded."""
+        return asdict(self) | {"p50_ms": round(self.p50_ms, 2), "p95_ms": round(self.p95_ms, 2)}
+
+
+def synthetic_gallery(folder: Path, count: int, backbone: Backbone, *, seed: int = 0) -> Gallery:
+    """Store so many items with random vectors and layouts in an empty folder, and open it.
+
+    Raises:
+        GalleryError: The folder cannot be written.
+    """
+    manifest = Manifest(
+        gallery_hash=backbone.gallery_hash, dim=backbone.joint_dim, kit="synthetic", root="."
+    )
+    store = Store.create(folder, manifest)
+    vectors = synthetic_vectors(count, backbone.joint_dim, seed=seed)
+    rng = np.random.default_rng(seed)
+    for start in range(0, count, _COMMIT_ROWS):
+        part = vectors[start : start + _COMMIT_ROWS]
+        items = [
+            Item(
+                id=rng.bytes(16).hex(),
+                path=f"folder {number % 100}/{number}.jpg",
+                caption=f"picture {number} of a synthetic gallery",
+                width_px=640,
+                height_px=480,
+            )
+            for number in range(start, start + len(part))
+        ]
+        codes = rng.integers(-127, 128, (len(part), NUM_CODES), dtype=np.int8)
+        store.add(items, part, codes)
+    store.compact()
+    return Gallery(store, ExactIndex(store))
+
+
+def end_to_end_rows(gallery: Gallery, compose: Callable[[str], ComposedQuery]) -> list[EndToEndRow]:
+    """Time composing with other words, searching, and both.
+
+    Args:
+        gallery: What is searched, and re-ranked.
+        compose: Composes one drawing with the words given.
+    """
+    composing: list[float] = []
+    searching: list[float] = []
+    for number in range(_WARM_UP + NUM_QUERIES):
+        started = time.perf_counter()
+        query = compose(f"number {number} in red")
+        composed = time.perf_counter()
+        gallery.search(query)
+        composing.append(composed - started)
+        searching.append(time.perf_counter() - composed)
+    whole = np.add(composing, searching)
+    parts = {
+        "compose": np.array(composing),
+        "search, re-rank and look up": np.array(searching),
+        "all of it": whole,
+    }
+    return [
+        EndToEndRow(
+            what=what,
+            num_items=len(gallery),
+            p50_ms=1000 * float(np.median(found[_WARM_UP:])),
+            p95_ms=1000 * float(np.quantile(found[_WARM_UP:], 0.95)),
+        )
+        for what, found in parts.items()
+    ]

@@ -1,0 +1,143 @@
+"""Approximate search inside the store itself, for galleries whose vectors should stay on disk."""
+
+import math
+from datetime import timedelta
+from typing import Any
+
+import lancedb
+import numpy as np
+import pyarrow as pa
+import torch
+from jaxtyping import Float
+from lancedb.index import IvfSq
+from torch import Tensor
+
+from retrieval.disk import told
+from retrieval.filter_targets import to_sql
+from retrieval.filters import Filter
+from retrieval.index import Matches, best_matches, check_search
+from retrieval.store import TABLE, Store
+
+MIN_ROWS = 10_000  # below, a scan is as fast and needs no upkeep
+_COLUMN = "vector"
+_NAME = "vector_idx"
+_PROBED = 0.25  # share of the partitions, where filters leave enough in them
+_REFINED = 3  # times as many candidates are compared by their stored vectors
+_EXTRA = 32  # candidates beside those wanted, for what half precision mixes up
+_SUMS = 1e-5  # what sums of float32 in another order, and lengths not quite one, may make
+
+
+class LanceIndex:
+    """LanceDB's search over the vectors of an open store.
+
+    Without an index of its own the engine scans, and the ranking is that of all cosines. With one,
+    of the quarter of the gallery that lies nearest and of what was added since: at 100,000 vectors
+    recall@10 is 1.000 on composed queries. Similarities are computed in float32 in either case, and
+    filters are asked first. Pictures added or removed through any `Store` are seen at once.
+    """
+
+    def __init__(self, store: Store) -> None:
+        """Open the table of `store`.
+
+        Raises:
+            GalleryError: It cannot be opened.
+        """
+        self._folder, self._dim = store.folder, store.manifest.dim
+        with told(self._folder):
+            base = lancedb.connect(str(self._folder), read_consistency_interval=timedelta(0))
+            self._table: Any = base.open_table(TABLE)  # its stubs do not know search chains
+        self._absent = {"taken"} - set(self._table.schema.names)
+
+    def __len__(self) -> int:
+        """Return the number of items."""
+        return int(self._table.count_rows())
+
+    @property
+    def is_built(self) -> bool:
+        """Whether the engine has an index; without one it scans."""
+        with told(self._folder):
+            return self._table.index_stats(_NAME) is not None
+
+    def build(self, *, min_rows: int = MIN_ROWS) -> bool:
+        """Build the index, or build it anew; tell whether the gallery is large enough for one.
+
+        Searching goes on meanwhile. About 14 s for 100,000 vectors on one core. What is added later
+        is found without it, and joins the index when the store is compacted.
+
+        Raises:
+            GalleryError: The folder cannot be written.
+        """
+        num_rows = len(self)
+        if num_rows < max(1, min_rows):
+            return False
+        config = IvfSq(distance_type="dot", num_partitions=_num_partitions(num_rows))
+        with told(self._folder):
+            self._table.create_index(_COLUMN, config=config, name=_NAME, replace=True)
+        return True
+
+    def search(
+        self, queries: Float[Tensor, "q d"], k: int, *, where: Filter | None = None
+    ) -> list[Matches]:
+        """Return the `k` items nearest to each query, of those that pass `where`.
+
+        Equal similarities are ordered by id.
+
+        Raises:
+            GalleryError: The index cannot be read.
+            ValueError: `k` is below one, or the queries have another width.
+        """
+        check_search(queries, k, self._dim)
+        condition = None if where is None else to_sql(where, absent=self._absent)
+        with told(self._folder):
+            probes = self._probes()
+            return [self._nearest(query, k, condition, probes) for query in queries.cpu().float()]
+
+    def _probes(self) -> int | None:
+        """How many partitions to look into; None without an index."""
+        stats = self._table.index_stats(_NAME)
+        if stats is None:
+            return None
+        return math.ceil(_PROBED * _num_partitions(stats.num_indexed_rows))
+
+    def _nearest(
+        self, query: Float[Tensor, " d"], k: int, condition: str | None, probes: int | None
+    ) -> Matches:
+        """Ask for some more than `k` until none that was not returned can be among the best."""
+        # The engine rounds the query to half precision: no cosine is off by more than what is lost.
+        margin = float((query - query.half().float()).norm()) + _SUMS
+        limit = k + _EXTRA
+        while True:
+            rows = self._ask(query.numpy(), limit, condition, probes)
+            similarities = (_vectors(rows, self._dim) * query).sum(dim=1)
+            found = best_matches(rows["id"].to_pylist(), similarities, k)
+            if rows.num_rows < limit:
+                return found
+            furthest = 1 - max(rows["_distance"].to_pylist())
+            if found.similarities[-1] > furthest + margin:
+                return found
+            limit *= 4
+
+    def _ask(
+        self,
+        query: Float[np.ndarray, " d"],
+        limit: int,
+        condition: str | None,
+        probes: int | None,
+    ) -> pa.Table:
+        search = self._table.search(query, vector_column_name=_COLUMN).distance_type("dot")
+        search = search.select(["id", _COLUMN, "_distance"]).limit(limit)
+        if probes is not None:
+            # 0: as many more as a narrow filter or a large `limit` asks for.
+            search = search.maximum_nprobes(0).minimum_nprobes(probes).refine_factor(_REFINED)
+        if condition is not None:
+            search = search.where(condition, prefilter=True)
+        return search.to_arrow()
+
+
+def _num_partitions(num_rows: int) -> int:
+    return max(1, math.isqrt(num_rows))
+
+
+def _vectors(rows: pa.Table, dim: int) -> Float[Tensor, "n d"]:
+    flat = rows[_COLUMN].combine_chunks().flatten().to_numpy(zero_copy_only=False)
+    return torch.from_numpy(flat.reshape(-1, dim).astype(np.float32))

@@ -1,0 +1,66 @@
+"""Engines side by side: what is compared, and that the figures are theirs."""
+
+import numpy as np
+import pytest
+
+from composer.strategies.protocol import EncodedReference
+from composer.strategies.slerp import SlerpComposer, SlerpSettings
+from retrieval.benchmarks import end_to_end, engines
+from tests.composer.tiny import tiny_backbone
+
+
+def test_synthetic_vectors_lie_as_features_do():
+    vectors = engines.synthetic_vectors(3000, 64).astype(np.float32)
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=2e-3)
+    cosines = vectors @ vectors.T
+    assert 0.35 < cosines.mean() < 0.65
+    again = engines.synthetic_vectors(3000, 64, seed=1).astype(np.float32)
+    assert np.abs(again - vectors).max() > 0.1
+
+
+def test_composed_queries_are_beside_the_gallery():
+    vectors = engines.synthetic_vectors(3000, 64)
+    queries = engines.composed_queries(vectors, 20)
+    np.testing.assert_allclose(np.linalg.norm(queries, axis=1), 1, atol=1e-5)
+    nearest = (queries @ vectors.T.astype(np.float32)).max(axis=1)
+    assert nearest.mean() < 0.97
+
+
+@pytest.mark.parametrize("num_queries", [1, 5])
+def test_exact_peers_find_what_ours_finds(num_queries):
+    pytest.importorskip("faiss", reason="faiss is installed for development alone")
+    rows = engines.engine_rows(2000, 32, num_queries=num_queries)
+    recalls = {row.peer: row.peer_recall for row in rows}
+    assert recalls["numpy"] == recalls["faiss Flat"] == 1.0
+    assert set(recalls) == {"numpy", "faiss Flat", "faiss SQfp16", "faiss SQ8", "faiss HNSW"}
+    assert all(recall > 0.5 for recall in recalls.values())
+    shown = rows[0].as_json()
+    assert shown["ratio"] == pytest.approx(rows[0].peer_ms / rows[0].ours_ms, abs=0.006)
+    gigabytes = 2000 * 32 * 2 / 1e9
+    assert rows[0].ours_gb_per_s == pytest.approx(gigabytes / (rows[0].ours_ms / 1000))
+    assert shown["share_of_copy"] == pytest.approx(
+        rows[0].ours_gb_per_s / rows[0].copy_gb_per_s, abs=0.006
+    )
+
+
+def test_sizes_below_one_are_refused():
+    with pytest.raises(ValueError, match="must be at least 1, got 0, 8, 1"):
+        engines.engine_rows(0, 8)
+
+
+def test_a_whole_search_is_timed_in_parts(tmp_path):
+    backbone = tiny_backbone()
+    gallery = end_to_end.synthetic_gallery(tmp_path / "index", 300, backbone)
+    assert len(gallery) == 300
+    composer, said = SlerpComposer(backbone, SlerpSettings()), set()
+
+    def compose(words):
+        said.add(words)
+        return composer.compose(EncodedReference(), words)
+
+    rows = end_to_end.end_to_end_rows(gallery, compose)
+    assert [row.num_items for row in rows] == [300] * 3
+    assert len(said) == 65
+    parts = {row.what: row for row in rows}
+    whole = parts["all of it"]
+    assert whole.p95_ms >= whole.p50_ms > parts["compose"].p50_ms > 0
