@@ -1,0 +1,45 @@
+"""`python -m retrieval.calibrate`: fits a kit's confidence on the validation designs of a pack."""
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from composer.backbone import Backbone
+from composer.data.catalogue import CataloguePack
+from composer.kit_parts import ComposerFiles
+from composer.strategies import load_composer
+from retrieval.benchmarks.confidence import calibrate, confidence_rows, pack_gallery, pack_queries
+from retrieval.confidence import save_calibrations
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Write the calibrations of one composer; returns 2 where the user can mend it."""
+    parser = argparse.ArgumentParser(prog="python -m retrieval.calibrate", description=__doc__)
+    parser.add_argument("--clip", type=Path, required=True, help="folder of the kit's CLIP")
+    parser.add_argument("--composer", default="duet", help="its name")
+    parser.add_argument("--weights", type=Path, required=True, help="its file")
+    parser.add_argument("--data", type=Path, required=True, help="folder of the training pack")
+    parser.add_argument("--output", type=Path, required=True, help="a JSON file")
+    chosen = parser.parse_args(arguments)
+    try:
+        backbone = Backbone.load(chosen.clip)
+        composer = load_composer(chosen.composer, backbone, ComposerFiles(weights=chosen.weights))
+        pack = CataloguePack.open(chosen.data)
+        queries = pack_queries(pack, composer)
+        with tempfile.TemporaryDirectory() as folder:
+            gallery = pack_gallery(pack, backbone, Path(folder) / "index")
+            calibrations = calibrate(queries, gallery)
+            rows = confidence_rows(chosen.composer, queries, gallery, calibrations)
+        save_calibrations(chosen.output, calibrations)
+    except (ValueError, OSError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    for row in rows:
+        sys.stdout.write(f"{row}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
