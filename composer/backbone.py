@@ -128,6 +128,16 @@ class Backbone:
         pixels = torch.stack([self._transform(_limit_aspect(image)) for image in images])
         return pixels.to(device=self.device, dtype=self.dtype)
 
+    def crop(self, image: Image.Image) -> UInt8[np.ndarray, "h w 3"]:
+        """Resizes and crops one RGB image as `preprocess` does, and leaves it at that.
+
+        `normalise_pixels` does the rest for a whole batch; this part may run in threads.
+        """
+        image = _limit_aspect(image)
+        for step in self._transform.transforms[:-2]:  # before levels become numbers
+            image = step(image)
+        return np.array(image)
+
     def normalise_pixels(self, images: UInt8[np.ndarray, "n h w 3"]) -> Float[Tensor, "n 3 h w"]:
         """Normalises RGB levels that have the backbone's size already; no resizing.
 

@@ -1,10 +1,7 @@
 """The store: one LanceDB table is the truth about a gallery; a manifest says who encoded it."""
 
-import json
-import os
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -12,66 +9,54 @@ from typing import Any
 import lancedb
 import numpy as np
 import pyarrow as pa
-from jaxtyping import Float, Int8
+from jaxtyping import Float, Int8, Shaped
+from lancedb.index import BTree
 
 from composer.layout import NUM_CODES
+from retrieval import versions
+from retrieval.columns import Addresses, IdsAndVectors, id_bytes, matrix, reorder
+from retrieval.disk import Checkpoint, only_writer, told
+from retrieval.filter_targets import to_sql
+from retrieval.filters import Filter
 from retrieval.gallery import GalleryError
+from retrieval.schema import (
+    FIELDS,
+    MANIFEST,
+    REGIONS,
+    Item,
+    Manifest,
+    arrow_schema,
+    checked_id,
+    columns_of,
+    has_regions,
+    items_of_rows,
+    metadata_of,
+    read_manifest,
+    relative_root,
+    root_of,
+    write_manifest,
+)
 
-MANIFEST = "store.json"
+__all__ = [
+    "MANIFEST",
+    "IdsAndVectors",
+    "Item",
+    "Manifest",
+    "Store",
+    "checked_id",
+    "metadata_of",
+    "relative_root",
+]
+
 TABLE = "items"
-REGIONS = "regions"
-SCHEMA_VERSION = 1
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Manifest:
-    """Who encoded a gallery and where its files are.
-
-    Attributes:
-        gallery_hash: The vision tower and its preprocessing; queries must carry the same.
-        dim: Width of the joint space.
-        kit: Name of the kit, for messages alone.
-        root: Folder of the pictures, relative to the index folder where that is possible.
-    """
-
-    gallery_hash: str
-    dim: int
-    kit: str
-    root: str
-    schema: int = SCHEMA_VERSION
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Item:
-    """One picture of a gallery, without its vector.
-
-    Attributes:
-        id: Hash of the file's content, 32 hex digits.
-        path: Below the gallery's root, with forward slashes.
-        size_bytes: Of the file.
-        mtime_ns: Of the file, nanoseconds since the epoch.
-        width_px: Of the decoded picture.
-        height_px: Of the decoded picture.
-        kind: What it shows, where that is known.
-        domain: Its medium, where that is known.
-        caption: A description, where there is one.
-        tags: Free words.
-    """
-
-    id: str
-    path: str
-    size_bytes: int = 0
-    mtime_ns: int = 0
-    width_px: int = 0
-    height_px: int = 0
-    kind: str = ""
-    domain: str = ""
-    caption: str = ""
-    tags: tuple[str, ...] = ()
+IDS_AT_ONCE = 1000
+BATCH_ROWS = 8192
 
 
 class Store:
-    """An open index folder.
+    """An open index folder: one writer at a time, any number of readers beside it.
+
+    The engine runs threads of its own: a child process must be spawned, never forked.
 
     Attributes:
         has_regions: Whether it stores region codes; indexes made before there were any do not, and
@@ -86,10 +71,13 @@ class Store:
         """
         self.folder, self.manifest = folder, manifest
         self._table: Any = table  # its stubs know neither merge_insert nor search chains
-        self.has_regions = _check_regions(folder, table.schema)
+        self._schema: pa.Schema = table.schema
+        self._checkpoint: Checkpoint | None = None
+        self._addresses: Addresses | None = None
+        self.has_regions = has_regions(folder, self._schema)
 
     @classmethod
-    def create(cls, folder: Path, manifest: Manifest) -> "Store":
+    def create(cls, folder: Path, manifest: Manifest, *, regions: bool = True) -> "Store":
         """Make an empty index, or open the one that is there.
 
         Raises:
@@ -97,14 +85,16 @@ class Store:
         """
         if (folder / MANIFEST).exists():
             return cls.open(folder, manifest.gallery_hash)
-        with _told(folder):
+        with told(folder):
             folder.mkdir(parents=True, exist_ok=True)
-            base = _connect(folder)
-            if (folder / f"{TABLE}.lance").exists():  # left by a creation that was stopped
-                base.drop_table(TABLE)
-            table = base.create_table(TABLE, schema=_schema(manifest.dim))
-            _write_manifest(folder, manifest)
-        return cls(folder, manifest, table)
+            with only_writer(folder):
+                if not (folder / MANIFEST).exists():  # another process may have been first
+                    base = _connect(folder)
+                    if (folder / f"{TABLE}.lance").exists():  # left by a stopped creation
+                        base.drop_table(TABLE)
+                    base.create_table(TABLE, schema=arrow_schema(manifest.dim, regions=regions))
+                    write_manifest(folder, manifest)
+        return cls.open(folder, manifest.gallery_hash)
 
     @classmethod
     def open(cls, folder: Path, gallery_hash: str | None = None) -> "Store":
@@ -113,30 +103,36 @@ class Store:
         Raises:
             GalleryError: There is no index, it is damaged, or another encoder made it.
         """
-        try:
-            found = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-            manifest = Manifest(**found)
-        except FileNotFoundError as error:
-            raise GalleryError(
-                f"{folder} holds no index. Make one with: duet index FOLDER --index {folder}"
-            ) from error
-        except (ValueError, TypeError, OSError) as error:
-            raise GalleryError(
-                f"{folder / MANIFEST} is damaged. Make the index anew: duet index FOLDER"
-            ) from error
+        manifest = read_manifest(folder)
         if gallery_hash is not None and manifest.gallery_hash != gallery_hash:
             raise GalleryError(
                 f"The index {folder} was made by another encoder (kit {manifest.kit!r}, "
                 f"{manifest.gallery_hash}, here {gallery_hash}). Rebuild it with: "
-                f"duet index {_root_of(folder, manifest)} --index {folder} --rebuild"
+                f"duet index {root_of(folder, manifest)} --index {folder} --rebuild"
             )
-        with _told(folder):
+        with told(folder):
             return cls(folder, manifest, _connect(folder).open_table(TABLE))
+
+    @property
+    def place(self) -> str:
+        """The folder, for messages."""
+        return str(self.folder)
 
     @property
     def root(self) -> Path:
         """Folder of the pictures."""
-        return _root_of(self.folder, self.manifest)
+        return root_of(self.folder, self.manifest)
+
+    @property
+    def has_near(self) -> bool:
+        """Whether it can mark near-duplicates; earlier layouts cannot."""
+        return "near" in self._schema.names
+
+    @property
+    def version(self) -> int:
+        """Counts commits: two reads at one version find the same."""
+        with told(self.folder):
+            return int(self._table.version)
 
     def __len__(self) -> int:
         """Return the number of pictures."""
@@ -146,29 +142,52 @@ class Store:
         self,
         items: Sequence[Item],
         vectors: Float[np.ndarray, "n d"],
-        regions: Int8[np.ndarray, "n c"],
+        regions: Int8[np.ndarray, "n c"] | None = None,
     ) -> None:
-        """Commit a batch: rows of the same path or the same id are replaced.
+        """Commit a batch, down to the disk: rows of the same id are replaced.
+
+        Args:
+            items: What is known of each.
+            vectors: Their unit vectors.
+            regions: Their region codes; needed where the index stores any.
 
         Raises:
             GalleryError: The disk is full or the folder cannot be written. Nothing of the batch
                 is then kept, and all earlier commits are.
         """
-        columns = {name: [getattr(item, name) for item in items] for name in Item.__slots__}
-        columns["tags"] = [list(tags) for tags in columns["tags"]]
+        columns = columns_of(list(items), self._names(FIELDS))
         flat = pa.array(vectors.astype(np.float16).ravel(), type=pa.float16())
         columns["vector"] = pa.FixedSizeListArray.from_arrays(flat, self.manifest.dim)
-        schema = _schema(self.manifest.dim)
         if self.has_regions:
+            assert regions is not None
             columns[REGIONS] = pa.FixedSizeListArray.from_arrays(
                 pa.array(regions.ravel(), type=pa.int8()), NUM_CODES
             )
-        else:
-            schema = schema.remove(schema.get_field_index(REGIONS))
-        rows = pa.table(columns, schema=schema)
-        with _told(self.folder):
+        rows = self._rows_of(columns)
+        with self._writing():
             merge = self._table.merge_insert("id").when_matched_update_all()
             merge.when_not_matched_insert_all().execute(rows)
+
+    def update(self, items: Sequence[Item]) -> None:
+        """Commit what is known of items that are there; their vectors, codes and groups stay.
+
+        Raises:
+            GalleryError: The disk is full or the folder cannot be written.
+        """
+        if items:
+            names = [name for name in self._names(FIELDS) if name != "near"]
+            self._merge(columns_of(list(items), names))
+
+    def mark_near(self, ids: Sequence[str], firsts: Sequence[str | None]) -> None:
+        """Commit, for each of `ids`, the first item of its group; empty for the first itself.
+
+        None marks an item as one that nobody has looked at.
+
+        Raises:
+            GalleryError: The disk is full or the folder cannot be written.
+        """
+        if ids:
+            self._merge({"id": list(ids), "near": list(firsts)})
 
     def remove(self, ids: Sequence[str]) -> None:
         """Delete rows by id.
@@ -176,21 +195,75 @@ class Store:
         Raises:
             GalleryError: The folder cannot be written.
         """
-        if ids:
-            quoted = ", ".join(f"'{checked_id(one)}'" for one in ids)
-            with _told(self.folder):
-                self._table.delete(f"id IN ({quoted})")
+        for start in range(0, len(ids), IDS_AT_ONCE):
+            with self._writing():
+                self._table.delete(_is_one_of(ids[start : start + IDS_AT_ONCE]))
 
-    def items(self) -> list[Item]:
-        """Return every item, ordered by path."""
-        return sorted(map(_item, self._rows([*Item.__slots__])), key=lambda item: item.path)
+    def items(self, fields: Sequence[str] = FIELDS) -> list[Item]:
+        """Return every item, ordered by path; other fields than those asked for are empty.
 
-    def read(self) -> tuple[list[Item], Float[np.ndarray, "n d"]]:
-        """Return every item with its unit vector (float16 as stored), ordered by path."""
-        rows = self._rows([*Item.__slots__, "vector"])
-        rows.sort(key=lambda row: row["path"])
-        vectors = np.array([row.pop("vector") for row in rows], dtype=np.float16)
-        return [_item(row) for row in rows], vectors.reshape(len(rows), self.manifest.dim)
+        Args:
+            fields: Names of an item's attributes, `id` and `path` among them.
+        """
+        found: list[Item] = []
+        with told(self.folder):
+            for batch in _scan(self._table, self._names(fields)):
+                found += items_of_rows(batch)
+        return sorted(found, key=lambda item: item.path)
+
+    def ids_and_vectors(self) -> IdsAndVectors:
+        """Return all ids and vectors of one version, without a Python object a row.
+
+        Takes the memory of the vectors and little more.
+
+        Raises:
+            GalleryError: The index cannot be read.
+        """
+        with told(self.folder):
+            table: Any = _connect(self.folder).open_table(TABLE)
+            table.checkout(table.version)  # what is committed while this reads stays out
+            count = int(table.count_rows())
+            ids, rows = np.empty(count, "S32"), np.empty(count, np.uint64)
+            vectors = np.empty((count, self.manifest.dim), np.float16)
+            done = 0
+            for batch in _scan(table, ["id", "vector", "_rowid"]):
+                here = slice(done, done + batch.num_rows)
+                ids[here] = id_bytes(batch.column("id"))
+                rows[here] = batch.column("_rowid").to_numpy()
+                vectors[here] = matrix(batch.column("vector"), self.manifest.dim)
+                done = here.stop
+        order = ids.argsort(kind="stable")
+        reorder(vectors, order)
+        ids = ids[order]
+        if count:
+            self._addresses = Addresses(table=table, ids=ids, rows=rows[order])
+        return IdsAndVectors(ids=ids, vectors=vectors, version=int(table.version))
+
+    def items_of(self, ids: Sequence[str]) -> list[Item | None]:
+        """Return items in the order of `ids`; None for one that is not there.
+
+        Raises:
+            GalleryError: The index cannot be read.
+        """
+        names = self._names(FIELDS)
+        found = {item.id: item for rows in self._lookup(ids, names) for item in items_of_rows(rows)}
+        return [found.get(one) for one in ids]
+
+    def ids_where(self, where: Filter) -> Shaped[np.ndarray, " n"]:
+        """Return the ids, as bytes, of all items that pass a condition, in ascending order.
+
+        Raises:
+            GalleryError: The index cannot be read.
+        """
+        absent = [name for name in FIELDS if name not in self._schema.names]
+        return self.ids_where_sql(to_sql(where, absent=absent))
+
+    def ids_where_sql(self, sql: str) -> Shaped[np.ndarray, " n"]:
+        """Return the ids, as bytes, of all rows that pass SQL of our own making, ascending."""
+        with told(self.folder):
+            search = self._table.search().where(sql).select(["id"])
+            found = [id_bytes(batch.column("id")) for batch in search.to_batches()]
+        return np.sort(np.concatenate([np.empty(0, "S32"), *found]))
 
     def read_regions(self, ids: Sequence[str]) -> Int8[np.ndarray, "n c"]:
         """Return the region codes of items, in the order of `ids`; zeros where one is gone.
@@ -204,121 +277,125 @@ class Store:
                 f"duet index {self.root} --index {self.folder} --rebuild"
             )
         found = np.zeros((len(ids), NUM_CODES), dtype=np.int8)
-        if not ids:
-            return found
-        places = {checked_id(one): place for place, one in enumerate(ids)}
-        quoted = ", ".join(f"'{one}'" for one in places)
-        with _told(self.folder):
-            search = self._table.search().where(f"id IN ({quoted})").select(["id", REGIONS])
-            rows = search.limit(len(ids)).to_arrow()
-        codes = rows[REGIONS].combine_chunks().flatten().to_numpy(zero_copy_only=False)
-        found[[places[one] for one in rows["id"].to_pylist()]] = codes.reshape(-1, NUM_CODES)
+        places = {one: place for place, one in enumerate(ids)}
+        for rows in self._lookup(ids, ["id", REGIONS]):
+            codes = matrix(rows.column(REGIONS).combine_chunks(), NUM_CODES)
+            found[[places[one] for one in rows.column("id").to_pylist()]] = codes
         return found
 
+    def vectors_of(self, ids: Sequence[str]) -> Float[np.ndarray, "n d"]:
+        """Return the vectors of items, in the order of `ids`; zeros where one is gone.
+
+        Raises:
+            GalleryError: The index cannot be read.
+        """
+        found = np.zeros((len(ids), self.manifest.dim), dtype=np.float16)
+        places = {one: place for place, one in enumerate(ids)}
+        for rows in self._lookup(ids, ["id", "vector"]):
+            vectors = matrix(rows.column("vector").combine_chunks(), self.manifest.dim)
+            found[[places[one] for one in rows.column("id").to_pylist()]] = vectors
+        return found
+
+    def sample(self, count: int) -> list[str]:
+        """Return the ids of about `count` items from all over the gallery, the same every time.
+
+        Ids are hashes: those that begin lowest are a draw.
+
+        Raises:
+            GalleryError: The index cannot be read.
+        """
+        share = count / max(1, len(self))
+        if share >= 1:
+            found = self.ids_where_sql("true")
+        else:
+            found = self.ids_where_sql(f"id < '{int(share * 16**8):08x}'")
+        return [one.decode() for one in found]
+
+    def read_through(self) -> None:
+        """Read every column of every row, to see whether that is possible.
+
+        Raises:
+            GalleryError: It is not.
+        """
+        with told(self.folder):
+            versions.read_through(self._table)
+
+    def restore_readable(self) -> int:
+        """Go back to the youngest version all of whose rows can be read, and return its number.
+
+        Raises:
+            GalleryError: There is none.
+        """
+        with self._writing():
+            number = versions.restore_readable(self._table)
+        if number is None:
+            raise GalleryError(
+                f"No version of the index {self.folder} can be read. Make it anew: duet index "
+                f"{self.root} --index {self.folder} --rebuild"
+            )
+        return number
+
     def compact(self) -> None:
-        """Merge small commits; versions a week old are dropped, as readers may use younger ones."""
-        with _told(self.folder):
-            self._table.optimize()
+        """Merge small commits and bring the index of ids up to date, where either is worth it.
 
-    def _rows(self, columns: list[str]) -> list[dict[str, Any]]:
-        with _told(self.folder):
-            return self._table.search().select(columns).limit(len(self) or 1).to_list()
+        Versions that were superseded an hour ago are dropped; readers may still use later ones.
+
+        Raises:
+            GalleryError: The folder cannot be written.
+        """
+        with self._writing():
+            versions.tidy(self._table, BTree())
+
+    def indexed_rows(self) -> int | None:
+        """Return how many rows the index of ids knows; None where there is no index."""
+        with told(self.folder):
+            return versions.indexed_rows(self._table)
+
+    def _names(self, wanted: Sequence[str]) -> list[str]:
+        """Return those of the columns that the table has; earlier layouts have fewer."""
+        return [name for name in wanted if name in self._schema.names]
+
+    def _rows_of(self, columns: dict[str, Any]) -> pa.Table:
+        return pa.table(columns, schema=pa.schema([self._schema.field(name) for name in columns]))
+
+    def _merge(self, columns: dict[str, Any]) -> None:
+        if set(columns) <= set(self._schema.names):
+            with self._writing():
+                merge = self._table.merge_insert("id").when_matched_update_all()
+                merge.execute(self._rows_of(columns))
+
+    def _lookup(self, ids: Sequence[str], names: list[str]) -> Generator[pa.Table, None, None]:
+        """Yield the rows of ids, a thousand ids at once."""
+        known = self._addresses
+        if known is not None and known.table.version != self.version:
+            known = self._addresses = None
+        for start in range(0, len(ids), IDS_AT_ONCE):
+            some = ids[start : start + IDS_AT_ONCE]
+            with told(self.folder):
+                if known is not None:
+                    rows = known.take(some, names)
+                else:
+                    rows = self._table.search().where(_is_one_of(some)).select(names).to_arrow()
+            yield rows
+
+    @contextmanager
+    def _writing(self) -> Generator[None, None, None]:
+        """Hold the folder, and bring to the disk what was written."""
+        with told(self.folder), only_writer(self.folder):
+            if self._checkpoint is None:
+                self._checkpoint = Checkpoint(self.folder / f"{TABLE}.lance")
+            yield
+            self._checkpoint.sync()
 
 
-def checked_id(text: str) -> str:
-    """Return an id that is safe inside a filter.
-
-    Raises:
-        ValueError: It is not 32 hex digits.
-    """
-    if len(text) != 32 or not set(text) <= set("0123456789abcdef"):
-        raise ValueError(f"An item's id must be 32 hex digits, got {text!r}.")
-    return text
+def _scan(table: Any, names: list[str]) -> Any:  # noqa: ANN401  a reader of batches, untyped there
+    return table.search().select(names).to_batches(batch_size=BATCH_ROWS)
 
 
-def _item(row: dict[str, Any]) -> Item:
-    fields: dict[str, Any] = {**row, "tags": tuple(row["tags"] or ())}
-    return Item(**fields)
+def _is_one_of(ids: Sequence[str]) -> str:
+    quoted = ", ".join(f"'{checked_id(one)}'" for one in ids)
+    return f"id IN ({quoted})"
 
 
 def _connect(folder: Path) -> lancedb.DBConnection:
     return lancedb.connect(str(folder), read_consistency_interval=timedelta(0))
-
-
-def _schema(dim: int) -> pa.Schema:
-    return pa.schema(
-        [
-            pa.field("id", pa.string(), nullable=False),
-            pa.field("path", pa.string(), nullable=False),
-            pa.field("size_bytes", pa.int64()),
-            pa.field("mtime_ns", pa.int64()),
-            pa.field("width_px", pa.int32()),
-            pa.field("height_px", pa.int32()),
-            pa.field("kind", pa.string()),
-            pa.field("domain", pa.string()),
-            pa.field("caption", pa.string()),
-            pa.field("tags", pa.list_(pa.string())),
-            pa.field("vector", pa.list_(pa.float16(), dim)),
-            pa.field(REGIONS, pa.list_(pa.int8(), NUM_CODES)),
-        ]
-    )
-
-
-def _check_regions(folder: Path, schema: pa.Schema) -> bool:
-    """Tell whether a table stores region codes, and refuse those of another size."""
-    if REGIONS not in schema.names:
-        return False
-    found = schema.field(REGIONS).type
-    if found != pa.list_(pa.int8(), NUM_CODES):
-        raise GalleryError(
-            f"The region codes of the index {folder} must be {NUM_CODES} bytes an item, got "
-            f"{found}. Make the index anew: duet index FOLDER --index {folder} --rebuild"
-        )
-    return True
-
-
-def _write_manifest(folder: Path, manifest: Manifest) -> None:
-    fresh = folder / f"{MANIFEST}.new"
-    fresh.write_text(json.dumps(asdict(manifest), indent=2) + "\n", encoding="utf-8")
-    fresh.replace(folder / MANIFEST)
-
-
-def _root_of(folder: Path, manifest: Manifest) -> Path:
-    root = Path(manifest.root)
-    return root if root.is_absolute() else Path(os.path.normpath(folder / root))
-
-
-def relative_root(folder: Path, root: Path) -> str:
-    """Return how a manifest names `root`: relative when index and pictures can move together."""
-    inside, outside = folder.resolve(), root.resolve()
-    if inside.is_relative_to(outside) or inside.parent == outside.parent:
-        return Path(os.path.relpath(outside, inside)).as_posix()
-    return outside.as_posix()
-
-
-@contextmanager
-def _told(folder: Path) -> Generator[None, None, None]:
-    """Turn what the engine or the disk reports into one sentence of ours."""
-    try:
-        yield
-    except (OSError, RuntimeError, ValueError, PermissionError) as error:
-        if isinstance(error, GalleryError):
-            raise
-        said = str(error)
-        if "No space left" in said or getattr(error, "errno", None) == 28:
-            raise GalleryError(
-                f"The disk of {folder} is full. Free some space and run the command again; what "
-                "was committed is kept."
-            ) from error
-        if isinstance(error, PermissionError) or "Permission denied" in said:
-            raise GalleryError(
-                f"{folder} cannot be written. Choose another place with --index DIR."
-            ) from error
-        first = said.splitlines()[0] if said else type(error).__name__
-        raise GalleryError(f"The index {folder} cannot be used: {first}") from error
-
-
-def metadata_of(item: Item) -> Mapping[str, str | int | list[str]]:
-    """Return what a result list shows of an item, JSON-ready and without empty fields."""
-    fields = asdict(item) | {"tags": list(item.tags)}
-    return {name: value for name, value in fields.items() if value and name != "mtime_ns"}

@@ -13,7 +13,7 @@ from composer.strategies.inversion import InversionComposer, InversionSettings
 from composer.strategies.protocol import Composer, PictureEncoder
 from composer.strategies.slerp import SlerpComposer, SlerpSettings
 from retrieval.benchmarks import catalogue
-from retrieval.exact import ExactIndex
+from retrieval.exact import ExactMatrix
 from retrieval.search import Gallery
 
 BALANCES = (0.0, 0.25, 0.4, 0.5, 0.6, 0.75, 1.0)
@@ -32,7 +32,7 @@ def balance_rows(
         features = catalogue.query_features(
             protocol, composer, BOTH, balance=balance, encoded=encoded
         )
-        ranks = catalogue.ranks(protocol, gallery.index, features)
+        ranks = catalogue.ranks(protocol, gallery.matrix, features)
         yield from _named("balance", f"{balance:g}", catalogue.table(name, BOTH, protocol, ranks))
 
 
@@ -51,7 +51,7 @@ def shift_rows(
             encoded = catalogue.encode_sketches(protocol, composer)
             for mode in ("sketch", BOTH):
                 features = catalogue.query_features(protocol, composer, mode, encoded=encoded)
-                ranks = catalogue.ranks(protocol, gallery.index, features)
+                ranks = catalogue.ranks(protocol, gallery.matrix, features)
                 rows = catalogue.table(composer.name, mode, protocol, ranks)
                 yield from _named("photo-side shift", "on" if moves else "off", rows)
 
@@ -64,7 +64,7 @@ def skill_rows(
         encoded = catalogue.encode_sketches(protocol, composer)
         for mode in ("sketch", BOTH):
             features = catalogue.query_features(protocol, composer, mode, encoded=encoded)
-            ranks = catalogue.ranks(protocol, gallery.index, features)
+            ranks = catalogue.ranks(protocol, gallery.matrix, features)
             rows = catalogue.table(name, mode, protocol, ranks)
             yield from _named("skill", str(skill), rows)
 
@@ -79,8 +79,8 @@ def tower_rows(
     if not isinstance(composer, PictureEncoder):
         return
     indices = {
-        "frozen": gallery.index,
-        "tuned": ExactIndex(tuned_vectors(composer, gallery).cpu().numpy()),
+        "frozen": gallery.matrix,
+        "tuned": ExactMatrix(tuned_vectors(composer, gallery).cpu().numpy()),
     }
     encoded = catalogue.encode_sketches(protocol, composer)
     for mode in ("sketch", BOTH):
@@ -97,7 +97,7 @@ def tuned_vectors(composer: PictureEncoder, gallery: Gallery) -> Float[Tensor, "
     Raises:
         ImageError: A picture is missing or damaged.
     """
-    files = [gallery.store.root / item.path for item in gallery.items]
+    files = [gallery.root / item.path for item in gallery.items]
     found: list[Tensor] = []
     for at in range(0, len(files), _BATCH):
         images = [open_image(file) for file in files[at : at + _BATCH]]

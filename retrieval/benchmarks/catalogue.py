@@ -24,7 +24,7 @@ from composer.data.wording import with_article
 from composer.query import Query
 from composer.sketch import Sketch
 from composer.strategies.protocol import Composer, EncodedReference, encode_all
-from retrieval.exact import ExactIndex
+from retrieval.exact import ExactMatrix
 from retrieval.gallery import GalleryError
 from retrieval.metrics import Interval, accuracy_at, bootstrap, paired_bootstrap, ranks_of_targets
 from retrieval.search import Gallery
@@ -218,7 +218,7 @@ def _asked(case: Case, mode: str) -> tuple[str, str]:
 
 
 def ranks(
-    protocol: Protocol, index: ExactIndex, features: Float[Tensor, "q d"]
+    protocol: Protocol, index: ExactMatrix, features: Float[Tensor, "q d"]
 ) -> Int[np.ndarray, " q"]:
     """Return the rank of every case's target in the whole gallery."""
     similarities = index.similarities(features).cpu().numpy()
@@ -287,10 +287,10 @@ def clip_rows(
 ) -> list[ClipRow]:
     """Measure full caption to picture recall, and the kind named by "a photo of a ..."."""
     captions = backbone.encode_text([case.caption for case in protocol.cases])
-    found = ranks(protocol, gallery.index, captions)
+    found = ranks(protocol, gallery.matrix, captions)
     names = backbone.encode_text([f"a photo of {with_article(kind)}" for kind in kinds])
     rows = torch.tensor([case.target for case in protocol.cases])
-    named = gallery.index.similarities(names).T[rows].argmax(1)
+    named = gallery.matrix.similarities(names).T[rows].argmax(1)
     right = np.array(
         [kinds[n] == c.kind for n, c in zip(named.tolist(), protocol.cases, strict=True)]
     )

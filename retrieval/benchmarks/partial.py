@@ -40,7 +40,7 @@ def partial_rows(
         encoded = catalogue.encode_sketches(part, composer)
         for mode in MODES:
             features = catalogue.query_features(part, composer, mode, encoded=encoded)
-            ranks = catalogue.ranks(part, gallery.index, features)
+            ranks = catalogue.ranks(part, gallery.matrix, features)
             found = catalogue.table(name, mode, part, ranks)
             rows += [{"strokes": share, **row.as_json()} for row in found]
     return rows

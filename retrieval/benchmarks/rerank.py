@@ -19,8 +19,8 @@ def both_ranks(
     """
     queries = composed_queries(protocol, composer, mode, encoded=encoded)
     features = torch.stack([query.feature for query in queries])
-    found = {False: ranks(protocol, gallery.index, features)}
-    if gallery.store.has_regions and all(query.patch_features is not None for query in queries):
+    found = {False: ranks(protocol, gallery.matrix, features)}
+    if gallery.source.has_regions and all(query.patch_features is not None for query in queries):
         found[True] = reranked_ranks(protocol, gallery, queries)
     return found
 
@@ -54,5 +54,5 @@ def reranked_ranks(
 
 def _rank(gallery: Gallery, query: ComposedQuery, target: int) -> int:
     order = gallery.order(query, len(gallery.items))
-    own = order.scores[order.rows == target]
+    own = order.scores[order.ids.index(gallery.items[target].id)]
     return int((order.scores >= own).sum())

@@ -23,7 +23,7 @@ from composer.sketch import Sketch
 from composer.strategies.protocol import Composer
 from retrieval.benchmarks import catalogue
 from retrieval.encode import encode_images
-from retrieval.exact import ExactIndex
+from retrieval.exact import ExactMatrix
 from retrieval.gallery import GalleryError
 from retrieval.metrics import bootstrap, ranks_of_targets
 
@@ -43,7 +43,7 @@ class SceneSet:
     """
 
     protocol: catalogue.Protocol
-    index: ExactIndex
+    index: ExactMatrix
     mirrored: Int[np.ndarray, "p 2"]
 
 
@@ -75,7 +75,7 @@ def read_scenes(folder: Path, backbone: Backbone) -> SceneSet:
     features = torch.cat(list(_encoded(paths, backbone)))
     return SceneSet(
         protocol=catalogue.Protocol(cases=cases, sketches=sketches),
-        index=ExactIndex(features.cpu().numpy()),
+        index=ExactMatrix(features.cpu().numpy()),
         mirrored=mirrored,
     )
 

@@ -232,3 +232,12 @@ def test_damaged_weights_and_missing_folders_are_refused(tmp_path):
     with pytest.raises(BackboneError, match="neither a folder nor a public CLIP"):
         Backbone.load("ViT-B-32/no-such-tag")
     shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize("size", [(200, 90), (64, 64), (30, 500)])
+def test_cropping_and_normalising_apart_is_preprocessing(size):
+    backbone = tiny_backbone()
+    levels = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
+    image = Image.fromarray(levels)
+    apart = backbone.normalise_pixels(backbone.crop(image)[None])
+    torch.testing.assert_close(apart, backbone.preprocess([image]), atol=1e-6, rtol=0)

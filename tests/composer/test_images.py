@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
-from composer.images import ImageError, ImageLimits, open_image
+from composer.images import ImageError, ImageLimits, open_image, open_picture
 
 
 def encoded(image, fmt="PNG", **options):
@@ -143,3 +143,12 @@ def test_too_many_bytes_are_refused_before_decoding(tmp_path):
     for source in (path, path.read_bytes()):
         with pytest.raises(ImageError, match="larger than"):
             open_image(source, limits)
+
+
+def test_a_jpeg_is_decoded_smaller_but_never_below_what_is_asked():
+    saved = io.BytesIO()
+    Image.effect_noise((1600, 1000), 40).convert("RGB").save(saved, "JPEG")
+    for least_px, height in ((None, 1000), (400, 500), (200, 250), (126, 250), (1, 125)):
+        picture = open_picture(saved.getvalue(), least_px=least_px)
+        assert picture.image.height == height
+        assert (picture.width_px, picture.height_px) == (1600, 1000)

@@ -38,7 +38,7 @@ def test_the_ends_of_the_balance_are_one_side_alone(world):
     assert {row["ablation"] for row in rows} == {"balance"}
     for end, mode in (("0", "sketch"), ("1", "text"), ("0.5", "sketch+text")):
         features = catalogue.query_features(protocol, composer, mode)
-        ranks = catalogue.ranks(protocol, gallery.index, features)
+        ranks = catalogue.ranks(protocol, gallery.matrix, features)
         alone = [row.as_json() for row in catalogue.table("slerp", mode, protocol, ranks)]
         assert accuracies(rows, variant=end) == accuracies(alone)
 
@@ -62,7 +62,7 @@ def test_the_tuned_tower_sees_the_gallery_itself(world):
     torch.manual_seed(0)
     model = DuetModel(tiny_backbone())
     composer = DuetComposer(model)
-    frozen = gallery.index.similarities(torch.eye(tiny_backbone().joint_dim)).T
+    frozen = gallery.matrix.similarities(torch.eye(tiny_backbone().joint_dim)).T
     same = ablations.tuned_vectors(composer, gallery)
     torch.testing.assert_close(same, frozen, atol=1e-3, rtol=0)  # norms not tuned yet
     with torch.no_grad():
@@ -70,7 +70,7 @@ def test_the_tuned_tower_sees_the_gallery_itself(world):
             norm.weight.mul_(torch.rand_like(norm.weight) + 0.5)
     found = ablations.tuned_vectors(composer, gallery)
     assert float((found * frozen).sum(dim=1).max()) < 0.999
-    last = open_image(gallery.store.root / gallery.items[-1].path)
+    last = open_image(gallery.root / gallery.items[-1].path)
     own = model.encode_image(tiny_backbone().preprocess([last])).features[0]
     torch.testing.assert_close(found[-1], own, atol=1e-5, rtol=0)
     rows = list(ablations.tower_rows("duet", composer, protocol, gallery))
@@ -88,7 +88,7 @@ def test_the_shift_is_taken_on_and_off(world):
     }
     off = SlerpComposer(tiny_backbone(), SlerpSettings(alpha=0.5, moves_sketches=False))
     features = catalogue.query_features(protocol, off, "sketch")
-    ranks = catalogue.ranks(protocol, gallery.index, features)
+    ranks = catalogue.ranks(protocol, gallery.matrix, features)
     assert np.all(ranks >= 1)
     expected = [row.as_json() for row in catalogue.table("slerp", "sketch", protocol, ranks)]
     found = accuracies(rows, composer="slerp", variant="off", query="sketch")

@@ -49,8 +49,8 @@ def test_a_mode_shows_only_its_side(world):
 
 def test_perfect_features_are_always_right_and_the_table_says_so(world):
     _, gallery, protocol = world
-    exact = gallery.index._matrix[[case.target for case in protocol.cases]]
-    found = catalogue.ranks(protocol, gallery.index, exact)
+    exact = gallery.matrix._matrix[[case.target for case in protocol.cases]]
+    found = catalogue.ranks(protocol, gallery.matrix, exact)
     assert found.tolist() == [1] * 4
     rows = catalogue.table("duet", "sketch+text", protocol, found)
     assert [(row.split, row.num_queries, row.acc_1) for row in rows] == [

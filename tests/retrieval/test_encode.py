@@ -20,6 +20,7 @@ from retrieval.regions import to_codes
 from retrieval.search import Gallery
 from retrieval.store import Store
 from tests.composer.tiny import tiny_backbone
+from tests.retrieval.tiny_world import contents
 
 
 def picture(seed, size=(40, 30)):
@@ -65,7 +66,7 @@ def test_every_file_is_indexed_or_listed_with_a_reason(folder):
 
 def test_the_stored_vectors_are_those_of_the_frozen_tower(folder):
     run(folder)
-    items, vectors = Store.open(folder / ".duet").read()
+    items, vectors = contents(Store.open(folder / ".duet"))
     assert [item.path for item in items] == ["a.png", "b.jpg", "sub/c.webp"]
     images = [Image.open(folder / item.path).convert("RGB") for item in items]
     expected = encode_images(tiny_backbone(), images)
@@ -100,7 +101,7 @@ def test_an_index_without_regions_searches_and_grows_and_a_rebuilt_one_has_them(
     gallery = Gallery.open(index, backbone.gallery_hash)
     assert gallery.search(query) == expected
     with pytest.raises(GalleryError, match=r"has no region codes.*--rebuild"):
-        gallery.store.read_regions([gallery.items[0].id])
+        gallery.source.read_regions([gallery.items[0].id])
     picture(6).save(folder / "more.png")
     assert run(folder).num_added == 1
     assert not Store.open(index).has_regions
@@ -172,7 +173,7 @@ def test_an_index_moves_with_its_pictures(folder):
     run(folder)
     moved = folder.rename(folder.parent / "elsewhere")
     gallery = Gallery.open(moved / ".duet", tiny_backbone().gallery_hash)
-    assert gallery.store.root == moved
+    assert gallery.root == moved
 
 
 def test_missing_empty_and_damaged_indexes_are_told_apart(tmp_path):
@@ -210,7 +211,7 @@ def test_a_creation_that_was_stopped_is_begun_again(folder, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(store, "_write_manifest", killed)  # the table is there, the manifest not
+        patch.setattr(store, "write_manifest", killed)  # the table is there, the manifest not
         with pytest.raises(KeyboardInterrupt):
             run(folder)
     assert any((folder / ".duet").glob("*.lance"))

@@ -7,6 +7,7 @@ from torch.nn import functional
 
 from composer.composed import ComposedQuery, rebalance
 from composer.layout import NUM_CODES, blend, region_maps, region_projection
+from retrieval.exact_index import ExactIndex
 from retrieval.regions import from_codes, region_scores, region_weight, to_codes
 from retrieval.search import Gallery
 from retrieval.store import Item, Manifest, Store
@@ -119,7 +120,7 @@ def gallery_of(folder, vectors, codes):
     store = Store.create(folder, manifest)
     items = [Item(id=f"{number:032x}", path=f"{number:03}.png") for number in range(len(vectors))]
     store.add(items, vectors.numpy(), codes.numpy())
-    return Gallery(store)
+    return Gallery(store, ExactIndex(store))
 
 
 @pytest.fixture
@@ -167,16 +168,16 @@ def test_hits_behind_the_short_list_keep_their_place_and_scores_never_rise(tmp_p
     gallery = gallery_of(tmp_path, vectors, to_codes(maps_of(patches(8, 130))))
     query = query_of(vectors[0], patches(9)[0])
     order, plain = gallery.order(query, 130), gallery.order(query, 130, rerank=False)
-    assert not order.rows[:100].equal(plain.rows[:100])
-    assert set(order.rows[:100].tolist()) == set(plain.rows[:100].tolist())
-    assert order.rows[100:].equal(plain.rows[100:])
+    assert order.ids[:100] != plain.ids[:100]
+    assert set(order.ids[:100]) == set(plain.ids[:100])
+    assert order.ids[100:] == plain.ids[100:]
     assert (order.scores.diff() <= 0).all()
     assert len(order.region_similarities) == 100
-    assert gallery.order(query, 7).rows.equal(order.rows[:7])
+    assert gallery.order(query, 7).ids == order.ids[:7]
 
 
 def test_codes_come_back_in_the_order_asked_for_and_gone_items_are_zeros(three):
-    store = three[0].store
+    store = three[0].source
     ids = [f"{number:032x}" for number in (2, 9, 0)]
     whole = store.read_regions([f"{number:032x}" for number in range(3)])
     np.testing.assert_array_equal(store.read_regions(ids)[[0, 2]], whole[[2, 0]])

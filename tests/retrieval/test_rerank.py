@@ -46,5 +46,5 @@ def test_words_alone_are_not_reranked(world):
     gallery, protocol = world
     queries = composed_queries(protocol, SlerpComposer(tiny_backbone()), "text")
     features = torch.stack([query.feature for query in queries])
-    expected = catalogue.ranks(protocol, gallery.index, features)
+    expected = catalogue.ranks(protocol, gallery.matrix, features)
     assert reranked_ranks(protocol, gallery, queries).tolist() == expected.tolist()

@@ -1,0 +1,145 @@
+"""How fast a folder is indexed, beside the bare encoder and the script one would write first.
+
+Each is measured in a process of its own, on the same JPEGs, after its model is loaded.
+"""
+
+import multiprocessing
+import resource
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from composer.backbone import Backbone
+from composer.images import open_image
+from retrieval.benchmarks.indexing_peer import plain_features
+from retrieval.encode import IndexOptions, index_folder
+
+# Sizes of the pictures that people have, and of how many in a hundred.
+SIZES = (((640, 480), 40), ((1280, 960), 30), ((1920, 1280), 25), ((4000, 3000), 5))
+BATCH_SIZE = 32
+NUM_HELD = 16  # batches of decoded pictures that the bare encoder is given again and again
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rate:
+    """How fast one way of encoding a folder is.
+
+    Attributes:
+        what: The way.
+        num_images: Encoded.
+        seconds: For all of them.
+        peak_rss_bytes: Of its process; the workers of a DataLoader are others.
+    """
+
+    what: str
+    num_images: int
+    seconds: float
+    peak_rss_bytes: int
+
+    @property
+    def images_per_s(self) -> float:
+        """How many images a second."""
+        return self.num_images / self.seconds
+
+
+def write_pictures(folder: Path, count: int, *, seed: int = 0) -> None:
+    """Write JPEGs of mixed sizes, every fourth turned by its EXIF: fields of colour with grain."""
+    rng = np.random.default_rng(seed)
+    shares = np.array([share for _, share in SIZES])
+    grain = rng.integers(-14, 15, (3000, 4000, 1), dtype=np.int16)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    folder.mkdir(parents=True, exist_ok=True)
+    for number in range(count):
+        width, height = SIZES[rng.choice(len(SIZES), p=shares / shares.sum())][0]
+        field = Image.fromarray(rng.integers(0, 256, (6, 8, 3), dtype=np.uint8))
+        levels = np.asarray(field.resize((width, height), Image.Resampling.BICUBIC), np.int16)
+        levels = (levels + grain[:height, :width]).clip(0, 255).astype(np.uint8)
+        told = exif if number % 4 == 0 else Image.Exif()
+        Image.fromarray(levels).save(folder / f"{number:06}.jpg", quality=88, exif=told)
+
+
+def rates(
+    folder: Path, scratch: Path, backbone: str | Path, *, device: str = "cpu"
+) -> tuple[Rate, Rate, Rate]:
+    """Measure indexing, the bare encoder, and the plain script on the JPEGs of a folder.
+
+    Args:
+        folder: The pictures.
+        scratch: An empty folder for what is written.
+        backbone: As `Backbone.load` takes it.
+        device: Of the encoder.
+    """
+    return (
+        _measure("duet index", _index, folder, scratch, backbone, device),
+        _measure("bare encoder", _bare, folder, scratch, backbone, device),
+        _measure("open_clip and a DataLoader", _plain, folder, scratch, backbone, device),
+    )
+
+
+Way = Callable[[Path, Path, str | Path, str], tuple[int, float]]
+
+
+def _measure(
+    what: str, way: Way, folder: Path, scratch: Path, backbone: str | Path, device: str
+) -> Rate:
+    # Spawned: the engine's threads and CUDA do not survive a fork.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(max_workers=1, mp_context=context) as pool:
+        return pool.submit(_run, what, way, folder, scratch, backbone, device).result()
+
+
+def _run(
+    what: str, way: Way, folder: Path, scratch: Path, backbone: str | Path, device: str
+) -> Rate:
+    num_images, seconds = way(folder, scratch, backbone, device)
+    return Rate(what=what, num_images=num_images, seconds=seconds, peak_rss_bytes=peak_rss_bytes())
+
+
+def peak_rss_bytes() -> int:
+    """Return the most memory that this process has had at once.
+
+    On Linux `getrusage` would count what the parent had when it started this process.
+    """
+    status = Path("/proc/self/status")
+    if status.exists():
+        line = next(one for one in status.read_text().splitlines() if one.startswith("VmHWM"))
+        return int(line.split()[1]) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def _index(folder: Path, scratch: Path, source: str | Path, device: str) -> tuple[int, float]:
+    backbone = Backbone.load(source, device=device)
+    began = time.perf_counter()
+    options = IndexOptions(batch_size=BATCH_SIZE)
+    report = index_folder(folder, scratch / "index", backbone, kit="bench", options=options)
+    return report.num_added, time.perf_counter() - began
+
+
+@torch.inference_mode()
+def _bare(folder: Path, _: Path, source: str | Path, device: str) -> tuple[int, float]:
+    backbone = Backbone.load(source, device=device)
+    files = sorted(folder.glob("*.jpg"))
+    held = [
+        backbone.preprocess([open_image(file) for file in files[start : start + BATCH_SIZE]])
+        for start in range(0, min(len(files), NUM_HELD * BATCH_SIZE), BATCH_SIZE)
+    ]
+    held = [pixels for pixels in held if len(pixels) == BATCH_SIZE] or held
+    backbone.encode_image(held[0])
+    num_done = 0
+    began = time.perf_counter()
+    while num_done < len(files):
+        features = backbone.encode_image(held[num_done // BATCH_SIZE % len(held)]).features
+        features.float().cpu()
+        num_done += len(features)
+    return num_done, time.perf_counter() - began
+
+
+def _plain(folder: Path, scratch: Path, source: str | Path, device: str) -> tuple[int, float]:
+    return plain_features(sorted(folder.glob("*.jpg")), scratch / "features.npy", source, device)

@@ -1,0 +1,162 @@
+"""`duet index` with all it can do, and `duet bench index`."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from retrieval.benchmarks import indexing
+from retrieval.store import Store
+from retrieval.watch import _Concerns
+from studio.cli import main
+from studio.commands.shared import ProgressLine
+from tests.studio.tiny import write_gallery, write_kit
+
+
+@pytest.fixture(scope="module")
+def kit(tmp_path_factory):
+    return write_kit(tmp_path_factory.mktemp("kit") / "kit")
+
+
+def run(kit, *arguments):
+    return main(["index", *map(str, arguments), "--kit", str(kit)])
+
+
+def test_two_folders_one_index_and_its_report(kit, tmp_path, capsys):
+    one, two = write_gallery(tmp_path / "one", num_images=2), tmp_path / "two"
+    two.mkdir()
+    Image.effect_noise((40, 30), 50).save(two / "x.png")
+    (two / "x.txt").write_bytes(b"\xff\xfe")
+    assert run(kit, one, two) == 2
+    assert "Several folders share one index: say where with --index" in capsys.readouterr().err
+    assert run(kit, one, two, "--index", tmp_path / "index", "--near", "1", "--json") == 0
+    said = json.loads(capsys.readouterr().out)
+    assert (said["num_added"], said["num_moved"], said["num_near"]) == (3, 0, 0)
+    assert [one["path"] for one in said["captions_left_out"]] == ["two/x.txt"]
+    (one / "0.png").rename(two / "moved.png")
+    assert run(kit, one, two, "--index", tmp_path / "index", "--near", "1") == 0
+    said = capsys.readouterr().out
+    assert "0 added, 2 unchanged, 0 removed, 0 left out" in said
+    assert "1 moved, 0 told anew" in said
+    assert "two/x.txt: The caption is not UTF-8" in said
+
+
+def test_check_and_repair(kit, tmp_path, capsys):
+    photos = write_gallery(tmp_path / "photos", num_images=3)
+    run(kit, photos)
+    capsys.readouterr()
+    assert run(kit, photos, "--check") == 0
+    assert "holds 3 pictures and is sound" in capsys.readouterr().out
+    (photos / "1.png").unlink()
+    assert run(kit, photos, "--check") == 1
+    said = capsys.readouterr().out
+    assert "1 pictures are no longer there." in said
+    assert "--repair" in said
+    assert run(kit, photos, "--repair", "--json") == 0
+    said = json.loads(capsys.readouterr().out)
+    assert (said["sound"], said["num_items"]) == (True, 2)
+    assert said["findings"][0]["examples"] == ["1.png"]
+    assert run(kit, tmp_path / "none", "--check") == 2
+    assert "holds no index" in capsys.readouterr().err
+
+
+def test_export_and_import(kit, tmp_path, capsys):
+    photos = write_gallery(tmp_path / "photos", num_images=3)
+    run(kit, photos)
+    assert run(kit, photos, "--export", tmp_path / "out") == 0
+    assert np.load(tmp_path / "out/img_emb/img_emb_0.npy").shape[0] == 3
+    capsys.readouterr()
+    arguments = (photos, "--index", tmp_path / "index", "--import", tmp_path / "out")
+    assert run(kit, *arguments, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["num_added"] == 3
+    assert run(kit, photos, "--import", tmp_path / "out") == 2
+    assert "which imported vectors lack" in capsys.readouterr().err
+
+
+def test_rebuild_spares_what_else_lies_in_the_index_folder(kit, tmp_path):
+    photos = write_gallery(tmp_path / "photos", num_images=2)
+    run(kit, photos)
+    (photos / ".duet/notes.txt").write_text("mine")
+    assert run(kit, photos, "--rebuild") == 0
+    assert (photos / ".duet/notes.txt").read_text() == "mine"
+    assert len(Store.open(photos / ".duet")) == 2
+
+
+def test_watch_follows_changes_until_it_is_interrupted(kit, tmp_path):
+    pytest.importorskip("watchfiles", reason="needs the extra `watch`")
+    photos = write_gallery(tmp_path / "photos", num_images=2)
+    command = [sys.executable, "-m", "studio", "index", str(photos), "--watch", "--kit", str(kit)]
+    child = subprocess.Popen(
+        command,
+        cwd=Path(__file__).parents[2],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONUNBUFFERED": "1"},
+    )
+    assert "2 added" in child.stdout.readline()
+    deadline = time.monotonic() + 60
+    number = 0
+    while len(Store.open(photos / ".duet")) < 3 and time.monotonic() < deadline:
+        # The watch may begin a moment after the first report: change something until it is seen.
+        (photos / "0.png").touch()
+        Image.effect_noise((40, 30), 50).save(tmp_path / "new.png")
+        if not number:
+            (tmp_path / "new.png").rename(photos / "new.png")
+        number += 1
+        time.sleep(0.5)
+    child.send_signal(signal.SIGINT)
+    rest, _ = child.communicate(timeout=60)
+    assert len(Store.open(photos / ".duet")) == 3
+    assert "1 added" in rest
+    assert child.returncode == 0
+
+
+def test_what_the_walker_passes_over_wakes_no_watch(tmp_path):
+    concerns = _Concerns([tmp_path], tmp_path / "index")
+    (tmp_path / "notes.md").touch()
+    assert concerns(f"{tmp_path}/a.JPG")
+    assert concerns(f"{tmp_path}/deep/a.txt")
+    assert concerns(f"{tmp_path}/deep")
+    assert not concerns(f"{tmp_path}/notes.md")
+    assert not concerns(f"{tmp_path}/index/items.lance/data/a.png")
+    assert not concerns(f"{tmp_path}/.duet/maintenance.lock")
+
+
+def test_progress_tells_rate_and_time_left(monkeypatch, capsys):
+    moment = [100.0]
+    monkeypatch.setattr("time.monotonic", lambda: moment[0])
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    line = ProgressLine("indexed", unit="images")
+    line(1000, 4000)  # most of them unchanged
+    moment[0] += 10
+    line(1200, 4000)
+    moment[0] += 140
+    line(4000, 4000)
+    first, second, third = capsys.readouterr().err.strip("\r\n").split("\r")
+    assert first == "indexed 1000/4000"
+    assert second.strip() == "indexed 1200/4000, 20 images/s, 2:20 left"
+    assert third.strip() == "indexed 4000/4000, 20 images/s"
+
+
+@pytest.mark.slow
+def test_bench_index_compares_three_ways(kit, monkeypatch, capsys):
+    monkeypatch.setattr(indexing, "SIZES", (((64, 48), 60), ((96, 80), 40)))
+    arguments = ["bench", "index", "--count", "40", "--json", "--kit", str(kit)]
+    assert main(arguments) == 0
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    assert [row["what"] for row in rows] == [
+        "duet index",
+        "bare encoder",
+        "open_clip and a DataLoader",
+    ]
+    ours, bare, plain = rows
+    assert (ours["num_images"], plain["num_images"], bare["over_bare"]) == (40, 40, 1)
+    assert ours["over_bare"] == pytest.approx(ours["images_per_s"] / bare["images_per_s"], abs=0.01)
+    assert all(row["peak_rss_mib"] > 50 for row in rows)
