@@ -75,10 +75,25 @@ def _add_demo(commands: "Subparsers[argparse.ArgumentParser]") -> None:
 
 def _add_index(commands: "Subparsers[argparse.ArgumentParser]") -> None:
     command = _command(commands, "index", "make or update the index of a folder of pictures")
-    command.add_argument("folder", type=Path)
+    command.add_argument("folders", type=Path, nargs="+", metavar="FOLDER")
     command.add_argument("--index", type=Path, help="where (default: FOLDER/.duet)")
     command.add_argument("--rebuild", action="store_true", help="drop what is there and start anew")
+    command.add_argument(
+        "--publish", metavar="ADDRESS", help="send it to Milvus too, http://host:19530 or FILE.db"
+    )
     command.add_argument("--items", type=Path, help="parquet with path, kind, domain and caption")
+    command.add_argument(
+        "--near", type=_cosine, default=0.994, metavar="COSINE", help="of near-duplicates"
+    )
+    command.add_argument("--watch", action="store_true", help="stay, and follow changes")
+    command.add_argument("--check", action="store_true", help="verify the index, change nothing")
+    command.add_argument("--repair", action="store_true", help="verify the index and mend it")
+    command.add_argument(
+        "--export", type=Path, dest="export_to", metavar="DIR", help="write npy and parquet files"
+    )
+    command.add_argument(
+        "--import", type=Path, dest="import_from", metavar="DIR", help="take vectors from there"
+    )
     _add_kit(command)
     _add_json(command)
 
@@ -86,7 +101,12 @@ def _add_index(commands: "Subparsers[argparse.ArgumentParser]") -> None:
 def _add_search(commands: "Subparsers[argparse.ArgumentParser]") -> None:
     command = _command(commands, "search", "find pictures by drawing and words")
     _add_query(command)
-    command.add_argument("--index", type=Path, help="index folder, or a folder that was indexed")
+    command.add_argument(
+        "--index", type=_place, help="index folder, a folder that was indexed, or a Milvus address"
+    )
+    command.add_argument(
+        "--filter", metavar="CONDITION", help="\"domain = 'photo' and not tags has 'red'\""
+    )
     command.add_argument("--top-k", type=int, default=10, metavar="K")
     command.add_argument("--sheet", type=Path, metavar="PNG", help="save a contact sheet")
     command.add_argument(
@@ -108,7 +128,7 @@ def _add_transfer(commands: "Subparsers[argparse.ArgumentParser]") -> None:
     command.add_argument("source", type=Path, metavar="IMAGE")
     command.add_argument("--to", required=True, metavar="WORDS", help='"watercolour", "night", ...')
     command.add_argument("--strength", type=float, default=0.8)
-    command.add_argument("--composer", default="duet")
+    command.add_argument("--composer", help="default: duet, or slerp where the kit has none")
     _add_kit(command)
     _add_drawing(command)
     _add_json(command)
@@ -138,14 +158,28 @@ _SENTENCES = (
     "sentence-symmetric",
 )
 _COMPOSERS = ("converter", "duet", "modality", "prompted", "prompted-category", *_SENTENCES)
-_STAGES = ("clip", *_COMPOSERS, "slerp", "autoencoder", "diffusion", "control", "judge")
+_STAGES = (
+    "clip",
+    *_COMPOSERS,
+    "slerp",
+    "confidence",
+    "autoencoder",
+    "diffusion",
+    "control",
+    "judge",
+)
 _STAGE_HELP = f"mini (all, in order), composer NAME, or one of {', '.join(_STAGES)}"
+
+
+_BENCHES = (
+    *("retrieval", "composers", "partial", "ablations", "evidence"),
+    *("confidence", "generation", "index", "search", "speed"),
+)
 
 
 def _add_bench(commands: "Subparsers[argparse.ArgumentParser]") -> None:
     command = _command(commands, "bench", "measure the kit on the shipped gallery")
-    choices = ("retrieval", "composers", "partial", "ablations", "evidence", "generation", "speed")
-    command.add_argument("what", choices=choices)
+    command.add_argument("what", choices=_BENCHES)
     command.add_argument("--seed", type=int, default=0)
     command.add_argument("--sheet", type=Path, help="write the pictures here")
     command.add_argument("--composers", nargs="+", metavar="NAME", help="composers: only these")
@@ -154,7 +188,14 @@ def _add_bench(commands: "Subparsers[argparse.ArgumentParser]") -> None:
     command.add_argument(
         "--pack", type=Path, help="ablations: folder of the training pack, to train variants too"
     )
+    command.add_argument(
+        "--count", type=int, help="index: pictures (5,000); search: vectors (1,000,000)"
+    )
     command.add_argument("--steps", type=int, default=60, help="ablations: of each training")
+    command.add_argument("--dim", type=int, default=512, help="search: their width")
+    command.add_argument(
+        "--items", type=int, default=100_000, help="search: gallery of the whole search"
+    )
     _add_kit(command)
     _add_json(command)
 
@@ -163,6 +204,19 @@ def _add_doctor(commands: "Subparsers[argparse.ArgumentParser]") -> None:
     command = _command(commands, "doctor", "tell what is installed, loaded and licensed")
     _add_kit(command)
     _add_json(command)
+
+
+def _cosine(text: str) -> float:
+    value = float(text)
+    if not 0 < value <= 1:
+        raise argparse.ArgumentTypeError(f"must be above 0 and at most 1, got {text}")
+    return value
+
+
+def _place(text: str) -> Path | str:
+    """A folder, or the address of a Milvus server: http://host:19530, FILE.db, with #NAME."""
+    is_address = text.startswith(("http://", "https://")) or text.split("#")[0].endswith(".db")
+    return text if is_address else Path(text)
 
 
 def _command(
@@ -179,7 +233,7 @@ def _add_query(command: argparse.ArgumentParser) -> None:
     command.add_argument("--text", default="", help="what the drawing does not say")
     command.add_argument("--query", type=Path, help="a composed query saved by --save-query")
     command.add_argument("--balance", type=float, default=0.5, help="0 drawing ... 1 words")
-    command.add_argument("--composer", default="duet")
+    command.add_argument("--composer", help="default: duet, or slerp where the kit has none")
     _add_kit(command)
 
 

@@ -20,11 +20,18 @@ from generation.pipeline import ImagePipeline, PipelineError, PipelineSource
 from generation.request import GenerateRequest, TransferRequest
 from generation.sample import DEFAULT_OPTIONS, Result, RunOptions
 from generation.transfer import transfer
+from retrieval.confidence import Calibrations, Confidence, judge, load_calibrations
+from retrieval.filters import Filter
+from retrieval.gallery import GalleryError
 from retrieval.search import Gallery, Ranking
 from studio.kits import Kit, assets_folder
 
 NUM_CACHED_REFERENCES = 32
 DEFAULT_COMPOSER = "duet"
+TRAINING_FREE = "slerp"
+NO_MILVUS = (
+    "Galleries on Milvus need its client. Install it with: pip install 'duet-studio[cluster]'"
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,8 +55,14 @@ class Engine:
         self._backbone: Backbone | None = None
         self._pipeline: ImagePipeline | None = None
         self._composers: dict[str, Composer] = {}
-        self._galleries: dict[Path, Gallery] = {}
+        self._calibrations: dict[Path, Calibrations] = {}
+        self._galleries: dict[Path | str, Gallery] = {}
         self._encoded: OrderedDict[tuple[str, str], EncodedReference] = OrderedDict()
+
+    @property
+    def default_composer(self) -> str:
+        """The composer where none is named: a training-free one where the kit lacks duet."""
+        return DEFAULT_COMPOSER if DEFAULT_COMPOSER in self.kit.composers else TRAINING_FREE
 
     @property
     def backbone(self) -> Backbone:
@@ -98,26 +111,54 @@ class Engine:
                     self._encoded.popitem(last=False)
         return composer.compose(encoded, query.text, how.balance)
 
-    def gallery(self, index: Path | None = None) -> Gallery:
-        """Return an open index; the shipped gallery's where none is named.
+    def gallery(self, index: Path | str | None = None) -> Gallery:
+        """Return an open index, a folder or the address of a Milvus server; else the shipped one.
 
         Raises:
             GalleryError: There is none, it is empty, or another encoder made it.
         """
-        folder = index or assets_folder() / "gallery" / "index"
+        place = index or assets_folder() / "gallery" / "index"
         with self._lock:
-            if folder not in self._galleries:
-                self._galleries[folder] = Gallery.open(folder, self.backbone.gallery_hash)
-            return self._galleries[folder]
+            if place not in self._galleries:
+                known = self.backbone.gallery_hash
+                opened = (
+                    _open_published(place, known)
+                    if isinstance(place, str)
+                    else Gallery.open(place, known)
+                )
+                self._galleries[place] = opened
+            return self._galleries[place]
 
-    def search(self, query: ComposedQuery, index: Path | None = None, top_k: int = 10) -> Ranking:
-        """Rank a gallery for a composed query.
+    def search(
+        self,
+        query: ComposedQuery,
+        index: Path | str | None = None,
+        top_k: int = 10,
+        where: Filter | None = None,
+    ) -> Ranking:
+        """Rank a gallery, or what of it passes `where`, for a composed query.
 
         Raises:
             GalleryError: The index cannot be used with this query.
-            ValueError: `top_k` is out of range.
+            ValueError: `top_k` is out of range, or the engine cannot ask for `where`.
         """
-        return self.gallery(index).search(query, top_k=top_k)
+        return self.gallery(index).search(query, top_k=top_k, where=where)
+
+    def confidence(self, query: ComposedQuery, ranking: Ranking) -> Confidence | None:
+        """Tell how likely it is that the gallery holds what was asked for.
+
+        None where the kit did not measure it for the query's composer.
+
+        Raises:
+            CalibrationError: What the kit measured cannot be read.
+        """
+        path = self.kit.confidence.get(query.composer)
+        if path is None:
+            return None
+        with self._lock:
+            if path not in self._calibrations:
+                self._calibrations[path] = load_calibrations(path)
+        return judge(query, ranking.standing, self._calibrations[path])
 
     @property
     def pipeline(self) -> ImagePipeline:
@@ -154,6 +195,15 @@ class Engine:
     def _drawable(self, query: ComposedQuery) -> ComposedQuery:
         """Find tokens for a query of a composer that makes none; seconds, where that is so."""
         return with_tokens(self.backbone, query) if query.missing_tokens else query
+
+
+def _open_published(address: str, gallery_hash: str) -> Gallery:
+    try:
+        from retrieval.milvus_index import MilvusIndex
+    except ImportError as error:
+        raise GalleryError(NO_MILVUS) from error
+    published = MilvusIndex.open(address, gallery_hash)
+    return Gallery(published, published)
 
 
 def _reference_digest(query: Query) -> str:

@@ -7,6 +7,7 @@ from composer.images import ImageError
 from composer.strategies.protocol import ComposerError
 from composer.weights import WeightsError
 from generation.errors import GENERATION_ERRORS
+from retrieval.filters import FilterError
 from retrieval.gallery import GalleryError
 from studio.kits import KitError
 
@@ -19,6 +20,7 @@ USER_ERRORS: tuple[type[Exception], ...] = (
     UsageError,
     KitError,
     GalleryError,
+    FilterError,
     BackboneError,
     MissingTokensError,
     ImageError,

@@ -2,7 +2,7 @@
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ class Kit:
         folder: Where it lies.
         backbone: Folder of the CLIP, or "architecture/tag" of a public one.
         composers: What it has for each of its composers, by name.
+        confidence: How sure the rankings of a composer are, by its name, where that was measured.
         converter: Tokens from joint features, for composers that make none themselves.
         pipeline: The diffusers folder, if the kit draws.
         controlnet: The control network's folder, if there is one.
@@ -39,6 +40,7 @@ class Kit:
     folder: Path
     backbone: Path | str
     composers: Mapping[str, ComposerFiles]
+    confidence: Mapping[str, Path] = field(default_factory=dict[str, Path])
     converter: Path | None = None
     pipeline: Path | None = None
     controlnet: Path | None = None
@@ -92,6 +94,11 @@ def _kit(folder: Path, fields: Mapping[str, Any]) -> Kit:
         folder=folder,
         backbone=folder / backbone["path"] if "path" in backbone else str(backbone["public"]),
         composers=composers,
+        confidence={
+            name: folder / entry["confidence"]
+            for name, entry in fields.get("composers", {}).items()
+            if "confidence" in entry
+        },
         converter=converter,
         pipeline=folder / drawing["path"] if "path" in drawing else None,
         controlnet=folder / drawing["controlnet"] if "controlnet" in drawing else None,
@@ -102,17 +109,21 @@ def _kit(folder: Path, fields: Mapping[str, Any]) -> Kit:
     )
 
 
+_FILES = ("weights", "confidence")
+
+
 def _composer(folder: Path, entry: Mapping[str, Any], converter: Path | None) -> ComposerFiles:
     return ComposerFiles(
         weights=folder / entry["weights"] if "weights" in entry else None,
         converter=converter,
-        settings={name: value for name, value in entry.items() if name != "weights"},
+        settings={name: value for name, value in entry.items() if name not in _FILES},
     )
 
 
 def _check_files(kit: Kit) -> None:
     weights = [files.weights for files in kit.composers.values()]
-    named = [kit.backbone, kit.pipeline, kit.controlnet, kit.judge, kit.converter, *weights]
+    named = [kit.backbone, kit.pipeline, kit.controlnet, kit.judge, kit.converter]
+    named += [*weights, *kit.confidence.values()]
     for path in named:
         if isinstance(path, Path) and not path.exists():
             raise KitError(f"The kit {kit.name!r} lacks {path}. Reinstall it or mend {KIT_FILE}.")

@@ -60,7 +60,7 @@ def timings(engine: Engine, kit: str) -> list[Timing]:
         encoded = composer.encode(Query(sketch=sketch))
         composed = composer.compose(encoded, "brown leather")
         gallery = engine.gallery()
-        matrix = gallery.index.similarities
+        matrix = gallery.matrix.similarities
         rows = [
             Timing(
                 what="see a new drawing",
@@ -76,11 +76,11 @@ def timings(engine: Engine, kit: str) -> list[Timing]:
             ),
             Timing(what="move the slider", ours_ms=median_ms(lambda: rebalance(composed, 0.7))),
             Timing(
-                what=f"search {len(gallery.items)} pictures, and re-rank",
+                what=f"search {len(gallery)} pictures, and re-rank",
                 ours_ms=median_ms(lambda: gallery.search(composed)),
             ),
             Timing(
-                what=f"search {len(gallery.items)} pictures",
+                what=f"search {len(gallery)} pictures",
                 ours_ms=median_ms(lambda: gallery.search(composed, rerank=False)),
                 peer="the bare matrix product",
                 peer_ms=median_ms(lambda: matrix(composed.feature[None])),

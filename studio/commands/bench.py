@@ -1,7 +1,9 @@
 """`duet bench`."""
 
 import argparse
+import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -10,24 +12,30 @@ import numpy as np
 from PIL import Image
 
 from composer.query import Query
-from composer.sketch import rasterise
+from composer.sketch import Sketch, rasterise
 from generation import benchmark
 from generation.judge import Judge
 from retrieval.benchmarks import catalogue
+from retrieval.benchmarks.confidence import confidence_rows, gallery_queries
+from retrieval.benchmarks.end_to_end import end_to_end_rows, synthetic_gallery
+from retrieval.benchmarks.engines import engine_rows
 from retrieval.benchmarks.rerank import both_ranks
+from retrieval.confidence import load_calibrations
 from retrieval.metrics import Interval, bootstrap, paired_bootstrap
 from retrieval.sheet import Tile, contact_sheet
 from studio.commands.bench_ablations import bench_ablations
 from studio.commands.bench_composers import bench_composers, bench_evidence, bench_partial
+from studio.commands.bench_index import bench_index
 from studio.commands.shared import ProgressLine, open_engine, print_json, say
 from studio.engine import DEFAULT_COMPOSER, Engine
 from studio.errors import UsageError
 from studio.kits import assets_folder
-from studio.speed import timings
+from studio.speed import SKETCH, timings
 
 COMPARED = (DEFAULT_COMPOSER, "slerp")
 NUM_DRAWN = 200
 NUM_SHOWN = 20
+NUM_VECTORS = 1_000_000
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -89,6 +97,52 @@ def bench_speed(engine: Engine, _: argparse.Namespace) -> list[dict[str, Any]]:
     return [timing.as_json() for timing in timings(engine, str(engine.kit.folder))]
 
 
+def bench_search(engine: Engine, arguments: argparse.Namespace) -> list[dict[str, Any]]:
+    """Time exact search beside other engines on synthetic vectors, then a whole search.
+
+    Raises:
+        ValueError: A size is below one.
+    """
+    rows = [
+        row.as_json()
+        for num_queries in (1, 64)
+        for row in engine_rows(
+            NUM_VECTORS if arguments.count is None else arguments.count,
+            arguments.dim,
+            seed=arguments.seed,
+            num_queries=num_queries,
+            device=arguments.device,
+        )
+    ]
+    sketch = Sketch.from_strokes([np.array(stroke) for stroke in SKETCH])
+    with tempfile.TemporaryDirectory() as folder:
+        gallery = synthetic_gallery(Path(folder) / "index", arguments.items, engine.backbone)
+        found = end_to_end_rows(
+            gallery, lambda words: engine.compose(Query(sketch=sketch, text=words))
+        )
+    return rows + [row.as_json() for row in found]
+
+
+def bench_confidence(engine: Engine, _: argparse.Namespace) -> list[dict[str, Any]]:
+    """Ask the shipped gallery for what it holds, and for what is taken out of it.
+
+    Raises:
+        GalleryError: The gallery is not there, or not indexed by this kit.
+        UsageError: The kit did not measure the confidence of the default composer.
+    """
+    if DEFAULT_COMPOSER not in engine.kit.confidence:
+        raise UsageError(
+            f"The kit {engine.kit.name!r} has no confidence for {DEFAULT_COMPOSER}; make it with: "
+            "duet train confidence"
+        )
+    calibrations = load_calibrations(engine.kit.confidence[DEFAULT_COMPOSER])
+    gallery = engine.gallery()
+    protocol = catalogue.read_protocol(gallery, assets_folder() / "gallery")
+    queries = gallery_queries(protocol, engine.composer(DEFAULT_COMPOSER))
+    rows = confidence_rows(DEFAULT_COMPOSER, queries, gallery, calibrations)
+    return [asdict(row) for row in rows]
+
+
 def bench_generation(engine: Engine, arguments: argparse.Namespace) -> list[dict[str, Any]]:
     """Draw test queries in every condition and judge the pictures; the first row is real ones.
 
@@ -106,7 +160,7 @@ def bench_generation(engine: Engine, arguments: argparse.Namespace) -> list[dict
     picked = [protocol.cases[number] for number in chosen]
     cases = [_generation_case(engine, protocol, case, arguments.seed) for case in picked]
     gallery = engine.gallery()
-    files = [gallery.store.root / gallery.items[case.target].path for case in picked]
+    files = [gallery.root / gallery.items[case.target].path for case in picked]
     drawn = {"real": [Image.open(file).convert("RGB") for file in files]}
     progress = ProgressLine("conditions drawn")
     for name, condition in benchmark.CONDITIONS.items():
@@ -175,7 +229,10 @@ BENCHES = {
     "partial": bench_partial,
     "ablations": bench_ablations,
     "evidence": bench_evidence,
+    "confidence": bench_confidence,
     "generation": bench_generation,
+    "index": bench_index,
+    "search": bench_search,
     "speed": bench_speed,
 }
 

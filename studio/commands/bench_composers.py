@@ -201,7 +201,7 @@ def _shown(
     """Draw queries: half that the default composer finds first, half that it misses."""
     name = DEFAULT_COMPOSER if DEFAULT_COMPOSER in composers else next(iter(composers))
     features = catalogue.query_features(protocol, composers[name], BOTH)
-    ranks = catalogue.ranks(protocol, gallery.index, features)
+    ranks = catalogue.ranks(protocol, gallery.matrix, features)
     rng = np.random.default_rng(seed)
     picked = [
         int(number)
@@ -211,12 +211,12 @@ def _shown(
     cases = tuple(protocol.cases[number] for number in picked)
     sketches = {case.design: protocol.sketches[case.design] for case in cases}
     part = catalogue.Protocol(cases=cases, sketches=sketches)
-    files = [gallery.store.root / item.path for item in gallery.items]
+    files = [gallery.root / item.path for item in gallery.items]
     answers: list[dict[str, tuple[int, list[Path]]]] = [{} for _ in cases]
     for name, composer in composers.items():
         features = catalogue.query_features(part, composer, BOTH)
-        nearest = gallery.index.nearest(features.float(), TOP_K).rows.tolist()
-        own = catalogue.ranks(part, gallery.index, features).tolist()
+        nearest = gallery.matrix.nearest(features.float(), TOP_K).rows.tolist()
+        own = catalogue.ranks(part, gallery.matrix, features).tolist()
         for place, (rank, rows) in enumerate(zip(own, nearest, strict=True)):
             answers[place][name] = (rank, [files[row] for row in rows])
     return [

@@ -12,13 +12,12 @@ from pathlib import Path
 
 from studio.commands.search import index_folder
 from studio.commands.shared import open_engine, say
-from studio.engine import DEFAULT_COMPOSER, Engine
+from studio.engine import Engine
 from studio.errors import UsageError
 from studio.kits import KIT_FILE, embedded_kits
 from studio.ui.security import Access, workplace
 
 NUM_PORTS = 20
-TRAINING_FREE = "slerp"
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -89,10 +88,9 @@ def load_for_search(engine: Engine, index: Path | None) -> str:
 
     A kit without a trained composer searches with the training-free one, and the page says so.
     """
-    name = DEFAULT_COMPOSER if DEFAULT_COMPOSER in engine.kit.composers else TRAINING_FREE
-    engine.composer(name)
+    engine.composer(engine.default_composer)
     engine.gallery(index)
-    return name
+    return engine.default_composer
 
 
 def free_port(host: str, wanted: int) -> int:

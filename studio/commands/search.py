@@ -10,6 +10,7 @@ from composer.images import open_image
 from composer.query import Query
 from composer.sketch import rasterise
 from retrieval.evidence import Evidence
+from retrieval.filter_syntax import parse
 from retrieval.search import Hit, Ranking
 from retrieval.sheet import Tile, contact_sheet
 from retrieval.store import MANIFEST
@@ -17,17 +18,22 @@ from studio.commands.shared import compose_query, open_engine, print_json, savin
 from studio.errors import UsageError
 from studio.evidence import evidence_json, explain_hit, legend, marked
 
+NOTHING_MATCHES = "Nothing in this gallery matches well; these come nearest."
 SHEET_TILE_PX = 200
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Search, then print the hits and save what was asked for."""
+    where = parse(arguments.filter) if arguments.filter is not None else None
     engine = open_engine(arguments)
     query, composed = compose_query(engine, arguments)
     try:
-        ranking = engine.search(composed, index_folder(arguments.index), arguments.top_k)
+        chosen = arguments.index
+        index = chosen if isinstance(chosen, str) else index_folder(chosen)
+        ranking = engine.search(composed, index, arguments.top_k, where)
     except ValueError as error:
         raise UsageError(str(error)) if type(error) is ValueError else error from error
+    confidence = engine.confidence(composed, ranking)
     if arguments.save_query:
         with saving(arguments.save_query):
             composed.save(arguments.save_query)
@@ -44,8 +50,10 @@ def run(arguments: argparse.Namespace) -> int:
         hits = [_as_json(hit) for hit in ranking.hits]
         if arguments.evidence:
             hits = [{**hit, "evidence": evidence_json(found[str(hit["id"])])} for hit in hits]
-        print_json({"hits": hits, "confidence": None})
+        print_json({"hits": hits, "confidence": confidence and round(confidence.probability, 4)})
     else:
+        if confidence is not None and not confidence.matches:
+            say(NOTHING_MATCHES)
         for hit in ranking.hits:
             say(f"{hit.rank:3}  {hit.score:.3f}  {hit.path}  {hit.metadata.get('caption', '')}")
     return 0

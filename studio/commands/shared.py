@@ -3,6 +3,7 @@
 import argparse
 import json
 import sys
+import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -76,7 +77,9 @@ def compose_query(
             image=open_image(arguments.image) if arguments.image else None,
             text=arguments.text,
         )
-        how = Composition(composer=arguments.composer, balance=arguments.balance)
+        how = Composition(
+            composer=arguments.composer or engine.default_composer, balance=arguments.balance
+        )
         return query, engine.compose(query, how)
     except ValueError as error:
         if type(error) is ValueError:
@@ -111,13 +114,27 @@ def saving(path: Path) -> Generator[None, None, None]:
 class ProgressLine:
     """One line on stderr that counts up; silent where nobody watches."""
 
-    def __init__(self, what: str) -> None:
-        """Name what is counted."""
-        self._what, self._shows = what, sys.stderr.isatty()
+    def __init__(self, what: str, *, unit: str = "") -> None:
+        """Name what is counted; with a unit, how many a second and the time left are shown."""
+        self._what, self._unit, self._shows = what, unit, sys.stderr.isatty()
+        self._began: tuple[float, int] | None = None
+        self._length = 0
 
     def __call__(self, done: int, total: int) -> None:
         """Redraw the line."""
         if self._shows:
+            line = f"{self._what} {done}/{total}{self._pace(done, total)}"
             end = "\n" if done >= total else ""
-            sys.stderr.write(f"\r{self._what} {done}/{total}{end}")
+            sys.stderr.write(f"\r{line:<{self._length}}{end}")
             sys.stderr.flush()
+            self._length = len(line)
+
+    def _pace(self, done: int, total: int) -> str:
+        """Tell the rate since the first call, which may find much of the work done before."""
+        self._began = self._began or (time.monotonic(), done)
+        elapsed_s, fresh = time.monotonic() - self._began[0], done - self._began[1]
+        if not self._unit or fresh <= 0 or elapsed_s <= 0:
+            return ""
+        left_s = round((total - done) * elapsed_s / fresh)
+        left = f", {left_s // 60}:{left_s % 60:02} left" if left_s else ""
+        return f", {fresh / elapsed_s:.0f} {self._unit}/s{left}"

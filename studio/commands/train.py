@@ -21,6 +21,7 @@ KNOWS = (
     "The mini kit knows the small world of its catalogue well and everyday photos only a little; "
     "expect rough results on pictures of your own."
 )
+CONFIDENCE_SUFFIX = ".confidence.json"
 DOMAINS = ("watercolour", "pencil", "cartoon", "clay", "low-poly", "night", "blueprint")
 
 
@@ -71,6 +72,14 @@ def _slerp(work: Work) -> Sequence[str | Path]:
     return ["--kit", work.kit, "--output", work.runs / "slerp.json"]
 
 
+def _confidence(work: Work) -> Sequence[str | Path]:
+    weights = _composer_file(work.kit, "duet")
+    return [
+        *("--clip", work.kit / "clip", "--weights", weights),
+        *("--output", weights.with_suffix(CONFIDENCE_SUFFIX)),
+    ]
+
+
 def _image(work: Work) -> Sequence[str | Path]:
     return ["--out", work.runs, "--budget", work.budget]
 
@@ -97,6 +106,7 @@ STAGES: dict[str, Stage] = {
     "clip": Stage(module="composer.training.clip", arguments=_clip),
     **COMPOSER_STAGES,
     "slerp": Stage(module="composer.training.slerp", arguments=_slerp),
+    "confidence": Stage(module="retrieval.calibrate", arguments=_confidence),
     "autoencoder": Stage(module="generation.training.autoencoder", arguments=_image),
     "diffusion": Stage(module="generation.training.diffusion", arguments=_image_with_sources),
     "control": Stage(module="generation.training.control", arguments=_image_with_sources),
@@ -185,6 +195,8 @@ def write_kit(work: Work) -> None:
     for name in COMPOSER_STAGES:
         if name != "converter" and (composers / f"{name}.safetensors").exists():
             lines += ["", f"[composers.{name}]", f'weights = "composers/{name}.safetensors"']
+            if (composers / f"{name}{CONFIDENCE_SUFFIX}").exists():
+                lines.append(f'confidence = "composers/{name}{CONFIDENCE_SUFFIX}"')
     lines += ["", "[composers.inversion]", "num_tokens = 4", "", "[composers.slerp]"]
     if (composers / "duet.safetensors").exists():
         lines += ['weights = "composers/duet.safetensors"', *_slerp_lines(work.runs / "slerp.json")]

@@ -32,7 +32,9 @@ def run(arguments: argparse.Namespace) -> int:
         )
     query = Query(image=source, text=arguments.to)
     request = TransferRequest(
-        query=engine.compose(query, Composition(composer=arguments.composer)),
+        query=engine.compose(
+            query, Composition(composer=arguments.composer or engine.default_composer)
+        ),
         source=source,
         strength=arguments.strength,
         **drawing_settings(arguments),

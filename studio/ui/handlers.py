@@ -21,7 +21,7 @@ from studio.errors import UsageError
 from studio.ui.examples import Example
 from studio.ui.inputs import real, text, whole
 from studio.ui.messages import told
-from studio.ui.present import Shown, of_ranking, overview
+from studio.ui.present import Shown, found_line, of_ranking, overview
 from studio.ui.runs import Sessions
 from studio.ui.security import PageCaps, private_name
 from studio.ui.texts import Facts
@@ -85,12 +85,12 @@ class Desk:
         query = _query(strokes, words)
         if query is None:
             gallery = engine.gallery(index)
-            line = f"A look into the gallery: {len(gallery.items):,} pictures. Draw, or say a word."
+            line = f"A look into the gallery: {len(gallery):,} pictures. Draw, or say a word."
             return self._listed(overview(gallery), line, "")
         composed = engine.compose(query, self._composition(balance))
-        num_hits = min(self.setting.caps.num_hits, len(engine.gallery(index).items))
+        num_hits = min(self.setting.caps.num_hits, len(engine.gallery(index)))
         ranking = engine.search(composed, index, num_hits)
-        line = f"The closest {len(ranking.hits)} of {ranking.num_items:,} pictures, best first."
+        line = found_line(ranking, engine.confidence(composed, ranking))
         strange = strange_line(strange_words(engine.backbone, query.text))
         return self._listed(of_ranking(ranking), line, strange)
 

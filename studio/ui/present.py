@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from retrieval.confidence import Confidence
 from retrieval.search import Gallery, Hit, Ranking
 from retrieval.store import metadata_of
 from studio.ui.texts import Facts
@@ -26,19 +27,25 @@ def of_ranking(ranking: Ranking) -> tuple[Shown, ...]:
     return tuple(_of_hit(hit) for hit in ranking.hits)
 
 
+def found_line(ranking: Ranking, confidence: Confidence | None) -> str:
+    """Say over the hits what they are."""
+    line = f"The closest {len(ranking.hits)} of {ranking.num_items:,} pictures, best first."
+    if folded := sum(len(hit.near_duplicates) for hit in ranking.hits):
+        line = f"{line} {folded} that look the same as one of them are left out."
+    if confidence is None or confidence.matches:
+        return line
+    return f"Nothing here matches well. {line}"
+
+
 def overview(gallery: Gallery, num: int = NUM_OVERVIEW) -> tuple[Shown, ...]:
     """Present a spread of the gallery, the same every time."""
-    items = gallery.items
-    # A stride that shares no factor with common group sizes walks through all kinds.
-    step = max(1, len(items) // num) | 1
-    chosen = [items[(i * step) % len(items)] for i in range(min(num, len(items)))]
     return tuple(
         Shown(
-            file=gallery.store.root / item.path,
+            file=gallery.root / item.path,
             label=_label(metadata_of(item), item.path),
             facts=_facts(metadata_of(item), item.path, ()),
         )
-        for item in chosen
+        for item in gallery.spread(num)
     )
 
 

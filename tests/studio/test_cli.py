@@ -1,6 +1,7 @@
 """The command line: what it prints, and how it says what the user can mend."""
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -11,6 +12,7 @@ import pytest
 from PIL import Image
 
 from composer.composed import ComposedQuery
+from retrieval.confidence import Asked, Calibration, save_calibrations
 from studio.cli import main, parser
 from tests.composer.tiny import tiny_backbone, write_clip
 from tests.studio.tiny import index_gallery, write_gallery, write_kit
@@ -44,6 +46,29 @@ def test_search_prints_ranked_hits_as_json(world, capsys):
     scores = [hit["score"] for hit in found["hits"]]
     assert scores == sorted(scores, reverse=True)
     assert {"id", "path", "score", "rank"} <= set(found["hits"][0])
+
+
+@pytest.mark.parametrize(("bias", "says"), [(-50.0, True), (50.0, False)])
+def test_nothing_matches_is_an_answer(world, tmp_path, capsys, bias, says):
+    """A kit whose calibration finds every ranking hopeless, or every one fine."""
+    kit = tmp_path / "kit"
+    shutil.copytree(world / "kit", kit)
+    one = Calibration(weights=(1.0, 0.0, 0.0), bias=bias, threshold=0.5)
+    save_calibrations(kit / "duet.json", dict.fromkeys(Asked, one))
+    text = (kit / "kit.toml").read_text()
+    weights = 'weights = "composers/duet.safetensors"'
+    (kit / "kit.toml").write_text(text.replace(weights, f'{weights}\nconfidence = "duet.json"', 1))
+    asked = ["search", "--index", str(world / "photos"), "--text", "red", "--kit", str(kit)]
+    assert main(asked) == 0
+    assert ("Nothing in this gallery matches well" in capsys.readouterr().out) is says
+    assert main([*asked, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["confidence"] == pytest.approx(0.0 if says else 1.0, abs=1e-3)
+    assert main([*asked, "--composer", "slerp", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["confidence"] is None
+    (kit / "duet.json").unlink()
+    assert main(asked) == 2
+    assert "lacks" in capsys.readouterr().err
 
 
 def test_strokes_words_alone_and_top_k(world, capsys):
@@ -207,3 +232,44 @@ def test_evidence_says_where_and_marks_the_sheet(world, tmp_path, capsys):
     with Image.open(plain) as before, Image.open(sheet) as after:
         assert before.size == after.size
         assert before.tobytes() != after.tobytes()
+
+
+def test_a_filter_chooses_among_the_pictures(world, capsys):
+    def paths(condition):
+        assert search(world, "--text", "red", "--filter", condition, "--json") == 0
+        return {hit["path"] for hit in json.loads(capsys.readouterr().out)["hits"]}
+
+    everything = paths("width = 64")
+    assert len(everything) == 6
+    sizes = {path: (world / "photos" / path).stat().st_size for path in everything}
+    middle = sorted(sizes.values())[3]
+    assert paths(f"size >= {middle}") == {path for path, size in sizes.items() if size >= middle}
+    assert paths("folder = 'nowhere' or not height = 48") == set()
+    assert search(world, "--text", "red", "--filter", "colour = 'red'") == 2
+    said = capsys.readouterr().err
+    assert said.startswith("duet: Filter, character 1: there is no field 'colour'; the fields are")
+    assert search(world, "--text", "red", "--filter", " ") == 2
+    assert "The filter is empty" in capsys.readouterr().err
+
+
+def test_a_gallery_is_published_to_milvus_and_searched_there(world, tmp_path, capsys):
+    manager = pytest.importorskip("milvus_lite.server_manager", reason="milvus-lite is missing")
+    address = str(tmp_path / "milvus.db")
+    folder = ("index", world / "photos", "--index", tmp_path / "index", "--publish", address)
+    try:
+        assert run(world, *folder, "--json") == 0
+        assert json.loads(capsys.readouterr().out)["num_sent"] == 6
+        assert run(world, *folder) == 0
+        assert f"Published to {address}: 0 sent" in capsys.readouterr().out
+        asked = ("--text", "red", "--filter", "width = 64", "--json")
+        assert run(world, "search", "--index", address, *asked) == 0
+        found = json.loads(capsys.readouterr().out)["hits"]
+        assert search(world, *asked) == 0
+        expected = json.loads(capsys.readouterr().out)["hits"]
+        assert [hit["file"] for hit in found] == [hit["file"] for hit in expected]
+        assert run(world, "search", "--index", f"{address}#none", "--text", "red") == 2
+        assert f"Publish a gallery with: duet index FOLDER --publish {address}#none" in (
+            capsys.readouterr().err
+        )
+    finally:
+        manager.server_manager_instance.release_server(address)

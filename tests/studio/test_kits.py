@@ -1,8 +1,13 @@
 """Kits on disk."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 from composer.kit_parts import ComposerFiles
+from studio.engine import Engine
 from studio.kits import KitError, load_kit
 from tests.studio.tiny import write_kit
 
@@ -27,3 +32,21 @@ def test_a_damaged_kit_and_a_missing_part_are_told(tmp_path):
         (folder / "kit.toml").write_text(text)
         with pytest.raises(KitError, match="is damaged"):
             load_kit(str(folder))
+
+
+def test_a_kit_for_photos_of_ones_own_is_fetched_when_it_is_used():
+    kit = load_kit("clip-b32")
+    assert kit.backbone == "ViT-B-32/laion2b_s34b_b79k"
+    assert (kit.pipeline, set(kit.composers)) == (None, {"slerp", "inversion"})
+    assert Engine(kit).default_composer == "slerp"
+    command = [sys.executable, "-m", "studio", "search", "--kit", "clip-b32", "--text", "cat"]
+    found = subprocess.run(
+        command,
+        env={**os.environ, "HF_HUB_OFFLINE": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert found.returncode == 2
+    assert "'ViT-B-32/laion2b_s34b_b79k' could not be fetched" in found.stderr
+    assert "Traceback" not in found.stderr

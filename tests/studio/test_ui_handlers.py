@@ -11,6 +11,7 @@ from PIL import Image
 
 from generation.provenance import read_png
 from studio.ui.handlers import _query
+from studio.ui.present import found_line
 from studio.ui.security import PUBLIC_CAPS, Access
 from tests.studio.page import HOUSE, chosen, make_desk, shared_world, visitor
 
@@ -57,7 +58,7 @@ def test_a_query_shows_the_engine_s_ranking(desk):
     composed = engine.compose(_query(HOUSE, "red"), desk._composition(0.5))
     ranking = engine.search(composed, desk.setting.index, 12)
     assert [one.file for one in shown] == [hit.file for hit in ranking.hits]
-    assert line == "The closest 12 of 12 pictures, best first."
+    assert line == found_line(ranking, None)
     assert dict(json.loads(facts)["rows"])["Similarity"] == f"{ranking.hits[0].score:.3f}"
     assert Path(large).parent.parent == desk.setting.folder
 

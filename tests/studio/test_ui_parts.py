@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import dataclasses
 import errno
 import os
 import socket
@@ -17,11 +18,14 @@ from PIL import Image
 
 from composer.sketch import Sketch
 from generation.request import RequestError
+from retrieval.confidence import Confidence
+from retrieval.search import Hit, Ranking
 from studio.commands.demo import free_port
 from studio.errors import UsageError
 from studio.ui.examples import load_examples
 from studio.ui.inputs import Picture, real, text, whole
 from studio.ui.messages import OUR_FAULT, told
+from studio.ui.present import found_line
 from studio.ui.thumbnails import SMALL_PX, Thumbnails
 from studio.ui.words import strange_line
 from studio.words import knows_any_word, strange_words
@@ -202,3 +206,19 @@ def test_another_host_is_refused_before_anything_loads():
     )  # fmt: skip
     with pytest.raises(UsageError, match="add --public"):
         demo.run(arguments)
+
+
+def test_the_line_over_the_hits_says_what_is_left_out_and_what_is_weak():
+    hit = Hit(
+        rank=1, id="a", path="a.png", file=Path("a.png"), score=0.5, similarity=0.5,
+        region_similarity=None, metadata={}, near_duplicates=("b", "c"),
+    )  # fmt: skip
+    alone = dataclasses.replace(hit, near_duplicates=())
+    plain = found_line(Ranking(hits=(alone,), num_items=1200, standing=None), None)
+    assert plain == "The closest 1 of 1,200 pictures, best first."
+    folded = Ranking(hits=(hit,), num_items=1200, standing=None)
+    assert found_line(folded, Confidence(probability=0.9, matches=True)) == (
+        f"{plain} 2 that look the same as one of them are left out."
+    )
+    weak = found_line(folded, Confidence(probability=0.1, matches=False))
+    assert weak.startswith("Nothing here matches well. The closest 1")
