@@ -12,7 +12,7 @@ from jaxtyping import Float
 from lancedb.index import IvfSq
 from torch import Tensor
 
-from retrieval.disk import told
+from retrieval.disk import only_writer, told
 from retrieval.filter_targets import to_sql
 from retrieval.filters import Filter
 from retrieval.index import Matches, best_matches, check_search
@@ -71,9 +71,19 @@ class LanceIndex:
         if num_rows < max(1, min_rows):
             return False
         config = IvfSq(distance_type="dot", num_partitions=_num_partitions(num_rows))
-        with told(self._folder):
+        with told(self._folder), only_writer(self._folder):
             self._table.create_index(_COLUMN, config=config, name=_NAME, replace=True)
         return True
+
+    def drop(self) -> None:
+        """Drop the index, if there is one.
+
+        Raises:
+            GalleryError: The folder cannot be written.
+        """
+        if self.is_built:
+            with told(self._folder), only_writer(self._folder):
+                self._table.drop_index(_NAME)
 
     def search(
         self, queries: Float[Tensor, "q d"], k: int, *, where: Filter | None = None

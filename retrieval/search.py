@@ -18,6 +18,7 @@ from retrieval.filter_targets import matches
 from retrieval.filters import Filter
 from retrieval.gallery import GalleryError
 from retrieval.index import Index, Matches, Source, best_matches
+from retrieval.lance_index import LanceIndex
 from retrieval.refine import diverse_order, moved_by_feedback
 from retrieval.regions import region_scores, region_weight
 from retrieval.store import Item, Store, metadata_of
@@ -132,13 +133,16 @@ class Gallery:
 
     @classmethod
     def open(cls, folder: Path, gallery_hash: str) -> "Gallery":
-        """Open an index for queries of one encoder, to be searched exactly.
+        """Open an index for queries of one encoder.
+
+        It is searched exactly, or by LanceDB's own index where one was built.
 
         Raises:
             GalleryError: There is no index, it is empty or damaged, or another encoder made it.
         """
         store = Store.open(folder, gallery_hash)
-        return cls(store, ExactIndex(store))
+        on_disk = LanceIndex(store)
+        return cls(store, on_disk if on_disk.is_built else ExactIndex(store))
 
     def __len__(self) -> int:
         """Return the number of items."""
@@ -326,7 +330,8 @@ class Gallery:
     def _exact(self) -> ExactIndex:
         if not isinstance(self.index, ExactIndex):
             raise GalleryError(
-                f"All of {self.source.place} can only be listed from an index folder of one's own."
+                f"All of {self.source.place} can be listed only where it is searched exactly, from an "
+                "index folder."
             )
         return self.index
 

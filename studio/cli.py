@@ -85,6 +85,11 @@ def _add_index(commands: "Subparsers[argparse.ArgumentParser]") -> None:
     command.add_argument(
         "--near", type=_cosine, default=0.994, metavar="COSINE", help="of near-duplicates"
     )
+    command.add_argument(
+        "--engine",
+        choices=("exact", "lance"),
+        help="lance: leave vectors on disk and search approximately; exact: compare all again",
+    )
     command.add_argument("--watch", action="store_true", help="stay, and follow changes")
     command.add_argument("--check", action="store_true", help="verify the index, change nothing")
     command.add_argument("--repair", action="store_true", help="verify the index and mend it")

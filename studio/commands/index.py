@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 from retrieval.encode import IndexOptions, IndexReport, index_folders
 from retrieval.exchange import export_vectors, import_vectors
 from retrieval.gallery import Skipped
+from retrieval.lance_index import MIN_ROWS, LanceIndex
 from retrieval.maintenance import check_index, discard_index
 from retrieval.roots import root_for
 from retrieval.store import MANIFEST, Store
@@ -51,12 +52,24 @@ def run(arguments: argparse.Namespace) -> int:
 
     def tell(knows: str) -> None:
         report = update()
+        _set_engine(arguments, index)
         _tell(arguments, report, index, knows, publish(arguments, index))
 
     tell(engine.kit.knows)
     if arguments.watch:
         watch(arguments.folders, index, lambda: tell(""))
     return 0
+
+
+def _set_engine(arguments: argparse.Namespace, index: Path) -> None:
+    """Build LanceDB's own index, or drop it; nothing where nothing is said."""
+    if arguments.engine is None:
+        return
+    on_disk = LanceIndex(Store.open(index))
+    if arguments.engine == "exact":
+        on_disk.drop()
+    elif not on_disk.is_built and not on_disk.build(min_rows=MIN_ROWS) and not arguments.json:
+        say(f"Fewer than {MIN_ROWS:,} pictures are searched exactly: that is as fast.")
 
 
 def publish(arguments: argparse.Namespace, index: Path) -> dict[str, int]:

@@ -12,6 +12,7 @@ from retrieval.exact_index import ExactIndex
 from retrieval.filter_syntax import parse
 from retrieval.gallery import GalleryError
 from retrieval.lance_index import LanceIndex
+from retrieval.search import Gallery
 from retrieval.store import Item, Manifest, Store
 
 DIM = 32
@@ -108,3 +109,19 @@ def test_an_index_that_has_gone_is_told(store):
     shutil.rmtree(store.folder)
     with pytest.raises(GalleryError, match=r"The index .*index cannot be used"):
         index.search(query_of(unit(0, 1)[0]), 3)
+
+
+def test_a_gallery_is_searched_by_what_was_built(store):
+    add(store, unit(0, 400))
+    gallery = Gallery.open(store.folder, "tower")
+    assert isinstance(gallery.index, ExactIndex)
+    index = LanceIndex(store)
+    assert index.build(min_rows=1)
+    opened = Gallery.open(store.folder, "tower")
+    assert isinstance(opened.index, LanceIndex)
+    with pytest.raises(GalleryError, match="can be listed only where it is searched exactly"):
+        _ = opened.matrix
+    index.drop()
+    assert not index.is_built
+    index.drop()  # nothing is there, and nothing is wrong
+    assert isinstance(Gallery.open(store.folder, "tower").index, ExactIndex)

@@ -159,7 +159,7 @@ def test_listing_is_for_galleries_that_are_searched_exactly(store, gallery):
         def search(self, queries, k, *, where=None):
             return []
 
-    with pytest.raises(GalleryError, match="can only be listed from an index folder"):
+    with pytest.raises(GalleryError, match="can be listed only where it is searched exactly"):
         _ = Gallery(store, Other()).items
 
 

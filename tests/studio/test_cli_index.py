@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from retrieval.benchmarks import indexing
+from retrieval.lance_index import LanceIndex
 from retrieval.store import Store
 from retrieval.watch import _Concerns
 from studio.cli import main
@@ -27,6 +28,20 @@ def kit(tmp_path_factory):
 
 def run(kit, *arguments):
     return main(["index", *map(str, arguments), "--kit", str(kit)])
+
+
+def test_an_engine_is_built_where_it_pays_and_dropped_again(kit, tmp_path, capsys, monkeypatch):
+    folder = write_gallery(tmp_path / "photos", num_images=6)
+    assert run(kit, folder, "--engine", "lance") == 0
+    assert "Fewer than 10,000 pictures are searched exactly" in capsys.readouterr().out
+    monkeypatch.setattr("studio.commands.index.MIN_ROWS", 1)
+    index = LanceIndex(Store.open(folder / ".duet"))
+    assert not index.is_built
+    assert run(kit, folder, "--engine", "lance", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["num_kept"] == 6
+    assert index.is_built
+    assert run(kit, folder, "--engine", "exact") == 0
+    assert not index.is_built
 
 
 def test_two_folders_one_index_and_its_report(kit, tmp_path, capsys):
