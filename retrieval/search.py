@@ -330,8 +330,8 @@ class Gallery:
     def _exact(self) -> ExactIndex:
         if not isinstance(self.index, ExactIndex):
             raise GalleryError(
-                f"All of {self.source.place} can be listed only where it is searched exactly, from an "
-                "index folder."
+                f"All of {self.source.place} can be listed only where it is searched exactly, "
+                "from an index folder."
             )
         return self.index
 
