@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+from torch.nn import functional
 
 # What rounding to half precision may do to the cosine of unit vectors: 2^-11 by the query's
 # elements, as much by the result's, and a little for sums.
@@ -100,12 +101,17 @@ class ExactMatrix:
         scores = torch.mv(self._matrix, query.half())
         if mask is not None:
             scores.masked_fill_(~mask, -torch.inf)
-        whole = len(scores) - len(scores) % _BLOCK
-        blocks = scores[:whole].view(-1, _BLOCK).amax(1)
+        if count > len(scores) // _BLOCK:
+            least = scores.topk(count).values[-1].float() - _MARGIN
+            return (scores >= least.clamp(min=_LOWEST)).nonzero()[:, 0]
+        blocks = functional.pad(scores, (0, -len(scores) % _BLOCK), value=-torch.inf)
+        blocks = blocks.view(-1, _BLOCK)
+        nearest = blocks.amax(1)
         # As many blocks hold something so near: the k-th nearest of all is no further.
-        several = blocks if count <= len(blocks) else scores
-        least = several.topk(count).values[-1].float() - _MARGIN
-        return (scores >= least.clamp(min=_LOWEST)).nonzero()[:, 0]
+        least = (nearest.topk(count).values[-1].float() - _MARGIN).clamp(min=_LOWEST)
+        promising = (nearest >= least).nonzero()[:, 0]
+        own, place = (blocks[promising] >= least).nonzero(as_tuple=True)
+        return promising[own] * _BLOCK + place
 
     def _scan_parts(
         self, queries: Float[Tensor, "q d"], count: int, mask: Bool[Tensor, " n"] | None
