@@ -274,12 +274,15 @@ class Gallery:
         """The query after feedback."""
         if not (refinement.liked or refinement.unliked):
             return query
-        liked, unliked = (
-            torch.from_numpy(self.source.vectors_of(ids))
-            for ids in (refinement.liked, refinement.unliked)
-        )
+        liked, unliked = map(self._vectors_of, (refinement.liked, refinement.unliked))
         feature = moved_by_feedback(query.feature.cpu(), liked, unliked)
         return replace(query, feature=feature.to(query.feature))
+
+    def _vectors_of(self, ids: tuple[str, ...]) -> Float[Tensor, "n d"]:
+        found = self.source.vectors_of(ids)
+        if gone := [one for one, vector in zip(ids, found, strict=True) if not vector.any()]:
+            raise ValueError(f"There is no picture {gone[0]} in {self.source.place}.")
+        return torch.from_numpy(found)
 
     def _hits(self, order: Order, *, folds: bool) -> list[Hit]:
         """Look items up; those deleted since the engine was opened are left out."""

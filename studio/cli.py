@@ -113,6 +113,17 @@ def _add_search(commands: "Subparsers[argparse.ArgumentParser]") -> None:
         "--filter", metavar="CONDITION", help="\"domain = 'photo' and not tags has 'red'\""
     )
     command.add_argument("--top-k", type=int, default=10, metavar="K")
+    command.add_argument("--like", nargs="+", default=[], metavar="ID", help="more like these hits")
+    command.add_argument("--unlike", nargs="+", default=[], metavar="ID", help="less like these")
+    command.add_argument(
+        "--within", type=Path, metavar="JSON", help="only among what search --json printed"
+    )
+    command.add_argument(
+        "--diversity", type=float, default=0.0, help="0 the nearest ... 1 unlike each other"
+    )
+    command.add_argument(
+        "--all-copies", action="store_true", help="show near-duplicates one by one"
+    )
     command.add_argument("--sheet", type=Path, metavar="PNG", help="save a contact sheet")
     command.add_argument(
         "--evidence", action="store_true", help="mark what of each hit answers which words"

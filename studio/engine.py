@@ -23,7 +23,7 @@ from generation.transfer import transfer
 from retrieval.confidence import Calibrations, Confidence, judge, load_calibrations
 from retrieval.filters import Filter
 from retrieval.gallery import GalleryError
-from retrieval.search import Gallery, Ranking
+from retrieval.search import UNREFINED, Gallery, Ranking, Refinement
 from studio.kits import Kit, assets_folder
 
 NUM_CACHED_REFERENCES = 32
@@ -135,14 +135,17 @@ class Engine:
         index: Path | str | None = None,
         top_k: int = 10,
         where: Filter | None = None,
+        refinement: Refinement = UNREFINED,
     ) -> Ranking:
         """Rank a gallery, or what of it passes `where`, for a composed query.
 
         Raises:
             GalleryError: The index cannot be used with this query.
-            ValueError: `top_k` is out of range, or the engine cannot ask for `where`.
+            ValueError: `top_k` is out of range, the engine cannot ask for `where`, or the
+                refinement is malformed.
         """
-        return self.gallery(index).search(query, top_k=top_k, where=where)
+        gallery = self.gallery(index)
+        return gallery.search(query, top_k=top_k, where=where, refinement=refinement)
 
     def confidence(self, query: ComposedQuery, ranking: Ranking) -> Confidence | None:
         """Tell how likely it is that the gallery holds what was asked for.

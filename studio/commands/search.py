@@ -1,6 +1,7 @@
 """`duet search`."""
 
 import argparse
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from composer.query import Query
 from composer.sketch import rasterise
 from retrieval.evidence import Evidence
 from retrieval.filter_syntax import parse
-from retrieval.search import Hit, Ranking
+from retrieval.search import Hit, Ranking, Refinement
 from retrieval.sheet import Tile, contact_sheet
 from retrieval.store import MANIFEST
 from studio.commands.shared import compose_query, open_engine, print_json, saving, say
@@ -30,7 +31,7 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         chosen = arguments.index
         index = chosen if isinstance(chosen, str) else index_folder(chosen)
-        ranking = engine.search(composed, index, arguments.top_k, where)
+        ranking = engine.search(composed, index, arguments.top_k, where, _refinement(arguments))
     except ValueError as error:
         raise UsageError(str(error)) if type(error) is ValueError else error from error
     confidence = engine.confidence(composed, ranking)
@@ -57,6 +58,30 @@ def run(arguments: argparse.Namespace) -> int:
         for hit in ranking.hits:
             say(f"{hit.rank:3}  {hit.score:.3f}  {hit.path}  {hit.metadata.get('caption', '')}")
     return 0
+
+
+def _refinement(arguments: argparse.Namespace) -> Refinement:
+    """What hits of an earlier search led to.
+
+    Raises:
+        UsageError: The file of the earlier search cannot be read.
+    """
+    within = None
+    if arguments.within is not None:
+        try:
+            hits = json.loads(arguments.within.read_text(encoding="utf-8"))["hits"]
+            within = tuple(str(hit["id"]) for hit in hits)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise UsageError(
+                f"{arguments.within} must be what duet search --json printed."
+            ) from error
+    return Refinement(
+        liked=tuple(arguments.like),
+        unliked=tuple(arguments.unlike),
+        within=within,
+        diversity=arguments.diversity,
+        folds=not arguments.all_copies,
+    )
 
 
 def index_folder(chosen: Path | None) -> Path | None:
@@ -112,4 +137,5 @@ def _as_json(hit: Hit) -> dict[str, object]:
         "file": str(hit.file),
         "score": round(hit.score, 6),
         "similarity": round(hit.similarity, 6),
+        "near_duplicates": list(hit.near_duplicates),
     }

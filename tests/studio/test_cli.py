@@ -71,6 +71,40 @@ def test_nothing_matches_is_an_answer(world, tmp_path, capsys, bias, says):
     assert "lacks" in capsys.readouterr().err
 
 
+def test_a_search_is_refined_by_its_hits(world, tmp_path, capsys):
+    def found(*arguments):
+        assert search(world, "--text", "red", "--all-copies", "--json", *arguments) == 0
+        return json.loads(capsys.readouterr().out)["hits"]
+
+    hits = found()
+    ids = [hit["id"] for hit in hits]
+    assert len(ids) == 6
+    last = found("--like", ids[-1], "--unlike", ids[0])
+    assert [hit["id"] for hit in last] != ids
+    before = tmp_path / "before.json"
+    before.write_text(json.dumps({"hits": hits[2:4]}))
+    assert [hit["id"] for hit in found("--within", before)] == ids[2:4]
+    assert {hit["id"] for hit in found("--diversity", 1)} == set(ids)
+    assert search(world, "--text", "red", "--json") == 0
+    folded = json.loads(capsys.readouterr().out)["hits"]
+    copies = [one for hit in folded for one in (hit["id"], *hit["near_duplicates"])]
+    assert sorted(copies) == sorted(ids)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--like", "f" * 32], "There is no picture ffff"),
+        (["--unlike", "x"], "An item's id must be 32 hex digits, got 'x'"),
+        (["--within", "none.json"], "must be what duet search --json printed"),
+        (["--diversity", 3], "must be between 0 and 1, got 3"),
+    ],
+)
+def test_a_malformed_refinement_is_told(world, capsys, arguments, said):
+    assert search(world, "--text", "red", *arguments) == 2
+    assert said in capsys.readouterr().err
+
+
 def test_strokes_words_alone_and_top_k(world, capsys):
     assert search(world, "--sketch", world / "strokes.json", "--top-k", 2) == 0
     assert len(capsys.readouterr().out.splitlines()) == 2
