@@ -107,7 +107,7 @@ def test_drawing_and_words_find_pictures_and_can_be_taken_back(page):
     assert drawn[0] == pytest.approx([0.2, 0.2], abs=0.01)
     assert drawn[-1] == pytest.approx([0.8, 0.7], abs=0.01)
     assert all(len(point) == 2 for point in drawn)
-    wait_for_line(page, "#found", "The closest ")
+    wait_for_line(page, "#found", "The closest 12 of 12 pictures")
     assert page.locator("#hits button.thumbnail-item").count() == 12
     with asked(page) as data:
         stroke(page, (0.2, 0.9), (0.5, 0.5))
