@@ -26,6 +26,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(chosen: argparse.Namespace) -> int:
+    if chosen.module == "index" or getattr(chosen, "what", None) == "index":
+        # Read when torch is loaded: threads that have nothing to encode leave the cores to those
+        # that decode pictures. A quarter more pictures a second on two cores.
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     command: Command = importlib.import_module(f"studio.commands.{chosen.module}").run
     from studio.errors import USER_ERRORS
 

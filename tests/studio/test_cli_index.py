@@ -44,6 +44,18 @@ def test_an_engine_is_built_where_it_pays_and_dropped_again(kit, tmp_path, capsy
     assert not index.is_built
 
 
+def test_idle_threads_leave_the_cores_to_those_that_decode(kit, tmp_path, monkeypatch):
+    monkeypatch.setenv("OMP_WAIT_POLICY", "")
+    monkeypatch.delenv("OMP_WAIT_POLICY")
+    assert main(["search", "--text", "red", "--index", str(tmp_path), "--kit", str(kit)]) == 2
+    assert "OMP_WAIT_POLICY" not in os.environ
+    assert run(kit, write_gallery(tmp_path / "photos", num_images=1)) == 0
+    assert os.environ["OMP_WAIT_POLICY"] == "PASSIVE"
+    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
+    assert run(kit, tmp_path / "photos") == 0
+    assert os.environ["OMP_WAIT_POLICY"] == "ACTIVE"  # whoever set it knows better
+
+
 def test_two_folders_one_index_and_its_report(kit, tmp_path, capsys):
     one, two = write_gallery(tmp_path / "one", num_images=2), tmp_path / "two"
     two.mkdir()
