@@ -12,6 +12,7 @@ from jaxtyping import Float
 from lancedb.index import IvfSq
 from torch import Tensor
 
+from retrieval.columns import matrix
 from retrieval.disk import only_writer, told
 from retrieval.filter_targets import to_sql
 from retrieval.filters import Filter
@@ -118,7 +119,8 @@ class LanceIndex:
         limit = k + _EXTRA
         while True:
             rows = self._ask(query.numpy(), limit, condition, probes)
-            similarities = (_vectors(rows, self._dim) * query).sum(dim=1)
+            vectors = matrix(rows[_COLUMN].combine_chunks(), self._dim).astype(np.float32)
+            similarities = (torch.from_numpy(vectors) * query).sum(dim=1)
             found = best_matches(rows["id"].to_pylist(), similarities, k)
             if rows.num_rows < limit:
                 return found
@@ -146,8 +148,3 @@ class LanceIndex:
 
 def _num_partitions(num_rows: int) -> int:
     return max(1, math.isqrt(num_rows))
-
-
-def _vectors(rows: pa.Table, dim: int) -> Float[Tensor, "n d"]:
-    flat = rows[_COLUMN].combine_chunks().flatten().to_numpy(zero_copy_only=False)
-    return torch.from_numpy(flat.reshape(-1, dim).astype(np.float32))

@@ -276,12 +276,7 @@ class Store:
                 f"The index {self.folder} has no region codes. Add them with: "
                 f"duet index {self.root} --index {self.folder} --rebuild"
             )
-        found = np.zeros((len(ids), NUM_CODES), dtype=np.int8)
-        places = {one: place for place, one in enumerate(ids)}
-        for rows in self._lookup(ids, ["id", REGIONS]):
-            codes = matrix(rows.column(REGIONS).combine_chunks(), NUM_CODES)
-            found[[places[one] for one in rows.column("id").to_pylist()]] = codes
-        return found
+        return self._fill(np.zeros((len(ids), NUM_CODES), dtype=np.int8), ids, REGIONS)
 
     def vectors_of(self, ids: Sequence[str]) -> Float[np.ndarray, "n d"]:
         """Return the vectors of items, in the order of `ids`; zeros where one is gone.
@@ -289,12 +284,7 @@ class Store:
         Raises:
             GalleryError: The index cannot be read.
         """
-        found = np.zeros((len(ids), self.manifest.dim), dtype=np.float16)
-        places = {one: place for place, one in enumerate(ids)}
-        for rows in self._lookup(ids, ["id", "vector"]):
-            vectors = matrix(rows.column("vector").combine_chunks(), self.manifest.dim)
-            found[[places[one] for one in rows.column("id").to_pylist()]] = vectors
-        return found
+        return self._fill(np.zeros((len(ids), self.manifest.dim), dtype=np.float16), ids, "vector")
 
     def sample(self, count: int) -> list[str]:
         """Return the ids of about `count` items from all over the gallery, the same every time.
@@ -363,6 +353,16 @@ class Store:
             with self._writing():
                 merge = self._table.merge_insert("id").when_matched_update_all()
                 merge.execute(self._rows_of(columns))
+
+    def _fill(
+        self, found: Shaped[np.ndarray, "n d"], ids: Sequence[str], name: str
+    ) -> Shaped[np.ndarray, "n d"]:
+        """Write a column of lists into the rows of those of the ids that are there."""
+        places = {one: place for place, one in enumerate(ids)}
+        for rows in self._lookup(ids, ["id", name]):
+            values = matrix(rows.column(name).combine_chunks(), found.shape[1])
+            found[[places[one] for one in rows.column("id").to_pylist()]] = values
+        return found
 
     def _lookup(self, ids: Sequence[str], names: list[str]) -> Generator[pa.Table, None, None]:
         """Yield the rows of ids, a thousand ids at once."""

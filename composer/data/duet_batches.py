@@ -349,6 +349,25 @@ class ValidationQueries:
     words: tuple[str, ...]
 
 
+def validation_sketches(pack: CataloguePack, rows: Int[np.ndarray, " n"]) -> list[PackSketch]:
+    """Choose a sketch of each picture's design, its skill fixed by the picture's place.
+
+    Raises:
+        ValueError: A design has no sketch.
+    """
+    sketches: dict[str, list[PackSketch]] = defaultdict(list)
+    for sketch in pack.sketches:
+        sketches[sketch.design].append(sketch)
+    chosen: list[PackSketch] = []
+    for place, row in enumerate(rows):
+        design = pack.items[row].design
+        if not sketches[design]:
+            raise ValueError(f"The validation design {design} has no sketch.")
+        options = sorted(sketches[design], key=lambda sketch: (sketch.skill, sketch.seed))
+        chosen.append(options[place % len(options)])
+    return chosen
+
+
 def validation_queries(
     pack: CataloguePack, rows: Int[np.ndarray, " n"], size_px: int
 ) -> ValidationQueries:
@@ -357,16 +376,7 @@ def validation_queries(
     Raises:
         ValueError: A design has no sketch.
     """
-    sketches: dict[str, list[PackSketch]] = defaultdict(list)
-    for sketch in pack.sketches:
-        sketches[sketch.design].append(sketch)
-    drawn: list[np.ndarray] = []
-    for place, row in enumerate(rows):
-        design = pack.items[row].design
-        if not sketches[design]:
-            raise ValueError(f"The validation design {design} has no sketch.")
-        options = sorted(sketches[design], key=lambda sketch: (sketch.skill, sketch.seed))
-        drawn.append(rasterise(options[place % len(options)].sketch, size_px))
+    drawn = [rasterise(one.sketch, size_px) for one in validation_sketches(pack, rows)]
     return ValidationQueries(
         sketches=_as_rgb(np.stack(drawn)),
         words=tuple(attribute_wording(pack.items[row]).text for row in rows),

@@ -3,7 +3,6 @@
 Each query is asked of the gallery as it is, and of the gallery without the query's kind.
 """
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,8 @@ from PIL import Image
 
 from composer.backbone import Backbone
 from composer.composed import ComposedQuery
-from composer.data.catalogue import CataloguePack, PackSketch
+from composer.data.catalogue import CataloguePack
+from composer.data.duet_batches import validation_sketches
 from composer.data.wording import attribute_wording
 from composer.layout import region_projection
 from composer.query import Query
@@ -24,6 +24,7 @@ from retrieval.confidence import Asked, Calibrations, Standing, auroc, fit
 from retrieval.encode import encode_with_regions
 from retrieval.exact_index import ExactIndex
 from retrieval.filters import Compare, Field, Not, Operator
+from retrieval.intake import content_id
 from retrieval.search import Gallery
 from retrieval.store import Item, Manifest, Store
 
@@ -168,7 +169,7 @@ def pack_gallery(pack: CataloguePack, backbone: Backbone, folder: Path) -> Galle
         seen = encode_with_regions(backbone, [Image.fromarray(one) for one in pixels], projection)
         items = [
             Item(
-                id=hashlib.sha256(pack.items[row].id.encode()).hexdigest()[:32],
+                id=content_id(pack.items[row].id.encode()),
                 path=pack.items[row].id,
                 kind=pack.items[row].kind,
             )
@@ -181,14 +182,11 @@ def pack_gallery(pack: CataloguePack, backbone: Backbone, folder: Path) -> Galle
 @torch.inference_mode()
 def pack_queries(pack: CataloguePack, composer: Composer) -> list[AskedQuery]:
     """Compose a query of each kind for every validation photo, its skill fixed by its place."""
-    sketches: dict[str, list[PackSketch]] = {}
-    for sketch in pack.sketches:
-        sketches.setdefault(sketch.design, []).append(sketch)
     found: list[AskedQuery] = []
-    for place, row in enumerate(pack.validation_photos()):
+    rows = pack.validation_photos()
+    for row, sketch in zip(rows, validation_sketches(pack, rows), strict=True):
         item = pack.items[row]
-        options = sorted(sketches[item.design], key=lambda one: (one.skill, one.seed))
-        drawn = composer.encode(Query(sketch=options[place % len(options)].sketch))
+        drawn = composer.encode(Query(sketch=sketch.sketch))
         words = attribute_wording(item).text
         found += [
             AskedQuery(query=query, asked=asked, kind=item.kind, split="validation")
