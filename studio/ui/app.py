@@ -112,7 +112,8 @@ def _retrieve_tab(page: gr.Blocks, desk: Desk, query: QuerySide) -> HandOver:
         "trigger_mode": "always_last", "concurrency_limit": 2,
     }  # fmt: skip
     query.canvas.input(**live, api_name="retrieve")
-    query.words.input(**live, **PRIVATE)
+    # Its `input` hears keys that print alone: no paste, no Backspace, few keyboards of phones.
+    query.words.change(**live, **PRIVATE)
     query.balance.input(**live, **PRIVATE)
     page.load(**live, **PRIVATE)
     query.examples.select(
