@@ -14,7 +14,7 @@ LOCK_TIMEOUT_S = 600
 
 
 @contextmanager
-def told(folder: Path) -> Generator[None, None, None]:
+def told(folder: Path | str) -> Generator[None, None, None]:
     """Turn what the engine or the disk reports into one sentence of ours."""
     try:
         yield

@@ -1,58 +1,36 @@
-"""Turns folders of pictures into an index: decode, embed in batches, commit, report."""
+"""Turns folders of pictures into an index: embed what is new, commit, forget, report."""
 
-import os
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
-from jaxtyping import Float, Int8, UInt8
-from PIL import Image
-from torch import Tensor
 
 from composer.backbone import Backbone
-from composer.images import ImageLimits
-from composer.layout import region_maps, region_projection
+from retrieval.base import IndexPlace
+from retrieval.embed import Embedded, Embedder, EmbedOptions, LocalEmbedder
 from retrieval.gallery import Candidate, Skipped, printable, walk
-from retrieval.intake import Decoded, Facts, Intake, Recognised
+from retrieval.intake import Recognised, describe
 from retrieval.near import NEAR, mark_near_duplicates
-from retrieval.regions import to_codes
 from retrieval.roots import manifest_of
 from retrieval.schema import Item
 from retrieval.store import Store
 
 Progress = Callable[[int, int], None]
 LOOKED_AT = ("id", "path", "size_bytes", "mtime_ns", "caption_mtime_ns")
-# A JPEG is decoded at no less than so many times the encoder's size, which takes a quarter of the
-# time at three million pixels; against whole decoding, the mini kit's features keep a cosine of
-# 0.9999 (one of two sizes: 0.99995, and a fifth slower).
-DECODED_SIZES = 1.5
-AHEAD = 4  # batches that wait for the encoder: a few kilobytes a picture
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class IndexOptions:
+class IndexOptions(EmbedOptions):
     """How a folder is indexed.
 
     Attributes:
-        batch_size: Pictures embedded at once.
         commit_every: Pictures between two commits; a kill loses at most so many.
-        known: What is known of pictures by their path below the root (kind, domain, caption);
-            other pictures are indexed without.
-        limits: Caps on one picture.
         near: Cosine of features from which on two pictures are near-duplicates.
-        num_workers: Threads that decode; None for one per core.
     """
 
-    batch_size: int = 32
     commit_every: int = 1000
-    known: Mapping[str, Facts] = field(default_factory=dict)
-    limits: ImageLimits = field(default_factory=ImageLimits)
     near: float = NEAR
-    num_workers: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,22 +58,9 @@ class IndexReport:
     captions_left_out: tuple[Skipped, ...]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class EncodedImages:
-    """What an index keeps of n pictures.
-
-    Attributes:
-        features: Unit vectors in the joint space.
-        regions: Region codes, see `retrieval.regions`.
-    """
-
-    features: Float[Tensor, "n d"]
-    regions: Int8[Tensor, "n c"]
-
-
 def index_folder(
     root: Path,
-    index: Path,
+    index: IndexPlace,
     backbone: Backbone,
     *,
     kit: str,
@@ -108,11 +73,12 @@ def index_folder(
 
 def index_folders(
     folders: Sequence[Path],
-    index: Path,
+    index: IndexPlace,
     backbone: Backbone,
     *,
     kit: str,
     options: IndexOptions | None = None,
+    embedder: Embedder | None = None,
     progress: Progress | None = None,
 ) -> IndexReport:
     """Bring the index at `index` up to date with the pictures of some folders.
@@ -120,8 +86,9 @@ def index_folders(
     Unchanged files (same path, size and time) are not read again, moved ones (known content at
     another path) not embedded again, deleted ones leave the index, and of two files with the same
     content the first by name is kept. What the index holds of other folders stays. A run that was
-    stopped is taken up where its last commit was. `progress` is told how many files of how many
-    are done, after each batch.
+    stopped is taken up where its last commit was. `embedder` is this process where none is given;
+    it must use the same backbone. `progress` is told how many files of how many are done, after
+    each batch.
 
     Raises:
         GalleryError: A folder cannot be read or lies outside the index's root, or the index
@@ -131,28 +98,21 @@ def index_folders(
     manifest = manifest_of(folders, index, backbone, kit=kit)
     store = Store.create(index, manifest)
     found = list(walk(store.root, [folder.resolve() for folder in folders]))
-    return _Run(folders, store, backbone, options).update(found, progress)
+    embedder = embedder or LocalEmbedder(backbone, options)
+    return _Run(folders, store, embedder, options).update(found, progress)
 
 
 class _Run:
     """One pass over some folders."""
 
     def __init__(
-        self, folders: Sequence[Path], store: Store, backbone: Backbone, options: IndexOptions
+        self, folders: Sequence[Path], store: Store, embedder: Embedder, options: IndexOptions
     ) -> None:
-        self._store, self._backbone, self._options = store, backbone, options
-        self._projection = region_projection(backbone.joint_dim).to(backbone.device)
+        self._store, self._embedder, self._options = store, embedder, options
         self._root = store.root.resolve()
         self._folders = [folder.resolve() for folder in folders]
         self._before = store.items(LOOKED_AT)
         self._by_id = {item.id: item for item in self._before}
-        self._intake = Intake(
-            crop=backbone.crop,
-            least_px=int(DECODED_SIZES * backbone.image_size_px),
-            limits=options.limits,
-            seen=self._by_id.keys(),
-            known=options.known,
-        )
         self._skipped: list[Skipped] = []
         self._captions_left_out: list[Skipped] = []
         self._paths_by_id: dict[str, str] = {}
@@ -215,7 +175,7 @@ class _Run:
             for item in self._store.items_of(some):
                 if item is None:  # another process has removed it
                     continue
-                described = self._intake.describe(item, places[item.id])
+                described = describe(item, places[item.id], self._options.known)
                 self._note(described.problem)
                 if described.item != item:
                     changed.append(described.item)
@@ -224,31 +184,27 @@ class _Run:
         return num_changed
 
     def _embed(self, fresh: list[Candidate], num_files: int, progress: Progress | None) -> None:
-        batch: list[Decoded] = []
-        pending = _Pending()
+        embedded: list[Embedded] = []
         moved: dict[str, Candidate] = {}
         num_done = num_files - len(fresh)
-        for result in self._results(fresh):
+        for result in self._embedder.embed(fresh, self._by_id.keys()):
             num_done += 1
             match result:
                 case Skipped():
                     self._skipped.append(result)
                 case Recognised() if self._is_new(result.id, result.candidate.path):
                     moved[result.id] = result.candidate
-                case Decoded() if self._is_new(result.item.id, result.item.path):
-                    batch.append(result)
-                case Recognised() | Decoded():
+                case Embedded() if self._is_new(result.item.id, result.item.path):
+                    self._note(result.problem)
+                    embedded.append(result)
+                case Recognised() | Embedded():
                     pass
-            if len(batch) >= self._options.batch_size:
-                self._encode(batch, pending)
-                batch = []
-                if progress:
-                    progress(num_done, num_files)
-            if len(pending.items) + len(moved) >= self._options.commit_every:
-                self._commit(pending, moved)
-                pending, moved = _Pending(), {}
-        self._encode(batch, pending)
-        self._commit(pending, moved)
+            if progress and num_done % self._options.batch_size == 0:
+                progress(num_done, num_files)
+            if len(embedded) + len(moved) >= self._options.commit_every:
+                self._commit(embedded, moved)
+                embedded, moved = [], {}
+        self._commit(embedded, moved)
         if progress:
             progress(num_done, num_files)
 
@@ -272,79 +228,16 @@ class _Run:
         if problem is not None:
             self._captions_left_out.append(problem)
 
-    def _encode(self, batch: list[Decoded], pending: "_Pending") -> None:
-        if batch:
-            for one in batch:
-                self._note(one.problem)
-            levels = np.stack([one.levels for one in batch])
-            pending.items += [one.item for one in batch]
-            pending.encoded.append(encode_levels(self._backbone, levels, self._projection))
-
-    def _commit(self, pending: "_Pending", moved: Mapping[str, Candidate]) -> None:
+    def _commit(self, embedded: list[Embedded], moved: Mapping[str, Candidate]) -> None:
         self._describe(moved)
         self._num_moved += len(moved)
-        if pending.items:
-            vectors = torch.cat([one.features for one in pending.encoded]).cpu().numpy()
-            regions = torch.cat([one.regions for one in pending.encoded]).cpu().numpy()
-            rows: list[int] = []
-            for row, item in enumerate(pending.items):
-                if np.isfinite(vectors[row]).all():
-                    rows.append(row)
-                else:  # half precision may overflow
-                    reason = "The encoder finds no feature for it; try another --device or kit."
-                    self._skipped.append(Skipped(path=printable(item.path), reason=reason))
-            items = [pending.items[row] for row in rows]
-            self._store.add(items, vectors[rows], regions[rows])
-            self._num_added += len(items)
-
-    def _results(self, fresh: list[Candidate]) -> Iterator[Decoded | Recognised | Skipped]:
-        """Read files in threads, a bounded number ahead of the encoder, and yield in their order.
-
-        Pillow gives way to other threads while it decodes and resizes.
-        """
-        num_workers = self._options.num_workers or os.cpu_count() or 1
-        most = AHEAD * self._options.batch_size + num_workers
-        ahead: deque[Future[Decoded | Recognised | Skipped]] = deque()
-        pool = ThreadPoolExecutor(max_workers=num_workers)
-        try:
-            for candidate in fresh:
-                ahead.append(pool.submit(self._intake.read, candidate))
-                if len(ahead) >= most:
-                    yield ahead.popleft().result()
-            while ahead:
-                yield ahead.popleft().result()
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-
-@dataclass(kw_only=True, slots=True, eq=False)
-class _Pending:
-    """Encoded and not committed."""
-
-    items: list[Item] = field(default_factory=list[Item])
-    encoded: list[EncodedImages] = field(default_factory=list[EncodedImages])
-
-
-@torch.inference_mode()
-def encode_images(backbone: Backbone, images: list[Image.Image]) -> Float[Tensor, "n d"]:
-    """Return unit features of RGB pictures from the kit's frozen vision tower."""
-    return backbone.encode_image(backbone.preprocess(images)).features.float()
-
-
-@torch.inference_mode()
-def encode_with_regions(
-    backbone: Backbone, images: list[Image.Image], projection: Float[Tensor, "r d k"]
-) -> EncodedImages:
-    """Return unit features and region codes of RGB pictures, from one pass of the frozen tower."""
-    levels = np.stack([backbone.crop(image) for image in images])
-    return encode_levels(backbone, levels, projection)
-
-
-@torch.inference_mode()
-def encode_levels(
-    backbone: Backbone, levels: UInt8[np.ndarray, "n h w 3"], projection: Float[Tensor, "r d k"]
-) -> EncodedImages:
-    """Return unit features and region codes of pictures that have the encoder's size already."""
-    seen = backbone.encode_image(backbone.normalise_pixels(levels))
-    maps = region_maps(seen.patch_features, projection)
-    return EncodedImages(features=seen.features.float(), regions=to_codes(maps))
+        whole = [one for one in embedded if np.isfinite(one.feature).all()]
+        if len(whole) < len(embedded):  # half precision may overflow
+            reason = "The encoder finds no feature for it; try another --device or kit."
+            paths = {one.item.path for one in embedded} - {one.item.path for one in whole}
+            self._skipped += [Skipped(path=printable(path), reason=reason) for path in paths]
+        if whole:
+            features = np.stack([one.feature for one in whole])
+            codes = np.stack([one.codes for one in whole])
+            self._store.add([one.item for one in whole], features, codes)
+            self._num_added += len(whole)

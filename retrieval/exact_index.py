@@ -14,7 +14,6 @@ from retrieval.filters import Filter
 from retrieval.index import Matches
 from retrieval.store import Store
 
-CACHE = "cache"
 LEAST_MAPPED = 20_000  # items; below, reading the store takes a blink
 
 
@@ -71,11 +70,11 @@ def _read(store: Store) -> IdsAndVectors:
     if len(store) < LEAST_MAPPED:
         return store.ids_and_vectors()
     version = store.version
-    ids, vectors = _files(store.folder, version)
+    ids, vectors = _files(store.base.cache, version)
     if not (ids.exists() and vectors.exists()):
         found = store.ids_and_vectors()
         version = found.version
-        ids, vectors = _files(store.folder, version)
+        ids, vectors = _files(store.base.cache, version)
         try:
             _write({vectors: found.vectors, ids: found.ids})
         except OSError:  # a folder that can only be read is searched all the same
@@ -84,15 +83,15 @@ def _read(store: Store) -> IdsAndVectors:
     return IdsAndVectors(ids=np.load(ids), vectors=mapped, version=version)
 
 
-def _files(folder: Path, version: int) -> tuple[Path, Path]:
+def _files(cache: Path, version: int) -> tuple[Path, Path]:
     """Where ids and vectors of a version are kept."""
-    return folder / CACHE / f"ids-v{version}.npy", folder / CACHE / f"vectors-v{version}.npy"
+    return cache / f"ids-v{version}.npy", cache / f"vectors-v{version}.npy"
 
 
 def _write(arrays: dict[Path, np.ndarray]) -> None:
     """Write files of one folder, whole or not at all, and delete those of other versions."""
     for path, array in arrays.items():
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         fresh = path.with_name(f"{path.stem}.{os.getpid()}.new")
         with fresh.open("wb") as file:
             np.save(file, array, allow_pickle=False)

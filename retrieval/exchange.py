@@ -14,6 +14,7 @@ from jaxtyping import Float
 
 from composer.backbone import Backbone
 from composer.images import ImageError, ImageLimits, open_picture
+from retrieval.base import IndexPlace
 from retrieval.gallery import GalleryError, Skipped, printable, read_regular
 from retrieval.intake import content_id
 from retrieval.roots import manifest_of
@@ -69,7 +70,7 @@ def export_vectors(store: Store, folder: Path) -> int:
 
 
 def import_vectors(
-    source: Path, root: Path, index: Path, backbone: Backbone, *, kit: str
+    source: Path, root: Path, index: IndexPlace, backbone: Backbone, *, kit: str
 ) -> ImportReport:
     """Make or extend an index with vectors that another program computed.
 

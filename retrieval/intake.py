@@ -109,7 +109,7 @@ class Intake:
             height_px=done.height_px,
             taken=done.taken,
         )
-        told = self.describe(item, candidate)
+        told = describe(item, candidate, self.known)
         return Decoded(item=told.item, levels=done.levels, problem=told.problem)
 
     def _decode(self, data: bytes) -> "_Cropped":
@@ -121,25 +121,6 @@ class Intake:
             taken=picture.taken,
         )
 
-    def describe(self, item: Item, candidate: Candidate) -> "Described":
-        """Return an item at the place of a file, with what is known or told of it there.
-
-        A caption that is known goes before one in a text file.
-        """
-        facts = self.known.get(candidate.path, {})
-        read = Caption() if facts.get("caption") else read_caption(candidate)
-        here = replace(
-            item,
-            path=candidate.path,
-            size_bytes=candidate.size_bytes,
-            mtime_ns=candidate.mtime_ns,
-            **facts,
-        )
-        if read.mtime_ns or (item.caption_mtime_ns and not facts.get("caption")):
-            here = replace(here, caption=read.text)
-        here = replace(here, caption_mtime_ns=read.mtime_ns)
-        return Described(item=here, problem=read.problem)
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Described:
@@ -147,6 +128,26 @@ class Described:
 
     item: Item
     problem: Skipped | None
+
+
+def describe(item: Item, candidate: Candidate, known: Mapping[str, Facts]) -> Described:
+    """Return an item at the place of a file, with what is known or told of it there.
+
+    A caption that is known goes before one in a text file.
+    """
+    facts = known.get(candidate.path, {})
+    read = Caption() if facts.get("caption") else read_caption(candidate)
+    here = replace(
+        item,
+        path=candidate.path,
+        size_bytes=candidate.size_bytes,
+        mtime_ns=candidate.mtime_ns,
+        **facts,
+    )
+    if read.mtime_ns or (item.caption_mtime_ns and not facts.get("caption")):
+        here = replace(here, caption=read.text)
+    here = replace(here, caption_mtime_ns=read.mtime_ns)
+    return Described(item=here, problem=read.problem)
 
 
 def content_id(data: bytes) -> str:

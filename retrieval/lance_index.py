@@ -1,10 +1,7 @@
 """Approximate search inside the store itself, for galleries whose vectors should stay on disk."""
 
 import math
-from datetime import timedelta
-from typing import Any
 
-import lancedb
 import numpy as np
 import pyarrow as pa
 import torch
@@ -13,11 +10,10 @@ from lancedb.index import IvfSq
 from torch import Tensor
 
 from retrieval.columns import matrix
-from retrieval.disk import only_writer, told
 from retrieval.filter_targets import to_sql
 from retrieval.filters import Filter
 from retrieval.index import Matches, best_matches, check_search
-from retrieval.store import TABLE, Store
+from retrieval.store import Store
 
 MIN_ROWS = 10_000  # below, a scan is as fast and needs no upkeep
 _COLUMN = "vector"
@@ -43,10 +39,8 @@ class LanceIndex:
         Raises:
             GalleryError: It cannot be opened.
         """
-        self._folder, self._dim = store.folder, store.manifest.dim
-        with told(self._folder):
-            base = lancedb.connect(str(self._folder), read_consistency_interval=timedelta(0))
-            self._table: Any = base.open_table(TABLE)  # its stubs do not know search chains
+        self._base, self._dim = store.base, store.manifest.dim
+        self._table = self._base.open_table()
         self._absent = {"taken"} - set(self._table.schema.names)
 
     def __len__(self) -> int:
@@ -56,7 +50,7 @@ class LanceIndex:
     @property
     def is_built(self) -> bool:
         """Whether the engine has an index; without one it scans."""
-        with told(self._folder):
+        with self._base.told():
             return self._table.index_stats(_NAME) is not None
 
     def build(self, *, min_rows: int = MIN_ROWS) -> bool:
@@ -72,7 +66,7 @@ class LanceIndex:
         if num_rows < max(1, min_rows):
             return False
         config = IvfSq(distance_type="dot", num_partitions=_num_partitions(num_rows))
-        with told(self._folder), only_writer(self._folder):
+        with self._base.writing():
             self._table.create_index(_COLUMN, config=config, name=_NAME, replace=True)
         return True
 
@@ -83,7 +77,7 @@ class LanceIndex:
             GalleryError: The folder cannot be written.
         """
         if self.is_built:
-            with told(self._folder), only_writer(self._folder):
+            with self._base.writing():
                 self._table.drop_index(_NAME)
 
     def search(
@@ -99,7 +93,7 @@ class LanceIndex:
         """
         check_search(queries, k, self._dim)
         condition = None if where is None else to_sql(where, absent=self._absent)
-        with told(self._folder):
+        with self._base.told():
             probes = self._probes()
             return [self._nearest(query, k, condition, probes) for query in queries.cpu().float()]
 

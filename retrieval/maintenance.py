@@ -1,18 +1,15 @@
 """Checks an index against itself and its pictures, mends what can be mended, or discards it."""
 
-import shutil
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
-from retrieval.disk import told
-from retrieval.exact_index import CACHE
+from retrieval.base import IndexPlace, base_of
 from retrieval.gallery import GalleryError, printable
-from retrieval.schema import MANIFEST, Item
-from retrieval.store import TABLE, Store
+from retrieval.schema import Item
+from retrieval.store import Store
 from retrieval.versions import INDEXED_ROWS
 
 UNIT_TOLERANCE = 5e-3  # of float16 vectors
@@ -52,7 +49,7 @@ class CheckReport:
         return all(finding.mended for finding in self.findings)
 
 
-def check_index(folder: Path, *, repair: bool = False) -> CheckReport:
+def check_index(place: IndexPlace, *, repair: bool = False) -> CheckReport:
     """Verify that an index can be read whole and says what its pictures say.
 
     Checked are the manifest, that every row can be read, that ids and paths are there once and
@@ -65,7 +62,7 @@ def check_index(folder: Path, *, repair: bool = False) -> CheckReport:
         GalleryError: There is no index, its manifest is damaged, no version can be read, or none of
             its pictures is where it says.
     """
-    store = Store.open(folder)
+    store = Store.open(place)
     findings: list[Finding] = []
     try:
         rows = _Rows(store)
@@ -121,8 +118,8 @@ class _Rows:
         gone = [item for item in self.items if not (root / item.path).is_file()]
         if gone and len(gone) == len(self.items):
             raise GalleryError(
-                f"The pictures of {self._store.folder} must be below {root}, and none is. If they "
-                f"were moved, run: duet index FOLDER --index {self._store.folder}"
+                f"The pictures of {self._store.place} must be below {root}, and none is. If they "
+                f"were moved, run: duet index FOLDER --index {self._store.place}"
             )
         if gone:
             yield _wrong(f"{len(gone)} pictures are no longer there.", gone)
@@ -165,15 +162,10 @@ def _ids(store: Store, repair: bool) -> Iterable[Finding]:
         )
 
 
-def discard_index(folder: Path) -> None:
-    """Delete an index, and nothing else that lies in its folder.
+def discard_index(place: IndexPlace) -> None:
+    """Delete an index, and nothing else that lies in its place.
 
     Raises:
-        GalleryError: The folder cannot be written.
+        GalleryError: The place cannot be written.
     """
-    with told(folder):
-        # Without its manifest it is no index any more, wherever a kill may stop this.
-        (folder / MANIFEST).unlink(missing_ok=True)
-        for name in (f"{TABLE}.lance", CACHE):
-            if (folder / name).exists():
-                shutil.rmtree(folder / name)
+    base_of(place).discard()

@@ -6,26 +6,21 @@ from dataclasses import replace
 from pathlib import Path
 
 from composer.backbone import Backbone
+from retrieval.base import IndexPlace, base_of
 from retrieval.gallery import GalleryError, printable
-from retrieval.schema import (
-    MANIFEST,
-    Manifest,
-    read_manifest,
-    relative_root,
-    root_of,
-    write_manifest,
-)
+from retrieval.schema import Manifest
 
 
-def root_for(folders: Sequence[Path], index: Path) -> Path:
+def root_for(folders: Sequence[Path], index: IndexPlace) -> Path:
     """Return the folder that paths begin at: the index's, or what the folders have in common."""
-    if (index / MANIFEST).exists() and (root := root_of(index, read_manifest(index))).is_dir():
+    base = base_of(index)
+    if base.is_made and (root := base.root_of(base.read_manifest())).is_dir():
         return root
     return Path(os.path.commonpath([folder.resolve() for folder in folders]))
 
 
 def manifest_of(
-    folders: Sequence[Path], index: Path, backbone: Backbone, *, kit: str, origin: str = ""
+    folders: Sequence[Path], index: IndexPlace, backbone: Backbone, *, kit: str, origin: str = ""
 ) -> Manifest:
     """Return what an index of some folders says of itself, made by this encoder.
 
@@ -40,22 +35,23 @@ def manifest_of(
         if not folder.is_dir():
             raise GalleryError(f"There is no folder {printable(folder)}; check the path.")
     real = [folder.resolve() for folder in folders]
+    base = base_of(index)
     fresh = Manifest(
         gallery_hash=backbone.gallery_hash,
         dim=backbone.joint_dim,
         kit=kit,
-        root=relative_root(index, Path(os.path.commonpath(real))),
+        root=base.named_root(Path(os.path.commonpath(real))),
         origin=origin,
     )
-    if not (index / MANIFEST).exists():
+    if not base.is_made:
         return fresh
-    found = read_manifest(index)
-    root = root_of(index, found)
+    found = base.read_manifest()
+    root = base.root_of(found)
     if found.gallery_hash != fresh.gallery_hash:
         return fresh  # refused where it is opened
     if not root.is_dir() and len(folders) == 1:
         moved = replace(found, root=fresh.root)
-        write_manifest(index, moved)
+        base.write_manifest(moved)
         return moved
     outside = [folder for folder in real if not folder.is_relative_to(root.resolve())]
     if outside:

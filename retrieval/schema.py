@@ -100,7 +100,7 @@ def arrow_schema(dim: int, *, regions: bool = True) -> pa.Schema:
     return pa.schema(columns)
 
 
-def has_regions(folder: Path, schema: pa.Schema) -> bool:
+def has_regions(place: str, schema: pa.Schema) -> bool:
     """Tell whether a table stores region codes.
 
     Raises:
@@ -111,8 +111,8 @@ def has_regions(folder: Path, schema: pa.Schema) -> bool:
     found = schema.field(REGIONS).type
     if found != pa.list_(pa.int8(), NUM_CODES):
         raise GalleryError(
-            f"The region codes of the index {folder} must be {NUM_CODES} bytes an item, got "
-            f"{found}. Make the index anew: duet index FOLDER --index {folder} --rebuild"
+            f"The region codes of the index {place} must be {NUM_CODES} bytes an item, got "
+            f"{found}. Make the index anew: duet index FOLDER --index {place} --rebuild"
         )
     return True
 
@@ -164,23 +164,40 @@ def read_manifest(folder: Path) -> Manifest:
         GalleryError: There is none, it is damaged, or a later version of the program wrote it.
     """
     try:
-        found = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        schema = int(found.get("schema", 1))
-        if schema <= SCHEMA_VERSION:
-            return Manifest(**found)
+        text = (folder / MANIFEST).read_text(encoding="utf-8")
     except FileNotFoundError as error:
         raise GalleryError(
             f"{folder} holds no index. Make one with: duet index FOLDER --index {folder}"
         ) from error
-    except (ValueError, TypeError, AttributeError, OSError) as error:
-        raise GalleryError(
-            f"{folder / MANIFEST} is damaged. Make the index anew: duet index FOLDER --index "
-            f"{folder} --rebuild"
-        ) from error
+    except (ValueError, OSError) as error:
+        raise _damaged(str(folder)) from error
+    return parse_manifest(text, str(folder))
+
+
+def parse_manifest(text: str, place: str) -> Manifest:
+    """Read the manifest of the index at a place.
+
+    Raises:
+        GalleryError: It is damaged, or a later version of the program wrote it.
+    """
+    try:
+        found = json.loads(text)
+        schema = int(found.get("schema", 1))
+        if schema <= SCHEMA_VERSION:
+            return Manifest(**found)
+    except (ValueError, TypeError, AttributeError) as error:
+        raise _damaged(place) from error
     raise GalleryError(
-        f"The layout of the index {folder} must be {SCHEMA_VERSION} or earlier, got {schema}. "
+        f"The layout of the index {place} must be {SCHEMA_VERSION} or earlier, got {schema}. "
         "Use the version of the program that made it, or rebuild it: duet index FOLDER --index "
-        f"{folder} --rebuild"
+        f"{place} --rebuild"
+    )
+
+
+def _damaged(place: str) -> GalleryError:
+    return GalleryError(
+        f"The manifest of the index {place} is damaged. Make the index anew: duet index FOLDER "
+        f"--index {place} --rebuild"
     )
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from composer.composed import ComposedQuery
 from composer.layout import SHORT_LIST, blend, region_projection
+from retrieval.base import IndexPlace
 from retrieval.confidence import NUM_BACKGROUND, Standing, standing
 from retrieval.exact import ExactMatrix
 from retrieval.exact_index import ExactIndex
@@ -132,7 +133,7 @@ class Gallery:
         self._projection = region_projection(source.manifest.dim)
 
     @classmethod
-    def open(cls, folder: Path, gallery_hash: str) -> "Gallery":
+    def open(cls, place: IndexPlace, gallery_hash: str) -> "Gallery":
         """Open an index for queries of one encoder.
 
         It is searched exactly, or by LanceDB's own index where one was built.
@@ -140,7 +141,7 @@ class Gallery:
         Raises:
             GalleryError: There is no index, it is empty or damaged, or another encoder made it.
         """
-        store = Store.open(folder, gallery_hash)
+        store = Store.open(place, gallery_hash)
         on_disk = LanceIndex(store)
         return cls(store, on_disk if on_disk.is_built else ExactIndex(store))
 

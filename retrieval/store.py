@@ -1,12 +1,9 @@
 """The store: one LanceDB table is the truth about a gallery; a manifest says who encoded it."""
 
 from collections.abc import Generator, Sequence
-from contextlib import contextmanager
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import lancedb
 import numpy as np
 import pyarrow as pa
 from jaxtyping import Float, Int8, Shaped
@@ -14,8 +11,8 @@ from lancedb.index import BTree
 
 from composer.layout import NUM_CODES
 from retrieval import versions
+from retrieval.base import Base, IndexPlace, base_of
 from retrieval.columns import Addresses, IdsAndVectors, id_bytes, matrix, reorder
-from retrieval.disk import Checkpoint, only_writer, told
 from retrieval.filter_targets import to_sql
 from retrieval.filters import Filter
 from retrieval.gallery import GalleryError
@@ -31,10 +28,7 @@ from retrieval.schema import (
     has_regions,
     items_of_rows,
     metadata_of,
-    read_manifest,
     relative_root,
-    root_of,
-    write_manifest,
 )
 
 __all__ = [
@@ -48,13 +42,12 @@ __all__ = [
     "relative_root",
 ]
 
-TABLE = "items"
 IDS_AT_ONCE = 1000
 BATCH_ROWS = 8192
 
 
 class Store:
-    """An open index folder: one writer at a time, any number of readers beside it.
+    """An open index: one writer at a time, any number of readers beside it.
 
     The engine runs threads of its own: a child process must be spawned, never forked.
 
@@ -63,65 +56,56 @@ class Store:
             take none when pictures are added.
     """
 
-    def __init__(self, folder: Path, manifest: Manifest, table: "lancedb.table.Table") -> None:
+    def __init__(self, base: Base, manifest: Manifest) -> None:
         """Used by `create` and `open`.
 
         Raises:
-            GalleryError: Region codes are stored in another size.
+            GalleryError: The table cannot be opened, or region codes are stored in another size.
         """
-        self.folder, self.manifest = folder, manifest
-        self._table: Any = table  # its stubs know neither merge_insert nor search chains
-        self._schema: pa.Schema = table.schema
-        self._checkpoint: Checkpoint | None = None
+        self.base, self.manifest = base, manifest
+        self._table = base.open_table()
+        self._schema: pa.Schema = self._table.schema
         self._addresses: Addresses | None = None
-        self.has_regions = has_regions(folder, self._schema)
+        self.has_regions = has_regions(self.place, self._schema)
 
     @classmethod
-    def create(cls, folder: Path, manifest: Manifest, *, regions: bool = True) -> "Store":
+    def create(cls, place: IndexPlace, manifest: Manifest, *, regions: bool = True) -> "Store":
         """Make an empty index, or open the one that is there.
 
         Raises:
-            GalleryError: The folder cannot be written, or holds an index of another encoder.
+            GalleryError: The place cannot be written, or holds an index of another encoder.
         """
-        if (folder / MANIFEST).exists():
-            return cls.open(folder, manifest.gallery_hash)
-        with told(folder):
-            folder.mkdir(parents=True, exist_ok=True)
-            with only_writer(folder):
-                if not (folder / MANIFEST).exists():  # another process may have been first
-                    base = _connect(folder)
-                    if (folder / f"{TABLE}.lance").exists():  # left by a stopped creation
-                        base.drop_table(TABLE)
-                    base.create_table(TABLE, schema=arrow_schema(manifest.dim, regions=regions))
-                    write_manifest(folder, manifest)
-        return cls.open(folder, manifest.gallery_hash)
+        base = base_of(place)
+        if not base.is_made:
+            base.make(manifest, arrow_schema(manifest.dim, regions=regions))
+        return cls.open(place, manifest.gallery_hash)
 
     @classmethod
-    def open(cls, folder: Path, gallery_hash: str | None = None) -> "Store":
+    def open(cls, place: IndexPlace, gallery_hash: str | None = None) -> "Store":
         """Open an index; with `gallery_hash`, only one that this encoder made.
 
         Raises:
             GalleryError: There is no index, it is damaged, or another encoder made it.
         """
-        manifest = read_manifest(folder)
+        base = base_of(place)
+        manifest = base.read_manifest()
         if gallery_hash is not None and manifest.gallery_hash != gallery_hash:
             raise GalleryError(
-                f"The index {folder} was made by another encoder (kit {manifest.kit!r}, "
+                f"The index {base} was made by another encoder (kit {manifest.kit!r}, "
                 f"{manifest.gallery_hash}, here {gallery_hash}). Rebuild it with: "
-                f"duet index {root_of(folder, manifest)} --index {folder} --rebuild"
+                f"duet index {base.root_of(manifest)} --index {base} --rebuild"
             )
-        with told(folder):
-            return cls(folder, manifest, _connect(folder).open_table(TABLE))
+        return cls(base, manifest)
 
     @property
     def place(self) -> str:
-        """The folder, for messages."""
-        return str(self.folder)
+        """The folder or address, for messages."""
+        return str(self.base)
 
     @property
     def root(self) -> Path:
         """Folder of the pictures."""
-        return root_of(self.folder, self.manifest)
+        return self.base.root_of(self.manifest)
 
     @property
     def has_near(self) -> bool:
@@ -131,7 +115,7 @@ class Store:
     @property
     def version(self) -> int:
         """Counts commits: two reads at one version find the same."""
-        with told(self.folder):
+        with self.base.told():
             return int(self._table.version)
 
     def __len__(self) -> int:
@@ -164,7 +148,7 @@ class Store:
                 pa.array(regions.ravel(), type=pa.int8()), NUM_CODES
             )
         rows = self._rows_of(columns)
-        with self._writing():
+        with self.base.writing():
             merge = self._table.merge_insert("id").when_matched_update_all()
             merge.when_not_matched_insert_all().execute(rows)
 
@@ -196,7 +180,7 @@ class Store:
             GalleryError: The folder cannot be written.
         """
         for start in range(0, len(ids), IDS_AT_ONCE):
-            with self._writing():
+            with self.base.writing():
                 self._table.delete(_is_one_of(ids[start : start + IDS_AT_ONCE]))
 
     def items(self, fields: Sequence[str] = FIELDS) -> list[Item]:
@@ -206,7 +190,7 @@ class Store:
             fields: Names of an item's attributes, `id` and `path` among them.
         """
         found: list[Item] = []
-        with told(self.folder):
+        with self.base.told():
             for batch in _scan(self._table, self._names(fields)):
                 found += items_of_rows(batch)
         return sorted(found, key=lambda item: item.path)
@@ -219,8 +203,8 @@ class Store:
         Raises:
             GalleryError: The index cannot be read.
         """
-        with told(self.folder):
-            table: Any = _connect(self.folder).open_table(TABLE)
+        with self.base.told():
+            table: Any = self.base.open_table()
             table.checkout(table.version)  # what is committed while this reads stays out
             count = int(table.count_rows())
             ids, rows = np.empty(count, "S32"), np.empty(count, np.uint64)
@@ -260,7 +244,7 @@ class Store:
 
     def ids_where_sql(self, sql: str) -> Shaped[np.ndarray, " n"]:
         """Return the ids, as bytes, of all rows that pass SQL of our own making, ascending."""
-        with told(self.folder):
+        with self.base.told():
             search = self._table.search().where(sql).select(["id"])
             found = [id_bytes(batch.column("id")) for batch in search.to_batches()]
         return np.sort(np.concatenate([np.empty(0, "S32"), *found]))
@@ -273,8 +257,8 @@ class Store:
         """
         if not self.has_regions:
             raise GalleryError(
-                f"The index {self.folder} has no region codes. Add them with: "
-                f"duet index {self.root} --index {self.folder} --rebuild"
+                f"The index {self.place} has no region codes. Add them with: "
+                f"duet index {self.root} --index {self.place} --rebuild"
             )
         return self._fill(np.zeros((len(ids), NUM_CODES), dtype=np.int8), ids, REGIONS)
 
@@ -307,7 +291,7 @@ class Store:
         Raises:
             GalleryError: It is not.
         """
-        with told(self.folder):
+        with self.base.told():
             versions.read_through(self._table)
 
     def restore_readable(self) -> int:
@@ -316,12 +300,12 @@ class Store:
         Raises:
             GalleryError: There is none.
         """
-        with self._writing():
+        with self.base.writing():
             number = versions.restore_readable(self._table)
         if number is None:
             raise GalleryError(
-                f"No version of the index {self.folder} can be read. Make it anew: duet index "
-                f"{self.root} --index {self.folder} --rebuild"
+                f"No version of the index {self.place} can be read. Make it anew: duet index "
+                f"{self.root} --index {self.place} --rebuild"
             )
         return number
 
@@ -333,12 +317,12 @@ class Store:
         Raises:
             GalleryError: The folder cannot be written.
         """
-        with self._writing():
+        with self.base.writing():
             versions.tidy(self._table, BTree())
 
     def indexed_rows(self) -> int | None:
         """Return how many rows the index of ids knows; None where there is no index."""
-        with told(self.folder):
+        with self.base.told():
             return versions.indexed_rows(self._table)
 
     def _names(self, wanted: Sequence[str]) -> list[str]:
@@ -350,7 +334,7 @@ class Store:
 
     def _merge(self, columns: dict[str, Any]) -> None:
         if set(columns) <= set(self._schema.names):
-            with self._writing():
+            with self.base.writing():
                 merge = self._table.merge_insert("id").when_matched_update_all()
                 merge.execute(self._rows_of(columns))
 
@@ -371,21 +355,12 @@ class Store:
             known = self._addresses = None
         for start in range(0, len(ids), IDS_AT_ONCE):
             some = ids[start : start + IDS_AT_ONCE]
-            with told(self.folder):
+            with self.base.told():
                 if known is not None:
                     rows = known.take(some, names)
                 else:
                     rows = self._table.search().where(_is_one_of(some)).select(names).to_arrow()
             yield rows
-
-    @contextmanager
-    def _writing(self) -> Generator[None, None, None]:
-        """Hold the folder, and bring to the disk what was written."""
-        with told(self.folder), only_writer(self.folder):
-            if self._checkpoint is None:
-                self._checkpoint = Checkpoint(self.folder / f"{TABLE}.lance")
-            yield
-            self._checkpoint.sync()
 
 
 def _scan(table: Any, names: list[str]) -> Any:  # noqa: ANN401  a reader of batches, untyped there
@@ -395,7 +370,3 @@ def _scan(table: Any, names: list[str]) -> Any:  # noqa: ANN401  a reader of bat
 def _is_one_of(ids: Sequence[str]) -> str:
     quoted = ", ".join(f"'{checked_id(one)}'" for one in ids)
     return f"id IN ({quoted})"
-
-
-def _connect(folder: Path) -> lancedb.DBConnection:
-    return lancedb.connect(str(folder), read_consistency_interval=timedelta(0))

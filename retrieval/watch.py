@@ -8,8 +8,10 @@ from retrieval.gallery import CAPTION_SUFFIX, IMAGE_SUFFIXES, GalleryError
 SETTLED_MS = 1600  # changes that come together are one; files are written in several steps
 
 
-def watch(folders: Sequence[Path], index: Path, update: Callable[[], None]) -> None:
+def watch(folders: Sequence[Path], index: Path | None, update: Callable[[], None]) -> None:
     """Call `update` whenever pictures or their captions change, until Ctrl-C.
+
+    Changes inside the folder `index` are its own doing; None where the index lies elsewhere.
 
     Raises:
         GalleryError: The library that watches is not installed.
@@ -33,13 +35,13 @@ def watch(folders: Sequence[Path], index: Path, update: Callable[[], None]) -> N
 class _Concerns:
     """Tells whether a change of a path can change an index: what the walker passes over cannot."""
 
-    def __init__(self, folders: Sequence[Path], index: Path) -> None:
+    def __init__(self, folders: Sequence[Path], index: Path | None) -> None:
         self._folders = [Path(folder).absolute() for folder in folders]
-        self._index = index.absolute()
+        self._index = None if index is None else index.absolute()
 
     def __call__(self, changed: str) -> bool:
         path = Path(changed).absolute()
-        if path.is_relative_to(self._index):
+        if self._index is not None and path.is_relative_to(self._index):
             return False
         inside = [path.relative_to(one) for one in self._folders if path.is_relative_to(one)]
         if any(part.startswith(".") for below in inside[:1] for part in below.parts):

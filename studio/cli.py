@@ -80,7 +80,9 @@ def _add_demo(commands: "Subparsers[argparse.ArgumentParser]") -> None:
 def _add_index(commands: "Subparsers[argparse.ArgumentParser]") -> None:
     command = _command(commands, "index", "make or update the index of a folder of pictures")
     command.add_argument("folders", type=Path, nargs="+", metavar="FOLDER")
-    command.add_argument("--index", type=Path, help="where (default: FOLDER/.duet)")
+    command.add_argument(
+        "--index", type=_place, help="a folder (default: FOLDER/.duet), or s3://BUCKET/NAME"
+    )
     command.add_argument("--rebuild", action="store_true", help="drop what is there and start anew")
     command.add_argument(
         "--publish", metavar="ADDRESS", help="send it to Milvus too, http://host:19530 or FILE.db"
@@ -91,8 +93,9 @@ def _add_index(commands: "Subparsers[argparse.ArgumentParser]") -> None:
     )
     command.add_argument(
         "--engine",
-        choices=("exact", "lance"),
-        help="lance: leave vectors on disk and search approximately; exact: compare all again",
+        choices=("exact", "lance", "ray"),
+        help="lance: leave vectors on disk and search approximately; exact: compare all again; "
+        "ray: embed on the cluster that RAY_ADDRESS names",
     )
     command.add_argument("--watch", action="store_true", help="stay, and follow changes")
     command.add_argument("--check", action="store_true", help="verify the index, change nothing")
@@ -111,7 +114,9 @@ def _add_search(commands: "Subparsers[argparse.ArgumentParser]") -> None:
     command = _command(commands, "search", "find pictures by drawing and words")
     _add_query(command)
     command.add_argument(
-        "--index", type=_place, help="index folder, a folder that was indexed, or a Milvus address"
+        "--index",
+        type=_place,
+        help="index folder, a folder that was indexed, s3://BUCKET/NAME, or a Milvus address",
     )
     command.add_argument(
         "--filter", metavar="CONDITION", help="\"domain = 'photo' and not tags has 'red'\""
@@ -193,7 +198,7 @@ _STAGE_HELP = f"mini (all, in order), composer NAME, or one of {', '.join(_STAGE
 
 _BENCHES = (
     *("retrieval", "composers", "partial", "ablations", "evidence"),
-    *("confidence", "generation", "index", "search", "speed"),
+    *("confidence", "generation", "index", "scale", "search", "speed"),
 )
 
 
@@ -209,10 +214,10 @@ def _add_bench(commands: "Subparsers[argparse.ArgumentParser]") -> None:
         "--pack", type=Path, help="ablations: folder of the training pack, to train variants too"
     )
     command.add_argument(
-        "--count", type=int, help="index: pictures (5,000); search: vectors (1,000,000)"
+        "--count", type=int, help="index: pictures (5,000); search, scale: items (1,000,000)"
     )
     command.add_argument("--steps", type=int, default=60, help="ablations: of each training")
-    command.add_argument("--dim", type=int, default=512, help="search: their width")
+    command.add_argument("--dim", type=int, default=512, help="search, scale: their width")
     command.add_argument(
         "--items", type=int, default=100_000, help="search: gallery of the whole search"
     )
@@ -234,8 +239,8 @@ def _cosine(text: str) -> float:
 
 
 def _place(text: str) -> Path | str:
-    """A folder, or the address of a Milvus server: http://host:19530, FILE.db, with #NAME."""
-    is_address = text.startswith(("http://", "https://")) or text.split("#")[0].endswith(".db")
+    """A folder, an address of an object store, or of Milvus: http://host:19530, FILE.db, #NAME."""
+    is_address = "://" in text or text.split("#")[0].endswith(".db")
     return text if is_address else Path(text)
 
 

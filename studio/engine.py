@@ -112,7 +112,9 @@ class Engine:
         return composer.compose(encoded, query.text, how.balance)
 
     def gallery(self, index: Path | str | None = None) -> Gallery:
-        """Return an open index, a folder or the address of a Milvus server; else the shipped one.
+        """Return an open index: a folder, or an address of Milvus or of an object store.
+
+        None is the shipped one.
 
         Raises:
             GalleryError: There is none, it is empty, or another encoder made it.
@@ -123,7 +125,7 @@ class Engine:
                 known = self.backbone.gallery_hash
                 opened = (
                     _open_published(place, known)
-                    if isinstance(place, str)
+                    if isinstance(place, str) and is_of_milvus(place)
                     else Gallery.open(place, known)
                 )
                 self._galleries[place] = opened
@@ -198,6 +200,11 @@ class Engine:
     def _drawable(self, query: ComposedQuery) -> ComposedQuery:
         """Find tokens for a query of a composer that makes none; seconds, where that is so."""
         return with_tokens(self.backbone, query) if query.missing_tokens else query
+
+
+def is_of_milvus(address: str) -> bool:
+    """Tell whether an address is of Milvus: of a server, or of a file that milvus-lite keeps."""
+    return address.startswith(("http://", "https://")) or address.split("#")[0].endswith(".db")
 
 
 def _open_published(address: str, gallery_hash: str) -> Gallery:

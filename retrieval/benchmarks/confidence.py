@@ -21,7 +21,7 @@ from composer.query import Query
 from composer.strategies.protocol import Composer, EncodedReference
 from retrieval.benchmarks import catalogue
 from retrieval.confidence import Asked, Calibrations, Standing, auroc, fit
-from retrieval.encode import encode_with_regions
+from retrieval.embed import encode_with_regions
 from retrieval.exact_index import ExactIndex
 from retrieval.filters import Compare, Field, Not, Operator
 from retrieval.intake import content_id

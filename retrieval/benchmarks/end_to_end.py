@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Int8
 
 from composer.backbone import Backbone
 from composer.composed import ComposedQuery
@@ -56,20 +57,29 @@ def synthetic_gallery(folder: Path, count: int, backbone: Backbone, *, seed: int
     rng = np.random.default_rng(seed)
     for start in range(0, count, _COMMIT_ROWS):
         part = vectors[start : start + _COMMIT_ROWS]
-        items = [
-            Item(
-                id=rng.bytes(16).hex(),
-                path=f"folder {number % 100}/{number}.jpg",
-                caption=f"picture {number} of a synthetic gallery",
-                width_px=640,
-                height_px=480,
-            )
-            for number in range(start, start + len(part))
-        ]
-        codes = rng.integers(-127, 128, (len(part), NUM_CODES), dtype=np.int8)
-        store.add(items, part, codes)
+        items = synthetic_items(rng, start, start + len(part))
+        store.add(items, part, synthetic_layouts(rng, len(part)))
     store.compact()
     return Gallery(store, ExactIndex(store))
+
+
+def synthetic_items(rng: np.random.Generator, start: int, stop: int) -> list[Item]:
+    """Items of a numbered part of a gallery, a hundredth of them in each of a hundred folders."""
+    return [
+        Item(
+            id=rng.bytes(16).hex(),
+            path=f"folder {number % 100}/{number}.jpg",
+            caption=f"picture {number} of a synthetic gallery",
+            width_px=640,
+            height_px=480,
+        )
+        for number in range(start, stop)
+    ]
+
+
+def synthetic_layouts(rng: np.random.Generator, count: int) -> Int8[np.ndarray, "n c"]:
+    """Random region codes."""
+    return rng.integers(-127, 128, (count, NUM_CODES), dtype=np.int8)
 
 
 def end_to_end_rows(gallery: Gallery, compose: Callable[[str], ComposedQuery]) -> list[EndToEndRow]:

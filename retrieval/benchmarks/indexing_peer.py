@@ -13,6 +13,8 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from composer.backbone import UNTRAINED
+
 
 class ImageFiles(Dataset[Tensor]):
     """Pictures, decoded and preprocessed when they are asked for."""
@@ -38,7 +40,8 @@ def plain_features(
         model, _, preprocess = open_clip.create_model_and_transforms(f"local-dir:{source}")
     else:
         name, _, tag = source.partition("/")
-        model, _, preprocess = open_clip.create_model_and_transforms(name, pretrained=tag)
+        weights = None if tag == UNTRAINED else tag
+        model, _, preprocess = open_clip.create_model_and_transforms(name, pretrained=weights)
     encoder: Any = model.to(device).eval()
     began = time.perf_counter()
     loader = DataLoader(

@@ -22,7 +22,7 @@ from composer.images import ImageError, open_image
 from composer.sketch import Sketch
 from composer.strategies.protocol import Composer
 from retrieval.benchmarks import catalogue
-from retrieval.encode import encode_images
+from retrieval.embed import encode_images
 from retrieval.exact import ExactMatrix
 from retrieval.gallery import GalleryError
 from retrieval.metrics import bootstrap, ranks_of_targets

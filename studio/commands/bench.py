@@ -20,6 +20,7 @@ from retrieval.benchmarks.confidence import confidence_rows, gallery_queries
 from retrieval.benchmarks.end_to_end import end_to_end_rows, synthetic_gallery
 from retrieval.benchmarks.engines import engine_rows
 from retrieval.benchmarks.rerank import both_ranks
+from retrieval.benchmarks.scale import scale_row
 from retrieval.confidence import load_calibrations
 from retrieval.metrics import Interval, bootstrap, paired_bootstrap
 from retrieval.sheet import Tile, contact_sheet
@@ -121,6 +122,22 @@ def bench_search(engine: Engine, arguments: argparse.Namespace) -> list[dict[str
             gallery, lambda words: engine.compose(Query(sketch=sketch, text=words))
         )
     return rows + [row.as_json() for row in found]
+
+
+def bench_scale(_: Engine, arguments: argparse.Namespace) -> list[dict[str, Any]]:
+    """Grow synthetic galleries of ten thousand items and more, each ten times the one before.
+
+    Raises:
+        ValueError: A gallery is smaller than two commits.
+    """
+    most = NUM_VECTORS if arguments.count is None else arguments.count
+    sizes = [size for size in (most // 100, most // 10, most) if size]
+    rows: list[dict[str, Any]] = []
+    for size in sizes:
+        with tempfile.TemporaryDirectory() as folder:
+            row = scale_row(Path(folder) / "index", size, arguments.dim, seed=arguments.seed)
+        rows.append(row.as_json())
+    return rows
 
 
 def bench_confidence(engine: Engine, _: argparse.Namespace) -> list[dict[str, Any]]:
@@ -232,6 +249,7 @@ BENCHES = {
     "confidence": bench_confidence,
     "generation": bench_generation,
     "index": bench_index,
+    "scale": bench_scale,
     "search": bench_search,
     "speed": bench_speed,
 }

@@ -7,13 +7,15 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
+from retrieval.base import IndexPlace, base_of
+from retrieval.embed import Embedder
 from retrieval.encode import IndexOptions, IndexReport, index_folders
 from retrieval.exchange import export_vectors, import_vectors
 from retrieval.gallery import Skipped
 from retrieval.lance_index import MIN_ROWS, LanceIndex
 from retrieval.maintenance import check_index, discard_index
 from retrieval.roots import root_for
-from retrieval.store import MANIFEST, Store
+from retrieval.store import Store
 from retrieval.watch import watch
 from studio.commands.search import DEFAULT_INDEX
 from studio.commands.shared import ProgressLine, open_engine, print_json, say
@@ -21,6 +23,7 @@ from studio.engine import NO_MILVUS, Engine
 from studio.errors import UsageError
 
 NUM_REASONS_SHOWN = 20
+NO_RAY = "--engine ray needs the library ray: pip install 'duet-studio[cluster]'"
 KNOWN_COLUMNS = ("kind", "domain", "caption")
 
 
@@ -35,10 +38,13 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     known = _known(arguments.items, arguments.folders, index)
     engine = open_engine(arguments)
-    if arguments.rebuild and (index / MANIFEST).exists():
+    if arguments.rebuild and base_of(index).is_made:
         discard_index(index)
     if arguments.import_from is not None:
         return _import(arguments, index, engine)
+
+    options = IndexOptions(known=known, near=arguments.near)
+    embedder = _cluster(engine, options) if arguments.engine == "ray" else None
 
     def update() -> IndexReport:
         return index_folders(
@@ -46,7 +52,8 @@ def run(arguments: argparse.Namespace) -> int:
             index,
             engine.backbone,
             kit=engine.kit.name,
-            options=IndexOptions(known=known, near=arguments.near),
+            options=options,
+            embedder=embedder,
             progress=ProgressLine("indexed", unit="images"),
         )
 
@@ -57,13 +64,23 @@ def run(arguments: argparse.Namespace) -> int:
 
     tell(engine.kit.knows)
     if arguments.watch:
-        watch(arguments.folders, index, lambda: tell(""))
+        watch(arguments.folders, index if isinstance(index, Path) else None, lambda: tell(""))
     return 0
 
 
-def _set_engine(arguments: argparse.Namespace, index: Path) -> None:
+def _cluster(engine: Engine, options: IndexOptions) -> Embedder:
+    try:
+        from retrieval.encode_cluster import ClusterEmbedder
+    except ImportError as error:
+        raise UsageError(NO_RAY) from error
+    return ClusterEmbedder(
+        engine.kit.backbone, engine.backbone.gallery_hash, device=engine.device, options=options
+    )
+
+
+def _set_engine(arguments: argparse.Namespace, index: IndexPlace) -> None:
     """Build LanceDB's own index, or drop it; nothing where nothing is said."""
-    if arguments.engine is None:
+    if arguments.engine not in ("exact", "lance"):
         return
     on_disk = LanceIndex(Store.open(index))
     if arguments.engine == "exact":
@@ -72,7 +89,7 @@ def _set_engine(arguments: argparse.Namespace, index: Path) -> None:
         say(f"Fewer than {MIN_ROWS:,} pictures are searched exactly: that is as fast.")
 
 
-def publish(arguments: argparse.Namespace, index: Path) -> dict[str, int]:
+def publish(arguments: argparse.Namespace, index: IndexPlace) -> dict[str, int]:
     """Send an index to Milvus where that is asked for; returns what became of its items."""
     if not arguments.publish:
         return {}
@@ -89,8 +106,8 @@ def publish(arguments: argparse.Namespace, index: Path) -> dict[str, int]:
     return {"num_sent": report.num_sent, "num_withdrawn": report.num_removed}
 
 
-def _place(arguments: argparse.Namespace) -> Path:
-    """Return the index folder.
+def _place(arguments: argparse.Namespace) -> IndexPlace:
+    """Return where the index is.
 
     Raises:
         UsageError: There are several folders and no `--index`.
@@ -102,7 +119,7 @@ def _place(arguments: argparse.Namespace) -> Path:
     return arguments.folders[0] / DEFAULT_INDEX
 
 
-def _check(arguments: argparse.Namespace, index: Path) -> int:
+def _check(arguments: argparse.Namespace, index: IndexPlace) -> int:
     """Tell what is wrong with an index; the code is 1 where something is left to mend."""
     report = check_index(index, repair=arguments.repair)
     if arguments.json:
@@ -127,7 +144,7 @@ def _check(arguments: argparse.Namespace, index: Path) -> int:
     return 0 if report.is_sound else 1
 
 
-def _import(arguments: argparse.Namespace, index: Path, engine: Engine) -> int:
+def _import(arguments: argparse.Namespace, index: IndexPlace, engine: Engine) -> int:
     if len(arguments.folders) > 1:
         raise UsageError("Give --import the one folder that the pictures are in.")
     report = import_vectors(
@@ -144,7 +161,7 @@ def _import(arguments: argparse.Namespace, index: Path, engine: Engine) -> int:
 def _tell(
     arguments: argparse.Namespace,
     report: IndexReport,
-    index: Path,
+    index: IndexPlace,
     knows: str,
     published: Mapping[str, int],
 ) -> None:
@@ -184,7 +201,7 @@ def _list(skipped: Sequence[Skipped]) -> None:
 
 
 def _known(
-    items: Path | None, folders: Sequence[Path], index: Path
+    items: Path | None, folders: Sequence[Path], index: IndexPlace
 ) -> Mapping[str, Mapping[str, str]]:
     """Read what a table knows of pictures; its paths start at its own folder, or at the root."""
     if items is None:

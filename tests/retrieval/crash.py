@@ -38,13 +38,18 @@ def add_rows(store: Store, writer: int, start: int, count: int = ROWS) -> None:
     store.add(items, vectors, np.full((count, NUM_CODES), start % 100, np.int8))
 
 
-def index(folder: Path) -> None:
+def index(folder: Path, *, on_cluster: bool = False) -> None:
     """Index a folder as `duet index` does, a commit every four pictures."""
     # Imported here alone: the other children start in a third of the time without.
-    from retrieval.encode import IndexOptions, index_folder
-    from tests.composer.tiny import tiny_backbone
+    from retrieval.encode import IndexOptions, index_folders
+    from tests.composer.tiny import tiny_backbone, write_clip
 
-    backbone = tiny_backbone()
+    backbone, embedder = tiny_backbone(), None
+    if on_cluster:
+        from retrieval.encode_cluster import ClusterEmbedder
+
+        clip = write_clip(folder.parent / "clip")
+        embedder = ClusterEmbedder(clip, backbone.gallery_hash, files_at_once=3)
     adding = Store.add
 
     def told(self: Store, items: list[Item], *rest: np.ndarray) -> None:
@@ -54,8 +59,15 @@ def index(folder: Path) -> None:
     Store.add = told
     options = IndexOptions(batch_size=2, commit_every=4)
     say("begun")
-    index_folder(folder, folder / ".duet", backbone, kit="tiny", options=options)
+    index_folders(
+        [folder], folder / ".duet", backbone, kit="tiny", options=options, embedder=embedder
+    )
     say("done")
+
+
+def index_on_cluster(folder: Path) -> None:
+    """The same, embedded by Ray Data."""
+    index(folder, on_cluster=True)
 
 
 def compact(folder: Path) -> None:
@@ -120,7 +132,14 @@ def read(folder: Path, seconds: float) -> None:
 
 def main() -> None:
     what, folder, *rest = sys.argv[1:]
-    work = {"index": index, "compact": compact, "delete": delete, "write": write, "read": read}
+    work = {
+        "index": index,
+        "cluster": index_on_cluster,
+        "compact": compact,
+        "delete": delete,
+        "write": write,
+        "read": read,
+    }
     numbers = [
         float(one) if what == "read" or place else int(one) for place, one in enumerate(rest)
     ]

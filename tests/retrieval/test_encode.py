@@ -13,8 +13,9 @@ from PIL import Image
 from composer.layout import region_maps, region_projection
 from composer.query import Query
 from composer.strategies.slerp import SlerpComposer
-from retrieval import store
-from retrieval.encode import IndexOptions, encode_images, index_folder
+from retrieval import base
+from retrieval.embed import encode_images
+from retrieval.encode import IndexOptions, index_folder
 from retrieval.gallery import GalleryError
 from retrieval.regions import to_codes
 from retrieval.search import Gallery
@@ -211,7 +212,7 @@ def test_a_creation_that_was_stopped_is_begun_again(folder, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(store, "write_manifest", killed)  # the table is there, the manifest not
+        patch.setattr(base, "write_manifest", killed)  # the table is there, the manifest not
         with pytest.raises(KeyboardInterrupt):
             run(folder)
     assert any((folder / ".duet").glob("*.lance"))

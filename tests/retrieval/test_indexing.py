@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from composer.backbone import Backbone
-from retrieval import encode
+from retrieval import embed
 from retrieval.encode import IndexOptions, index_folder, index_folders
 from retrieval.gallery import GalleryError
 from retrieval.store import Store
@@ -85,7 +85,7 @@ def test_a_name_taken_over_by_another_picture_names_that_one(photos):
     assert sorted(items) == ["0.png", "1.png", "2.png", "3.png", "z.png"]
     store = Store.open(photos / ".duet")
     place = store.ids_and_vectors().ids.tolist().index(items["0.png"].id.encode())
-    expected = encode.encode_images(tiny_backbone(), [picture(9)])[0]
+    expected = embed.encode_images(tiny_backbone(), [picture(9)])[0]
     vector = torch.from_numpy(store.ids_and_vectors().vectors[place]).float()
     torch.testing.assert_close(vector, expected, atol=1e-3, rtol=0)
 
@@ -168,7 +168,7 @@ def test_a_turned_photo_is_as_wide_as_it_is_seen_and_decoded_smaller(photos):
     place = store.ids_and_vectors().ids.tolist().index(item.id.encode())
     with Image.open(photos / "turned.jpg") as opened:
         whole = opened.convert("RGB").transpose(Image.Transpose.ROTATE_270)
-    expected = encode.encode_images(tiny_backbone(), [whole])[0]
+    expected = embed.encode_images(tiny_backbone(), [whole])[0]
     vector = torch.from_numpy(store.ids_and_vectors().vectors[place]).float()
     assert float(vector @ expected) > 0.999
 

@@ -96,7 +96,7 @@ def test_narrow_filters_are_filled_from_the_whole_gallery(store):
 
 def test_a_table_without_dates_has_none(store):
     add(store, unit(0, 3))
-    lancedb.connect(store.folder).open_table("items").drop_columns(["taken"])
+    lancedb.connect(store.base.path).open_table("items").drop_columns(["taken"])
     index = LanceIndex(store)
     query = query_of(unit(0, 1)[0])
     assert index.search(query, 3, where=parse("date > '1900'"))[0].ids == ()
@@ -106,22 +106,22 @@ def test_a_table_without_dates_has_none(store):
 def test_an_index_that_has_gone_is_told(store):
     add(store, unit(0, 3))
     index = LanceIndex(store)
-    shutil.rmtree(store.folder)
+    shutil.rmtree(store.base.path)
     with pytest.raises(GalleryError, match=r"The index .*index cannot be used"):
         index.search(query_of(unit(0, 1)[0]), 3)
 
 
 def test_a_gallery_is_searched_by_what_was_built(store):
     add(store, unit(0, 400))
-    gallery = Gallery.open(store.folder, "tower")
+    gallery = Gallery.open(store.base.path, "tower")
     assert isinstance(gallery.index, ExactIndex)
     index = LanceIndex(store)
     assert index.build(min_rows=1)
-    opened = Gallery.open(store.folder, "tower")
+    opened = Gallery.open(store.base.path, "tower")
     assert isinstance(opened.index, LanceIndex)
     with pytest.raises(GalleryError, match="can be listed only where it is searched exactly"):
         _ = opened.matrix
     index.drop()
     assert not index.is_built
     index.drop()  # nothing is there, and nothing is wrong
-    assert isinstance(Gallery.open(store.folder, "tower").index, ExactIndex)
+    assert isinstance(Gallery.open(store.base.path, "tower").index, ExactIndex)

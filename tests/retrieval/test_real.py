@@ -20,7 +20,7 @@ from retrieval.benchmarks.real import (
     conversion,
     open_real,
 )
-from retrieval.encode import EncodedImages
+from retrieval.embed import EncodedImages
 from tests.composer.data.shared_data import SHARED, needs_shared
 from tests.composer.tiny import tiny_backbone
 

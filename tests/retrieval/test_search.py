@@ -132,19 +132,19 @@ def test_a_large_matrix_is_mapped_and_follows_the_store(monkeypatch, store):
     for _ in range(2):  # written, then found
         mapped = ExactIndex(store)
         assert mapped.search(query, 5) == plain.search(query, 5)
-        files = sorted(path.name for path in (store.folder / "cache").iterdir())
+        files = sorted(path.name for path in (store.base.cache).iterdir())
         assert files == [f"{name}-v{store.version}.npy" for name in ("ids", "vectors")]
     store.add([item(5)], vectors_of([0, 0, 0, 1]), np.zeros((1, 0), np.int8))
     later = ExactIndex(store)
     assert len(later) == 6
     assert later.search(AXES[3:4], 1)[0].ids == ids(5)
-    left = sorted(path.name for path in (store.folder / "cache").iterdir())
+    left = sorted(path.name for path in (store.base.cache).iterdir())
     assert left == [f"{name}-v{store.version}.npy" for name in ("ids", "vectors")]
 
 
 def test_a_folder_that_cannot_be_written_is_searched_all_the_same(monkeypatch, store):
     monkeypatch.setattr(exact_index, "LEAST_MAPPED", 2)
-    (store.folder / "cache").write_text("a file where the folder would be")
+    (store.base.cache).write_text("a file where the folder would be")
     assert len(ExactIndex(store)) == 5
 
 

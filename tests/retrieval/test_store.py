@@ -85,7 +85,7 @@ def test_items_and_regions_come_in_the_order_that_was_asked_for(store, monkeypat
 def test_what_changed_since_the_vectors_were_read_is_seen(store):
     items, vectors, codes = rows(range(3))
     store.ids_and_vectors()
-    Store.open(store.folder).remove([items[0].id])
+    Store.open(store.base.path).remove([items[0].id])
     store.add([replace(items[1], caption="anew")], vectors[1:2], codes[1:2] // 2)
     first, second, third = store.items_of([item.id for item in items])
     assert (first, second.caption, third) == (None, "anew", items[2])
@@ -148,12 +148,12 @@ def test_a_later_layout_is_refused(tmp_path):
 
 
 def test_discarding_an_index_leaves_what_else_is_in_its_folder(store):
-    (store.folder / "mine.txt").write_text("mine")
-    discard_index(store.folder)
+    (store.base.path / "mine.txt").write_text("mine")
+    discard_index(store.base.path)
     with pytest.raises(GalleryError, match="holds no index"):
-        Store.open(store.folder)
-    assert (store.folder / "mine.txt").read_text() == "mine"
-    assert len(Store.create(store.folder, MANIFEST)) == 0
+        Store.open(store.base.path)
+    assert (store.base.path / "mine.txt").read_text() == "mine"
+    assert len(Store.create(store.base.path, MANIFEST)) == 0
 
 
 def test_an_empty_index_reads_as_empty(tmp_path):

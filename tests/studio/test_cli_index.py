@@ -44,6 +44,35 @@ def test_an_engine_is_built_where_it_pays_and_dropped_again(kit, tmp_path, capsy
     assert not index.is_built
 
 
+def test_an_index_in_an_object_store_is_made_searched_and_told_of(
+    kit, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "caches"))
+    folder = write_gallery(tmp_path / "photos", num_images=3)
+    place = f"file-object-store://{tmp_path}/bucket"
+    assert run(kit, folder, "--index", place) == 0
+    assert run(kit, folder, "--index", place, "--rebuild") == 0
+    said = capsys.readouterr().out
+    assert said.count("3 added") == 2
+    assert place in said
+    run(kit, folder)
+    capsys.readouterr()
+    found = []
+    for index in (place, str(folder / ".duet")):
+        assert main(["search", "--text", "red", "--index", index, "--kit", str(kit)]) == 0
+        found.append(capsys.readouterr().out)
+    assert found[0] == found[1] != ""
+    assert main(["search", "--text", "red", "--index", "ftp://a", "--kit", str(kit)]) == 2
+    assert "folder or in an object store (s3://, gs://, az://)" in capsys.readouterr().err
+
+
+def test_without_ray_the_cluster_is_refused_in_a_sentence(kit, tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "retrieval.encode_cluster", None)
+    folder = write_gallery(tmp_path / "photos", num_images=1)
+    assert run(kit, folder, "--engine", "ray") == 2
+    assert "pip install 'duet-studio[cluster]'" in capsys.readouterr().err
+
+
 def test_idle_threads_leave_the_cores_to_those_that_decode(kit, tmp_path, monkeypatch):
     monkeypatch.setenv("OMP_WAIT_POLICY", "")
     monkeypatch.delenv("OMP_WAIT_POLICY")

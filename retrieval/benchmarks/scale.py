@@ -1,0 +1,175 @@
+"""What a gallery costs as it grows: commits, upkeep, disk, memory, opening, searching."""
+
+import multiprocessing
+import time
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from retrieval.benchmarks.end_to_end import synthetic_items, synthetic_layouts
+from retrieval.benchmarks.engines import composed_queries, synthetic_vectors
+from retrieval.benchmarks.indexing import peak_rss_bytes
+from retrieval.exact_index import ExactIndex
+from retrieval.filter_syntax import parse
+from retrieval.index import Index
+from retrieval.lance_index import LanceIndex
+from retrieval.near import mark_near_duplicates
+from retrieval.store import Manifest, Store
+
+COMMIT_ROWS = 1000
+NUM_QUERIES = 40
+TOP_K = 100  # as many as are re-ranked
+FILTER = "folder = 'folder 7'"  # a hundredth of the gallery
+_LATE = 20  # last commits, whose time tells what one costs at this size
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ScaleRow:
+    """A gallery of one size.
+
+    Attributes:
+        num_items: Its size.
+        commit_ms: Of one of the last commits of a thousand items, with what compaction takes.
+        grow_s: Of all commits.
+        near_s: To mark near-duplicates, all at once.
+        near_next_s: The same for the thousand that come next.
+        bytes_per_item: On the disk, vectors, region codes and what is known, after compaction.
+        open_s: The first time, when the file that is mapped is written.
+        reopen_s: Later, when it is mapped.
+        rss_mib: Memory of a process that has searched it exactly, mapped file included.
+        exact_ms: Median of a search for a hundred, without re-ranking.
+        filtered_ms: The same among a hundredth of the gallery.
+        lance_build_s: LanceDB's own index; zero where the gallery is too small for one.
+        lance_ms: Median of a search with it.
+        lance_recall: Share of the ten nearest it finds.
+        lance_rss_mib: Memory of a process that has searched so.
+    """
+
+    num_items: int
+    commit_ms: float
+    grow_s: float
+    near_s: float
+    near_next_s: float
+    bytes_per_item: float
+    open_s: float
+    reopen_s: float
+    rss_mib: int
+    exact_ms: float
+    filtered_ms: float
+    lance_build_s: float
+    lance_ms: float
+    lance_recall: float
+    lance_rss_mib: int
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the row, rounded to what can be told apart."""
+        values = asdict(self)
+        return {
+            name: float(f"{value:.3g}") if isinstance(value, float) else value
+            for name, value in values.items()
+        }
+
+
+def scale_row(folder: Path, count: int, dim: int, *, seed: int = 0) -> ScaleRow:
+    """Grow a gallery in an empty folder as indexing does, and measure it.
+
+    Every part is measured in a process of its own, so that none has what another left in memory.
+
+    Raises:
+        ValueError: The gallery is smaller than two commits.
+    """
+    if count < 2 * COMMIT_ROWS:
+        raise ValueError(f"A gallery must have {2 * COMMIT_ROWS} items or more, got {count}.")
+    grown = _alone(_grow, folder, count, dim, seed)
+    exact = _alone(_search, folder, count, seed, "exact")
+    lance = _alone(_search, folder, count, seed, "lance")
+    return ScaleRow(num_items=count, **grown, **exact, **lance)
+
+
+def _alone(part: Any, *arguments: Any) -> dict[str, Any]:  # noqa: ANN401  each part has its own
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(max_workers=1, mp_context=context) as pool:
+        return pool.submit(part, *arguments).result()
+
+
+def _grow(folder: Path, count: int, dim: int, seed: int) -> dict[str, Any]:
+    manifest = Manifest(gallery_hash="synthetic", dim=dim, kit="synthetic", root=".")
+    store = Store.create(folder, manifest)
+    vectors = synthetic_vectors(count + COMMIT_ROWS, dim, seed=seed)
+    rng = np.random.default_rng(seed)
+    seconds: list[float] = []
+
+    def commit(start: int, stop: int) -> None:
+        items, layouts = synthetic_items(rng, start, stop), synthetic_layouts(rng, stop - start)
+        began = time.perf_counter()
+        store.add(items, vectors[start:stop], layouts)
+        store.compact()
+        seconds.append(time.perf_counter() - began)
+
+    for start in range(0, count, COMMIT_ROWS):
+        commit(start, min(start + COMMIT_ROWS, count))
+    grow_s, late = sum(seconds), seconds[-_LATE:]
+    size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+    began = time.perf_counter()
+    mark_near_duplicates(store)
+    near_s = time.perf_counter() - began
+    commit(count, count + COMMIT_ROWS)
+    began = time.perf_counter()
+    mark_near_duplicates(store)
+    return {
+        "commit_ms": 1000 * sum(late) / len(late),
+        "grow_s": grow_s,
+        "near_s": near_s,
+        "near_next_s": time.perf_counter() - began,
+        "bytes_per_item": size / count,
+    }
+
+
+def _search(folder: Path, count: int, seed: int, engine: str) -> dict[str, Any]:
+    store = Store.open(folder)
+    vectors = synthetic_vectors(min(count, 100_000), store.manifest.dim, seed=seed)
+    queries = torch.from_numpy(composed_queries(vectors, NUM_QUERIES, seed=seed))
+    del vectors
+    if engine == "exact":
+        began = time.perf_counter()
+        index: Index = ExactIndex(store)
+        opened = time.perf_counter()
+        index = ExactIndex(store)
+        reopened = time.perf_counter()
+        exact_ms = _median_ms(index, queries)
+        return {
+            "open_s": opened - began,
+            "reopen_s": reopened - opened,
+            "exact_ms": exact_ms,
+            "filtered_ms": _median_ms(index, queries, FILTER),
+            "rss_mib": peak_rss_bytes() >> 20,
+        }
+    on_disk = LanceIndex(store)
+    began = time.perf_counter()
+    on_disk.build()
+    built = time.perf_counter()
+    lance_ms = _median_ms(on_disk, queries)
+    rss = peak_rss_bytes() >> 20
+    right = ExactIndex(store).search(queries, 10)
+    found = on_disk.search(queries, 10)
+    shares = [len(set(one.ids) & set(own.ids)) / 10 for one, own in zip(right, found, strict=True)]
+    return {
+        "lance_build_s": built - began if on_disk.is_built else 0.0,
+        "lance_ms": lance_ms,
+        "lance_recall": float(np.mean(shares)),
+        "lance_rss_mib": rss,
+    }
+
+
+def _median_ms(index: Index, queries: torch.Tensor, condition: str | None = None) -> float:
+    where = None if condition is None else parse(condition)
+    seconds: list[float] = []
+    for query in queries:
+        began = time.perf_counter()
+        index.search(query[None], TOP_K, where=where)
+        seconds.append(time.perf_counter() - began)
+    return 1000 * float(np.median(seconds[len(seconds) // 8 :]))
