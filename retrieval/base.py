@@ -37,12 +37,13 @@ class Folder:
     """An index in a folder: a lock keeps other writers out, and what is committed is synced.
 
     Attributes:
+        address: The same for all who mean this place.
         cache: Folder of what is derived from the table.
     """
 
     def __init__(self, path: Path) -> None:
         """Nothing is read or made."""
-        self.path = path
+        self.path, self.address = path, path.resolve().as_posix()
         self.cache = path / "cache"
         self._checkpoint: Checkpoint | None = None
 
@@ -140,6 +141,7 @@ class Bucket:
     (AWS_ACCESS_KEY_ID, AWS_ENDPOINT, GOOGLE_SERVICE_ACCOUNT, AZURE_STORAGE_ACCOUNT_NAME, ...).
 
     Attributes:
+        address: The same for all who mean this place.
         cache: Folder of this machine, for what is derived from the table.
     """
 

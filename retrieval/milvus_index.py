@@ -179,12 +179,14 @@ class MilvusIndex:
         condition = "" if share >= 1 else f'id < "{int(share * 16**8):08x}"'
         return sorted(row["id"] for row in self._select(condition, ["id"], limit=_MAX_K))
 
-    def digests(self) -> dict[str, str]:
-        """Return the digest of every published record by its item's id."""
-        num_pages, prefixes = len(self) // _PAGE, [""]
+    def digests(self, source: str) -> dict[str, str]:
+        """Return the digest of every record that a store published, by its item's id."""
+        own = f'digest like "{source}%"'
+        count = int(self._select(own, ["count(*)"])[0]["count(*)"])
+        num_pages, prefixes = count // _PAGE, [""]
         while len(prefixes) < num_pages:
             prefixes = [prefix + digit for prefix in prefixes for digit in "0123456789abcdef"]
-        return {row["id"]: row["digest"] for prefix in prefixes for row in self._page(prefix)}
+        return {row["id"]: row["digest"] for one in prefixes for row in self._page(one, own)}
 
     def send(self, records: Sequence[Record]) -> None:
         """Write records; those of the same id are replaced.
@@ -217,13 +219,13 @@ class MilvusIndex:
         """Let go of the connection."""
         self._client.close()
 
-    def _page(self, prefix: str) -> list[dict[str, Any]]:
-        """Rows whose id begins so: ids are hashes, so pages are of even size whatever the order."""
-        condition = f'id >= "{prefix}" and id < "{prefix}g"'  # after every hex digit
+    def _page(self, prefix: str, own: str) -> list[dict[str, Any]]:
+        """Own rows whose id begins so: ids are hashes, so pages are of even size."""
+        condition = f'id >= "{prefix}" and id < "{prefix}g" and {own}'  # g: after every hex digit
         rows = self._select(condition, ["id", "digest"], limit=_MAX_K)
         if len(rows) < _MAX_K:
             return rows
-        return [row for digit in "0123456789abcdef" for row in self._page(prefix + digit)]
+        return [row for digit in "0123456789abcdef" for row in self._page(prefix + digit, own)]
 
     def _rows(self, ids: Sequence[str], columns: list[str]) -> list[dict[str, Any]]:
         return [row for some in _parts(ids) for row in self._select(_any_of(some), columns)]

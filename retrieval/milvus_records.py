@@ -55,19 +55,27 @@ class Place:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Record:
-    """All that is published of one item; `codes` are None where the store has no regions."""
+    """All that is published of one item.
+
+    Attributes:
+        item: What is known of it; its path begins at the root of the collection.
+        vector: Its feature.
+        codes: Its region codes; None where the store has none.
+        source: Key of the store it comes from, eight hex digits.
+    """
 
     item: Item
     vector: Float[np.ndarray, " d"]
     codes: Int8[np.ndarray, " c"] | None
+    source: str
 
     @property
     def digest(self) -> str:
-        """Changes with anything that is published."""
+        """Changes with anything that is published, and begins with the key of the store."""
         told = json.dumps(asdict(self.item), sort_keys=True).encode()
         codes = b"" if self.codes is None else self.codes.tobytes()
         whole = told + self.vector.astype(np.float16).tobytes() + codes
-        return hashlib.sha256(whole).hexdigest()[:32]
+        return self.source + hashlib.sha256(whole).hexdigest()[:32]
 
 
 def row_of(record: Record) -> dict[str, Any]:

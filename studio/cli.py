@@ -87,6 +87,9 @@ def _add_index(commands: "Subparsers[argparse.ArgumentParser]") -> None:
     command.add_argument(
         "--publish", metavar="ADDRESS", help="send it to Milvus too, http://host:19530 or FILE.db"
     )
+    command.add_argument(
+        "--publish-root", type=Path, metavar="DIR", help="folder that several galleries lie below"
+    )
     command.add_argument("--items", type=Path, help="parquet with path, kind, domain and caption")
     command.add_argument(
         "--near", type=_cosine, default=0.994, metavar="COSINE", help="of near-duplicates"

@@ -13,6 +13,7 @@ import torch
 from retrieval.benchmarks.end_to_end import synthetic_items, synthetic_layouts
 from retrieval.benchmarks.engines import composed_queries, synthetic_vectors
 from retrieval.benchmarks.indexing import peak_rss_bytes
+from retrieval.encode import LOOKED_AT
 from retrieval.exact_index import ExactIndex
 from retrieval.filter_syntax import parse
 from retrieval.index import Index
@@ -21,6 +22,7 @@ from retrieval.near import mark_near_duplicates
 from retrieval.store import Manifest, Store
 
 COMMIT_ROWS = 1000
+LEAST_ITEMS = 2 * COMMIT_ROWS
 NUM_QUERIES = 40
 TOP_K = 100  # as many as are re-ranked
 FILTER = "folder = 'folder 7'"  # a hundredth of the gallery
@@ -33,11 +35,12 @@ class ScaleRow:
 
     Attributes:
         num_items: Its size.
-        commit_ms: Of one of the last commits of a thousand items, with what compaction takes.
-        grow_s: Of all commits.
+        commit_ms: Of one of the last commits of a thousand items.
+        grow_s: Of all commits, and of the compaction at their end.
         near_s: To mark near-duplicates, all at once.
         near_next_s: The same for the thousand that come next.
-        bytes_per_item: On the disk, vectors, region codes and what is known, after compaction.
+        bytes_per_item: Stored: vectors, region codes and what is known.
+        listed_mib: What a run of indexing has in memory of the items that are there.
         open_s: The first time, when the file that is mapped is written.
         reopen_s: Later, when it is mapped.
         rss_mib: Memory of a process that has searched it exactly, mapped file included.
@@ -55,6 +58,7 @@ class ScaleRow:
     near_s: float
     near_next_s: float
     bytes_per_item: float
+    listed_mib: int
     open_s: float
     reopen_s: float
     rss_mib: int
@@ -82,12 +86,13 @@ def scale_row(folder: Path, count: int, dim: int, *, seed: int = 0) -> ScaleRow:
     Raises:
         ValueError: The gallery is smaller than two commits.
     """
-    if count < 2 * COMMIT_ROWS:
-        raise ValueError(f"A gallery must have {2 * COMMIT_ROWS} items or more, got {count}.")
+    if count < LEAST_ITEMS:
+        raise ValueError(f"A gallery must have {LEAST_ITEMS} items or more, got {count}.")
     grown = _alone(_grow, folder, count, dim, seed)
+    listed = _alone(_list, folder)
     exact = _alone(_search, folder, count, seed, "exact")
     lance = _alone(_search, folder, count, seed, "lance")
-    return ScaleRow(num_items=count, **grown, **exact, **lance)
+    return ScaleRow(num_items=count, **grown, **listed, **exact, **lance)
 
 
 def _alone(part: Any, *arguments: Any) -> dict[str, Any]:  # noqa: ANN401  each part has its own
@@ -107,13 +112,14 @@ def _grow(folder: Path, count: int, dim: int, seed: int) -> dict[str, Any]:
         items, layouts = synthetic_items(rng, start, stop), synthetic_layouts(rng, stop - start)
         began = time.perf_counter()
         store.add(items, vectors[start:stop], layouts)
-        store.compact()
         seconds.append(time.perf_counter() - began)
 
     for start in range(0, count, COMMIT_ROWS):
         commit(start, min(start + COMMIT_ROWS, count))
-    grow_s, late = sum(seconds), seconds[-_LATE:]
-    size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+    began = time.perf_counter()
+    store.compact()
+    grow_s, late = sum(seconds) + time.perf_counter() - began, seconds[-_LATE:]
+    size = store.base.open_table().stats()["total_bytes"]
     began = time.perf_counter()
     mark_near_duplicates(store)
     near_s = time.perf_counter() - began
@@ -127,6 +133,14 @@ def _grow(folder: Path, count: int, dim: int, seed: int) -> dict[str, Any]:
         "near_next_s": time.perf_counter() - began,
         "bytes_per_item": size / count,
     }
+
+
+def _list(folder: Path) -> dict[str, Any]:
+    store = Store.open(folder)
+    before = peak_rss_bytes()
+    items = store.items(LOOKED_AT)
+    by_id = {item.id: item for item in items}
+    return {"listed_mib": (peak_rss_bytes() - before) >> 20 if by_id else 0}
 
 
 def _search(folder: Path, count: int, seed: int, engine: str) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from retrieval.benchmarks.confidence import confidence_rows, gallery_queries
 from retrieval.benchmarks.end_to_end import end_to_end_rows, synthetic_gallery
 from retrieval.benchmarks.engines import engine_rows
 from retrieval.benchmarks.rerank import both_ranks
-from retrieval.benchmarks.scale import scale_row
+from retrieval.benchmarks.scale import LEAST_ITEMS, scale_row
 from retrieval.confidence import load_calibrations
 from retrieval.metrics import Interval, bootstrap, paired_bootstrap
 from retrieval.sheet import Tile, contact_sheet
@@ -102,13 +102,13 @@ def bench_search(engine: Engine, arguments: argparse.Namespace) -> list[dict[str
     """Time exact search beside other engines on synthetic vectors, then a whole search.
 
     Raises:
-        ValueError: A size is below one.
+        UsageError: There is to be no vector.
     """
     rows = [
         row.as_json()
         for num_queries in (1, 64)
         for row in engine_rows(
-            NUM_VECTORS if arguments.count is None else arguments.count,
+            _size(arguments, least=1),
             arguments.dim,
             seed=arguments.seed,
             num_queries=num_queries,
@@ -125,15 +125,14 @@ def bench_search(engine: Engine, arguments: argparse.Namespace) -> list[dict[str
 
 
 def bench_scale(_: Engine, arguments: argparse.Namespace) -> list[dict[str, Any]]:
-    """Grow synthetic galleries of ten thousand items and more, each ten times the one before.
+    """Grow synthetic galleries of a hundredth, a tenth and all of the items asked for.
 
     Raises:
-        ValueError: A gallery is smaller than two commits.
+        UsageError: There are too few for one.
     """
-    most = NUM_VECTORS if arguments.count is None else arguments.count
-    sizes = [size for size in (most // 100, most // 10, most) if size]
+    most = _size(arguments, least=LEAST_ITEMS)
     rows: list[dict[str, Any]] = []
-    for size in sizes:
+    for size in (size for size in (most // 100, most // 10, most) if size >= LEAST_ITEMS):
         with tempfile.TemporaryDirectory() as folder:
             row = scale_row(Path(folder) / "index", size, arguments.dim, seed=arguments.seed)
         rows.append(row.as_json())
@@ -253,6 +252,13 @@ BENCHES = {
     "search": bench_search,
     "speed": bench_speed,
 }
+
+
+def _size(arguments: argparse.Namespace, *, least: int) -> int:
+    size = NUM_VECTORS if arguments.count is None else arguments.count
+    if size < least:
+        raise UsageError(f"--count must be at least {least:,} here, got {size:,}.")
+    return size
 
 
 def _gains(ranks: Mapping[Any, Any], protocol: catalogue.Protocol) -> list[dict[str, Any]]:

@@ -100,6 +100,7 @@ def publish(arguments: argparse.Namespace, index: IndexPlace) -> dict[str, int]:
     report = send(
         Store.open(index),
         arguments.publish,
+        root=arguments.publish_root,
         rebuild=arguments.rebuild,
         progress=ProgressLine("published"),
     )

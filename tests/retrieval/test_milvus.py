@@ -117,6 +117,34 @@ def test_only_what_changed_is_sent(lite, tmp_path):
     assert (report.num_sent, report.num_kept) == (4, 0)
 
 
+def test_several_stores_share_a_collection_and_leave_each_other_alone(lite, tmp_path):
+    uri = f"{lite}#shared"
+    stores = {}
+    for seed, name in enumerate(("one", "two")):
+        photos = tmp_path / "photos" / name
+        photos.mkdir(parents=True)
+        stores[name] = Store.create(tmp_path / name, replace(manifest(), root=photos.as_posix()))
+        stores[name].add(*records(5, seed=seed))
+        report = publish(stores[name], uri, root=tmp_path / "photos")
+        assert (report.num_sent, report.num_removed) == (5, 0)
+    stores["one"].remove([records(5)[0][0].id])
+    report = publish(stores["one"], uri)
+    assert (report.num_sent, report.num_kept, report.num_removed) == (0, 4, 1)
+    assert publish(stores["two"], uri).num_kept == 5
+    index = MilvusIndex.open(uri)
+    assert (len(index), index.root) == (9, tmp_path / "photos")
+    first = records(5, seed=1)[0][0]
+    assert index.items_of([first.id])[0].path == f"two/{first.path}"
+
+    elsewhere = Store.create(tmp_path / "three", replace(manifest(), root=tmp_path.as_posix()))
+    sentence = r"lies below .*photos, not below .*anew .*--rebuild --publish-root DIR\."
+    with pytest.raises(GalleryError, match=sentence):
+        publish(elsewhere, uri)
+    with pytest.raises(GalleryError, match=sentence):
+        publish(stores["one"], uri, root=tmp_path)
+    assert len(MilvusIndex.open(uri)) == 9
+
+
 class StoppedError(Exception):
     pass
 
@@ -138,7 +166,7 @@ def test_a_stopped_run_goes_on_where_it_was(lite, tmp_path):
 
 def test_any_change_of_a_record_changes_its_digest():
     items, vectors, codes = records(2)
-    record = Record(item=items[0], vector=vectors[0], codes=codes[0])
+    record = Record(item=items[0], vector=vectors[0], codes=codes[0], source="01234567")
     others = [
         record,
         replace(record, item=replace(items[0], near="cd")),
@@ -146,6 +174,7 @@ def test_any_change_of_a_record_changes_its_digest():
         replace(record, vector=vectors[1]),
         replace(record, codes=codes[1]),
         replace(record, codes=None),
+        replace(record, source="89abcdef"),
     ]
     assert len({one.digest for one in others}) == len(others)
 
