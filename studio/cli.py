@@ -219,6 +219,7 @@ def _add_bench(commands: "Subparsers[argparse.ArgumentParser]") -> None:
     command.add_argument(
         "--count", type=int, help="index: pictures (5,000); search, scale: items (1,000,000)"
     )
+    command.add_argument("--publish", metavar="ADDRESS", help="scale: to Milvus too")
     command.add_argument("--steps", type=int, default=60, help="ablations: of each training")
     command.add_argument("--dim", type=int, default=512, help="search, scale: their width")
     command.add_argument(

@@ -50,6 +50,10 @@ class ScaleRow:
         lance_ms: Median of a search with it.
         lance_recall: Share of the ten nearest it finds.
         lance_rss_mib: Memory of a process that has searched so.
+        milvus_publish_s: To publish all of it, with what the server needs to be searched; None
+            where no server was given.
+        milvus_ms: Median of a search by the server, as seen from here.
+        milvus_recall: Share of the ten nearest it finds.
     """
 
     num_items: int
@@ -68,6 +72,9 @@ class ScaleRow:
     lance_ms: float
     lance_recall: float
     lance_rss_mib: int
+    milvus_publish_s: float | None
+    milvus_ms: float | None
+    milvus_recall: float | None
 
     def as_json(self) -> dict[str, Any]:
         """Return the row, rounded to what can be told apart."""
@@ -78,13 +85,23 @@ class ScaleRow:
         }
 
 
-def scale_row(folder: Path, count: int, dim: int, *, seed: int = 0) -> ScaleRow:
+def scale_row(
+    folder: Path, count: int, dim: int, *, seed: int = 0, milvus: str | None = None
+) -> ScaleRow:
     """Grow a gallery in an empty folder as indexing does, and measure it.
 
     Every part is measured in a process of its own, so that none has what another left in memory.
 
+    Args:
+        folder: Where the gallery is made.
+        count: Its size.
+        dim: Of its vectors.
+        seed: Of what it holds.
+        milvus: Address where it is published too, in the place of what is there.
+
     Raises:
         ValueError: The gallery is smaller than two commits.
+        GalleryError: The server does not answer.
     """
     if count < LEAST_ITEMS:
         raise ValueError(f"A gallery must have {LEAST_ITEMS} items or more, got {count}.")
@@ -92,7 +109,8 @@ def scale_row(folder: Path, count: int, dim: int, *, seed: int = 0) -> ScaleRow:
     listed = _alone(_list, folder)
     exact = _alone(_search, folder, count, seed, "exact")
     lance = _alone(_search, folder, count, seed, "lance")
-    return ScaleRow(num_items=count, **grown, **listed, **exact, **lance)
+    served = _alone(_publish, folder, count, seed, milvus)
+    return ScaleRow(num_items=count, **grown, **listed, **exact, **lance, **served)
 
 
 def _alone(part: Any, *arguments: Any) -> dict[str, Any]:  # noqa: ANN401  each part has its own
@@ -145,9 +163,7 @@ def _list(folder: Path) -> dict[str, Any]:
 
 def _search(folder: Path, count: int, seed: int, engine: str) -> dict[str, Any]:
     store = Store.open(folder)
-    vectors = synthetic_vectors(min(count, 100_000), store.manifest.dim, seed=seed)
-    queries = torch.from_numpy(composed_queries(vectors, NUM_QUERIES, seed=seed))
-    del vectors
+    queries = _queries(store, count, seed)
     if engine == "exact":
         began = time.perf_counter()
         index: Index = ExactIndex(store)
@@ -168,15 +184,43 @@ def _search(folder: Path, count: int, seed: int, engine: str) -> dict[str, Any]:
     built = time.perf_counter()
     lance_ms = _median_ms(on_disk, queries)
     rss = peak_rss_bytes() >> 20
-    right = ExactIndex(store).search(queries, 10)
-    found = on_disk.search(queries, 10)
-    shares = [len(set(one.ids) & set(own.ids)) / 10 for one, own in zip(right, found, strict=True)]
     return {
         "lance_build_s": built - began if on_disk.is_built else 0.0,
         "lance_ms": lance_ms,
-        "lance_recall": float(np.mean(shares)),
+        "lance_recall": _recall(store, on_disk, queries),
         "lance_rss_mib": rss,
     }
+
+
+def _publish(folder: Path, count: int, seed: int, address: str | None) -> dict[str, Any]:
+    if address is None:
+        return dict.fromkeys(("milvus_publish_s", "milvus_ms", "milvus_recall"))
+    from retrieval.milvus_index import MilvusIndex  # an extra of its own
+    from retrieval.publish import publish
+
+    store = Store.open(folder)
+    queries = _queries(store, count, seed)
+    began = time.perf_counter()
+    publish(store, address, rebuild=True)
+    index = MilvusIndex.open(address)
+    index.search(queries[:1], TOP_K)
+    published = time.perf_counter()
+    return {
+        "milvus_publish_s": published - began,
+        "milvus_ms": _median_ms(index, queries),
+        "milvus_recall": _recall(store, index, queries),
+    }
+
+
+def _queries(store: Store, count: int, seed: int) -> torch.Tensor:
+    vectors = synthetic_vectors(min(count, 100_000), store.manifest.dim, seed=seed)
+    return torch.from_numpy(composed_queries(vectors, NUM_QUERIES, seed=seed))
+
+
+def _recall(store: Store, index: Index, queries: torch.Tensor) -> float:
+    right, found = ExactIndex(store).search(queries, 10), index.search(queries, 10)
+    shares = [len(set(one.ids) & set(own.ids)) / 10 for one, own in zip(right, found, strict=True)]
+    return float(np.mean(shares))
 
 
 def _median_ms(index: Index, queries: torch.Tensor, condition: str | None = None) -> float:

@@ -134,7 +134,10 @@ def bench_scale(_: Engine, arguments: argparse.Namespace) -> list[dict[str, Any]
     rows: list[dict[str, Any]] = []
     for size in (size for size in (most // 100, most // 10, most) if size >= LEAST_ITEMS):
         with tempfile.TemporaryDirectory() as folder:
-            row = scale_row(Path(folder) / "index", size, arguments.dim, seed=arguments.seed)
+            row = scale_row(
+                Path(folder) / "index", size, arguments.dim,
+                seed=arguments.seed, milvus=arguments.publish,
+            )  # fmt: skip
         rows.append(row.as_json())
     return rows
 

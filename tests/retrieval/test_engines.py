@@ -5,7 +5,7 @@ import pytest
 
 from composer.strategies.protocol import EncodedReference
 from composer.strategies.slerp import SlerpComposer, SlerpSettings
-from retrieval.benchmarks import end_to_end, engines
+from retrieval.benchmarks import end_to_end, engines, scale
 from tests.composer.tiny import tiny_backbone
 
 
@@ -64,3 +64,17 @@ def test_a_whole_search_is_timed_in_parts(tmp_path):
     parts = {row.what: row for row in rows}
     whole = parts["all of it"]
     assert whole.p95_ms >= whole.p50_ms > parts["compose"].p50_ms > 0
+
+
+def test_a_gallery_is_grown_and_measured_in_every_part(tmp_path):
+    pytest.importorskip("milvus_lite", reason="milvus-lite (extra dev) is not installed")
+    row = scale.scale_row(tmp_path / "index", 2000, 8, milvus=f"{tmp_path}/lite.db")
+    assert row.num_items == 2000
+    # Region codes take a kilobyte, vectors 16 bytes, a caption and a path some dozens.
+    assert 1100 < row.bytes_per_item < 1500
+    assert row.lance_recall == row.milvus_recall == 1.0  # both compare all in so small a gallery
+    assert row.lance_build_s == 0
+    shown = row.as_json()
+    assert all(shown[name] > 0 for name in shown if name.endswith("_ms"))
+    with pytest.raises(ValueError, match="must have 2000 items or more, got 1999"):
+        scale.scale_row(tmp_path / "less", 1999, 8)
