@@ -18,7 +18,7 @@ PIVOTS_OF_A_ROW = 2
 
 
 def mark_near_duplicates(store: Store, *, threshold: float = NEAR) -> int:
-    """Mark pictures that nobody has looked at with the first of their group, in one commit.
+    """Mark pictures that nobody has looked at with the first of their group.
 
     A picture belongs to the group of the first one that it is near to; the first by path of those
     that came together. Where the first of a group is gone, its others are looked at again. Beyond

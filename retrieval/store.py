@@ -43,6 +43,7 @@ __all__ = [
 ]
 
 IDS_AT_ONCE = 1000
+MARKS_AT_ONCE = 20_000
 BATCH_ROWS = 8192
 
 
@@ -165,13 +166,15 @@ class Store:
     def mark_near(self, ids: Sequence[str], firsts: Sequence[str | None]) -> None:
         """Commit, for each of `ids`, the first item of its group; empty for the first itself.
 
-        None marks an item as one that nobody has looked at.
+        None marks an item as one that nobody has looked at. A commit takes 20,000 of them: the
+        engine has no memory for a million at once.
 
         Raises:
             GalleryError: The disk is full or the folder cannot be written.
         """
-        if ids:
-            self._merge({"id": list(ids), "near": list(firsts)})
+        for start in range(0, len(ids), MARKS_AT_ONCE):
+            some = slice(start, start + MARKS_AT_ONCE)
+            self._merge({"id": list(ids[some]), "near": list(firsts[some])})
 
     def remove(self, ids: Sequence[str]) -> None:
         """Delete rows by id.

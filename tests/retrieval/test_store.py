@@ -162,3 +162,19 @@ def test_an_empty_index_reads_as_empty(tmp_path):
     assert (found.ids.shape, found.vectors.shape) == ((0,), (0, DIM))
     assert (store.items(), store.items_of(["f" * 32])) == ([], [None])
     store.compact()
+
+
+@pytest.mark.slow
+def test_a_million_marks(tmp_path):
+    many = Store.create(tmp_path / "index", MANIFEST, regions=False)
+    for start in range(0, 1_000_000, 100_000):
+        ids = [f"{number:032x}" for number in range(start, start + 100_000)]
+        items = [Item(id=one, path=f"p/{one}.jpg") for one in ids]
+        many.add(items, np.ones((len(ids), DIM), np.float32))
+    many.compact()
+    ids = [f"{number:032x}" for number in range(1_000_000)]
+    many.mark_near(ids, ["", *ids[:-1]])
+    assert not len(many.ids_where_sql("near IS NULL"))
+    assert [item.near for item in many.items_of([ids[0], ids[20_000], ids[-1]])] == [
+        "", ids[19_999], ids[-2],
+    ]  # fmt: skip
