@@ -58,7 +58,7 @@ def retrieve_tab(page: gr.Blocks, desk: Desk, query: QuerySide) -> HandOver:
     gr.on(
         [answer.change, picked.change, why.input],
         finder.settle, [shown, picked, why, *query.inputs], [hits, large, facts],
-        **SILENT, trigger_mode="always_last",
+        **PRIVATE, show_progress="minimal", show_progress_on=[facts], trigger_mode="always_last",
     )  # fmt: skip
     said: dict[str, Any] = {**SILENT, **ONE_BY_ONE, "concurrency_id": "feedback"}
     more.click(finder.like, [shown, picked, feedback], [feedback, taste], **said)

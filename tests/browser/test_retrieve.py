@@ -57,6 +57,10 @@ def test_a_kind_is_chosen_and_everything_comes_back(page):
     wait_for_line(page, "#found", "A look into the narrowed gallery, of 12 pictures")
     assert tiles(page).count() == 11
     assert page.locator("#narrow .label-wrap").inner_text().startswith("Narrow: blob")
+    page.locator("#narrow-kinds .token-remove").first.click()
+    wait_for_line(page, "#found", "A look into the gallery: 12 pictures")
+    page.locator("#narrow-kinds input").click()
+    options.filter(has_text="blob").click()
     say(page, "red")
     wait_for_line(page, "#found", "The closest 11 of the narrowed gallery")
     page.get_by_role("button", name="Clear", exact=True).last.click()
