@@ -314,10 +314,9 @@ class Store:
         share = count / max(1, len(self))
         if where is not None:
             found = self.ids_where(where)[:count]
-        elif share >= 1:
-            found = self.ids_where_sql("true")
         else:
-            found = self.ids_where_sql(f"id < '{int(share * 16**8):08x}'")
+            lowest = "true" if share >= 1 else f"id < '{int(share * 16**8):08x}'"
+            found = self.ids_where_sql(lowest)
         return [one.decode() for one in found]
 
     def read_through(self) -> None:
