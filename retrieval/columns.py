@@ -1,6 +1,6 @@
 """Columns of a table as arrays, a million rows without a million Python objects."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +9,8 @@ import pyarrow as pa
 from jaxtyping import Float, Int, Shaped
 
 from retrieval.schema import checked_id
+
+BATCH_ROWS = 8192
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -64,3 +66,24 @@ def reorder(rows: Float[np.ndarray, "n d"], order: Int[np.ndarray, " n"], width:
     """Order the rows of a matrix in place, some columns at a time to spare a second copy."""
     for start in range(0, rows.shape[1], width):
         rows[:, start : start + width] = rows[order, start : start + width]
+
+
+def scan(table: Any, names: list[str]) -> Any:  # noqa: ANN401  a reader of batches, untyped there
+    """Read some columns of a table, some thousand rows at once."""
+    return table.search().select(names).to_batches(batch_size=BATCH_ROWS)
+
+
+def different(batches: Iterable[pa.RecordBatch], most: int) -> list[str]:
+    """Return the different texts of the only column, in order; none for more than `most`."""
+    found: set[str] = set()
+    for batch in batches:
+        found.update(filter(None, batch.column(0).unique().to_pylist()))
+        if len(found) > most:
+            return []
+    return sorted(found)
+
+
+def is_one_of(ids: Sequence[str]) -> str:
+    """Return SQL that holds for the rows of some ids."""
+    quoted = ", ".join(f"'{checked_id(one)}'" for one in ids)
+    return f"id IN ({quoted})"

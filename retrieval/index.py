@@ -90,8 +90,11 @@ class Source(Protocol):
         """Return vectors in the order of `ids`; zeros where one is gone."""
         ...
 
-    def sample(self, count: int) -> list[str]:
-        """Return the ids of about `count` items from all over the gallery, the same every time."""
+    def sample(self, count: int, where: Filter | None = None) -> list[str]:
+        """Return the ids of about `count` items from all over the gallery, the same every time.
+
+        With `where`, of those that pass it: at most `count`, and all where there are no more.
+        """
         ...
 
     def read_regions(self, ids: Sequence[str]) -> Int8[np.ndarray, "n c"]:

@@ -172,8 +172,14 @@ class MilvusIndex:
                 found[place] = known[one]
         return found
 
-    def sample(self, count: int) -> list[str]:
-        """Return the ids of about `count` items from all over the gallery, the same every time."""
+    def sample(self, count: int, where: Filter | None = None) -> list[str]:
+        """Return the ids of about `count` items from all over the gallery, the same every time.
+
+        With `where`, of those that pass it; the same where these are not more than 16,384.
+        """
+        if where is not None:
+            rows = self._select(to_milvus(where), ["id"], limit=_MAX_K)
+            return sorted(row["id"] for row in rows)[:count]
         share = min(count, _MAX_K // 2) / max(1, len(self))
         # Ids are hashes, so the first of them lie anywhere.
         condition = "" if share >= 1 else f'id < "{int(share * 16**8):08x}"'

@@ -16,7 +16,7 @@ from retrieval.confidence import NUM_BACKGROUND, Standing, standing
 from retrieval.exact import ExactMatrix
 from retrieval.exact_index import ExactIndex
 from retrieval.filter_targets import matches
-from retrieval.filters import Filter
+from retrieval.filters import Field, Filter
 from retrieval.gallery import GalleryError
 from retrieval.index import Index, Matches, Source, best_matches
 from retrieval.lance_index import LanceIndex
@@ -165,10 +165,26 @@ class Gallery:
         """Every vector, for measurements; for galleries that are searched exactly."""
         return self._exact().matrix
 
-    def spread(self, count: int) -> list[Item]:
-        """Return some items from all over the gallery, the same every time."""
-        found = self.source.items_of(self.source.sample(count))
+    def spread(self, count: int, where: Filter | None = None) -> list[Item]:
+        """Return some items from all over the gallery, the same every time.
+
+        With `where`, of those that pass it: none only where none does.
+
+        Raises:
+            GalleryError: The index cannot be read.
+        """
+        found = self.source.items_of(self.source.sample(count, where))
         return [item for item in found if item is not None]
+
+    def values_of(self, field: Field, most: int) -> list[str]:
+        """Return the different domains or kinds, in order, to choose among.
+
+        None where there are more than `most`, or where the gallery is not in an index folder.
+
+        Raises:
+            GalleryError: The index cannot be read.
+        """
+        return self.source.values_of(field, most) if isinstance(self.source, Store) else []
 
     @torch.inference_mode()
     def search(
@@ -235,7 +251,7 @@ class Gallery:
         least = SHORT_LIST if reranks else 1
         found = self._matches(query.feature.float(), max(count, least), where, within)
         similarities = torch.tensor(found.similarities)
-        if not reranks:
+        if not reranks or not found.ids:
             none = similarities.new_empty(0)
             return Order(
                 ids=found.ids,

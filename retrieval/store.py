@@ -12,7 +12,16 @@ from lancedb.index import BTree
 from composer.layout import NUM_CODES
 from retrieval import versions
 from retrieval.base import Base, IndexPlace, base_of
-from retrieval.columns import Addresses, IdsAndVectors, id_bytes, matrix, reorder
+from retrieval.columns import (
+    Addresses,
+    IdsAndVectors,
+    different,
+    id_bytes,
+    is_one_of,
+    matrix,
+    reorder,
+    scan,
+)
 from retrieval.filter_targets import to_sql
 from retrieval.filters import Filter
 from retrieval.gallery import GalleryError
@@ -44,7 +53,6 @@ __all__ = [
 
 IDS_AT_ONCE = 1000
 MARKS_AT_ONCE = 20_000
-BATCH_ROWS = 8192
 
 
 class Store:
@@ -184,7 +192,7 @@ class Store:
         """
         for start in range(0, len(ids), IDS_AT_ONCE):
             with self.base.writing():
-                self._table.delete(_is_one_of(ids[start : start + IDS_AT_ONCE]))
+                self._table.delete(is_one_of(ids[start : start + IDS_AT_ONCE]))
 
     def items(self, fields: Sequence[str] = FIELDS) -> list[Item]:
         """Return every item, ordered by path; other fields than those asked for are empty.
@@ -194,7 +202,7 @@ class Store:
         """
         found: list[Item] = []
         with self.base.told():
-            for batch in _scan(self._table, self._names(fields)):
+            for batch in scan(self._table, self._names(fields)):
                 found += items_of_rows(batch)
         return sorted(found, key=lambda item: item.path)
 
@@ -213,7 +221,7 @@ class Store:
             ids, rows = np.empty(count, "S32"), np.empty(count, np.uint64)
             vectors = np.empty((count, self.manifest.dim), np.float16)
             done = 0
-            for batch in _scan(table, ["id", "vector", "_rowid"]):
+            for batch in scan(table, ["id", "vector", "_rowid"]):
                 here = slice(done, done + batch.num_rows)
                 ids[here] = id_bytes(batch.column("id"))
                 rows[here] = batch.column("_rowid").to_numpy()
@@ -273,7 +281,16 @@ class Store:
         """
         return self._fill(np.zeros((len(ids), self.manifest.dim), dtype=np.float16), ids, "vector")
 
-    def sample(self, count: int) -> list[str]:
+    def values_of(self, name: str, most: int) -> list[str]:
+        """Return the different texts of a column, in order; none where there are more than `most`.
+
+        Raises:
+            GalleryError: The index cannot be read.
+        """
+        with self.base.told():
+            return different(scan(self._table, self._names([name])), most)
+
+    def sample(self, count: int, where: Filter | None = None) -> list[str]:
         """Return the ids of about `count` items from all over the gallery, the same every time.
 
         Ids are hashes: those that begin lowest are a draw.
@@ -282,10 +299,11 @@ class Store:
             GalleryError: The index cannot be read.
         """
         share = count / max(1, len(self))
-        if share >= 1:
-            found = self.ids_where_sql("true")
+        if where is not None:
+            found = self.ids_where(where)[:count]
         else:
-            found = self.ids_where_sql(f"id < '{int(share * 16**8):08x}'")
+            lowest = "true" if share >= 1 else f"id < '{int(share * 16**8):08x}'"
+            found = self.ids_where_sql(lowest)
         return [one.decode() for one in found]
 
     def read_through(self) -> None:
@@ -362,14 +380,5 @@ class Store:
                 if known is not None:
                     rows = known.take(some, names)
                 else:
-                    rows = self._table.search().where(_is_one_of(some)).select(names).to_arrow()
+                    rows = self._table.search().where(is_one_of(some)).select(names).to_arrow()
             yield rows
-
-
-def _scan(table: Any, names: list[str]) -> Any:  # noqa: ANN401  a reader of batches, untyped there
-    return table.search().select(names).to_batches(batch_size=BATCH_ROWS)
-
-
-def _is_one_of(ids: Sequence[str]) -> str:
-    quoted = ", ".join(f"'{checked_id(one)}'" for one in ids)
-    return f"id IN ({quoted})"

@@ -55,7 +55,8 @@ def serve(
     """Build the page while the kit loads, serve it, wait."""
     from studio.ui.app import build_page, launch
     from studio.ui.examples import load_examples
-    from studio.ui.handlers import Desk, Setting
+    from studio.ui.handlers import Desk
+    from studio.ui.setting import Setting
 
     examples = load_examples()
     setting = Setting(

@@ -1,15 +1,14 @@
 """The page and its server: what stands where, what happens when, how it is launched."""
 
-from dataclasses import dataclass
-from typing import Any
-
 import gradio as gr
 
 from composer.query import MAX_TEXT_LENGTH
 from studio.ui.canvas import StrokeCanvas, page_file
 from studio.ui.handlers import NO_PIPELINE, Desk
 from studio.ui.inputs import Count, Dial, Picture
+from studio.ui.layout import PRIVATE, HandOver, QuerySide, large_picture
 from studio.ui.look import THEME_FONTS, theme
+from studio.ui.retrieve_tab import retrieve_tab
 from studio.ui.security import Access, lifespan
 from studio.ui.texts import ExampleStrip, FactSheet, Heading, Line
 
@@ -19,24 +18,6 @@ PLACEHOLDER = "brown leather seat and oak wood legs"
 RANDOM_SEED = "() => Math.floor(Math.random() * 1e6)"
 MAX_AGE_S = 6 * 3600
 DRAWING = "draw"  # the one slot of everything that draws
-PRIVATE: dict[str, Any] = {"api_visibility": "private"}
-QUIET: dict[str, Any] = {"show_progress": "hidden", "concurrency_id": "search"}
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class QuerySide:
-    """The left: the one query that everything on the right uses."""
-
-    canvas: StrokeCanvas
-    words: gr.Textbox
-    balance: Dial
-    examples: ExampleStrip
-    strange: Line
-
-    @property
-    def inputs(self) -> list[Any]:
-        """The query as inputs of a handler."""
-        return [self.canvas, self.words, self.balance]
 
 
 # Gradio and checkers of types wrap constructors: arguments of our components go by name.
@@ -56,14 +37,14 @@ def build_page(desk: Desk) -> gr.Blocks:
                 gr.Tabs(selected="retrieve") as tabs,
             ):
                 with gr.Tab("Retrieve", id="retrieve"):
-                    hits = _retrieve_tab(page, desk, query)
+                    hits = retrieve_tab(page, desk, query)
                 with gr.Tab("Transfer", id="transfer"):
                     source = _transfer_tab(desk, query)
                 with gr.Tab("Generate", id="generate"):
                     results = _generate_tab(desk, query)
         _footer(desk)
         for one in (hits, results):
-            one.button.click(desk.hand_over, [one.shown, one.number], [source, tabs], **PRIVATE)
+            one.button.click(one.fn, one.inputs, [source, tabs], **PRIVATE)
         page.unload(desk.leave)
     page.queue(max_size=desk.setting.caps.queue_size, default_concurrency_limit=2)
     return page
@@ -83,45 +64,6 @@ def _query_side(desk: Desk) -> QuerySide:
     return QuerySide(
         canvas=canvas, words=words, balance=balance, examples=examples, strange=strange
     )
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class HandOver:
-    """What the transfer tab needs to take a hit or a result."""
-
-    button: gr.Button
-    shown: gr.State
-    number: gr.State
-
-
-def _retrieve_tab(page: gr.Blocks, desk: Desk, query: QuerySide) -> HandOver:
-    shown, number = gr.State(()), gr.State(0)
-    line = Line(elem_id="found")
-    with gr.Row(elem_id="find", equal_height=False):
-        hits = gr.Gallery(
-            columns=4, object_fit="cover", allow_preview=False, interactive=False, buttons=[],
-            show_label=False, container=False, elem_id="hits", min_width=280, scale=7,
-        )  # fmt: skip
-        with gr.Column(scale=4, min_width=240, elem_id="hit"):
-            large = _large("hit-picture")
-            facts = FactSheet(elem_id="hit-facts")
-            button = gr.Button("Transfer this one", elem_id="hand-over", size="md")
-    outputs = [hits, shown, number, line, query.strange, large, facts]
-    live: dict[str, Any] = {
-        "fn": desk.retrieve, "inputs": query.inputs, "outputs": outputs, **QUIET,
-        "trigger_mode": "always_last", "concurrency_limit": 2,
-    }  # fmt: skip
-    query.canvas.input(**live, api_name="retrieve")
-    # Its `input` hears keys that print alone: no paste, no Backspace, few keyboards of phones.
-    query.words.change(**live, **PRIVATE)
-    query.balance.input(**live, **PRIVATE)
-    page.load(**live, **PRIVATE)
-    query.examples.select(
-        desk.take_example, None, [query.canvas, query.words, query.balance],
-        show_progress="hidden", **PRIVATE,
-    ).then(**live, **PRIVATE)  # fmt: skip
-    hits.select(desk.pick, shown, [number, large, facts], show_progress="hidden", **PRIVATE)
-    return HandOver(button=button, shown=shown, number=number)
 
 
 def _transfer_tab(desk: Desk, query: QuerySide) -> Picture:
@@ -191,7 +133,7 @@ def _generate_tab(desk: Desk, query: QuerySide) -> HandOver:
             show_label=False, container=False, elem_id="results", min_width=280, scale=7,
         )  # fmt: skip
         with gr.Column(scale=4, min_width=240):
-            large = _large("result-picture")
+            large = large_picture("result-picture")
             facts = FactSheet(elem_id="result-facts")
             download = gr.DownloadButton("Download PNG", interactive=False, size="md")
             button = gr.Button("Transfer this one", interactive=desk.draws, size="md")
@@ -204,14 +146,7 @@ def _generate_tab(desk: Desk, query: QuerySide) -> HandOver:
     stop.click(desk.stop, None, None, queue=False, **PRIVATE)
     renew.click(None, None, seed, js=RANDOM_SEED, **PRIVATE)
     results.select(desk.pick_result, kept, chosen, show_progress="hidden", **PRIVATE)
-    return HandOver(button=button, shown=kept, number=number)
-
-
-def _large(elem_id: str) -> gr.Image:
-    return gr.Image(
-        type="filepath", interactive=False, show_label=False, buttons=[], container=False,
-        height=280, elem_id=elem_id,
-    )  # fmt: skip
+    return HandOver(button=button, fn=desk.hand_over_result, inputs=[kept, number])
 
 
 def _start_and_stop(what: str, desk: Desk) -> tuple[gr.Button, gr.Button]:

@@ -1,7 +1,7 @@
 """What the page does: values of its inputs in, values of its outputs out."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -10,24 +10,22 @@ from PIL import Image
 
 from composer.images import ImageError, ImageLimits, open_image
 from composer.query import Query
-from composer.sketch import Sketch
 from generation.cancel import CancelToken, GenerationCancelledError
 from generation.provenance import describe, write_png
 from generation.request import GenerateRequest, RequestError, TransferRequest
 from generation.sample import Result, RunOptions
 from generation.transfer import fit_source
-from studio.engine import Composition, Engine
+from studio.engine import Composition
 from studio.errors import UsageError
-from studio.ui.examples import Example
+from studio.ui.finder import Finder
 from studio.ui.inputs import real, text, whole
 from studio.ui.messages import told
-from studio.ui.present import Shown, found_line, of_ranking, overview
+from studio.ui.present import Shown, large_one
 from studio.ui.runs import Sessions
-from studio.ui.security import PageCaps, private_name
+from studio.ui.security import private_name
+from studio.ui.setting import Setting, position, query_of
 from studio.ui.texts import Facts
 from studio.ui.thumbnails import Thumbnails
-from studio.ui.words import strange_line
-from studio.words import strange_words
 
 Progress = Callable[..., object]
 
@@ -39,38 +37,19 @@ NO_PIPELINE = (
 )
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Setting:
-    """What the page works with.
-
-    Attributes:
-        engine: The kit.
-        index: The gallery; None is the shipped one.
-        composer: Name of the composer.
-        caps: Limits.
-        folder: Private folder whose files may be served.
-        examples: Queries to start from.
-    """
-
-    engine: Engine
-    index: Path | None
-    composer: str
-    caps: PageCaps
-    folder: Path
-    examples: tuple[Example, ...] = ()
-
-
 class Desk:
     """The handlers of one server. All state of a visitor travels through `gr.State`."""
 
     def __init__(self, setting: Setting) -> None:
         """Make the folders of thumbnails and results."""
         self.setting = setting
+        self._taken = count(1)
         thumbnails, results = (setting.folder / private_name() for _ in range(2))
         self._own_folders = (thumbnails, results)
         for folder in self._own_folders:
             folder.mkdir(mode=0o700)
         self.thumbnails = Thumbnails(thumbnails)
+        self.finder = Finder(setting, self.thumbnails)
         self.sessions = Sessions(results)
 
     @property
@@ -79,38 +58,22 @@ class Desk:
         return self.setting.engine.kit.pipeline is not None
 
     @told
-    def retrieve(self, strokes: object, words: object, balance: object) -> tuple[Any, ...]:
-        """Search with the query on the left; a look into the gallery where there is none."""
-        engine, index = self.setting.engine, self.setting.index
-        query = _query(strokes, words)
-        if query is None:
-            gallery = engine.gallery(index)
-            line = f"A look into the gallery: {len(gallery):,} pictures. Draw, or say a word."
-            return self._listed(overview(gallery), line, "")
-        composed = engine.compose(query, self._composition(balance))
-        num_hits = min(self.setting.caps.num_hits, len(engine.gallery(index)))
-        ranking = engine.search(composed, index, num_hits)
-        line = found_line(ranking, engine.confidence(composed, ranking))
-        strange = strange_line(strange_words(engine.backbone, query.text))
-        return self._listed(of_ranking(ranking), line, strange)
-
-    @told
-    def pick(self, shown: tuple[Shown, ...], event: gr.SelectData) -> tuple[Any, ...]:
-        """Show one picture large, with its facts."""
-        number = _position(event.index, len(shown))
-        return number, self.thumbnails.large(shown[number].file), shown[number].facts.as_value()
-
-    @told
     def take_example(self, event: gr.SelectData) -> tuple[Any, ...]:
-        """Put an example's strokes and words into the query, evenly weighed."""
+        """Put an example's strokes and words into the query, evenly weighed, and count it."""
         examples = self.setting.examples
-        example = examples[_position(event.index, len(examples))]
-        return example.strokes, example.words, 0.5
+        example = examples[position(event.index, len(examples))]
+        return example.strokes, example.words, 0.5, next(self._taken)
 
     @told
-    def hand_over(self, shown: tuple[Shown, ...], number: int) -> tuple[Any, ...]:
+    def hand_over(self, shown: tuple[Shown, ...], picked: str) -> tuple[Any, ...]:
         """Make a hit the source of a transfer and turn to that tab."""
-        file = shown[_position(number, len(shown))].file
+        file = large_one(shown, picked).file
+        return self.thumbnails.large(file), gr.update(selected="transfer")
+
+    @told
+    def hand_over_result(self, kept: tuple[Shown, ...], number: int) -> tuple[Any, ...]:
+        """Make a result the source of a transfer and turn to that tab."""
+        file = kept[position(number, len(kept))].file
         return self.thumbnails.large(file), gr.update(selected="transfer")
 
     @told
@@ -129,11 +92,11 @@ class Desk:
     ) -> tuple[Any, ...]:
         """Draw new images from the query on the left and keep them with their seeds."""
         self._check_draws()
-        query = _query(strokes, words)
+        query = query_of(strokes, words)
         if query is None:
             raise UsageError("Draw something or write a few words first; they are the query.")
         asked = GenerateRequest(
-            query=self.setting.engine.compose(query, self._composition(balance)),
+            query=self.setting.compose(query, balance),
             control_sketch=query.sketch,
             seed=whole(seed, "The seed"),
             num_images=_capped(num_images, "The number of images", self.setting.caps.num_images),
@@ -154,7 +117,7 @@ class Desk:
     @told
     def pick_result(self, kept: tuple[Shown, ...], event: gr.SelectData) -> tuple[Any, ...]:
         """Show one result large, and offer its own PNG."""
-        number = _position(event.index, len(kept))
+        number = position(event.index, len(kept))
         return number, *self._result(kept[number])
 
     @told
@@ -205,25 +168,9 @@ class Desk:
         """End a visit: stop its work, remove its files."""
         self.sessions.leave(_session(request))
 
-    def _composition(self, balance: object) -> Composition:
-        return Composition(composer=self.setting.composer, balance=real(balance, "The balance"))
-
     def _check_draws(self) -> None:
         if not self.draws:
             raise UsageError(NO_PIPELINE)
-
-    def _listed(self, shown: tuple[Shown, ...], line: str, strange: str) -> tuple[Any, ...]:
-        files = self.thumbnails.small([one.file for one in shown])
-        tiles = [(file, one.label) for file, one in zip(files, shown, strict=True)]
-        return (
-            gr.update(value=tiles, selected_index=None),
-            shown,
-            0,
-            line,
-            strange,
-            self.thumbnails.large(shown[0].file),
-            shown[0].facts.as_value(),
-        )
 
     def _source(self, source: object, request: gr.Request) -> Image.Image:
         """Read the upload; only files that this server was handed may be named."""
@@ -290,22 +237,6 @@ class Desk:
 
     def _result(self, one: Shown) -> tuple[Any, ...]:
         return one.file, one.facts.as_value(), gr.update(value=one.file, interactive=True)
-
-
-def _query(strokes: object, words: object) -> Query | None:
-    """Make the query; None where there is nothing in it."""
-    drawing, said = text(strokes, "The drawing"), text(words, "The words")
-    sketch = Sketch.from_json(drawing) if drawing.strip() not in ("", "[]") else None
-    if sketch is None and not said.strip():
-        return None
-    return Query(sketch=sketch, text=said)
-
-
-def _position(index: object, num: int) -> int:
-    """Check an index that a client sent."""
-    if isinstance(index, bool) or not isinstance(index, int) or not 0 <= index < num:
-        raise UsageError("There is no such picture any more; choose another.")
-    return index
 
 
 def _capped(value: object, name: str, most: int) -> int:

@@ -2,10 +2,10 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from studio.ui.canvas import PlainHTML
+from studio.ui.canvas import PlainHTML, page_file
 
 _LINE_SCRIPT = """
 const line = element.querySelector("p");
@@ -17,19 +17,13 @@ watch("value", show);
 show();
 """
 
-_FACTS_SCRIPT = """
-const [title, list] = [element.querySelector("p"), element.querySelector("dl")];
+_TASTE_SCRIPT = """
+const [line, forget] = [element.querySelector("p"), element.querySelector("button")];
 const show = () => {
-  const facts = props.value ? JSON.parse(props.value) : { title: "", rows: [] };
-  title.textContent = facts.title;
-  list.replaceChildren();
-  for (const [name, text] of facts.rows) {
-    const [term, detail] = [document.createElement("dt"), document.createElement("dd")];
-    term.textContent = name;
-    detail.textContent = text;
-    list.append(term, detail);
-  }
+  line.textContent = props.value || "";
+  forget.hidden = !props.value;
 };
+forget.addEventListener("click", () => trigger("select", { index: 0, value: "" }));
 watch("value", show);
 show();
 """
@@ -64,15 +58,53 @@ JSON.parse(props.value).forEach((example, index) => {
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Mark:
+    """A frame on a picture and what answers there.
+
+    Attributes:
+        box: (left, top, right, bottom) in fractions of the picture.
+        about: Words; empty where lines of the drawing answer.
+        colour: Of the frame, as CSS.
+        lines: Places of these lines in `drawing`.
+        drawing: Strokes in the unit square, for a small picture of the lines.
+    """
+
+    box: tuple[float, float, float, float]
+    about: str
+    colour: str
+    lines: tuple[int, ...] = ()
+    drawing: tuple[tuple[tuple[float, float], ...], ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Facts:
-    """What is known of a picture, for a person: a title and named texts."""
+    """What is known of a picture, for a person: a title and named texts.
+
+    Attributes:
+        title: What it is.
+        rows: Names and texts.
+        marks: Frames to lay upon it, numbered from 1.
+        aspect: Width of the picture over its height; needed for marks alone.
+        note: A sentence where marks were asked for and there are none.
+    """
 
     title: str = ""
     rows: tuple[tuple[str, str], ...] = ()
+    marks: tuple[Mark, ...] = ()
+    aspect: float = 1.0
+    note: str = ""
+
+    def marking(self, marks: tuple[Mark, ...], aspect: float) -> "Facts":
+        """The same with marks upon the picture."""
+        return replace(self, marks=marks, aspect=aspect, note="")
+
+    def noting(self, note: str) -> "Facts":
+        """The same with a sentence in place of marks."""
+        return replace(self, marks=(), note=note)
 
     def as_value(self) -> str:
         """Return the value of a `FactSheet`."""
-        return json.dumps({"title": self.title, "rows": self.rows})
+        return json.dumps(asdict(self))
 
 
 class Heading(PlainHTML):
@@ -103,15 +135,29 @@ class Line(PlainHTML):
         )
 
 
+class Taste(PlainHTML):
+    """A line and a button that takes back what it says (`select`); nothing for an empty value."""
+
+    def __init__(self, **kwargs: Any) -> None:  # noqa: ANN401  gradio's keywords
+        """Make the line; keywords are gradio's."""
+        super().__init__(
+            value="",
+            html_template='<p role="status"></p><button type="button">Forget</button>',
+            js_on_load=_TASTE_SCRIPT,
+            apply_default_css=False,
+            **kwargs,
+        )
+
+
 class FactSheet(PlainHTML):
-    """Facts of a picture. Value: `Facts.as_value()`, or "" for none."""
+    """Facts of a picture, and marks upon it. Value: `Facts.as_value()`, or "" for none."""
 
     def __init__(self, **kwargs: Any) -> None:  # noqa: ANN401  gradio's keywords
         """Make the sheet; keywords are gradio's."""
         super().__init__(
             value="",
-            html_template="<p></p><dl></dl>",
-            js_on_load=_FACTS_SCRIPT,
+            html_template=page_file("facts.html"),
+            js_on_load=page_file("facts.js"),
             apply_default_css=False,
             **kwargs,
         )

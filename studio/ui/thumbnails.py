@@ -15,6 +15,7 @@ from composer.images import ImageError, open_image
 
 SMALL_PX, LARGE_PX = 256, 768
 MAX_FILES = 4_000
+_SUFFIX = ".webp"
 _MISSING = (232, 226, 212)
 
 
@@ -36,6 +37,10 @@ class Thumbnails:
         """Return a copy of at most 768 px."""
         return self.of(file, LARGE_PX)
 
+    def tile_name(self, file: Path) -> str:
+        """Name the file of a small copy, as addresses of tiles end."""
+        return f"{_name(file, SMALL_PX)}{_SUFFIX}"
+
     def of(self, file: Path, size_px: int) -> Path:
         """Return a copy whose longer side has at most `size_px`; a blank where it has gone."""
         name = _name(file, size_px)
@@ -46,7 +51,7 @@ class Thumbnails:
                 os.utime(known)
                 self._made.move_to_end(name)
                 return known
-        made = self._folder / f"{name}.webp"
+        made = self._folder / f"{name}{_SUFFIX}"
         _save(_shrunk(file, size_px), made)
         with self._lock:
             self._made[name] = made

@@ -2,96 +2,18 @@
 
 import json
 import time
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from generation.provenance import read_png
-from tests.studio.page import QUEUE_STATISTICS, serve, shared_world
+from tests.browser.visit import DESKTOP, PHONE, asked, opened, stroke, wait_for_line
+from tests.studio.page import QUEUE_STATISTICS
 from tests.studio.tiny_kit import PAYLOAD
 
 pytestmark = [pytest.mark.browser, *QUEUE_STATISTICS]
 
-ARGUMENTS = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-]  # fmt: skip
-DESKTOP, PHONE = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
 NASTY_NAME = "<img src=x onerror=window.hacked=1>.png"
-PATIENCE_MS = 90_000  # the machine may be busy
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    with serve(shared_world(tmp_path_factory)) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def browser(chromium_path):
-    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    with api.sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=chromium_path, args=ARGUMENTS)
-        yield opened
-        opened.close()
-
-
-@contextmanager
-def opened(browser, server, **context):
-    """A page that is ready; at its end, nothing was fetched elsewhere and nothing failed."""
-    visit = browser.new_context(**({"viewport": DESKTOP} | context))
-    visit.set_default_timeout(PATIENCE_MS)
-    page = visit.new_page()
-    foreign, failures = [], []
-    page.on(
-        "request",
-        lambda request: (
-            request.url.startswith((server.address, "data:", "blob:"))
-            or foreign.append(request.url)
-        ),
-    )
-    page.on("pageerror", lambda error: failures.append(str(error)))
-    page.on("console", lambda said: said.type == "error" and failures.append(said.text))
-    page.goto(server.address)
-    page.wait_for_selector("#hits img")
-    yield page
-    visit.close()
-    assert foreign == []
-    assert failures == []
-
-
-@pytest.fixture
-def page(browser, server):
-    with opened(browser, server) as ready:
-        yield ready
-
-
-@contextmanager
-def asked(page):
-    """The data of the next request to the server, in the yielded list after the block."""
-    data: list = []
-    with page.expect_request(lambda request: "queue/join" in request.url) as caught:
-        yield data
-    data.extend(json.loads(caught.value.post_data)["data"])
-
-
-def stroke(page, *points):
-    """Draws through points in the unit square with the mouse."""
-    box = page.query_selector("#canvas canvas").bounding_box()
-    places = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in points]
-    page.mouse.move(*places[0])
-    page.mouse.down()
-    for place in places[1:]:
-        page.mouse.move(*place, steps=4)
-    page.mouse.up()
-
-
-def wait_for_line(page, selector, start):
-    page.wait_for_function(
-        "([selector, start]) => document.querySelector(selector)?.textContent.startsWith(start)",
-        arg=[f"{selector} p", start],
-    )
 
 
 def strokes_of(data) -> list:
@@ -196,7 +118,9 @@ def test_an_example_fills_the_canvas_and_the_words(page):
 
 def test_from_a_hit_to_its_transfer(page, tmp_path):
     page.locator("#hits button.thumbnail-item").nth(4).click()
-    page.wait_for_function("document.querySelector('#hit-facts p').textContent.includes('blob')")
+    page.wait_for_function(
+        "document.querySelector('#hit-facts .duet-title').textContent.includes('blob')"
+    )
     page.locator("#hand-over").click()
     page.wait_for_selector("#source img")
     page.get_by_text("night", exact=True).click()
@@ -235,13 +159,13 @@ def test_texts_of_others_stay_texts(browser, server):
         assert attack.count() == 1
         attack.first.click(force=True)
         page.wait_for_function(
-            "document.querySelector('#hit-facts p').textContent.includes('<script>')"
+            "document.querySelector('#hit-facts .duet-title').textContent.includes('<script>')"
         )
         page.get_by_role("tab", name="Generate").click()
         page.locator("button#generate").click()
         wait_for_line(page, "#generated", "2 drawn in")
         page.wait_for_function(
-            "document.querySelector('#result-facts p').textContent.includes('<script>')"
+            "document.querySelector('#result-facts .duet-title').textContent.includes('<script>')"
         )
         page.wait_for_timeout(500)
         assert page.evaluate("window.hacked") is None

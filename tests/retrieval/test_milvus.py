@@ -15,6 +15,7 @@ from composer.query import Query
 from composer.sketch import Sketch
 from composer.strategies.slerp import SlerpComposer
 from retrieval.encode import index_folder
+from retrieval.filter_syntax import parse
 from retrieval.gallery import GalleryError
 from retrieval.index import Index, Source
 from retrieval.milvus_index import MilvusIndex, connect
@@ -94,6 +95,9 @@ def test_what_was_stored_is_read_back(lite, tmp_path):
     assert source.items_of([]) == []
     assert source.sample(100) == sorted(item.id for item in items)
     assert source.sample(2) == store.sample(2)
+    tagged = parse("tags has 'x'")
+    assert source.sample(1, tagged) == store.sample(1, tagged)
+    assert source.sample(9, tagged) == sorted(item.id for item in items if item.tags)
     assert (source.root, source.place) == (tmp_path.resolve(), uri)
     with pytest.raises(ValueError, match="32 hex digits"):
         source.items_of(['"] or id != "'])

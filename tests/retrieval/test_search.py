@@ -8,6 +8,7 @@ from torch.nn import functional
 from retrieval import exact_index
 from retrieval.exact_index import ExactIndex
 from retrieval.filter_syntax import parse
+from retrieval.filters import Field
 from retrieval.gallery import GalleryError
 from retrieval.search import Gallery, Refinement
 from retrieval.store import Item, Manifest, Store
@@ -161,6 +162,19 @@ def test_listing_is_for_galleries_that_are_searched_exactly(store, gallery):
 
     with pytest.raises(GalleryError, match="can be listed only where it is searched exactly"):
         _ = Gallery(store, Other()).items
+
+
+def test_the_values_of_a_field_are_those_of_the_gallery(gallery):
+    assert gallery.values_of(Field.KIND, 2) == ["chair", "lamp"]
+    assert gallery.values_of(Field.KIND, 1) == []
+    assert gallery.values_of(Field.DOMAIN, 2) == []
+
+
+def test_a_spread_of_what_meets_a_condition(gallery):
+    lamps = parse("kind = 'lamp'")
+    assert [one.path for one in gallery.spread(5, lamps)] == ["002.png", "004.png"]
+    assert [one.path for one in gallery.spread(1, lamps)] == ["002.png"]
+    assert gallery.spread(5, parse("kind = 'boat'")) == []
 
 
 def test_a_draw_of_a_gallery_is_spread_and_the_same_every_time(tmp_path):

@@ -13,8 +13,9 @@ from studio.engine import Engine
 from studio.kits import load_kit
 from studio.ui.app import build_page, launch
 from studio.ui.examples import load_examples
-from studio.ui.handlers import Desk, Setting
+from studio.ui.handlers import Desk
 from studio.ui.security import Access, workplace
+from studio.ui.setting import Setting
 from tests.studio.tiny_kit import write_gallery, write_kit
 
 HOUSE = "[[[0.2,0.5],[0.8,0.5],[0.8,0.9],[0.2,0.9],[0.2,0.5]],[[0.2,0.5],[0.5,0.1],[0.8,0.5]]]"

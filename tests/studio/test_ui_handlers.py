@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 
 from generation.provenance import read_png
-from studio.ui.handlers import _query
 from studio.ui.present import found_line
 from studio.ui.security import PUBLIC_CAPS, Access
+from studio.ui.setting import query_of
 from tests.studio.page import HOUSE, chosen, make_desk, shared_world, visitor
 
 
@@ -45,17 +45,17 @@ def move(desk, source, domain="night", own="", strength=0.6, uses_words=False, *
 
 
 def test_an_empty_query_gives_a_look_into_the_gallery(desk):
-    gallery, shown, number, line, strange, large, facts = desk.retrieve("", "  ", 0.5)
-    assert (len(gallery["value"]), len(shown), number, strange) == (12, 12, 0, "")
+    gallery, shown, _, line, strange, large, facts = desk.finder.retrieve("", "  ", 0.5)
+    assert (len(gallery["value"]), len(shown), strange) == (12, 12, "")
     assert line.startswith("A look into the gallery: 12 pictures")
     assert Path(large).is_file()
     assert json.loads(facts)["title"]
 
 
 def test_a_query_shows_the_engine_s_ranking(desk):
-    _, shown, _, line, _, large, facts = desk.retrieve(HOUSE, "red", 0.5)
+    _, shown, _, line, _, large, facts = desk.finder.retrieve(HOUSE, "red", 0.5)
     engine = desk.setting.engine
-    composed = engine.compose(_query(HOUSE, "red"), desk._composition(0.5))
+    composed = desk.setting.compose(query_of(HOUSE, "red"), 0.5)
     ranking = engine.search(composed, desk.setting.index, 12)
     assert [one.file for one in shown] == [hit.file for hit in ranking.hits]
     assert line == found_line(ranking, None)
@@ -64,36 +64,39 @@ def test_a_query_shows_the_engine_s_ranking(desk):
 
 
 def test_the_ends_of_the_balance_are_the_sides(desk):
-    drawing = [one.file for one in desk.retrieve(HOUSE, "", 0.5)[1]]
-    words = [one.file for one in desk.retrieve("", "red", 0.5)[1]]
-    assert [one.file for one in desk.retrieve(HOUSE, "red", 0)[1]] == drawing
-    assert [one.file for one in desk.retrieve(HOUSE, "red", 1)[1]] == words
+    drawing = [one.file for one in desk.finder.retrieve(HOUSE, "", 0.5)[1]]
+    words = [one.file for one in desk.finder.retrieve("", "red", 0.5)[1]]
+    assert [one.file for one in desk.finder.retrieve(HOUSE, "red", 0)[1]] == drawing
+    assert [one.file for one in desk.finder.retrieve(HOUSE, "red", 1)[1]] == words
     assert drawing != words
 
 
 def test_strange_words_are_pointed_out(desk):
-    strange = desk.retrieve(HOUSE, "red zebra, chair", 0.5)[4]
+    strange = desk.finder.retrieve(HOUSE, "red zebra, chair", 0.5)[4]
     assert "zebra" in strange
     assert "red" not in strange.split("strange")[0]
     assert "chair" not in strange
-    assert desk.retrieve(HOUSE, "red chair", 0.5)[4] == ""
+    assert desk.finder.retrieve(HOUSE, "red chair", 0.5)[4] == ""
 
 
 def test_a_hit_is_shown_large_and_handed_over(desk):
-    shown = desk.retrieve(HOUSE, "", 0.5)[1]
-    number, large, facts = desk.pick(shown, chosen(3))
-    assert number == 3
+    shown = desk.finder.retrieve(HOUSE, "", 0.5)[1]
+    picked = desk.finder.pick(shown, chosen(3))
+    assert picked == shown[3].id
+    gallery, large, facts = desk.finder.settle(shown, picked, False, HOUSE, "", 0.5)
+    assert gallery["selected_index"] == 3
     assert json.loads(facts) == json.loads(shown[3].facts.as_value())
-    source, tabs = desk.hand_over(shown, number)
+    source, tabs = desk.hand_over(shown, picked)
     assert source == large
     assert tabs["selected"] == "transfer"
+    assert desk.hand_over(shown, "")[0] == desk.thumbnails.large(shown[0].file)
 
 
 @pytest.mark.parametrize("index", [-1, 99, 1.5, "0", None, [0, 0], True])
 def test_a_choice_that_is_not_there_is_refused(desk, index):
-    shown = desk.retrieve(HOUSE, "", 0.5)[1]
+    shown = desk.finder.retrieve(HOUSE, "", 0.5)[1]
     with pytest.raises(gr.Error, match="no such picture"):
-        desk.pick(shown, chosen(index))
+        desk.finder.pick(shown, chosen(index))
 
 
 @pytest.mark.parametrize(
@@ -114,7 +117,7 @@ def test_a_choice_that_is_not_there_is_refused(desk, index):
 )
 def test_abusive_strokes_give_one_sentence(desk, strokes, sentence):
     with pytest.raises(gr.Error, match=sentence) as caught:
-        desk.retrieve(strokes, "", 0.5)
+        desk.finder.retrieve(strokes, "", 0.5)
     assert not caught.value.print_exception
 
 
@@ -124,7 +127,7 @@ def test_a_thousand_abusive_drawings_leave_no_memory_behind():
     peaks: list[int] = []
     for number in range(1_000):
         with pytest.raises(ValueError, match=r"\."):
-            _query(abuse[number % len(abuse)], "")
+            query_of(abuse[number % len(abuse)], "")
         if number in (99, 999):
             peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
     assert peaks[1] - peaks[0] < 50 * 1024
@@ -133,12 +136,12 @@ def test_a_thousand_abusive_drawings_leave_no_memory_behind():
 @pytest.mark.parametrize("balance", [math.nan, math.inf, -0.1, 1.1, 1e300, "0.5", None, True, []])
 def test_a_wrong_balance_gives_one_sentence(desk, balance):
     with pytest.raises(gr.Error, match="balance"):
-        desk.retrieve(HOUSE, "red", balance)
+        desk.finder.retrieve(HOUSE, "red", balance)
 
 
 def test_a_long_text_is_refused(desk):
     with pytest.raises(gr.Error, match="at most 1000 characters"):
-        desk.retrieve("", "x" * 1001, 0.5)
+        desk.finder.retrieve("", "x" * 1001, 0.5)
 
 
 def test_messages_are_escaped(desk):
@@ -152,10 +155,10 @@ def test_an_example_fills_the_query_and_finds_something(desk):
     examples = desk.setting.examples
     assert len(examples) >= 6
     for number, example in enumerate(examples):
-        strokes, words, balance = desk.take_example(chosen(number))
+        strokes, words, balance, _ = desk.take_example(chosen(number))
         assert (strokes, words, balance) == (example.strokes, example.words, 0.5)
-        assert _query(strokes, words).sketch is not None
-    assert desk.retrieve(examples[0].strokes, examples[0].words, 0.5)[1]
+        assert query_of(strokes, words).sketch is not None
+    assert desk.finder.retrieve(examples[0].strokes, examples[0].words, 0.5)[1]
 
 
 def test_generated_images_are_kept_with_seed_and_provenance(desk):
@@ -235,7 +238,7 @@ def test_leaving_removes_what_was_made(desk):
 
 
 def test_transfer_gives_before_and_after(desk):
-    source = str(desk.hand_over(desk.retrieve("", "", 0.5)[1], 0)[0])
+    source = str(desk.hand_over(desk.finder.retrieve("", "", 0.5)[1], "")[0])
     (before, after), line, download = move(desk, source, uses_words=True)
     assert line.startswith("night, oak wood: strength 0.6")
     with Image.open(before) as old, Image.open(after) as made:
@@ -275,7 +278,7 @@ def test_a_kit_without_a_pipeline_says_so_and_retrieves(world, tmp_path):
     served.mkdir()
     plain = make_desk(type(world)(kit=kit, index=world.index), served)
     assert not plain.draws
-    assert plain.retrieve(HOUSE, "red", 0.5)[1]
+    assert plain.finder.retrieve(HOUSE, "red", 0.5)[1]
     with pytest.raises(gr.Error, match="searches but does not draw"):
         draw(plain)
     with pytest.raises(gr.Error, match="searches but does not draw"):

@@ -1,0 +1,69 @@
+"""A visit to the page in a real browser: what its tests share."""
+
+import json
+from contextlib import contextmanager
+
+ARGUMENTS = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+DESKTOP, PHONE = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
+PATIENCE_MS = 90_000  # the machine may be busy
+
+
+@contextmanager
+def opened(browser, server, **context):
+    """A page that is ready; at its end, nothing was fetched elsewhere and nothing failed."""
+    visit = browser.new_context(**({"viewport": DESKTOP} | context))
+    visit.set_default_timeout(PATIENCE_MS)
+    page = visit.new_page()
+    foreign, failures = [], []
+    page.on(
+        "request",
+        lambda request: (
+            request.url.startswith((server.address, "data:", "blob:"))
+            or foreign.append(request.url)
+        ),
+    )
+    page.on("pageerror", lambda error: failures.append(str(error)))
+    page.on("console", lambda said: said.type == "error" and failures.append(said.text))
+    page.goto(server.address)
+    page.wait_for_selector("#hits img")
+    yield page
+    visit.close()
+    assert foreign == []
+    assert failures == []
+
+
+@contextmanager
+def asked(page):
+    """The data of the next search, in the yielded list after the block."""
+    data: list = []
+    search = page.evaluate(
+        "window.gradio_config.dependencies.find(one => one.api_name === 'retrieve').id"
+    )
+
+    def is_search(request):
+        return "queue/join" in request.url and json.loads(request.post_data)["fn_index"] == search
+
+    with page.expect_request(is_search) as caught:
+        yield data
+    data.extend(json.loads(caught.value.post_data)["data"])
+
+
+def stroke(page, *points):
+    """Draws through points in the unit square with the mouse."""
+    box = page.query_selector("#canvas canvas").bounding_box()
+    places = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in points]
+    page.mouse.move(*places[0])
+    page.mouse.down()
+    for place in places[1:]:
+        page.mouse.move(*place, steps=4)
+    page.mouse.up()
+
+
+def wait_for_line(page, selector, start):
+    page.wait_for_function(
+        "([selector, start]) => document.querySelector(selector)?.textContent.startsWith(start)",
+        arg=[f"{selector} p", start],
+    )
