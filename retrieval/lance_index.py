@@ -1,6 +1,8 @@
 """Approximate search inside the store itself, for galleries whose vectors should stay on disk."""
 
 import math
+from functools import partial
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -18,6 +20,7 @@ from retrieval.store import Store
 MIN_ROWS = 10_000  # below, a scan is as fast and needs no upkeep
 _COLUMN = "vector"
 _NAME = "vector_idx"
+_INDEXED_BY = "l2"  # of unit vectors the same order as by cosine, in half the time of "dot"
 _PROBED = 0.25  # share of the partitions, where filters leave enough in them
 _REFINED = 3  # times as many candidates are compared by their stored vectors
 _EXTRA = 32  # candidates beside those wanted, for what half precision mixes up
@@ -65,7 +68,7 @@ class LanceIndex:
         num_rows = len(self)
         if num_rows < max(1, min_rows):
             return False
-        config = IvfSq(distance_type="dot", num_partitions=_num_partitions(num_rows))
+        config = IvfSq(distance_type=_INDEXED_BY, num_partitions=_num_partitions(num_rows))
         with self._base.writing():
             self._table.create_index(_COLUMN, config=config, name=_NAME, replace=True)
         return True
@@ -94,28 +97,35 @@ class LanceIndex:
         check_search(queries, k, self._dim)
         condition = None if where is None else to_sql(where, absent=self._absent)
         with self._base.told():
-            probes = self._probes()
-            return [self._nearest(query, k, condition, probes) for query in queries.cpu().float()]
+            stats = self._table.index_stats(_NAME)
+            find = self._all_nearest if stats is None else partial(self._probably_nearest, stats)
+            return [find(query, k, condition) for query in queries.cpu().float()]
 
-    def _probes(self) -> int | None:
-        """How many partitions to look into; None without an index."""
-        stats = self._table.index_stats(_NAME)
-        if stats is None:
-            return None
-        return math.ceil(_PROBED * _num_partitions(stats.num_indexed_rows))
-
-    def _nearest(
-        self, query: Float[Tensor, " d"], k: int, condition: str | None, probes: int | None
+    def _probably_nearest(
+        self,
+        stats: Any,  # noqa: ANN401  untyped in its library
+        query: Float[Tensor, " d"],
+        k: int,
+        condition: str | None,
     ) -> Matches:
+        """Look into the nearest partitions; of many candidates, compare by the stored vectors."""
+        probes = math.ceil(_PROBED * _num_partitions(stats.num_indexed_rows))
+        limit = k + _EXTRA
+        search = self._search(query, limit, condition, stats.distance_type)
+        search = search.minimum_nprobes(probes).refine_factor(_REFINED)
+        # 0: as many more as it takes, which makes the engine look into twice as many at the least.
+        is_plain = condition is None and _REFINED * limit <= _PROBED * stats.num_indexed_rows
+        search = search.maximum_nprobes(probes if is_plain else 0)
+        return self._best(search.to_arrow(), query, k)
+
+    def _all_nearest(self, query: Float[Tensor, " d"], k: int, condition: str | None) -> Matches:
         """Ask for some more than `k` until none that was not returned can be among the best."""
         # The engine rounds the query to half precision: no cosine is off by more than what is lost.
         margin = float((query - query.half().float()).norm()) + _SUMS
         limit = k + _EXTRA
         while True:
-            rows = self._ask(query.numpy(), limit, condition, probes)
-            vectors = matrix(rows[_COLUMN].combine_chunks(), self._dim).astype(np.float32)
-            similarities = (torch.from_numpy(vectors) * query).sum(dim=1)
-            found = best_matches(rows["id"].to_pylist(), similarities, k)
+            rows = self._search(query, limit, condition, "dot").to_arrow()
+            found = self._best(rows, query, k)
             if rows.num_rows < limit:
                 return found
             furthest = 1 - max(rows["_distance"].to_pylist())
@@ -123,21 +133,17 @@ class LanceIndex:
                 return found
             limit *= 4
 
-    def _ask(
-        self,
-        query: Float[np.ndarray, " d"],
-        limit: int,
-        condition: str | None,
-        probes: int | None,
-    ) -> pa.Table:
-        search = self._table.search(query, vector_column_name=_COLUMN).distance_type("dot")
-        search = search.select(["id", _COLUMN, "_distance"]).limit(limit)
-        if probes is not None:
-            # 0: as many more as a narrow filter or a large `limit` asks for.
-            search = search.maximum_nprobes(0).minimum_nprobes(probes).refine_factor(_REFINED)
-        if condition is not None:
-            search = search.where(condition, prefilter=True)
-        return search.to_arrow()
+    def _best(self, rows: pa.Table, query: Float[Tensor, " d"], k: int) -> Matches:
+        vectors = matrix(rows[_COLUMN].combine_chunks(), self._dim).astype(np.float32)
+        similarities = (torch.from_numpy(vectors) * query).sum(dim=1)
+        return best_matches(rows["id"].to_pylist(), similarities, k)
+
+    def _search(
+        self, query: Float[Tensor, " d"], limit: int, condition: str | None, distance: str
+    ) -> Any:  # noqa: ANN401  untyped in its library
+        search = self._table.search(query.numpy(), vector_column_name=_COLUMN)
+        search = search.distance_type(distance).select(["id", _COLUMN, "_distance"]).limit(limit)
+        return search if condition is None else search.where(condition, prefilter=True)
 
 
 def _num_partitions(num_rows: int) -> int:

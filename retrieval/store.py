@@ -52,7 +52,8 @@ __all__ = [
 ]
 
 IDS_AT_ONCE = 1000
-MARKS_AT_ONCE = 20_000
+MARKS_AT_ONCE = 250_000
+LOOKED_UP_AT_ONCE = 20_000  # by the index of ids; the engine has no memory for a million
 
 
 class Store:
@@ -174,8 +175,8 @@ class Store:
     def mark_near(self, ids: Sequence[str], firsts: Sequence[str | None]) -> None:
         """Commit, for each of `ids`, the first item of its group; empty for the first itself.
 
-        None marks an item as one that nobody has looked at. A commit takes 20,000 of them: the
-        engine has no memory for a million at once.
+        None marks an item as one that nobody has looked at. A commit takes 250,000 of them,
+        and reads the whole table where they are many.
 
         Raises:
             GalleryError: The disk is full or the folder cannot be written.
@@ -357,6 +358,7 @@ class Store:
         if set(columns) <= set(self._schema.names):
             with self.base.writing():
                 merge = self._table.merge_insert("id").when_matched_update_all()
+                merge.use_index(len(columns["id"]) <= LOOKED_UP_AT_ONCE)
                 merge.execute(self._rows_of(columns))
 
     def _fill(

@@ -68,7 +68,9 @@ Subparsers = argparse._SubParsersAction  # pyright: ignore[reportPrivateUsage]  
 def _add_demo(commands: "Subparsers[argparse.ArgumentParser]") -> None:
     command = _command(commands, "demo", "open the studio in a browser")
     _add_kit(command)
-    command.add_argument("--index", type=Path, help="gallery to search (default: the shipped one)")
+    command.add_argument(
+        "--index", type=_place, help="gallery, as for search (default: the shipped one)"
+    )
     command.add_argument("--host", default="127.0.0.1", help="address to listen on")
     command.add_argument("--port", type=int, default=7860)
     command.add_argument("--allow-host", action="append", default=[], metavar="NAME")

@@ -84,7 +84,7 @@ def _interrupt(_number: int, _frame: object) -> None:
     raise KeyboardInterrupt
 
 
-def load_for_search(engine: Engine, index: Path | None) -> str:
+def load_for_search(engine: Engine, index: Path | str | None) -> str:
     """Load what the first search needs; returns the composer's name.
 
     A kit without a trained composer searches with the training-free one, and the page says so.
@@ -122,8 +122,11 @@ def free_port(host: str, wanted: int) -> int:
 
 def _settle_paths(arguments: argparse.Namespace) -> None:
     """Make paths absolute: the server works in a folder of its own."""
-    chosen = index_folder(arguments.index)
-    arguments.index = chosen.resolve() if chosen else None
+    if isinstance(arguments.index, str):
+        if "://" not in arguments.index:  # a file that milvus-lite keeps
+            arguments.index = str(Path(arguments.index).resolve())
+    elif arguments.index is not None:
+        arguments.index = index_folder(arguments.index).resolve()
     if arguments.kit not in embedded_kits() and Path(arguments.kit, KIT_FILE).is_file():
         arguments.kit = str(Path(arguments.kit).resolve())
 

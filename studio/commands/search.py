@@ -30,7 +30,7 @@ def run(arguments: argparse.Namespace) -> int:
     query, composed = compose_query(engine, arguments)
     try:
         chosen = arguments.index
-        index = chosen if isinstance(chosen, str) else index_folder(chosen)
+        index = index_folder(chosen) if isinstance(chosen, Path) else chosen
         ranking = engine.search(composed, index, arguments.top_k, where, _refinement(arguments))
     except ValueError as error:
         raise UsageError(str(error)) if type(error) is ValueError else error from error
@@ -84,9 +84,9 @@ def _refinement(arguments: argparse.Namespace) -> Refinement:
     )
 
 
-def index_folder(chosen: Path | None) -> Path | None:
+def index_folder(chosen: Path) -> Path:
     """Accept an index folder, or a picture folder whose index lies in the usual place."""
-    if chosen is not None and not (chosen / MANIFEST).exists():
+    if not (chosen / MANIFEST).exists():
         inside = chosen / DEFAULT_INDEX
         if (inside / MANIFEST).exists():
             return inside

@@ -21,7 +21,7 @@ class Setting:
 
     Attributes:
         engine: The kit.
-        index: The gallery; None is the shipped one.
+        index: The gallery, as `Engine.gallery` takes it; None is the shipped one.
         composer: Name of the composer.
         caps: Limits.
         folder: Private folder whose files may be served.
@@ -29,7 +29,7 @@ class Setting:
     """
 
     engine: Engine
-    index: Path | None
+    index: Path | str | None
     composer: str
     caps: PageCaps
     folder: Path
