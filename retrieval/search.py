@@ -179,7 +179,7 @@ class Gallery:
     def values_of(self, field: Field, most: int) -> list[str]:
         """Return the different domains or kinds, in order, to choose among.
 
-        None where there are more than `most`, or where the gallery is not in an index folder.
+        Empty where there are more than `most`, or where a Milvus server has the gallery.
 
         Raises:
             GalleryError: The index cannot be read.

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from composer.layout import NUM_CODES
+from retrieval.benchmarks.engines import composed_queries, synthetic_vectors
 from retrieval.exact_index import ExactIndex
 from retrieval.filter_syntax import parse
 from retrieval.gallery import GalleryError
@@ -125,3 +126,16 @@ def test_a_gallery_is_searched_by_what_was_built(store):
     assert not index.is_built
     index.drop()  # nothing is there, and nothing is wrong
     assert isinstance(Gallery.open(store.base.path, "tower").index, ExactIndex)
+
+
+def test_composed_queries_find_their_nearest_in_a_small_gallery_too(tmp_path):
+    manifest = Manifest(gallery_hash="tower", dim=128, kit="tiny", root="..")
+    store = Store.create(tmp_path / "wide", manifest)
+    vectors = synthetic_vectors(10_000, 128)
+    add(store, vectors)
+    queries = torch.from_numpy(composed_queries(vectors, 50))
+    index = LanceIndex(store)
+    assert index.build()
+    found, right = index.search(queries, 10), ExactIndex(store).search(queries, 10)
+    shares = [len(set(one.ids) & set(own.ids)) for one, own in zip(found, right, strict=True)]
+    assert sum(shares) >= 0.98 * 500
