@@ -7,6 +7,7 @@ Pictures and kit must lie at the same path on every machine.
 
 import logging
 import os
+import socket
 import warnings
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
@@ -129,15 +130,22 @@ def start() -> None:
     """Join the cluster, or start workers here.
 
     Raises:
-        GalleryError: The cluster has so few CPUs that Ray Data would wait for ever.
+        GalleryError: The cluster does not answer, or has so few CPUs that Ray Data would wait for
+            ever.
     """
     if not ray.is_initialized():
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is told to anyone
         # 2026-11: Ray Data's own way to start workers makes it warn, at each start.
         os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
         quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-        if "RAY_ADDRESS" in os.environ:
-            ray.init(**quiet)
+        if address := os.environ.get("RAY_ADDRESS"):
+            try:
+                _knock(address)
+                ray.init(**quiet)
+            except (OSError, RuntimeError, ValueError) as error:
+                raise GalleryError(
+                    f"The cluster {address} does not answer; check RAY_ADDRESS and ray status."
+                ) from error
         else:
             _start_here(**quiet)
     found = _total("CPU")
@@ -146,6 +154,13 @@ def start() -> None:
             f"The cluster must declare {LEAST_CPUS} CPUs or more, got {found}. Start it with: "
             f"ray start --head --num-cpus={LEAST_CPUS}"
         )
+
+
+def _knock(address: str) -> None:
+    """Find out in seconds whether anybody listens at HOST:PORT; Ray would take minutes."""
+    host, _, port = address.rpartition("/")[2].rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host, int(port)), timeout=10).close()
 
 
 def _start_here(**quiet: Any) -> None:  # noqa: ANN401  what `ray.init` takes

@@ -3,6 +3,7 @@
 import os
 import random
 import signal
+import socket
 from pathlib import Path
 
 import pytest
@@ -125,6 +126,15 @@ def test_a_cluster_that_would_wait_for_ever_is_refused(monkeypatch, cluster):
     monkeypatch.setattr(encode_cluster, "LEAST_CPUS", 10_000)
     with pytest.raises(GalleryError, match="must declare 10000 CPUs or more"):
         ClusterEmbedder("clip", "hash")
+
+
+def test_a_cluster_that_does_not_answer_is_told(monkeypatch):
+    monkeypatch.setattr(encode_cluster.ray, "is_initialized", lambda: False)
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{nobody.getsockname()[1]}")
+        with pytest.raises(GalleryError, match="does not answer; check RAY_ADDRESS"):
+            ClusterEmbedder("clip", "hash")
 
 
 @pytest.mark.slow
