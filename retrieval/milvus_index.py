@@ -31,7 +31,9 @@ from retrieval.store import Item, Manifest, checked_id
 
 MIN_GRAPH_ROWS = 10_000  # below, a scan is as fast
 _MANIFESTS = "duet_manifests"
-_STRONG = "Strong"  # the default lets a search miss what was just written
+# The server's default lets a search miss what was just written. "Session" does not, of what this
+# process wrote; "Strong" neither of what others did, and waits a fifth of a second for the clock.
+_SESSION, _STRONG = "Session", "Strong"
 _MAX_K = 16_384  # of the server, for hits and for rows of one answer
 _EXTRA = 32  # hits beside those wanted, for the order of equal ones
 _PAGE = 4_096  # rows meant to come in one answer
@@ -49,7 +51,8 @@ class MilvusIndex:
     """A published gallery: an engine to search with, and the source of what is known of its items.
 
     Small galleries are scanned, so their ranking is that of all cosines; from 10,000 items on a
-    graph (HNSW) is walked. Every answer reflects all that was written before.
+    graph (HNSW) is walked. Every answer reflects all that this process wrote before; what others
+    write shows within a second.
     """
 
     def __init__(self, client: MilvusClient, at: Place, manifest: Manifest) -> None:
@@ -134,7 +137,7 @@ class MilvusIndex:
                 limit=limit,
                 filter=condition,
                 search_params={"metric_type": "IP", "params": {"ef": max(_EF, limit)}},
-                consistency_level=_STRONG,
+                consistency_level=_SESSION,
             )
         for hits in answers:
             similarities = torch.tensor([hit["distance"] for hit in hits], dtype=torch.float32)
@@ -188,7 +191,7 @@ class MilvusIndex:
     def digests(self, source: str) -> dict[str, str]:
         """Return the digest of every record that a store published, by its item's id."""
         own = f'digest like "{source}%"'
-        count = int(self._select(own, ["count(*)"])[0]["count(*)"])
+        count = int(self._select(own, ["count(*)"], level=_STRONG)[0]["count(*)"])
         num_pages, prefixes = count // _PAGE, [""]
         while len(prefixes) < num_pages:
             prefixes = [prefix + digit for prefix in prefixes for digit in "0123456789abcdef"]
@@ -228,7 +231,7 @@ class MilvusIndex:
     def _page(self, prefix: str, own: str) -> list[dict[str, Any]]:
         """Own rows whose id begins so: ids are hashes, so pages are of even size."""
         condition = f'id >= "{prefix}" and id < "{prefix}g" and {own}'  # g: after every hex digit
-        rows = self._select(condition, ["id", "digest"], limit=_MAX_K)
+        rows = self._select(condition, ["id", "digest"], limit=_MAX_K, level=_STRONG)
         if len(rows) < _MAX_K:
             return rows
         return [row for digit in "0123456789abcdef" for row in self._page(prefix + digit, own)]
@@ -237,7 +240,7 @@ class MilvusIndex:
         return [row for some in _parts(ids) for row in self._select(_any_of(some), columns)]
 
     def _select(
-        self, condition: str, columns: list[str], limit: int | None = None
+        self, condition: str, columns: list[str], limit: int | None = None, level: str = _SESSION
     ) -> list[dict[str, Any]]:
         bound = {} if limit is None else {"limit": limit}
         with told(self._at):
@@ -245,7 +248,7 @@ class MilvusIndex:
                 self._at.collection,
                 filter=condition,
                 output_fields=columns,
-                consistency_level=_STRONG,
+                consistency_level=level,
                 **bound,
             )
 

@@ -1,5 +1,6 @@
 """What every engine must do: give the ranking of all cosines, which numpy computes here."""
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import count
@@ -17,7 +18,8 @@ from retrieval.filter_targets import matches
 from retrieval.filters import And, Contains, Filter, FilterError, Not, Or
 from retrieval.index import Index
 from retrieval.lance_index import LanceIndex
-from retrieval.milvus_index import MilvusIndex
+from retrieval.milvus_index import MilvusIndex, connect
+from retrieval.milvus_records import Place
 from retrieval.publish import publish
 from retrieval.store import Item, Manifest, Store
 from tests.contracts.milvus_server import milvus_server
@@ -314,3 +316,26 @@ def test_composed_queries_are_answered_nearly_as_if_all_were_compared(engine, ad
         for rows, found in zip(best, index.search(queries, k), strict=True)
     ]
     assert sum(hits) / (k * len(hits)) >= (1 if engine.ranks_all else 0.98)
+
+
+@pytest.mark.slow
+def test_a_search_does_not_wait_for_the_clock_of_the_server(server, tmp_path):
+    """As the first query does, which sees all that anybody has written."""
+    uri, vectors = f"{server}#clock", clip_like(3, 300)
+    index = scan_milvus(make_store(tmp_path / "i", items_of(random_things(7, 300)), vectors), uri)
+    place = Place.read(uri)
+    client = connect(place)
+
+    def median_s(action):
+        seconds = []
+        for _ in range(9):
+            began = time.perf_counter()
+            action()
+            seconds.append(time.perf_counter() - began)
+        return sorted(seconds)[4]
+
+    strong = {"output_fields": ["count(*)"], "consistency_level": "Strong"}
+    waiting = median_s(lambda: client.query(place.collection, filter="", **strong))
+    searching = median_s(lambda: index.search(composed(4, vectors, 1), 10))
+    client.close()
+    assert searching < waiting / 2
