@@ -7,13 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from jaxtyping import Int8
 
 from composer.backbone import Backbone
 from composer.composed import ComposedQuery
-from composer.layout import NUM_CODES
-from retrieval.benchmarks.engines import synthetic_vectors
+from composer.layout import NUM_CODES, SHORT_LIST
+from retrieval.benchmarks.engines import composed_queries, synthetic_vectors
 from retrieval.exact_index import ExactIndex
+from retrieval.lance_index import LanceIndex
 from retrieval.search import Gallery
 from retrieval.store import Item, Manifest, Store
 
@@ -24,10 +26,10 @@ _COMMIT_ROWS = 10_000
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EndToEndRow:
-    """Time of one part of a search, over queries that all differ.
+    """Time of a search or a part of one, over queries that all differ.
 
     Attributes:
-        what: The part.
+        what: The part, or the engine.
         num_items: Size of the gallery.
         p50_ms: Median.
         p95_ms: What 95 % stay below.
@@ -113,3 +115,26 @@ def end_to_end_rows(gallery: Gallery, compose: Callable[[str], ComposedQuery]) -
         )
         for what, found in parts.items()
     ]
+
+
+def lance_row(folder: Path, *, seed: int = 0) -> EndToEndRow:
+    """Time LanceDB's own index over a store, for as many hits as are re-ranked; it stays built.
+
+    Raises:
+        GalleryError: The index cannot be written.
+    """
+    store = Store.open(folder)
+    queries = composed_queries(store.ids_and_vectors().vectors, _WARM_UP + NUM_QUERIES, seed=seed)
+    index = LanceIndex(store)
+    index.build(min_rows=1)
+    seconds: list[float] = []
+    for query in torch.from_numpy(queries):
+        started = time.perf_counter()
+        index.search(query[None], SHORT_LIST)
+        seconds.append(time.perf_counter() - started)
+    return EndToEndRow(
+        what=f"LanceDB's index, {SHORT_LIST} hits",
+        num_items=len(index),
+        p50_ms=1000 * float(np.median(seconds[_WARM_UP:])),
+        p95_ms=1000 * float(np.quantile(seconds[_WARM_UP:], 0.95)),
+    )

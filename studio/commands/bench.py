@@ -17,7 +17,7 @@ from generation import benchmark
 from generation.judge import Judge
 from retrieval.benchmarks import catalogue
 from retrieval.benchmarks.confidence import confidence_rows, gallery_queries
-from retrieval.benchmarks.end_to_end import end_to_end_rows, synthetic_gallery
+from retrieval.benchmarks.end_to_end import end_to_end_rows, lance_row, synthetic_gallery
 from retrieval.benchmarks.engines import engine_rows
 from retrieval.benchmarks.rerank import both_ranks
 from retrieval.benchmarks.scale import LEAST_ITEMS, scale_row
@@ -121,6 +121,7 @@ def bench_search(engine: Engine, arguments: argparse.Namespace) -> list[dict[str
         found = end_to_end_rows(
             gallery, lambda words: engine.compose(Query(sketch=sketch, text=words))
         )
+        found.append(lance_row(Path(folder) / "index", seed=arguments.seed))
     return rows + [row.as_json() for row in found]
 
 

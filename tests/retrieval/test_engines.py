@@ -64,6 +64,9 @@ def test_a_whole_search_is_timed_in_parts(tmp_path):
     parts = {row.what: row for row in rows}
     whole = parts["all of it"]
     assert whole.p95_ms >= whole.p50_ms > parts["compose"].p50_ms > 0
+    beside = end_to_end.lance_row(tmp_path / "index")
+    assert (beside.what, beside.num_items) == ("LanceDB's index, 100 hits", 300)
+    assert beside.p95_ms >= beside.p50_ms > 0
 
 
 def test_a_gallery_is_grown_and_measured_in_every_part(tmp_path):
