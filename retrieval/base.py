@@ -196,19 +196,18 @@ class Bucket:
         return root.resolve().as_posix()
 
     def make(self, manifest: Manifest, schema: pa.Schema) -> None:
-        """Make an empty index, unless there is one.
+        """Make an empty index where there is none.
 
         Raises:
             GalleryError: The object store does not answer or refuses.
         """
-        if not self.is_made:
-            with self.told():
-                base = _connect(self.address)
-                # What a stopped creation left is empty, and may be of another kit.
-                if TABLE in _names(base) and base.open_table(TABLE).schema != schema:
-                    base.drop_table(TABLE)
-                base.create_table(TABLE, schema=schema, exist_ok=True)
-            self.write_manifest(manifest)
+        with self.told():
+            base = _connect(self.address)
+            # What a stopped creation left is empty, and may be of another kit.
+            if TABLE in _names(base) and base.open_table(TABLE).schema != schema:
+                base.drop_table(TABLE)
+            base.create_table(TABLE, schema=schema, exist_ok=True)
+        self.write_manifest(manifest)
 
     def open_table(self) -> Any:  # noqa: ANN401
         """Return the table of items as it is now.

@@ -100,21 +100,12 @@ def end_to_end_rows(gallery: Gallery, compose: Callable[[str], ComposedQuery]) -
         gallery.search(query)
         composing.append(composed - started)
         searching.append(time.perf_counter() - composed)
-    whole = np.add(composing, searching)
     parts = {
-        "compose": np.array(composing),
-        "search, re-rank and look up": np.array(searching),
-        "all of it": whole,
+        "compose": composing,
+        "search, re-rank and look up": searching,
+        "all of it": np.add(composing, searching).tolist(),
     }
-    return [
-        EndToEndRow(
-            what=what,
-            num_items=len(gallery),
-            p50_ms=1000 * float(np.median(found[_WARM_UP:])),
-            p95_ms=1000 * float(np.quantile(found[_WARM_UP:], 0.95)),
-        )
-        for what, found in parts.items()
-    ]
+    return [_row(what, len(gallery), found) for what, found in parts.items()]
 
 
 def lance_row(folder: Path, *, seed: int = 0) -> EndToEndRow:
@@ -132,9 +123,13 @@ def lance_row(folder: Path, *, seed: int = 0) -> EndToEndRow:
         started = time.perf_counter()
         index.search(query[None], SHORT_LIST)
         seconds.append(time.perf_counter() - started)
+    return _row(f"LanceDB's index, {SHORT_LIST} hits", len(index), seconds)
+
+
+def _row(what: str, num_items: int, seconds: list[float]) -> EndToEndRow:
     return EndToEndRow(
-        what=f"LanceDB's index, {SHORT_LIST} hits",
-        num_items=len(index),
+        what=what,
+        num_items=num_items,
         p50_ms=1000 * float(np.median(seconds[_WARM_UP:])),
         p95_ms=1000 * float(np.quantile(seconds[_WARM_UP:], 0.95)),
     )

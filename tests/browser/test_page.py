@@ -151,7 +151,7 @@ def test_from_words_to_new_images(page):
 
 def test_texts_of_others_stay_texts(browser, server):
     with opened(browser, server) as page:
-        # At once: a search of some of it, still under way, would take the pick back.
+        # At once, so that there is one search.
         page.locator("#words textarea").fill(PAYLOAD.replace("\n", " "))
         wait_for_line(page, "#found", "The closest")
         labels = page.locator("#hits .caption-label")
