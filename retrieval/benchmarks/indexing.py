@@ -10,6 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -23,6 +24,7 @@ from retrieval.encode import IndexOptions, index_folder
 # Sizes of the pictures that people have, and of how many in a hundred.
 SIZES = (((640, 480), 40), ((1280, 960), 30), ((1920, 1280), 25), ((4000, 3000), 5))
 BATCH_SIZE = 32
+Result = TypeVar("Result")
 NUM_HELD = 16  # batches of decoded pictures that the bare encoder is given again and again
 
 
@@ -89,10 +91,15 @@ Way = Callable[[Path, Path, str | Path, str], tuple[int, float]]
 def _measure(
     what: str, way: Way, folder: Path, scratch: Path, backbone: str | Path, device: str
 ) -> Rate:
+    return alone(_run, what, way, folder, scratch, backbone, device)
+
+
+def alone(part: Callable[..., Result], *arguments: object) -> Result:
+    """Call a function in a process of its own, so that it has nothing of ours in memory."""
     # Spawned: the engine's threads and CUDA do not survive a fork.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(max_workers=1, mp_context=context) as pool:
-        return pool.submit(_run, what, way, folder, scratch, backbone, device).result()
+        return pool.submit(part, *arguments).result()
 
 
 def _run(

@@ -1,8 +1,6 @@
 """What a gallery costs as it grows: commits, upkeep, disk, memory, opening, searching."""
 
-import multiprocessing
 import time
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +10,7 @@ import torch
 
 from retrieval.benchmarks.end_to_end import synthetic_items, synthetic_layouts
 from retrieval.benchmarks.engines import composed_queries, synthetic_vectors
-from retrieval.benchmarks.indexing import peak_rss_bytes
+from retrieval.benchmarks.indexing import alone, peak_rss_bytes
 from retrieval.encode import LOOKED_AT
 from retrieval.exact_index import ExactIndex
 from retrieval.filter_syntax import parse
@@ -105,18 +103,12 @@ def scale_row(
     """
     if count < LEAST_ITEMS:
         raise ValueError(f"A gallery must have {LEAST_ITEMS} items or more, got {count}.")
-    grown = _alone(_grow, folder, count, dim, seed)
-    listed = _alone(_list, folder)
-    exact = _alone(_search, folder, count, seed, "exact")
-    lance = _alone(_search, folder, count, seed, "lance")
-    served = _alone(_publish, folder, count, seed, milvus)
+    grown = alone(_grow, folder, count, dim, seed)
+    listed = alone(_list, folder)
+    exact = alone(_search, folder, count, seed, "exact")
+    lance = alone(_search, folder, count, seed, "lance")
+    served = alone(_publish, folder, count, seed, milvus)
     return ScaleRow(num_items=count, **grown, **listed, **exact, **lance, **served)
-
-
-def _alone(part: Any, *arguments: Any) -> dict[str, Any]:  # noqa: ANN401  each part has its own
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(max_workers=1, mp_context=context) as pool:
-        return pool.submit(part, *arguments).result()
 
 
 def _grow(folder: Path, count: int, dim: int, seed: int) -> dict[str, Any]:
