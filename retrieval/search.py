@@ -11,18 +11,19 @@ from torch import Tensor
 
 from composer.composed import ComposedQuery
 from composer.layout import SHORT_LIST, blend, region_projection
-from retrieval.base import IndexPlace
 from retrieval.confidence import NUM_BACKGROUND, Standing, standing
-from retrieval.exact import ExactMatrix
-from retrieval.exact_index import ExactIndex
-from retrieval.filter_targets import matches
-from retrieval.filters import Field, Filter
-from retrieval.gallery import GalleryError
-from retrieval.index import Index, Matches, Source, best_matches
-from retrieval.lance_index import LanceIndex
+from retrieval.engines.exact import ExactIndex
+from retrieval.engines.lance import LanceIndex
+from retrieval.engines.matrix import ExactMatrix
+from retrieval.engines.protocol import Index, Matches, Source, best_matches
+from retrieval.errors import GalleryError
+from retrieval.filters.targets import matches
+from retrieval.filters.tree import Field, Filter
 from retrieval.refine import diverse_order, moved_by_feedback
 from retrieval.regions import region_scores, region_weight
-from retrieval.store import Item, Store, metadata_of
+from retrieval.store.location import IndexPlace
+from retrieval.store.schema import Item, metadata_of
+from retrieval.store.table import Store
 
 MAX_TOP_K = 1000
 

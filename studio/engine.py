@@ -21,8 +21,8 @@ from generation.request import GenerateRequest, TransferRequest
 from generation.sample import DEFAULT_OPTIONS, Result, RunOptions
 from generation.transfer import transfer
 from retrieval.confidence import Calibrations, Confidence, judge, load_calibrations
-from retrieval.filters import Filter
-from retrieval.gallery import GalleryError
+from retrieval.errors import GalleryError
+from retrieval.filters.tree import Filter
 from retrieval.search import UNREFINED, Gallery, Ranking, Refinement
 from studio.kits import Kit, assets_folder
 
@@ -209,7 +209,7 @@ def is_of_milvus(address: str) -> bool:
 
 def _open_published(address: str, gallery_hash: str) -> Gallery:
     try:
-        from retrieval.milvus_index import MilvusIndex
+        from retrieval.engines.milvus import MilvusIndex
     except ImportError as error:
         raise GalleryError(NO_MILVUS) from error
     published = MilvusIndex.open(address, gallery_hash)

@@ -7,8 +7,8 @@ from composer.images import ImageError
 from composer.strategies.protocol import ComposerError
 from composer.weights import WeightsError
 from generation.errors import GENERATION_ERRORS
-from retrieval.filters import FilterError
-from retrieval.gallery import GalleryError
+from retrieval.errors import GalleryError
+from retrieval.filters.tree import FilterError
 from studio.kits import KitError
 
 

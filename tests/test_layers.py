@@ -27,9 +27,9 @@ EXTRAS = {
     "composer/training/": "train",
     "generation/training/": "train",
     "retrieval/benchmarks/engines.py": "dev",  # a peer, left out where it is not installed
-    "retrieval/milvus_index.py": "cluster",
-    "retrieval/watch.py": "watch",
-    "retrieval/encode_cluster.py": "cluster",
+    "retrieval/engines/milvus.py": "cluster",
+    "retrieval/indexing/watch.py": "watch",
+    "retrieval/indexing/cluster.py": "cluster",
 }
 
 

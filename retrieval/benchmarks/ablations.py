@@ -13,7 +13,7 @@ from composer.strategies.inversion import InversionComposer, InversionSettings
 from composer.strategies.protocol import Composer, PictureEncoder
 from composer.strategies.slerp import SlerpComposer, SlerpSettings
 from retrieval.benchmarks import catalogue
-from retrieval.exact import ExactMatrix
+from retrieval.engines.matrix import ExactMatrix
 from retrieval.search import Gallery
 
 BALANCES = (0.0, 0.25, 0.4, 0.5, 0.6, 0.75, 1.0)

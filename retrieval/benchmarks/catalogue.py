@@ -24,9 +24,15 @@ from composer.data.wording import with_article
 from composer.query import Query
 from composer.sketch import Sketch
 from composer.strategies.protocol import Composer, EncodedReference, encode_all
-from retrieval.exact import ExactMatrix
-from retrieval.gallery import GalleryError
-from retrieval.metrics import Interval, accuracy_at, bootstrap, paired_bootstrap, ranks_of_targets
+from retrieval.benchmarks.metrics import (
+    Interval,
+    accuracy_at,
+    bootstrap,
+    paired_bootstrap,
+    ranks_of_targets,
+)
+from retrieval.engines.matrix import ExactMatrix
+from retrieval.errors import GalleryError
 from retrieval.search import Gallery
 
 STROKE_EXTENT = 255.0

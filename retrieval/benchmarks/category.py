@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from retrieval.ranked_metrics import (
+from retrieval.benchmarks.ranked_metrics import (
     ApRule,
     LabelCodes,
     SimilarityBlock,

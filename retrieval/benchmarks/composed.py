@@ -12,8 +12,8 @@ import numpy as np
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from retrieval.metrics import accuracy_at, ranks_of_targets
-from retrieval.ranked_metrics import (
+from retrieval.benchmarks.metrics import accuracy_at, ranks_of_targets
+from retrieval.benchmarks.ranked_metrics import (
     check_length,
     hits_at,
     label_codes,

@@ -21,12 +21,13 @@ from composer.query import Query
 from composer.strategies.protocol import Composer, EncodedReference
 from retrieval.benchmarks import catalogue
 from retrieval.confidence import Asked, Calibrations, Standing, auroc, fit
-from retrieval.embed import encode_with_regions
-from retrieval.exact_index import ExactIndex
-from retrieval.filters import Compare, Field, Not, Operator
-from retrieval.intake import content_id
+from retrieval.engines.exact import ExactIndex
+from retrieval.files import content_id
+from retrieval.filters.tree import Compare, Field, Not, Operator
+from retrieval.indexing.embed import encode_with_regions
 from retrieval.search import Gallery
-from retrieval.store import Item, Manifest, Store
+from retrieval.store.schema import Item, Manifest
+from retrieval.store.table import Store
 
 _BATCH = 64
 

@@ -15,7 +15,7 @@ from composer.backbone import Backbone
 from composer.layout import region_projection
 from composer.query import Query
 from composer.strategies.protocol import Composer, encode_all
-from retrieval.embed import EncodedImages, encode_with_regions
+from retrieval.indexing.embed import EncodedImages, encode_with_regions
 
 NumDone = Callable[[int], None]
 

@@ -14,10 +14,11 @@ from composer.backbone import Backbone
 from composer.composed import ComposedQuery
 from composer.layout import NUM_CODES, SHORT_LIST
 from retrieval.benchmarks.engines import composed_queries, synthetic_vectors
-from retrieval.exact_index import ExactIndex
-from retrieval.lance_index import LanceIndex
+from retrieval.engines.exact import ExactIndex
+from retrieval.engines.lance import LanceIndex
 from retrieval.search import Gallery
-from retrieval.store import Item, Manifest, Store
+from retrieval.store.schema import Item, Manifest
+from retrieval.store.table import Store
 
 NUM_QUERIES = 60
 _WARM_UP = 5

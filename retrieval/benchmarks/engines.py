@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float, Int
 from torch.nn import functional
 
-from retrieval.exact import ExactMatrix
+from retrieval.engines.matrix import ExactMatrix
 
 NUM_CLUSTERS = 2000
 TOP_K = 10

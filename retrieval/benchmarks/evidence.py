@@ -28,9 +28,9 @@ from composer.query import Query
 from composer.sketch import Sketch
 from composer.strategies.protocol import Composer
 from retrieval.benchmarks.catalogue import STROKE_EXTENT
+from retrieval.benchmarks.metrics import bootstrap
+from retrieval.errors import GalleryError
 from retrieval.evidence import Evidence, Patch, explain
-from retrieval.gallery import GalleryError
-from retrieval.metrics import bootstrap
 from retrieval.strokes import path_cells
 
 SHRUNK = 0.7

@@ -19,7 +19,7 @@ from PIL import Image
 from composer.backbone import Backbone
 from composer.images import open_image
 from retrieval.benchmarks.indexing_peer import plain_features
-from retrieval.encode import IndexOptions, index_folder
+from retrieval.indexing.encode import IndexOptions, index_folder
 
 # Sizes of the pictures that people have, and of how many in a hundred.
 SIZES = (((640, 480), 40), ((1280, 960), 30), ((1920, 1280), 25), ((4000, 3000), 5))

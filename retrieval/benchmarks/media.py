@@ -24,7 +24,7 @@ from retrieval.benchmarks.catalogue import STROKE_EXTENT
 from retrieval.benchmarks.composed import ConversionTask, conversion_row
 from retrieval.benchmarks.encode_dataset import gallery_features
 from retrieval.benchmarks.fine_grained import FineGrainedTask, fine_grained_row
-from retrieval.gallery import GalleryError
+from retrieval.errors import GalleryError
 
 # What is said to ask for a domain; neither captions nor the training of composers say it so.
 DOMAIN_WORDS = {

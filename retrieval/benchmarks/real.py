@@ -27,8 +27,8 @@ from retrieval.benchmarks.category import CategoryTask, category_row
 from retrieval.benchmarks.composed import ConversionTask, conversion_row
 from retrieval.benchmarks.encode_dataset import encode_gallery, query_features
 from retrieval.benchmarks.fine_grained import FineGrainedTask, fine_grained_row, row_of_ranks
-from retrieval.embed import EncodedImages
-from retrieval.metrics import ranks_of_targets
+from retrieval.benchmarks.metrics import ranks_of_targets
+from retrieval.indexing.embed import EncodedImages
 from retrieval.regions import region_scores, region_weight
 
 ARCHIVES = {

@@ -11,13 +11,14 @@ import torch
 from retrieval.benchmarks.end_to_end import synthetic_items, synthetic_layouts
 from retrieval.benchmarks.engines import composed_queries, synthetic_vectors
 from retrieval.benchmarks.indexing import alone, peak_rss_bytes
-from retrieval.encode import LOOKED_AT
-from retrieval.exact_index import ExactIndex
-from retrieval.filter_syntax import parse
-from retrieval.index import Index
-from retrieval.lance_index import LanceIndex
-from retrieval.near import mark_near_duplicates
-from retrieval.store import Manifest, Store
+from retrieval.engines.exact import ExactIndex
+from retrieval.engines.lance import LanceIndex
+from retrieval.engines.protocol import Index
+from retrieval.filters.language import parse
+from retrieval.indexing.encode import LOOKED_AT
+from retrieval.indexing.near import mark_near_duplicates
+from retrieval.store.schema import Manifest
+from retrieval.store.table import Store
 
 COMMIT_ROWS = 1000
 LEAST_ITEMS = 2 * COMMIT_ROWS
@@ -187,8 +188,8 @@ def _search(folder: Path, count: int, seed: int, engine: str) -> dict[str, Any]:
 def _publish(folder: Path, count: int, seed: int, address: str | None) -> dict[str, Any]:
     if address is None:
         return dict.fromkeys(("milvus_publish_s", "milvus_ms", "milvus_recall"))
-    from retrieval.milvus_index import MilvusIndex  # an extra of its own
-    from retrieval.publish import publish
+    from retrieval.engines.milvus import MilvusIndex  # an extra of its own
+    from retrieval.indexing.publish import publish
 
     store = Store.open(folder)
     queries = _queries(store, count, seed)

@@ -22,10 +22,10 @@ from composer.images import ImageError, open_image
 from composer.sketch import Sketch
 from composer.strategies.protocol import Composer
 from retrieval.benchmarks import catalogue
-from retrieval.embed import encode_images
-from retrieval.exact import ExactMatrix
-from retrieval.gallery import GalleryError
-from retrieval.metrics import bootstrap, ranks_of_targets
+from retrieval.benchmarks.metrics import bootstrap, ranks_of_targets
+from retrieval.engines.matrix import ExactMatrix
+from retrieval.errors import GalleryError
+from retrieval.indexing.embed import encode_images
 
 BATCH_SIZE = 32
 SPLITS = {"seen": "scenes", "unseen": "scenes unseen"}

@@ -19,11 +19,10 @@ from retrieval.benchmarks import catalogue
 from retrieval.benchmarks.confidence import confidence_rows, gallery_queries
 from retrieval.benchmarks.end_to_end import end_to_end_rows, lance_row, synthetic_gallery
 from retrieval.benchmarks.engines import engine_rows
+from retrieval.benchmarks.metrics import Interval, bootstrap, paired_bootstrap
 from retrieval.benchmarks.rerank import both_ranks
 from retrieval.benchmarks.scale import LEAST_ITEMS, scale_row
 from retrieval.confidence import load_calibrations
-from retrieval.metrics import Interval, bootstrap, paired_bootstrap
-from retrieval.sheet import Tile, contact_sheet
 from studio.commands.bench_ablations import bench_ablations
 from studio.commands.bench_composers import bench_composers, bench_evidence, bench_partial
 from studio.commands.bench_index import bench_index
@@ -31,6 +30,7 @@ from studio.commands.shared import ProgressLine, open_engine, print_json, say
 from studio.engine import DEFAULT_COMPOSER, Engine
 from studio.errors import UsageError
 from studio.kits import assets_folder
+from studio.sheet import Tile, contact_sheet
 from studio.speed import SKETCH, timings
 
 COMPARED = (DEFAULT_COMPOSER, "slerp")

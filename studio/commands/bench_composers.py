@@ -25,12 +25,12 @@ from retrieval.benchmarks.partial import partial_rows
 from retrieval.benchmarks.rerank import both_ranks
 from retrieval.benchmarks.scenes import read_scenes, scene_rows
 from retrieval.search import Gallery
-from retrieval.sheet import Tile, contact_sheet
 from studio.commands.shared import ProgressLine
 from studio.engine import DEFAULT_COMPOSER, Engine
 from studio.errors import UsageError
 from studio.kits import assets_folder
 from studio.report import Shown, weights_digest, write_report
+from studio.sheet import Tile, contact_sheet
 
 BACKBONE = "backbone"
 # The frozen backbone itself: a drawing is seen as it is, and mixed with words half and half.

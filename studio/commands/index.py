@@ -7,16 +7,16 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from retrieval.base import IndexPlace, base_of
-from retrieval.embed import Embedder
-from retrieval.encode import IndexOptions, IndexReport, index_folders
-from retrieval.exchange import export_vectors, import_vectors
-from retrieval.gallery import Skipped
-from retrieval.lance_index import MIN_ROWS, LanceIndex
-from retrieval.maintenance import check_index, discard_index
-from retrieval.roots import root_for
-from retrieval.store import Store
-from retrieval.watch import watch
+from retrieval.engines.lance import MIN_ROWS, LanceIndex
+from retrieval.indexing.embed import Embedder
+from retrieval.indexing.encode import IndexOptions, IndexReport, index_folders
+from retrieval.indexing.exchange import export_vectors, import_vectors
+from retrieval.indexing.walk import Skipped
+from retrieval.indexing.watch import watch
+from retrieval.store.location import IndexPlace, base_of
+from retrieval.store.maintenance import check_index, discard_index
+from retrieval.store.roots import root_for
+from retrieval.store.table import Store
 from studio.commands.search import DEFAULT_INDEX
 from studio.commands.shared import ProgressLine, open_engine, print_json, say
 from studio.engine import NO_MILVUS, Engine
@@ -70,7 +70,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _cluster(engine: Engine, options: IndexOptions) -> Embedder:
     try:
-        from retrieval.encode_cluster import ClusterEmbedder
+        from retrieval.indexing.cluster import ClusterEmbedder
     except ImportError as error:
         raise UsageError(NO_RAY) from error
     return ClusterEmbedder(
@@ -94,7 +94,7 @@ def publish(arguments: argparse.Namespace, index: IndexPlace) -> dict[str, int]:
     if not arguments.publish:
         return {}
     try:
-        from retrieval.publish import publish as send
+        from retrieval.indexing.publish import publish as send
     except ImportError as error:
         raise UsageError(NO_MILVUS) from error
     report = send(

@@ -11,13 +11,13 @@ from composer.images import open_image
 from composer.query import Query
 from composer.sketch import rasterise
 from retrieval.evidence import Evidence
-from retrieval.filter_syntax import parse
+from retrieval.filters.language import parse
 from retrieval.search import Hit, Ranking, Refinement
-from retrieval.sheet import Tile, contact_sheet
-from retrieval.store import MANIFEST
+from retrieval.store.schema import MANIFEST
 from studio.commands.shared import compose_query, open_engine, print_json, saving, say
 from studio.errors import UsageError
 from studio.evidence import evidence_json, explain_hit, legend, marked
+from studio.sheet import Tile, contact_sheet
 
 NOTHING_MATCHES = "Nothing in this gallery matches well; these come nearest."
 SHEET_TILE_PX = 200

@@ -14,7 +14,7 @@ import gradio as gr
 
 from composer.images import open_image
 from composer.query import Query
-from retrieval.filters import Filter
+from retrieval.filters.tree import Filter
 from retrieval.search import Refinement
 from studio.errors import UsageError
 from studio.ui.feedback import NO_FEEDBACK, Feedback

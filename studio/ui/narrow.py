@@ -6,8 +6,8 @@ from typing import Any
 
 import gradio as gr
 
-from retrieval.filter_syntax import parse
-from retrieval.filters import And, Field, Filter, FilterError, In, check_text
+from retrieval.filters.language import parse
+from retrieval.filters.tree import And, Field, Filter, FilterError, In, check_text
 from retrieval.search import Gallery
 from studio.errors import UsageError
 from studio.ui.inputs import Choice, text

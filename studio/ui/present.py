@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from retrieval.confidence import Confidence
-from retrieval.filters import Filter
+from retrieval.filters.tree import Filter
 from retrieval.search import Gallery, Hit, Ranking
-from retrieval.store import metadata_of
+from retrieval.store.schema import metadata_of
 from studio.errors import UsageError
 from studio.ui.feedback import NO_FEEDBACK, Feedback
 from studio.ui.texts import Facts

@@ -12,18 +12,19 @@ import pytest
 import torch
 
 from composer.layout import NUM_CODES
-from retrieval.exact_index import ExactIndex
-from retrieval.filter_syntax import parse
-from retrieval.filter_targets import matches
-from retrieval.filters import And, Contains, Filter, FilterError, Not, Or
-from retrieval.index import Index
-from retrieval.lance_index import LanceIndex
-from retrieval.milvus_index import MilvusIndex, connect
-from retrieval.milvus_records import Place
-from retrieval.publish import publish
-from retrieval.store import Item, Manifest, Store
+from retrieval.engines.exact import ExactIndex
+from retrieval.engines.lance import LanceIndex
+from retrieval.engines.milvus import MilvusIndex, connect
+from retrieval.engines.milvus_records import Place
+from retrieval.engines.protocol import Index
+from retrieval.filters.language import parse
+from retrieval.filters.targets import matches
+from retrieval.filters.tree import And, Contains, Filter, FilterError, Not, Or
+from retrieval.indexing.publish import publish
+from retrieval.store.schema import Item, Manifest
+from retrieval.store.table import Store
 from tests.contracts.milvus_server import milvus_server
-from tests.retrieval.filter_world import Thing, random_filter, random_things
+from tests.retrieval.filters.filter_world import Thing, random_filter, random_things
 
 DIM = 48
 CLOSE = 2e-6  # sums of float32 in another order

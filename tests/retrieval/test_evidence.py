@@ -16,8 +16,8 @@ from composer.query import Query
 from composer.sketch import Sketch, rasterise
 from composer.strategies.slerp import SlerpComposer
 from retrieval.benchmarks import evidence as measure
+from retrieval.errors import GalleryError
 from retrieval.evidence import Evidence, StrokeEvidence, WordEvidence, explain
-from retrieval.gallery import GalleryError
 from retrieval.strokes import stroke_cells
 from tests.composer.tiny import tiny_backbone, write_clip
 

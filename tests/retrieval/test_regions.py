@@ -7,10 +7,11 @@ from torch.nn import functional
 
 from composer.composed import ComposedQuery, rebalance
 from composer.layout import NUM_CODES, blend, region_maps, region_projection
-from retrieval.exact_index import ExactIndex
+from retrieval.engines.exact import ExactIndex
 from retrieval.regions import from_codes, region_scores, region_weight, to_codes
 from retrieval.search import Gallery
-from retrieval.store import Item, Manifest, Store
+from retrieval.store.schema import Item, Manifest
+from retrieval.store.table import Store
 
 DIM = 12
 

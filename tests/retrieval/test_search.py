@@ -5,13 +5,14 @@ import pytest
 import torch
 from torch.nn import functional
 
-from retrieval import exact_index
-from retrieval.exact_index import ExactIndex
-from retrieval.filter_syntax import parse
-from retrieval.filters import Field
-from retrieval.gallery import GalleryError
+from retrieval.engines import exact as exact_index
+from retrieval.engines.exact import ExactIndex
+from retrieval.errors import GalleryError
+from retrieval.filters.language import parse
+from retrieval.filters.tree import Field
 from retrieval.search import Gallery, Refinement
-from retrieval.store import Item, Manifest, Store
+from retrieval.store.schema import Item, Manifest
+from retrieval.store.table import Store
 from tests.retrieval.test_regions import query_of
 from tests.retrieval.tiny_world import contents
 

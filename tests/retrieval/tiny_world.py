@@ -9,8 +9,8 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from composer.backbone import Backbone
-from retrieval.encode import index_folder
-from retrieval.store import Store
+from retrieval.indexing.encode import index_folder
+from retrieval.store.table import Store
 
 STROKES = {"a": [[[10, 10], [200, 30]]], "b": [[[10, 200], [200, 30], [50, 60]]]}
 

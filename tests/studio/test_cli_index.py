@@ -13,9 +13,9 @@ import pytest
 from PIL import Image
 
 from retrieval.benchmarks import indexing
-from retrieval.lance_index import LanceIndex
-from retrieval.store import Store
-from retrieval.watch import _Concerns
+from retrieval.engines.lance import LanceIndex
+from retrieval.indexing.watch import _Concerns
+from retrieval.store.table import Store
 from studio.cli import main
 from studio.commands.shared import ProgressLine
 from tests.studio.tiny import write_gallery, write_kit
@@ -67,7 +67,7 @@ def test_an_index_in_an_object_store_is_made_searched_and_told_of(
 
 
 def test_without_ray_the_cluster_is_refused_in_a_sentence(kit, tmp_path, capsys, monkeypatch):
-    monkeypatch.setitem(sys.modules, "retrieval.encode_cluster", None)
+    monkeypatch.setitem(sys.modules, "retrieval.indexing.cluster", None)
     folder = write_gallery(tmp_path / "photos", num_images=1)
     assert run(kit, folder, "--engine", "ray") == 2
     assert "pip install 'duet-studio[cluster]'" in capsys.readouterr().err

@@ -10,9 +10,9 @@ from PIL import Image
 from composer.backbone import Backbone
 from composer.query import Query
 from composer.sketch import Sketch
-from retrieval.encode import IndexOptions, index_folder
 from retrieval.evidence import explain
-from retrieval.filters import Field, In
+from retrieval.filters.tree import Field, In
+from retrieval.indexing.encode import IndexOptions, index_folder
 from retrieval.search import Refinement
 from studio.ui.feedback import MAX_MARKED, NO_FEEDBACK, Feedback
 from studio.ui.finder import LEFT

@@ -7,7 +7,7 @@ from PIL import Image
 
 from composer.backbone import Backbone
 from composer.strategies.duet import DuetModel
-from retrieval.encode import index_folder
+from retrieval.indexing.encode import index_folder
 from tests.composer.tiny import tiny_backbone, write_clip
 
 KIT_TOML = """

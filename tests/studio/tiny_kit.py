@@ -9,7 +9,7 @@ from composer.backbone import Backbone
 from composer.strategies.duet import DuetModel
 from generation.pipeline import TEXT_HASH_KEY
 from generation.training.text_export import export_text_encoder, export_tokenizer
-from retrieval.encode import IndexOptions, index_folder
+from retrieval.indexing.encode import IndexOptions, index_folder
 from tests.composer.tiny import write_clip
 from tests.generation import tiny
 

@@ -1,0 +1,1 @@
+"""Search engines: one protocol, exact search, LanceDB and Milvus."""

@@ -1,0 +1,1 @@
+"""Conditions on items: their language, their tree, and its translation for each engine."""

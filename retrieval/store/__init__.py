@@ -1,0 +1,1 @@
+"""The store of a gallery: schema, LanceDB table, versions, disk and maintenance."""

@@ -1,0 +1,180 @@
+"""The table of a gallery: what is written is read back, by every way of reading it."""
+
+import shutil
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+
+import lancedb
+import numpy as np
+import pytest
+
+from composer.layout import NUM_CODES
+from retrieval.errors import GalleryError
+from retrieval.store import versions
+from retrieval.store.maintenance import discard_index
+from retrieval.store.schema import Item, Manifest, write_manifest
+from retrieval.store.table import Store
+from retrieval.store.versions import age_to_drop
+from studio.kits import assets_folder
+from tests.retrieval.tiny_world import contents
+
+DIM = 8
+MANIFEST = Manifest(gallery_hash="h", dim=DIM, kit="tiny", root="..")
+
+
+def rows(numbers, seed=0):
+    """Items with ids that do not come in the order of their paths, unit vectors, and codes."""
+    rng = np.random.default_rng(seed)
+    items = [
+        Item(id=f"{number * 7919 % 10007:032x}", path=f"p/{number:05}.jpg") for number in numbers
+    ]
+    vectors = rng.standard_normal((len(items), DIM)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    return items, vectors, rng.integers(-127, 128, (len(items), NUM_CODES), dtype=np.int8)
+
+
+@pytest.fixture
+def store(tmp_path):
+    made = Store.create(tmp_path / "index", MANIFEST)
+    for start in range(0, 300, 100):
+        made.add(*rows(range(start, start + 100), seed=start))
+    return made
+
+
+def test_ids_and_vectors_are_those_of_the_items_and_ordered_by_id(store):
+    found = store.ids_and_vectors()
+    items, vectors = contents(store)
+    assert found.version == store.version
+    assert found.ids.dtype == "S32"
+    assert found.ids.tolist() == sorted(item.id.encode() for item in items)
+    by_id = {item.id.encode(): vector for item, vector in zip(items, vectors, strict=True)}
+    np.testing.assert_array_equal(found.vectors, [by_id[one] for one in found.ids.tolist()])
+
+
+def test_compaction_and_commits_keep_the_order_and_raise_the_version(store, monkeypatch):
+    before = store.ids_and_vectors()
+    monkeypatch.setattr(versions, "MAX_FRAGMENTS", 1)
+    store.compact()
+    after = store.ids_and_vectors()
+    assert after.version > before.version
+    np.testing.assert_array_equal(before.ids, after.ids)
+    np.testing.assert_array_equal(before.vectors, after.vectors)
+    assert store._table.stats()["fragment_stats"]["num_fragments"] == 1
+
+
+@pytest.mark.parametrize("how", ["by scanning", "by the index of ids", "by address"])
+def test_items_and_regions_come_in_the_order_that_was_asked_for(store, monkeypatch, how):
+    items, _, codes = rows(range(100, 200), seed=100)
+    if how == "by the index of ids":
+        monkeypatch.setattr(versions, "INDEXED_ROWS", 10)
+        assert store.indexed_rows() is None
+        store.compact()
+        assert store.indexed_rows() == 300
+    if how == "by address":
+        store.ids_and_vectors()
+    asked = [items[40].id, "f" * 32, items[3].id, items[99].id, "0" * 31 + "e"]
+    assert store.items_of(asked) == [items[40], None, items[3], items[99], None]
+    found = store.read_regions(asked)
+    np.testing.assert_array_equal(found[[0, 2, 3]], codes[[40, 3, 99]])
+    assert not found[[1, 4]].any()
+    with pytest.raises(ValueError, match="must be 32 hex digits"):
+        store.items_of(["' OR true --"])
+
+
+def test_what_changed_since_the_vectors_were_read_is_seen(store):
+    items, vectors, codes = rows(range(3))
+    store.ids_and_vectors()
+    Store.open(store.base.path).remove([items[0].id])
+    store.add([replace(items[1], caption="anew")], vectors[1:2], codes[1:2] // 2)
+    first, second, third = store.items_of([item.id for item in items])
+    assert (first, second.caption, third) == (None, "anew", items[2])
+    assert (store.read_regions([items[1].id])[0] == codes[1] // 2).all()
+
+
+def test_an_update_leaves_vectors_codes_and_groups_alone(store):
+    items, _, _ = rows(range(100))
+    before = store.ids_and_vectors()
+    codes = store.read_regions([items[5].id])
+    store.mark_near([items[5].id], [items[1].id])
+    moved = replace(items[5], path="elsewhere.jpg", caption="a chair", tags=("a", "b"))
+    store.update([moved, Item(id="f" * 32, path="never-added.jpg")])
+    assert len(store) == 300
+    assert store.items_of([items[5].id]) == [replace(moved, near=items[1].id)]
+    np.testing.assert_array_equal(store.ids_and_vectors().vectors, before.vectors)
+    np.testing.assert_array_equal(store.read_regions([items[5].id]), codes)
+
+
+def test_ids_by_condition_are_ascending(store):
+    items = store.items()
+    expected = sorted(item.id for item in items if item.path < "p/00120.jpg")
+    found = store.ids_where_sql("path < 'p/00120.jpg'")
+    assert found.astype(str).tolist() == expected
+    assert store.ids_where_sql("path = 'none'").tolist() == []
+
+
+def test_versions_are_dropped_an_hour_after_they_were_superseded():
+    moment = datetime.now(UTC)
+    ages = {1: timedelta(days=9), 2: timedelta(days=8), 3: timedelta(days=7), 4: timedelta(0)}
+    made = [{"version": n, "timestamp": moment - age} for n, age in ages.items()]
+    table = SimpleNamespace(list_versions=lambda: made)
+    # 3 was superseded just now and may be in use, 2 a week ago.
+    assert timedelta(days=7) < age_to_drop(table) < timedelta(days=7, minutes=1)
+    del made[:3]
+    assert age_to_drop(table) > timedelta(days=365)
+
+
+def test_the_shipped_index_of_the_first_layout_opens_and_stays_as_it_is(tmp_path):
+    index = tmp_path / "index"
+    shutil.copytree(assets_folder() / "gallery" / "index", index)
+    store = Store.open(index)
+    assert store.manifest.schema == 1
+    assert not store.has_near
+    item = store.items()[0]
+    assert (item.taken, item.near, item.caption_mtime_ns) == ("", "", 0)
+    assert store.items_of([item.id]) == [item]
+    _, vectors = contents(store)
+    added = replace(item, id="e" * 32, path="added.webp", taken="2020-01-01T00:00:00", near="f")
+    store.add([added], vectors[:1], store.read_regions([item.id]))
+    assert store.items_of(["e" * 32]) == [replace(added, taken="", near="")]
+    assert "taken" not in lancedb.connect(str(index)).open_table("items").schema.names
+
+
+def test_a_later_layout_is_refused(tmp_path):
+    Store.create(tmp_path, MANIFEST)
+    write_manifest(tmp_path, replace(MANIFEST, schema=3))
+    with pytest.raises(GalleryError, match=r"must be 2 or earlier, got 3.*--rebuild"):
+        Store.open(tmp_path)
+
+
+def test_discarding_an_index_leaves_what_else_is_in_its_folder(store):
+    (store.base.path / "mine.txt").write_text("mine")
+    discard_index(store.base.path)
+    with pytest.raises(GalleryError, match="holds no index"):
+        Store.open(store.base.path)
+    assert (store.base.path / "mine.txt").read_text() == "mine"
+    assert len(Store.create(store.base.path, MANIFEST)) == 0
+
+
+def test_an_empty_index_reads_as_empty(tmp_path):
+    store = Store.create(tmp_path, MANIFEST)
+    found = store.ids_and_vectors()
+    assert (found.ids.shape, found.vectors.shape) == ((0,), (0, DIM))
+    assert (store.items(), store.items_of(["f" * 32])) == ([], [None])
+    store.compact()
+
+
+@pytest.mark.slow
+def test_a_million_marks(tmp_path):
+    many = Store.create(tmp_path / "index", MANIFEST, regions=False)
+    for start in range(0, 1_000_000, 100_000):
+        ids = [f"{number:032x}" for number in range(start, start + 100_000)]
+        items = [Item(id=one, path=f"p/{one}.jpg") for one in ids]
+        many.add(items, np.ones((len(ids), DIM), np.float32))
+    many.compact()
+    ids = [f"{number:032x}" for number in range(1_000_000)]
+    many.mark_near(ids, ["", *ids[:-1]])
+    assert not len(many.ids_where_sql("near IS NULL"))
+    assert [item.near for item in many.items_of([ids[0], ids[250_000], ids[-1]])] == [
+        "", ids[249_999], ids[-2],
+    ]  # fmt: skip
