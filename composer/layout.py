@@ -12,7 +12,8 @@ kept as much, and would tie an index to the pictures they were found with.
 On validation, 8 x 8 regions of 16 dimensions beat 4 x 4 of 64, and centring was worth more than the
 grid. The query's feature, or that of its words, against single regions gained next to nothing.
 
-Source: region-aware features of papers.md 1; grid, centring and projection are ours.
+Source: the region-aware features of docs/papers.md, equation (5); grid, centring and projection are
+ours.
 """
 
 import math

@@ -39,7 +39,7 @@ def encode_with_tower(
             and are dropped before pooling; None for none.
 
     Source: the forward pass of open_clip's vision tower, on its own modules; shallow visual
-    prompts as in papers.md 3.
+    prompts as in docs/papers.md, section 3.
     """
     tower: Any = visual
     hidden = tower._embeds(pixels)  # n 1+p w

@@ -17,9 +17,9 @@ NUM_TOKENS = 4
 class Converter(nn.Module):
     """C: joint features, or differences of two, to pseudo-word tokens.
 
-    Source: papers.md 1; the size is a reconstruction: three linear layers, hidden width twice the
-    token's, GELU, and a LayerNorm at the output scaled to the token table's mean norm. The paper
-    has one token; several keep more of the shape once words follow them.
+    Source: docs/papers.md, section 1; the size is a reconstruction: three linear layers, hidden
+    width twice the token's, GELU, and a LayerNorm at the output scaled to the token table's mean
+    norm. The paper has one token; several keep more of the shape once words follow them.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class TextConverter(nn.Module):
     It reads text features. Picture features lie elsewhere in the joint space, so they are moved by
     the difference of the two means first.
 
-    Source: LinCIR in papers.md, "Building blocks"; the move between the means is ours.
+    Source: docs/papers.md, equation (25); the move between the means is ours.
     """
 
     text_mean: Tensor

@@ -135,7 +135,7 @@ class DuetComposer:
     reference's own, searches. The reference alone is `[P_L; s_w]`, the words alone "a photo of"
     and the words.
 
-    Source: papers.md 1, at test time; the completion is ours.
+    Source: docs/papers.md, equation (1); the completion is ours.
     """
 
     name = "duet"

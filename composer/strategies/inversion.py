@@ -98,8 +98,7 @@ class InversionComposer:
     feature; the reference alone is `[a photo of; tokens]`, the words alone "a photo of" and the
     words. Encoding takes up to `max_steps` passes through the text tower, forwards and backwards.
 
-    Source: papers.md, "Building blocks" (SEARLE's optimisation-based inversion); DESIGN.md,
-    "Composers".
+    Source: docs/papers.md, equation (24).
     """
 
     name = "inversion"
@@ -176,7 +175,7 @@ def invert(
         ValueError: The features do not fit the backbone, or the context has no room for the
             tokens.
 
-    Source: papers.md, "Building blocks" (SEARLE). Differences: several restarts; starts drawn like
+    Source: docs/papers.md, equation (24). Differences: several restarts; starts drawn like
         the token table (its mean, its deviation) instead of N(0, 0.02); the running mean is
         corrected for its empty start, so that a short search is not held back; it stops when
         converged. The pull towards the table's mean norm is a reconstruction in place of the

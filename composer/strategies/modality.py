@@ -36,7 +36,7 @@ class ModalityModel(nn.Module):
     `normalise(s + m')`. The paper tunes one tower for sketches and photos alike; here photos keep
     the frozen one, so that one index serves every composer.
 
-    Source: papers.md 2.
+    Source: docs/papers.md, equation (10).
 
     Attributes:
         words_share: b, the share of the words in a composed query; validation chooses it.
@@ -113,7 +113,7 @@ class ModalityComposer:
     Tokens come from the kit's converter, which reads the reference converted to the text side;
     these are ours, the method has none.
 
-    Source: papers.md 2; the composition with words is DESIGN.md's, "Composers".
+    Source: docs/papers.md, section 2; the composition with words is ours.
     """
 
     name = "modality"

@@ -27,7 +27,7 @@ class PromptedModel(nn.Module):
     instance level; here photos keep the frozen tower, so that one index serves every composer, and
     the one set belongs to the references.
 
-    Source: papers.md 3.
+    Source: docs/papers.md, section 3.
 
     Attributes:
         alpha: Share of the way from the reference to the words; validation chooses it.
@@ -73,7 +73,7 @@ class PromptedComposer:
     Category and instance level are two trainings of it, so two files. Tokens come from the kit's
     converter; these are ours, the method has none.
 
-    Source: papers.md 3; the composition with words is DESIGN.md's, "Composers".
+    Source: docs/papers.md, section 3; the composition with words is ours.
     """
 
     def __init__(

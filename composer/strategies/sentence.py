@@ -87,9 +87,9 @@ def compete(logits: Float[Tensor, "n l p"]) -> Float[Tensor, "n l p"]:
 class TokenLearner(nn.Module):
     """L learned queries that share out a feature map among them, one pseudo-word each.
 
-    Source: papers.md 4 (reconstruction): cross-attention, softmax over the queries and then
-    normalised over the positions, a linear layer to the token width, and a LayerNorm at the
-    output scaled to the token table's mean norm.
+    Source: docs/papers.md, equation (20), a reconstruction: cross-attention, softmax over the
+    queries and then normalised over the positions, a linear layer to the token width, and a
+    LayerNorm at the output scaled to the token table's mean norm.
     """
 
     def __init__(self, channels: int, width: int, token_norm: float, num_tokens: int) -> None:
@@ -114,7 +114,7 @@ class TokenLearner(nn.Module):
 class TokenMlp(nn.Module):
     """The ablation: an MLP on the mean of the map, without attention.
 
-    Source: papers.md 4; the size is a reconstruction: that of the duet's converter.
+    Source: docs/papers.md, section 4; the size is a reconstruction: that of the duet's converter.
     """
 
     def __init__(self, channels: int, width: int, token_norm: float, num_tokens: int) -> None:
@@ -143,7 +143,7 @@ class SentenceModel(nn.Module):
     pseudo-words; both stand outside this module. The paper reads the pseudo-words alone; here
     "a photo of" stands before them. Weights are fp32 whatever the backbone's.
 
-    Source: papers.md 4.
+    Source: docs/papers.md, section 4.
     """
 
     def __init__(self, backbone: Backbone, shape: SentenceShape) -> None:
@@ -239,7 +239,7 @@ class SentenceComposer:
     tokens]`, the words alone "a photo of" and the words. Nothing sees the reference in the joint
     space, so an encoded one has tokens alone.
 
-    Source: papers.md 4, at test time.
+    Source: docs/papers.md, section 4, at test time.
     """
 
     def __init__(self, model: SentenceModel, name: str = "sentence") -> None:

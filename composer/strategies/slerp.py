@@ -47,7 +47,7 @@ class SlerpComposer:
     being means of text features of "a drawing of ..." and "a photo of ..."; otherwise it would
     search for drawings. Tokens come from the kit's converter: these are ours, the method has none.
 
-    Source: papers.md, "Building blocks"; DESIGN.md, "Composers".
+    Source: docs/papers.md, equation (26).
     """
 
     name = "slerp"

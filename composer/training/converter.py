@@ -107,7 +107,7 @@ class ConverterScores:
 class ConverterObjective:
     """What a run of the converter trains, and on what.
 
-    Source: LinCIR in papers.md, "Building blocks". The InfoNCE in place of its squared error and
+    Source: docs/papers.md, equation (25). The InfoNCE in place of its squared error and
     the differences of media are ours.
     """
 

@@ -15,8 +15,8 @@ _COARSE_PX = 4
 class Decoder(nn.Module):
     """A small convolutional decoder from the joint space to pictures of 64 px.
 
-    Source: papers.md 1, G of `L_rec` (reconstruction: the paper has a UNet-style decoder of a size
-    it does not give; one feature has no maps to skip over, so this is its upward half).
+    Source: docs/papers.md, G of equation (9) (reconstruction: the paper has a UNet-style decoder of
+    a size it does not give; one feature has no maps to skip over, so this is its upward half).
     """
 
     def __init__(self, joint_dim: int) -> None:
@@ -43,7 +43,7 @@ def reconstruction(
 
     From the drawing alone the shape, with delta_w shape and appearance.
 
-    Source: papers.md 1, loss 6 (reconstruction).
+    Source: docs/papers.md, equation (9), a reconstruction.
     """
     made = decoder(torch.cat([query, completed]))
     alone, whole = made.chunk(2)

@@ -83,7 +83,7 @@ class DuetMargins:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class DuetFeatures:
-    """Unit text features of one batch's prompts, named as in papers.md 1.
+    """Unit text features of one batch's prompts, named as in docs/papers.md, section 1.
 
     `q_delta`, `q_neutral` and `q_hand` are of the batch's first k references alone: a part of a
     batch is enough for what they teach, and each prompt costs as much as the first two.

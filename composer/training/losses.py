@@ -2,7 +2,7 @@
 
 Throughout, the distance of two unit vectors is `d(a, b) = 1 - cos(a, b)`.
 
-Source: papers.md 1 gives names and arguments; the formulas are reconstructions and say so.
+Source: docs/papers.md, sections 1 and 4, which say what is a reconstruction.
 """
 
 from collections.abc import Mapping
@@ -45,7 +45,7 @@ def triplet(
         margin: m.
         mining: "hardest" takes each query's nearest negative, "all" the mean over its negatives.
 
-    Source: papers.md 1, loss 1 (reconstruction).
+    Source: docs/papers.md, equation (4), a reconstruction.
     """
     hinge = functional.relu(margin + to_positive.unsqueeze(1) - to_negatives)
     hinge = hinge.masked_fill(~is_negative, 0.0)
@@ -61,7 +61,7 @@ def pool_regions(
 
     The weights are a softmax of the cosines over the regions; the result has unit length.
 
-    Source: papers.md 1, loss 2 (reconstruction).
+    Source: docs/papers.md, equation (5), a reconstruction.
     """
     cosines = torch.einsum("nd,mpd->nmp", query, regions)
     pooled = torch.einsum("nmp,mpd->nmd", (cosines / temperature).softmax(dim=-1), regions)
@@ -87,7 +87,7 @@ def region_triplet(
         temperature: Of the softmax over the regions.
         mining: As in `triplet`.
 
-    Source: papers.md 1, loss 2 (reconstruction).
+    Source: docs/papers.md, equation (5), a reconstruction.
     """
     pooled = pool_regions(query, regions, temperature=temperature)  # n n d
     distances = 1 - torch.einsum("nd,nmd->nm", query, pooled)
@@ -102,7 +102,7 @@ def compositionality(
 ) -> Float[Tensor, ""]:
     """`L_comp = max(0, m_c + d(q_delta, p+) - d(q, p+))`: the missing text brings q nearer.
 
-    Source: papers.md 1, loss 3 (reconstruction).
+    Source: docs/papers.md, equation (6), a reconstruction.
     """
     return functional.relu(margin + completed_to_photo - query_to_photo).mean()
 
@@ -112,7 +112,7 @@ def neutrality(
 ) -> Float[Tensor, ""]:
     """`L_reg = |d(q, p+) - d(q_N, p+)|`: a phrase without content must not move the query.
 
-    Source: papers.md 1, loss 4 (reconstruction).
+    Source: docs/papers.md, equation (7), a reconstruction.
     """
     return (query_to_photo - neutral_to_photo).abs().mean()
 
@@ -122,7 +122,7 @@ def text_to_text(
 ) -> Float[Tensor, ""]:
     """`L_TT = d(q, q_F)`: the learned prompt stays near hand-written ones.
 
-    Source: papers.md 1, loss 5 (reconstruction).
+    Source: docs/papers.md, equation (8), a reconstruction.
     """
     return distance(query, hand_prompted).mean()
 
@@ -167,7 +167,7 @@ def in_batch_nce(
         extra: Further wrong answers; None for none.
         temperature: Divides the cosines.
 
-    Source: global contrastive distillation of papers.md 4, where sentences find images.
+    Source: docs/papers.md, equation (21).
     """
     candidates = wanted if extra is None else torch.cat([wanted, extra])
     own = torch.arange(len(found), device=found.device)

@@ -80,8 +80,8 @@ class ModalityFeatures:
 class ModalityObjective:
     """What a run of modality trains, and on what.
 
-    Source: papers.md 2. There a sample is one picture, drawn or photographed, with its class
-    caption; so here, except that drawings come with a photo for the instance term.
+    Source: docs/papers.md, section 2. There a sample is one picture, drawn or photographed, with
+    its class caption; so here, except that drawings come with a photo for the instance term.
     """
 
     name = "modality"
@@ -158,7 +158,7 @@ def modality_terms(
 ) -> dict[str, Float[Tensor, ""]]:
     """Every term of `ModalityWeights` but the instance term, unweighted.
 
-    Source: papers.md 2, losses of the released configuration.
+    Source: docs/papers.md, equations (11) to (15).
     """
     sides = ((Modality.SKETCH, features.sketches), (Modality.PHOTO, features.photos))
     same = features.classes.unsqueeze(1) == features.classes

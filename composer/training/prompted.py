@@ -80,8 +80,8 @@ class PromptedTraining:
 class PromptedObjective:
     """What a run of prompted trains, and on what.
 
-    Source: papers.md 3. The photos' tower is frozen here, so negatives of an instance come from
-    all photos of its class in the world, not from the batch alone.
+    Source: docs/papers.md, equations (16) and (17). The photos' tower is frozen here, so negatives
+    of an instance come from all photos of its class in the world, not from the batch alone.
     """
 
     def __init__(self, recipe: PromptedTraining, accelerator: Accelerator, *, seed: int) -> None:
@@ -188,7 +188,7 @@ def relative_spread(differences: Float[Tensor, "p k"]) -> Float[Tensor, ""]:
         differences: `d(s, p+) - d(s, p-)` of the K triplets of each of P classes; a softmax over
             the K makes the class's distribution.
 
-    Source: papers.md 3.
+    Source: docs/papers.md, equation (18).
     """
     shares = differences.log_softmax(dim=1)
     num_classes = len(shares)

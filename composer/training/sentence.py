@@ -81,7 +81,7 @@ class SentenceTraining:
 class SentenceObjective:
     """What a run of sentence trains, and on what.
 
-    Source: papers.md 4.
+    Source: docs/papers.md, section 4.
     """
 
     name = "sentence"

@@ -1,6 +1,6 @@
 """Losses of the sentence composer, as pure functions.
 
-Source: papers.md 4 names the losses; the formulas are reconstructions and say so.
+Source: docs/papers.md, section 4.
 """
 
 import torch
@@ -29,7 +29,7 @@ def local_alignment(
     Returns:
         The mean over the rows that have something to be near to; zero where none has.
 
-    Source: papers.md 4, local alignment regularisation (reconstruction).
+    Source: docs/papers.md, equation (22), a reconstruction.
     """
     own = distance(sentences, captions)
     if bank is None or len(bank) == 0:
@@ -43,7 +43,7 @@ def token_spread(tokens: Float[Tensor, "n l w"]) -> Float[Tensor, ""]:
 
     A single token has no other and gives zero.
 
-    Source: papers.md 4, the guard against collapse.
+    Source: docs/papers.md, equation (23).
     """
     count = tokens.shape[1]
     units = functional.normalize(tokens, dim=-1)

@@ -1,6 +1,6 @@
 """How a composer behaves, beside what it finds: do words without content move it, do tokens differ.
 
-Source: papers.md 1, loss 4 and the trap of section 4.
+Source: docs/papers.md, equation (7) and the trap of section 1.
 """
 
 from collections.abc import Sequence

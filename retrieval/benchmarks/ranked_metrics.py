@@ -154,7 +154,7 @@ def average_precisions(
     Raises:
         ValueError: `cut` is below one.
 
-    Source: papers.md, "Standard protocols".
+    Source: docs/papers.md, "Protocols".
     """
     total = _num_relevant(relevant, num_relevant)
     if cut is not None:
