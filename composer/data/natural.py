@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from PIL import Image, ImageDraw
 
-from composer.data import heldout
+from composer.data import archives, heldout
 from composer.data.pictures import PictureTable, fit_square
 from composer.data.wording import with_article
 
@@ -71,7 +71,7 @@ def read_tiny_imagenet(folder: Path, size_px: int) -> PictureTable:
     images: list[np.ndarray] = []
     captions: list[tuple[str, ...]] = []
     groups: list[str] = []
-    with zipfile.ZipFile(folder / "tiny_imagenet.zip") as archive:
+    with zipfile.ZipFile(folder / archives.TINY_IMAGENET) as archive:
         words = json.loads(archive.read("tiny_imagenet/classes.json"))
         for name in sorted(archive.namelist()):
             wnid = PurePosixPath(name).parent.name
@@ -88,7 +88,7 @@ def read_sketchy(folder: Path, size_px: int) -> PictureTable:
     """Read Sketchy's photos and sketches of the classes that may be trained on."""
     images: list[np.ndarray] = []
     captions: list[tuple[str, ...]] = []
-    for path, data in _members(folder / "sketchy_subset.tar"):
+    for path, data in _members(folder / archives.SKETCHY):
         class_name = path.parent.name
         if heldout.sketchy_is_held_out(class_name):
             continue
@@ -103,7 +103,7 @@ def read_chairv2(folder: Path, size_px: int) -> PictureTable:
     """Read ChairV2's photos and rasterise its vector sketches (box of 256, pen-up flags)."""
     images: list[np.ndarray] = []
     captions: list[tuple[str, ...]] = []
-    for path, data in _members(folder / "chairv2_train.tar"):
+    for path, data in _members(folder / archives.CHAIRV2):
         stem = path.stem.rsplit("_", 1)[0] if path.suffix == ".json" else path.stem
         if heldout.chairv2_is_held_out(stem):
             continue
@@ -118,7 +118,7 @@ def read_chairv2(folder: Path, size_px: int) -> PictureTable:
 
 def read_shoev2(folder: Path, size_px: int) -> PictureTable:
     """Read the ShoeV2 photos, which carry no labels beyond being shoes."""
-    images = [_decode(data, size_px) for _, data in _members(folder / "shoev2_photos.tar")]
+    images = [_decode(data, size_px) for _, data in _members(folder / archives.SHOEV2)]
     return _table("shoev2", images, [_said(PHOTO, ["shoe"])] * len(images))
 
 
@@ -126,7 +126,7 @@ def read_pacs(folder: Path, size_px: int) -> PictureTable:
     """Read PACS: four media of seven classes."""
     images: list[np.ndarray] = []
     captions: list[tuple[str, ...]] = []
-    for path, data in _members(folder / "pacs_half.tar"):
+    for path, data in _members(folder / archives.PACS):
         if heldout.pacs_is_held_out("/".join(path.parts[1:])):
             continue
         medium, class_name = path.parts[1], path.parts[2]
@@ -139,7 +139,7 @@ def read_flickr(folder: Path, size_px: int) -> PictureTable:
     """Read the Flickr8k photos with their five human captions."""
     images: list[np.ndarray] = []
     captions: list[tuple[str, ...]] = []
-    files = dict(_members(folder / "flickr_captions.tar"))
+    files = dict(_members(folder / archives.FLICKR))
     said = json.loads(files[PurePosixPath("flickr/captions.json")])
     for path, data in files.items():
         if path.name in said and not heldout.flickr_is_held_out(path.name):
@@ -152,7 +152,7 @@ def read_noto(folder: Path, size_px: int) -> PictureTable:
     """Read the emoji that have keywords."""
     images: list[np.ndarray] = []
     captions: list[tuple[str, ...]] = []
-    files = dict(_members(folder / "noto_emoji.tar"))
+    files = dict(_members(folder / archives.NOTO))
     keywords: dict[str, list[str]] = json.loads(files[PurePosixPath("noto/keywords.json")])
     by_code = {_code_points(emoji): words for emoji, words in keywords.items()}
     for path, data in files.items():
@@ -172,7 +172,7 @@ def read_phosphor(folder: Path, size_px: int) -> PictureTable:
     images: list[np.ndarray] = []
     captions: list[tuple[str, ...]] = []
     side = min(ICON_PX, size_px)
-    for path, data in _members(folder / "phosphor_icons.tar"):
+    for path, data in _members(folder / archives.PHOSPHOR):
         style = path.parent.name
         if path.suffix != ".svg" or style not in ICON_STYLES:
             continue
@@ -189,14 +189,14 @@ def read_phosphor(folder: Path, size_px: int) -> PictureTable:
 
 
 _READERS: dict[str, Callable[[Path, int], PictureTable]] = {
-    "tiny_imagenet.zip": read_tiny_imagenet,
-    "sketchy_subset.tar": read_sketchy,
-    "chairv2_train.tar": read_chairv2,
-    "shoev2_photos.tar": read_shoev2,
-    "pacs_half.tar": read_pacs,
-    "flickr_captions.tar": read_flickr,
-    "noto_emoji.tar": read_noto,
-    "phosphor_icons.tar": read_phosphor,
+    archives.TINY_IMAGENET: read_tiny_imagenet,
+    archives.SKETCHY: read_sketchy,
+    archives.CHAIRV2: read_chairv2,
+    archives.SHOEV2: read_shoev2,
+    archives.PACS: read_pacs,
+    archives.FLICKR: read_flickr,
+    archives.NOTO: read_noto,
+    archives.PHOSPHOR: read_phosphor,
 }
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Int, UInt8
 
+from composer.data import archives
 from composer.data.augment import draw_augmented, turn_raster
 from composer.data.catalogue import PHOTO, CataloguePack
 from composer.data.instances import InstanceDataset
@@ -17,7 +18,6 @@ from composer.data.sketchy import open_sketchy, split_heldout
 from composer.sketch import Sketch, rasterise
 
 NUM_VALIDATION_CLASSES = 8
-SKETCHY_FILE, CHAIRV2_FILE = "sketchy_subset.tar", "chairv2_train.tar"
 # Share of the classes of a batch that each table gives: for things, and for classes of things.
 SHARES: Mapping[str, float] = {"catalogue": 0.5, "sketchy": 0.35, "chairv2": 0.15}
 CATEGORY_SHARES: Mapping[str, float] = {"catalogue": 0.2, "sketchy": 0.8, "chairv2": 0.0}
@@ -116,10 +116,10 @@ def natural_tables(folder: Path, size_px: int) -> NaturalParts:
     Raises:
         DatasetError: An archive is missing or has another layout.
     """
-    sketchy = open_sketchy(folder / SKETCHY_FILE)
+    sketchy = open_sketchy(folder / archives.SKETCHY)
     names = split_heldout(sketchy).train
     validation = validation_classes(names)
-    chairs = chairv2_parts(open_chairv2(folder / CHAIRV2_FILE)).train
+    chairs = chairv2_parts(open_chairv2(folder / archives.CHAIRV2)).train
     learnt = sketchy.select(classes=[name for name in names if name not in validation])
     held = sketchy.select(classes=validation)
     return NaturalParts(

@@ -15,6 +15,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from composer.backbone import Backbone
+from composer.data import archives
 from composer.data.instances import Drawing, InstanceDataset
 from composer.data.pacs import open_pacs, pacs_parts
 from composer.data.qmul import chairv2_parts, open_chairv2
@@ -31,11 +32,6 @@ from retrieval.benchmarks.metrics import ranks_of_targets
 from retrieval.indexing.embed import EncodedImages
 from retrieval.regions import region_scores, region_weight
 
-ARCHIVES = {
-    "chairv2": "chairv2_train.tar",
-    "sketchy": "sketchy_subset.tar",
-    "pacs": "pacs_half.tar",
-}
 # What is said to ask for a domain of PACS.
 DOMAIN_WORDS = {"photo": "a photo", "art_painting": "a painting", "cartoon": "a cartoon"}
 NUM_CONVERTED = 100
@@ -55,11 +51,11 @@ def open_real(folder: Path, backbone: Backbone) -> dict[str, RealSet]:
     Raises:
         DatasetError: An archive is missing or has another layout.
     """
-    sketchy = open_sketchy(folder / ARCHIVES["sketchy"])
+    sketchy = open_sketchy(folder / archives.SKETCHY)
     datasets = {
-        "chairv2": chairv2_parts(open_chairv2(folder / ARCHIVES["chairv2"])).held_out,
+        "chairv2": chairv2_parts(open_chairv2(folder / archives.CHAIRV2)).held_out,
         "sketchy": sketchy.select(classes=split_heldout(sketchy).test),
-        "pacs": pacs_parts(open_pacs(folder / ARCHIVES["pacs"])).held_out,
+        "pacs": pacs_parts(open_pacs(folder / archives.PACS)).held_out,
     }
     return {
         name: RealSet(
