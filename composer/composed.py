@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
+from composer.errors import InputError
 from composer.weights import Shape, WeightsError, read_safetensors, write_safetensors
 
 SCHEMA = "duet-composed-query/1"
@@ -115,7 +116,7 @@ def rebalance(query: ComposedQuery, balance: float) -> ComposedQuery:
     exactly the composed feature. A query with one side only keeps its feature.
 
     Raises:
-        ValueError: `balance` is not in [0, 1].
+        InputError: `balance` is not in [0, 1].
     """
     feature = interpolate(query.both_feature, query.reference_feature, query.words_feature, balance)
     return replace(query, feature=feature, balance=float(balance))
@@ -130,10 +131,10 @@ def interpolate(
     """The feature at a balance; see `rebalance`.
 
     Raises:
-        ValueError: `balance` is not in [0, 1].
+        InputError: `balance` is not in [0, 1].
     """
     if not 0.0 <= balance <= 1.0:
-        raise ValueError(f"`balance` must lie between 0 and 1, got {balance}.")
+        raise InputError(f"`balance` must lie between 0 and 1, got {balance}.")
     if reference is None or words is None or balance == BALANCED:
         return both
     if balance < BALANCED:

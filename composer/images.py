@@ -16,7 +16,21 @@ _TURNED = (5, 6, 7, 8)  # EXIF orientations that swap width and height
 
 
 class ImageError(ValueError):
-    """An image that cannot be used, and why."""
+    """An image that cannot be used, and why.
+
+    Attributes:
+        name: What the image is called, as the subject of a sentence.
+        reason: The rest of the sentence.
+    """
+
+    def __init__(self, name: str, reason: str) -> None:
+        """Keep both parts, so that others may call the image by another name."""
+        super().__init__(name, reason)
+        self.name, self.reason = name, reason
+
+    def __str__(self) -> str:
+        """Return the sentence."""
+        return f"{self.name} {self.reason}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -94,7 +108,7 @@ def open_picture(
     except ImageError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise ImageError(_too_many_pixels(name, limits)) from error
+        raise ImageError(name, _too_many_pixels(limits)) from error
     except (
         OSError,
         SyntaxError,
@@ -106,7 +120,7 @@ def open_picture(
         MemoryError,
         struct.error,
     ) as error:
-        raise ImageError(f"{name} is damaged and cannot be decoded.") from error
+        raise ImageError(name, "is damaged and cannot be decoded.") from error
 
 
 def _read(source: Path | bytes, limits: ImageLimits) -> bytes:
@@ -118,17 +132,17 @@ def _read(source: Path | bytes, limits: ImageLimits) -> bytes:
             # One byte beyond the cap is enough to know; the stated size of a device is not.
             data = file.read(limits.max_bytes + 1)
     except (OSError, ValueError) as error:
-        raise ImageError(f"{source.name} cannot be read; check the path.") from error
+        raise ImageError(source.name, "cannot be read; check the path.") from error
     _check_bytes(len(data), limits, source.name)
     return data
 
 
 def _check_bytes(num_bytes: int, limits: ImageLimits, name: str) -> None:
     if num_bytes == 0:
-        raise ImageError(f"{name} is empty.")
+        raise ImageError(name, "is empty.")
     if num_bytes > limits.max_bytes:
         cap = limits.max_bytes / MEBIBYTE
-        raise ImageError(f"{name} is larger than {cap:g} MiB; save a smaller copy.")
+        raise ImageError(name, f"is larger than {cap:g} MiB; save a smaller copy.")
 
 
 def _sniff(data: bytes, name: str) -> str:
@@ -139,19 +153,19 @@ def _sniff(data: bytes, name: str) -> str:
         return "JPEG"
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return "WEBP"
-    raise ImageError(f"{name} is not a PNG, JPEG or WebP image.")
+    raise ImageError(name, "is not a PNG, JPEG or WebP image.")
 
 
 def _check_pixels(size: tuple[int, int], limits: ImageLimits, name: str) -> None:
     width, height = size
     if width < 1 or height < 1:
-        raise ImageError(f"{name} has no pixels.")
+        raise ImageError(name, "has no pixels.")
     if width * height > limits.max_px:
-        raise ImageError(_too_many_pixels(name, limits))
+        raise ImageError(name, _too_many_pixels(limits))
 
 
-def _too_many_pixels(name: str, limits: ImageLimits) -> str:
-    return f"{name} has more than {limits.max_px / 1e6:g} million pixels; make it smaller."
+def _too_many_pixels(limits: ImageLimits) -> str:
+    return f"has more than {limits.max_px / 1e6:g} million pixels; make it smaller."
 
 
 def _picture(opened: Image.Image, least_px: int | None) -> Picture:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from PIL import Image
 
+from composer.errors import InputError
 from composer.sketch import Sketch
 
 MAX_TEXT_LENGTH = 1_000
@@ -27,16 +28,16 @@ class Query:
         """Checks that the query asks something and is not ambiguous.
 
         Raises:
-            ValueError: Nothing was given, both references were given, or the text is too long.
+            InputError: Nothing was given, both references were given, or the text is too long.
         """
         if self.sketch is not None and self.image is not None:
-            raise ValueError("A query has one reference: give a sketch or an image, not both.")
+            raise InputError("A query has one reference: give a sketch or an image, not both.")
         if self.sketch is None and self.image is None and not self.text.strip():
-            raise ValueError("The query is empty; draw something or write a few words.")
+            raise InputError("The query is empty; draw something or write a few words.")
         if len(self.text) > MAX_TEXT_LENGTH:
-            raise ValueError(
+            raise InputError(
                 f"The text of a query has at most {MAX_TEXT_LENGTH} characters, "
                 f"got {len(self.text)}."
             )
         if self.image is not None and self.image.mode != "RGB":
-            raise ValueError(f"The image of a query must be RGB, got {self.image.mode}.")
+            raise InputError(f"The image of a query must be RGB, got {self.image.mode}.")

@@ -10,6 +10,8 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image, ImageDraw, ImageFilter
 
+from composer.errors import InputError
+
 MAX_JSON_BYTES = 1 << 20
 MAX_STROKES = 2_000
 MAX_POINTS = 40_000
@@ -46,12 +48,12 @@ class Sketch:
         """Checks that there is exactly one form, and something in it.
 
         Raises:
-            ValueError: Both or no form was given, or the drawing is empty.
+            InputError: Both or no form was given, or the drawing is empty.
         """
         if (self.strokes is None) == (self.raster is None):
-            raise ValueError("A sketch is either strokes or a raster: give exactly one of the two.")
+            raise InputError("A sketch is either strokes or a raster: give exactly one of the two.")
         if self.strokes is not None and not any(len(stroke) for stroke in self.strokes):
-            raise ValueError("The sketch is empty; draw at least one stroke.")
+            raise InputError("The sketch is empty; draw at least one stroke.")
 
     @classmethod
     def from_strokes(cls, strokes: Sequence[Sized]) -> "Sketch":
@@ -62,12 +64,12 @@ class Sketch:
                 pressure.
 
         Raises:
-            ValueError: There are too many strokes or points, or a value leaves [0, 1].
+            InputError: There are too many strokes or points, or a value leaves [0, 1].
         """
         if len(strokes) > MAX_STROKES:
-            raise ValueError(f"A sketch has at most {MAX_STROKES} strokes, got {len(strokes)}.")
+            raise InputError(f"A sketch has at most {MAX_STROKES} strokes, got {len(strokes)}.")
         if sum(len(stroke) for stroke in strokes) > MAX_POINTS:
-            raise ValueError(
+            raise InputError(
                 f"A sketch has at most {MAX_POINTS} points; draw fewer or shorter strokes."
             )
         return cls(strokes=tuple(_as_stroke(stroke) for stroke in strokes if len(stroke)))
@@ -82,17 +84,17 @@ class Sketch:
                 it must be 1 for points with pressure.
 
         Raises:
-            ValueError: The text is too long, no such JSON, or breaks a cap of `from_strokes`.
+            InputError: The text is too long, no such JSON, or breaks a cap of `from_strokes`.
         """
         if len(text) > MAX_JSON_BYTES:
-            raise ValueError(f"The strokes take more than {MAX_JSON_BYTES >> 20} MiB; draw less.")
+            raise InputError(f"The strokes take more than {MAX_JSON_BYTES >> 20} MiB; draw less.")
         try:
             value = json.loads(text)
         except (ValueError, RecursionError) as error:
-            raise ValueError("The strokes are not valid JSON.") from error
+            raise InputError("The strokes are not valid JSON.") from error
         strokes = value.get("strokes") if isinstance(value, dict) else value
         if not isinstance(strokes, list) or not all(isinstance(s, list) for s in strokes):
-            raise ValueError("Strokes must be a list of lists of [x, y] points.")
+            raise InputError("Strokes must be a list of lists of [x, y] points.")
         if extent == 1.0:
             return cls.from_strokes(strokes)
         return cls.from_strokes([np.asarray(s, dtype=np.float32) / extent for s in strokes])
@@ -104,7 +106,7 @@ class Sketch:
         The border tells the ground; levels are stretched so that paper becomes white.
 
         Raises:
-            ValueError: The picture is blank.
+            InputError: The picture is blank.
         """
         grey = np.asarray(image.convert("L"), dtype=np.float32)
         if detect_polarity(grey) is Polarity.WHITE_ON_BLACK:
@@ -112,7 +114,7 @@ class Sketch:
         paper = float(np.median(_border(grey)))
         ink = float(np.percentile(grey, 0.05))
         if paper - ink < _MIN_CONTRAST:
-            raise ValueError("No drawing was found in the image; it looks blank.")
+            raise InputError("No drawing was found in the image; it looks blank.")
         level = np.clip((grey - ink) / (0.92 * paper - ink + 1e-6), 0.0, 1.0)
         return cls(raster=np.round(level * 255).astype(np.uint8))
 
@@ -148,11 +150,11 @@ def _as_stroke(stroke: Sized) -> Stroke:
     try:
         points = np.asarray(stroke, dtype=np.float32)
     except (ValueError, TypeError, OverflowError) as error:
-        raise ValueError("Every point of a stroke must be [x, y] or [x, y, pressure].") from error
+        raise InputError("Every point of a stroke must be [x, y] or [x, y, pressure].") from error
     if points.ndim != 2 or points.shape[1] not in (2, 3):
-        raise ValueError("Every point of a stroke must be [x, y] or [x, y, pressure].")
+        raise InputError("Every point of a stroke must be [x, y] or [x, y, pressure].")
     if not np.isfinite(points).all() or points.min() < 0 or points.max() > 1:
-        raise ValueError("Every stroke must lie inside the canvas: finite values from 0 to 1.")
+        raise InputError("Every stroke must lie inside the canvas: finite values from 0 to 1.")
     return points
 
 
@@ -189,7 +191,7 @@ def _draw_path(pen: ImageDraw.ImageDraw, path: np.ndarray, width_px: float) -> N
 def _frame_raster(raster: np.ndarray, size_px: int, line_px: float) -> np.ndarray:
     rows, columns = np.nonzero(raster < _INK_LEVEL)
     if len(rows) == 0:
-        raise ValueError("The sketch is empty; draw at least one stroke.")
+        raise InputError("The sketch is empty; draw at least one stroke.")
     box = (int(columns.min()), int(rows.min()), int(columns.max()) + 1, int(rows.max()) + 1)
     ink = Image.fromarray(raster).crop(box)
     scale = FILL * size_px / max(ink.size)

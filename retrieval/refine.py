@@ -5,6 +5,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
+from composer.errors import InputError
+
 LIKED_WEIGHT = 0.5
 UNLIKED_WEIGHT = 0.25
 
@@ -49,10 +51,10 @@ def diverse_order(
         diversity: 0 is the order of the scores, 1 looks at nothing but the likeness.
 
     Raises:
-        ValueError: `diversity` is not in [0, 1].
+        InputError: `diversity` is not in [0, 1].
     """
     if not 0 <= diversity <= 1:
-        raise ValueError(f"`diversity` must be between 0 and 1, got {diversity:g}.")
+        raise InputError(f"`diversity` must be between 0 and 1, got {diversity:g}.")
     if diversity == 0 or len(scores) == 0:
         return scores.argsort(descending=True, stable=True)
     unit = vectors.float()

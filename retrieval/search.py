@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from composer.composed import ComposedQuery
+from composer.errors import InputError
 from composer.layout import SHORT_LIST, blend, region_projection
 from retrieval.confidence import NUM_BACKGROUND, Standing, standing
 from retrieval.engines.exact import ExactIndex
@@ -209,11 +210,11 @@ class Gallery:
 
         Raises:
             GalleryError: The query was composed for another encoder, or the index cannot be read.
-            ValueError: `top_k` is not in 1 to 1,000, `where` asks a field for what it does not
+            InputError: `top_k` is not in 1 to 1,000, `where` asks a field for what it does not
                 hold, or an id or the diversity of `refinement` is malformed.
         """
         if not 1 <= top_k <= MAX_TOP_K:
-            raise ValueError(f"`top_k` must be between 1 and {MAX_TOP_K}, got {top_k}.")
+            raise InputError(f"`top_k` must be between 1 and {MAX_TOP_K}, got {top_k}.")
         moved = self._moved(query, refinement)
         folds = refinement.folds and self.source.has_near
         count = top_k + SHORT_LIST if folds or refinement.diversity > 0 else top_k
@@ -299,7 +300,7 @@ class Gallery:
     def _vectors_of(self, ids: tuple[str, ...]) -> Float[Tensor, "n d"]:
         found = self.source.vectors_of(ids)
         if gone := [one for one, vector in zip(ids, found, strict=True) if not vector.any()]:
-            raise ValueError(f"There is no picture {gone[0]} in {self.source.place}.")
+            raise InputError(f"There is no picture {gone[0]} in {self.source.place}.")
         return torch.from_numpy(found)
 
     def _hits(self, order: Order, *, folds: bool) -> list[Hit]:

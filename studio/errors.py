@@ -1,8 +1,9 @@
-"""Which errors are the user's to mend, and how they are said."""
+"""Error classes shown to users."""
 
 from composer.backbone import BackboneError
 from composer.composed import MissingTokensError
 from composer.data.tree import DatasetError
+from composer.errors import InputError
 from composer.images import ImageError
 from composer.strategies.protocol import ComposerError
 from composer.weights import WeightsError
@@ -18,6 +19,7 @@ class UsageError(ValueError):
 
 USER_ERRORS: tuple[type[Exception], ...] = (
     UsageError,
+    InputError,
     KitError,
     GalleryError,
     FilterError,

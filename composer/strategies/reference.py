@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from composer.backbone import Backbone
 from composer.composed import ComposedQuery, interpolate
+from composer.errors import InputError
 from composer.prompt import Prompt, build_prompt, stack_prompts
 from composer.query import Query
 from composer.sketch import rasterise
@@ -67,7 +68,7 @@ def composed_query(
     """Wraps what a strategy decided.
 
     Raises:
-        ValueError: `balance` is not in [0, 1].
+        InputError: `balance` is not in [0, 1].
     """
     backbone, prompt = composer.backbone, found.prompt
     none = backbone.token_table().new_zeros(0, backbone.token_width)
@@ -112,12 +113,12 @@ def compose_features(
         move_words: What is done to the text feature first.
 
     Raises:
-        ValueError: There is neither a reference nor a word, or `balance` is not in [0, 1].
+        InputError: There is neither a reference nor a word, or `balance` is not in [0, 1].
     """
     backbone, reference = composer.backbone, encoded.image_feature
     has_words = bool(backbone.word_ids(text))
     if reference is None and not has_words:
-        raise ValueError("The query is empty; draw something or write a few words.")
+        raise InputError("The query is empty; draw something or write a few words.")
     words = None
     if has_words:
         words_prompt = build_prompt(backbone, PLAIN_PROMPT, None, text)
@@ -162,12 +163,12 @@ def compose_tokens(
         residual: How much of the reference's own feature is added to what its tokens give.
 
     Raises:
-        ValueError: There is neither a reference nor a word, or `balance` is not in [0, 1].
+        InputError: There is neither a reference nor a word, or `balance` is not in [0, 1].
     """
     backbone, tokens = composer.backbone, encoded.pseudo_tokens
     has_words = bool(backbone.word_ids(text))
     if tokens is None and not has_words:
-        raise ValueError("The query is empty; draw something or write a few words.")
+        raise InputError("The query is empty; draw something or write a few words.")
     words = build_prompt(backbone, PLAIN_PROMPT, None, text) if has_words else None
     if tokens is None:
         assert words is not None

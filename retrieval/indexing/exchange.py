@@ -141,7 +141,7 @@ class _Import:
             picture = open_picture(data, limits, least_px=1)
             found = path.stat()
         except ImageError as error:
-            return Skipped(path=shown, reason=str(error).replace("The image", "It", 1))
+            return Skipped(path=shown, reason=f"It {error.reason}")
         except (OSError, ValueError):
             return Skipped(path=shown, reason="It is not there or cannot be read.")
         id_, below = content_id(data), path.relative_to(self._root).as_posix()

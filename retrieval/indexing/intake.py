@@ -98,7 +98,7 @@ class Intake:
             large = is_large(data, least_px=self.least_px)
             done = self._large.submit(self._decode, data).result() if large else self._decode(data)
         except ImageError as error:
-            reason = str(error).replace("The image", "It", 1)
+            reason = f"It {error.reason}"
             return Skipped(path=printable(candidate.path), reason=reason)
         item = Item(
             id=id_,

@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from composer.errors import InputError
 from composer.layout import NUM_CODES
 from retrieval.errors import GalleryError
 from retrieval.store.disk import write_text
@@ -150,10 +151,10 @@ def checked_id(text: str) -> str:
     """Return an id that is safe inside a filter.
 
     Raises:
-        ValueError: It is not 32 hex digits.
+        InputError: It is not 32 hex digits.
     """
     if len(text) != 32 or not set(text) <= set("0123456789abcdef"):
-        raise ValueError(f"An item's id must be 32 hex digits, got {text!r}.")
+        raise InputError(f"An item's id must be 32 hex digits, got {text!r}.")
     return text
 
 

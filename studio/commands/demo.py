@@ -1,6 +1,7 @@
 """`duet demo`."""
 
 import argparse
+import errno
 import os
 import signal
 import socket
@@ -111,7 +112,7 @@ def free_port(host: str, wanted: int) -> int:
         except socket.gaierror as error:
             raise UsageError(f"--host {host!r} is no address of this machine.") from error
         except OSError as error:
-            if error.errno == 99:  # EADDRNOTAVAIL
+            if error.errno == errno.EADDRNOTAVAIL:
                 raise UsageError(f"--host {host!r} is no address of this machine.") from error
             continue
         if port != wanted:

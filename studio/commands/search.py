@@ -28,12 +28,9 @@ def run(arguments: argparse.Namespace) -> int:
     where = parse(arguments.filter) if arguments.filter is not None else None
     engine = open_engine(arguments)
     query, composed = compose_query(engine, arguments)
-    try:
-        chosen = arguments.index
-        index = index_folder(chosen) if isinstance(chosen, Path) else chosen
-        ranking = engine.search(composed, index, arguments.top_k, where, _refinement(arguments))
-    except ValueError as error:
-        raise UsageError(str(error)) if type(error) is ValueError else error from error
+    chosen = arguments.index
+    index = index_folder(chosen) if isinstance(chosen, Path) else chosen
+    ranking = engine.search(composed, index, arguments.top_k, where, _refinement(arguments))
     confidence = engine.confidence(composed, ranking)
     if arguments.save_query:
         with saving(arguments.save_query):

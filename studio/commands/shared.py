@@ -1,6 +1,7 @@
 """What several commands do: read the query, open the engine, print."""
 
 import argparse
+import errno
 import json
 import sys
 import time
@@ -12,6 +13,7 @@ from typing import Any
 import torch
 
 from composer.composed import ComposedQuery
+from composer.errors import InputError
 from composer.images import open_image
 from composer.query import Query
 from composer.sketch import Sketch
@@ -47,13 +49,8 @@ def read_sketch(path: Path) -> Sketch:
         return Sketch.from_image(open_image(path))
     except OSError as error:
         raise UsageError(f"{path} cannot be read; check the path.") from error
-    except ValueError as error:
-        raise _as_usage(error, str(path)) from error
-
-
-def _as_usage(error: ValueError, where: str) -> ValueError:
-    """Keep an error that has a type of its own; say where a plain one came from."""
-    return UsageError(f"{where}: {error}") if type(error) is ValueError else error
+    except InputError as error:
+        raise UsageError(f"{path}: {error}") from error
 
 
 def compose_query(
@@ -71,20 +68,15 @@ def compose_query(
         if arguments.sketch or arguments.image or arguments.text:
             raise UsageError("Give --query alone, or --sketch, --image and --text.")
         return None, ComposedQuery.load(arguments.query)
-    try:
-        query = Query(
-            sketch=read_sketch(arguments.sketch) if arguments.sketch else None,
-            image=open_image(arguments.image) if arguments.image else None,
-            text=arguments.text,
-        )
-        how = Composition(
-            composer=arguments.composer or engine.default_composer, balance=arguments.balance
-        )
-        return query, engine.compose(query, how)
-    except ValueError as error:
-        if type(error) is ValueError:
-            raise UsageError(str(error)) from error
-        raise
+    query = Query(
+        sketch=read_sketch(arguments.sketch) if arguments.sketch else None,
+        image=open_image(arguments.image) if arguments.image else None,
+        text=arguments.text,
+    )
+    how = Composition(
+        composer=arguments.composer or engine.default_composer, balance=arguments.balance
+    )
+    return query, engine.compose(query, how)
 
 
 def print_json(value: Any) -> None:  # noqa: ANN401  whatever JSON can say
@@ -107,7 +99,9 @@ def saving(path: Path) -> Generator[None, None, None]:
     try:
         yield
     except OSError as error:
-        reason = "the disk is full" if error.errno == 28 else (error.strerror or "it cannot")
+        reason = (
+            "the disk is full" if error.errno == errno.ENOSPC else (error.strerror or "it cannot")
+        )
         raise UsageError(f"{path} could not be saved: {reason}.") from error
 
 

@@ -187,7 +187,7 @@ class Desk:
         try:
             return open_image(file, ImageLimits(max_bytes=caps.upload_bytes, max_px=caps.upload_px))
         except ImageError as error:
-            raise ImageError(str(error).replace(file.name, "The picture", 1)) from error
+            raise ImageError("The picture", error.reason) from error
 
     def _run(
         self, request: gr.Request, progress: Progress, work: Callable[[RunOptions], Result]

@@ -1,5 +1,6 @@
 """The only place that turns exceptions into what the page says."""
 
+import errno
 import functools
 import html
 import logging
@@ -39,10 +40,9 @@ def told(handler: Callable[P, R]) -> Callable[P, R]:
 
 def as_page_error(error: Exception) -> gr.Error:
     """Say an exception to the page."""
-    # Plain ValueErrors are how the floors below refuse a value: a stroke, a text, a balance.
-    if isinstance(error, USER_ERRORS) or type(error) is ValueError:
+    if isinstance(error, USER_ERRORS):
         return notice(str(error))
-    if isinstance(error, OSError) and error.errno == 28:
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return notice("The disk of the server is full, so the result could not be kept.")
     # The message of a bug may quote what the user typed: only its kind and place are logged.
     LOGGER.error("A handler failed with %s.", type(error).__name__, exc_info=_place(error))

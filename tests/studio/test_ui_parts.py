@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from composer.errors import InputError
 from composer.sketch import Sketch
 from generation.request import RequestError
 from retrieval.confidence import Confidence
@@ -41,14 +42,16 @@ def raiser(error: Exception):
     return handler
 
 
-@pytest.mark.parametrize("error", [UsageError("Mend this."), ValueError("Mend this.")])
+@pytest.mark.parametrize("error", [UsageError("Mend this."), InputError("Mend this.")])
 def test_what_the_user_can_mend_is_said(error):
     with pytest.raises(gr.Error, match=r"^'Mend this\.'$") as caught:
         raiser(error)("x")
     assert not caught.value.print_exception
 
 
-@pytest.mark.parametrize("error", [KeyError("my secret drawing"), OSError("my secret drawing")])
+@pytest.mark.parametrize(
+    "error", [kind("my secret drawing") for kind in (KeyError, OSError, ValueError)]
+)
 def test_a_bug_is_logged_without_what_was_typed(error, caplog):
     with pytest.raises(gr.Error) as caught:
         raiser(error)("my secret words")
