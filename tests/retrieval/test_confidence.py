@@ -8,13 +8,16 @@ from retrieval.confidence import (
     Asked,
     Calibration,
     CalibrationError,
+    Confidence,
     Standing,
     auroc,
     fit,
+    judge,
     load_calibrations,
     save_calibrations,
     standing,
 )
+from tests.retrieval.test_regions import query_of
 
 
 def drawn(rng, best, count=400):
@@ -55,6 +58,29 @@ def test_a_fit_reads_the_score_relative_to_the_gallery():
     assert auroc(*scores) < 0.8  # the score alone, blind to what the gallery is like
     assert np.mean(np.array(yes) < calibration.threshold) == pytest.approx(0.1, abs=0.05)
     assert 0.35 < np.mean(yes + no) < 0.65
+
+
+def test_one_in_ten_answerable_queries_is_told_that_nothing_matches():
+    rng = np.random.default_rng(3)
+    clear, blurred = ((drawn(rng, 0.6), drawn(rng, 0.1)), (drawn(rng, 0.3), drawn(rng, 0.28)))
+    for yes, no in (clear, blurred):
+        calibration = fit(yes, no)
+        sure = np.sort([calibration.probability(one) for one in yes])
+        # The tenth of 400 by numpy's rule: nine tenths of the way from the 40th to the 41st.
+        expected = sure[39] + 0.9 * (sure[40] - sure[39])
+        assert calibration.threshold == pytest.approx(expected)
+    assert fit(*clear).threshold > 0.8
+    assert fit(*blurred).threshold < 0.48
+
+
+@pytest.mark.parametrize(("threshold", "matches"), [(0.2, True), (0.5, True), (0.8, False)])
+def test_a_ranking_matches_from_the_threshold_of_its_calibration_on(threshold, matches):
+    even = Calibration(weights=(0.0, 0.0, 0.0), bias=0.0, threshold=threshold)
+    query = query_of(torch.ones(4) / 2, None, torch.ones(4) / 2)
+    found = Standing(best=0.9, mean=0.1, spread=0.1, num_items=100)
+    assert judge(query, found, {Asked.WORDS: even}) == Confidence(probability=0.5, matches=matches)
+    assert judge(query, None, {Asked.WORDS: even}) == Confidence(probability=0.0, matches=False)
+    assert judge(query, found, {Asked.BOTH: even}) is None
 
 
 def test_both_kinds_of_queries_weigh_the_same():

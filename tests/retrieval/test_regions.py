@@ -177,6 +177,21 @@ def test_hits_behind_the_short_list_keep_their_place_and_scores_never_rise(tmp_p
     assert gallery.order(query, 7).ids == order.ids[:7]
 
 
+def test_a_layout_that_is_all_wrong_costs_no_more_than_the_short_list_ends_with(tmp_path):
+    """One of a hundred has the opposite layout; what its score would be lies below number 101."""
+    cosines = torch.cat([torch.linspace(0.62, 0.6, 100), torch.tensor([0.599, 0.5])])
+    axes, seen = torch.eye(DIM), patches(5)[0]
+    vectors = cosines[:, None] * axes[0] + (1 - cosines[:, None] ** 2).sqrt() * axes[1]
+    maps = maps_of(patches(6, 102))
+    maps[50] = -maps_of(seen[None])[0]
+    gallery = gallery_of(tmp_path, vectors, to_codes(maps))
+    order = gallery.order(query_of(axes[0], seen), 102)
+    assert order.ids[99] == f"{50:032x}"
+    assert order.region_similarities[99] == pytest.approx(-1, abs=1e-2)
+    assert order.scores[99:].tolist() == pytest.approx([0.6, 0.599, 0.5], abs=1e-3)
+    assert (order.scores.diff() <= 0).all()
+
+
 def test_codes_come_back_in_the_order_asked_for_and_gone_items_are_zeros(three):
     store = three[0].source
     ids = [f"{number:032x}" for number in (2, 9, 0)]

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from composer.query import Query
 from composer.sketch import Sketch
@@ -34,6 +35,32 @@ def test_a_reference_is_encoded_once_however_often_the_words_change(engine, monk
     other = engine.compose(Query(sketch=OTHER, text="red"))
     assert len(seen) == 2
     assert not torch.equal(first.feature, other.feature)
+
+
+def grey(level):
+    return Image.new("RGB", (64, 64), (level, level // 2, 30))
+
+
+def scan(*, upright):
+    raster = np.full((64, 64), 255, np.uint8)
+    raster[30:33, 8:56] = 0
+    return Sketch(raster=raster.T.copy() if upright else raster)
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (Query(image=grey(40)), Query(image=grey(220))),
+        (Query(sketch=scan(upright=True)), Query(sketch=scan(upright=False))),
+    ],
+)
+def test_references_of_one_size_are_told_apart_by_their_content(engine, first, second):
+    expected = [engine.composer("duet").encode(query) for query in (first, second)]
+    found = [engine.compose(query) for query in (first, second)]
+    assert not torch.allclose(found[0].feature, found[1].feature, atol=1e-3)
+    for query, encoded in zip(found, expected, strict=True):
+        alone = engine.composer("duet").compose(encoded, "", 0.5)
+        torch.testing.assert_close(query.feature, alone.feature)
 
 
 def test_slerp_takes_the_kits_alpha(engine):

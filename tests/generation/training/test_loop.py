@@ -1,3 +1,4 @@
+import dataclasses
 import math
 
 import pytest
@@ -16,7 +17,7 @@ from generation.training.loop import (
 
 
 class Line:
-    """Fits y = 3 x - 1; may be killed at a step."""
+    """Fits y = 3 x - 1; may be killed at a step; records the slope before each step."""
 
     name = "line"
 
@@ -24,11 +25,13 @@ class Line:
         torch.manual_seed(0)
         self.module = nn.Linear(1, 1)
         self.kill_at, self.calls = kill_at, 0
+        self.slopes: list[float] = []
 
     def loss(self, generator):
         if self.calls == self.kill_at:
             raise KeyboardInterrupt
         self.calls += 1
+        self.slopes.append(self.module.weight.item())
         x = torch.randn(16, 1, generator=generator)
         loss = (self.module(x) - (3 * x - 1)).square().mean()
         return StepLoss(total=loss, parts={"loss": loss})
@@ -63,6 +66,21 @@ def test_a_finished_run_does_nothing_more(tmp_path):
     train(two, SETTINGS, run_in(tmp_path))
     assert two.calls == 0
     assert torch.equal(one.module.weight, two.module.weight)
+
+
+def test_a_trained_module_holds_the_average_of_its_weights(tmp_path):
+    settings = dataclasses.replace(SETTINGS, decay_share=0.0)  # so that more steps change no rate
+    longer, line = Line(), Line()
+    train(longer, settings, run_in(tmp_path / "longer", num_steps=9))
+    train(line, settings, run_in(tmp_path / "line", num_steps=8))
+    assert longer.slopes[:8] == line.slopes
+    average = longer.slopes[0]
+    for step, slope in enumerate(longer.slopes[1:]):
+        kept = min(0.9, (1 + step) / (10 + step))
+        average = kept * average + (1 - kept) * slope
+    assert line.module.weight.item() == pytest.approx(average, rel=1e-5)
+    assert abs(average - longer.slopes[8]) > 1e-3
+    assert not line.module.training
 
 
 def test_the_loss_falls_and_the_log_tells_time(tmp_path):

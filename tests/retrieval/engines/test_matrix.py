@@ -48,6 +48,23 @@ def test_the_scan_in_half_precision_loses_nothing(monkeypatch, dtype, num_querie
             np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
+@pytest.mark.parametrize("k", [1, 5, 300])
+def test_one_query_finds_the_nearest_of_those_that_half_precision_orders_otherwise(k):
+    """Cosines about the middle between two of its numbers, where errors decide for one of them."""
+    rng = np.random.default_rng(4)
+    middle = 1843.5 / 2048
+    for query in unit(rng, 10, 24):
+        around = rng.standard_normal((8000, 24))
+        around -= (around @ query)[:, None] * query
+        around /= np.linalg.norm(around, axis=1, keepdims=True)
+        vectors = (middle * query + np.sqrt(1 - middle**2) * around).astype(np.float16)
+        exactly = vectors.astype(np.float64) @ query.astype(np.float64)
+        is_close = np.abs(exactly - middle) < 2e-5
+        found = ExactMatrix(vectors[is_close]).nearest(torch.from_numpy(query)[None], k)
+        expected = -np.sort(-exactly[is_close])[:k]
+        np.testing.assert_allclose(found.similarities[0].numpy(), expected, atol=1e-6)
+
+
 def test_rounding_to_half_precision_stays_within_what_the_scan_allows():
     rng = np.random.default_rng(2)
     vectors, query = unit(rng, 5000, 8).astype(np.float16), unit(rng, 8)
