@@ -1,6 +1,6 @@
 """What every test runs under: one torch thread, no network but loopback, optional tiers.
 
-Sockets (R14): a connection or name look-up that leaves this machine raises an `OSError`, as a cut
+Sockets: a connection or name look-up that leaves this machine raises an `OSError`, as a cut
 network would, and the test that made it fails at its end even when a library swallowed the error.
 """
 

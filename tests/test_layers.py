@@ -46,7 +46,7 @@ def _imports(tree: ast.AST) -> Iterator[str]:
 
 
 def unsafe_uses(source: str) -> list[str]:
-    """Everything in `source` that could run code out of a file or a repository (R11, R13)."""
+    """Everything in `source` that could run code that comes in a file or a repository."""
     tree = ast.parse(source)
     found = [name for name in _imports(tree) if name.split(".")[0] in UNSAFE_MODULES]
     for node in ast.walk(tree):

@@ -1,4 +1,4 @@
-"""The network guard of conftest.py does guard (R14), and leaves loopback alone."""
+"""The network guard of conftest.py blocks connections, and leaves loopback alone."""
 
 import socket
 import urllib.error

@@ -1,1 +1,1 @@
-"""Canaries: the library internals we lean on, checked in small (R28)."""
+"""Canaries: small checks of the library internals that this code relies on."""

@@ -1,4 +1,4 @@
-"""Every file of a hostile folder is indexed or named with its reason (R7, R8, R9)."""
+"""Every file of a hostile folder is indexed, or reported with its reason."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Kills at random moments, and writers and readers side by side (R22)."""
+"""An index survives kills at random moments, and writers and readers side by side."""
 
 import random
 import signal
