@@ -1,9 +1,9 @@
-"""Do generated pictures show what was drawn and said? One picture a case and condition.
+"""Agreement of generated pictures with their query: one picture per case and condition.
 
-A case is a drawing and words that carry no kind. What is drawn is told by the judge; what is said,
-by the colour word of the part that the words name first. Without the control network only the token
-can tell the model what was drawn, so the conditions without it, with another drawing's token or the
-mean token in its place, say whether the token matters.
+A case is a drawing and words that do not name its kind. The judge decides whether the picture is of
+the drawn kind, and whether the part that the words name first has the colour they give it. Without
+the control network only the token carries the drawing: the conditions without it, with the token of
+another drawing or the mean token instead, measure whether the token matters.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -19,15 +19,15 @@ from composer.composed import ComposedQuery
 from composer.sketch import Sketch
 from generation.control import control_image, sketch_agreement
 from generation.generate import generate_each
-from generation.judge import Judge, Sight
+from generation.judge import Judge, Verdict
 from generation.pipeline import ImagePipeline
-from generation.request import GenerateRequest
+from generation.request import DrawingSettings, GenerateRequest
 
 _BATCH = 16
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Case:
+class DrawingCase:
     """A drawing with words, and what a picture of them should show.
 
     Attributes:
@@ -36,10 +36,10 @@ class Case:
         both: drawing and words, composed.
         drawing: the drawing alone, composed.
         words: the words alone, composed.
-        kind: what is drawn.
+        kind: kind of the drawn object.
         part: the part whose colour is judged.
         colour: its colour word.
-        seed: of the picture, the same in every condition.
+        seed: seed of the picture, the same in every condition.
     """
 
     sketch: Sketch
@@ -55,13 +55,13 @@ class Case:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Outcome:
-    """What one picture shows.
+    """The judged properties of one picture.
 
     Attributes:
         kind: whether it is of the drawn kind.
         colour: whether the named part has the named colour.
-        agreement: how well its edges keep to the drawing, in [0, 1].
-        agreement_sibling: the same for another drawing of the kind.
+        agreement: agreement of its edges with the drawing, in [0, 1].
+        agreement_sibling: the same with the sibling drawing.
     """
 
     kind: bool
@@ -77,42 +77,42 @@ class Outcome:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Condition:
-    """What the pipeline is given of a case.
+    """The inputs that the pipeline gets from a case.
 
     Attributes:
-        query: takes the query from all cases and the number of one.
+        query: returns the query, from all cases and the index of this one.
         control: whether the drawing also goes through the control network.
     """
 
-    query: Callable[[Sequence[Case], int], ComposedQuery]
+    query: Callable[[Sequence[DrawingCase], int], ComposedQuery]
     control: bool
 
 
 def with_token(query: ComposedQuery, token: Float[Tensor, "n w"]) -> ComposedQuery:
-    """The query with other pseudo-words in the places of its own.
+    """Replace the pseudo-words of a query.
 
     Raises:
         ValueError: the number or width of the tokens differs.
     """
     if token.shape != query.pseudo_tokens.shape:
-        own = tuple(query.pseudo_tokens.shape)
-        raise ValueError(f"The token must have the shape {own}, got {tuple(token.shape)}.")
+        shape = tuple(query.pseudo_tokens.shape)
+        raise ValueError(f"The token must have the shape {shape}, got {tuple(token.shape)}.")
     prompt = query.prompt_embeddings.clone()
     prompt[list(query.pseudo_positions)] = token.to(prompt)
     return replace(query, prompt_embeddings=prompt, pseudo_tokens=token)
 
 
-def _with_others(cases: Sequence[Case], number: int) -> ComposedQuery:
-    """The token of the next case that draws another kind."""
-    own = cases[number]
-    later = [*cases[number + 1 :], *cases[:number]]
-    other = next((case for case in later if case.kind != own.kind), own)
-    return with_token(own.both, other.both.pseudo_tokens)
+def _with_others(cases: Sequence[DrawingCase], index: int) -> ComposedQuery:
+    """Take the token of the next case of another kind."""
+    case = cases[index]
+    later = [*cases[index + 1 :], *cases[:index]]
+    other = next((candidate for candidate in later if candidate.kind != case.kind), case)
+    return with_token(case.both, other.both.pseudo_tokens)
 
 
-def _with_mean(cases: Sequence[Case], number: int) -> ComposedQuery:
+def _with_mean(cases: Sequence[DrawingCase], index: int) -> ComposedQuery:
     mean = torch.stack([case.both.pseudo_tokens for case in cases]).mean(0)
-    return with_token(cases[number].both, mean)
+    return with_token(cases[index].both, mean)
 
 
 CONDITIONS: Mapping[str, Condition] = {
@@ -125,19 +125,21 @@ CONDITIONS: Mapping[str, Condition] = {
 }
 
 
-def draw(pipeline: ImagePipeline, cases: Sequence[Case], condition: Condition) -> list[Image.Image]:
-    """Draw one picture of each case with the kit's own settings.
+def draw(
+    pipeline: ImagePipeline, cases: Sequence[DrawingCase], condition: Condition
+) -> list[Image.Image]:
+    """Draw one picture of each case with the default settings.
 
     Raises:
-        RequestError: the kit has no control network and the condition asks for it.
+        RequestError: the condition needs a control network and the kit has none.
     """
     requests = [
         GenerateRequest(
-            query=condition.query(cases, number),
+            query=condition.query(cases, index),
             control_sketch=case.sketch if condition.control else None,
-            seed=case.seed,
+            settings=DrawingSettings(seed=case.seed),
         )
-        for number, case in enumerate(cases)
+        for index, case in enumerate(cases)
     ]
     return [
         picture
@@ -146,23 +148,27 @@ def draw(pipeline: ImagePipeline, cases: Sequence[Case], condition: Condition) -
     ]
 
 
-def outcomes(judge: Judge, cases: Sequence[Case], pictures: Sequence[Image.Image]) -> list[Outcome]:
+def outcomes(
+    judge: Judge, cases: Sequence[DrawingCase], pictures: Sequence[Image.Image]
+) -> list[Outcome]:
     """Judge one picture of each case."""
-    sights = judge.look(pictures, [case.part for case in cases])
-    found = zip(cases, pictures, sights, strict=True)
-    return [_outcome(case, picture, sight) for case, picture, sight in found]
+    verdicts = judge.assess(pictures, [case.part for case in cases])
+    return [
+        _outcome(case, picture, verdict)
+        for case, picture, verdict in zip(cases, pictures, verdicts, strict=True)
+    ]
 
 
-def _outcome(case: Case, picture: Image.Image, sight: Sight) -> Outcome:
+def _outcome(case: DrawingCase, picture: Image.Image, verdict: Verdict) -> Outcome:
     levels = np.asarray(picture.convert("RGB"))
     height, width, _ = levels.shape
-    own, sibling = (
+    agreement, agreement_sibling = (
         float(sketch_agreement(levels, control_image(sketch, height, width)))
         for sketch in (case.sketch, case.sibling)
     )
     return Outcome(
-        kind=sight.kind == case.kind,
-        colour=sight.colour == case.colour,
-        agreement=own,
-        agreement_sibling=sibling,
+        kind=verdict.kind == case.kind,
+        colour=verdict.colour == case.colour,
+        agreement=agreement,
+        agreement_sibling=agreement_sibling,
     )

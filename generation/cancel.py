@@ -1,37 +1,37 @@
-"""Stopping a running generation within one denoising step."""
+"""Cancellation of a running generation within one denoising step."""
 
 import threading
 from collections.abc import Callable
 from typing import Any
 
 StepCallback = Callable[[Any, int, Any, dict[str, Any]], dict[str, Any]]
-"""What diffusers calls after a step: pipeline, step, time step, tensors."""
+"""Callback of diffusers after a step: pipeline, step, time step, tensors."""
 
 Progress = Callable[[int, int], None]
 """Called after each step with the number of steps done and the number of all steps."""
 
 
 class GenerationCancelledError(Exception):
-    """The user stopped the work; nothing was made."""
+    """The user stopped the work; there is no image."""
 
 
 class CancelToken:
-    """A switch that any thread may turn; the sampler looks at it after each step."""
+    """A flag that any thread may set; the sampler checks it after each step."""
 
     def __init__(self) -> None:
         self._event = threading.Event()
 
     def cancel(self) -> None:
-        """Ask the work to stop."""
+        """Request a stop."""
         self._event.set()
 
     @property
     def is_cancelled(self) -> bool:
-        """Whether someone asked to stop."""
+        """Whether a stop was requested."""
         return self._event.is_set()
 
     def check(self) -> None:
-        """Stop here if asked to.
+        """Raise if a stop was requested.
 
         Raises:
             GenerationCancelledError: `cancel` was called.
@@ -41,7 +41,7 @@ class CancelToken:
 
 
 def step_callback(cancel: CancelToken | None, on_step: Progress | None) -> StepCallback:
-    """Make the `callback_on_step_end` of a diffusers pipeline.
+    """Return the `callback_on_step_end` of a diffusers pipeline.
 
     It raises rather than set `pipe._interrupt`: that flag only skips the steps that are left and
     still decodes the latents, and it would stay set on a pipeline object shared between requests.

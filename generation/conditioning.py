@@ -1,4 +1,4 @@
-"""The door to transformers: prompts as token embeddings, through the pipeline's text encoder."""
+"""Prompts as hidden states of the pipeline's text encoder."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -11,11 +11,11 @@ if TYPE_CHECKING:
     from transformers import CLIPTextModel
 
 Tokenizer = Any
-"""A transformers tokenizer; its own types do not say that calling it gives `input_ids`."""
+"""A transformers tokenizer; its type hints do not say that a call returns `input_ids`."""
 
 
 def token_table(text_encoder: "CLIPTextModel") -> Float[Tensor, "v w"]:
-    """Token embeddings of the whole vocabulary."""
+    """Return the token embeddings of the whole vocabulary."""
     return text_encoder.get_input_embeddings().weight  # pyright: ignore[reportReturnType]
 
 
@@ -50,7 +50,7 @@ def encode_token_embeddings(
 
 
 def tokenize(tokenizer: Tokenizer, texts: Sequence[str]) -> Int[Tensor, "n l"]:
-    """Token ids, padded with end-of-text to the tokenizer's length; longer texts are cut."""
+    """Return token ids, padded with end-of-text to the tokenizer's length; longer texts are cut."""
     encoded = tokenizer(
         list(texts),
         padding="max_length",
@@ -61,15 +61,6 @@ def tokenize(tokenizer: Tokenizer, texts: Sequence[str]) -> Int[Tensor, "n l"]:
     return encoded.input_ids
 
 
-def encode_texts(
-    text_encoder: "CLIPTextModel", tokenizer: Tokenizer, texts: Sequence[str]
-) -> Float[Tensor, "n l w"]:
-    """Hidden states of plain texts by the same path as composed prompts."""
-    ids = tokenize(tokenizer, texts).to(text_encoder.device)
-    table = token_table(text_encoder)
-    return encode_token_embeddings(text_encoder, torch.nn.functional.embedding(ids, table))
-
-
 @torch.no_grad()
 def guidance_pair(
     text_encoder: "CLIPTextModel",
@@ -77,7 +68,7 @@ def guidance_pair(
     prompt_embeddings: Float[Tensor, "l w"],
     negative_text: str,
 ) -> Float[Tensor, "2 l w"]:
-    """Hidden states for guidance, the negative half first.
+    """Return hidden states for guidance, the negative half first.
 
     Args:
         text_encoder: the pipeline's text encoder.

@@ -1,7 +1,7 @@
-"""Sketches and edges as control images, and how well an image keeps to a sketch.
+"""Control images from sketches and edges, and the agreement of an image with a sketch.
 
-Control images are white_on_black, uint8, one channel: what scribble control networks are trained
-on. People draw ink_on_white; the turn happens here and nowhere else.
+Control images are white_on_black, uint8, one channel, as scribble control networks expect them.
+Sketches are ink_on_white; only this module inverts them.
 """
 
 import numpy as np
@@ -49,7 +49,7 @@ def binarise(ink: UInt8[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
 
 
 def edge_image(image: Image.Image, height: int, width: int) -> UInt8[np.ndarray, "h w"]:
-    """Control image of a picture's own edges, for transfer.
+    """Make a control image from the edges of a picture, for transfer.
 
     Args:
         image: RGB, of the output's size.
@@ -65,7 +65,7 @@ def edge_image(image: Image.Image, height: int, width: int) -> UInt8[np.ndarray,
 def find_edges(
     image: UInt8[np.ndarray, "h w 3"], low: float = 0.05, high: float = 0.14
 ) -> Bool[np.ndarray, "h w"]:
-    """Thin edges of a colour image.
+    """Mark the thin edges of a colour image.
 
     Canny's method on the strongest colour channel's gradient, so that a red seat before a green
     wall of the same brightness still has an outline. Thresholds are shares of full contrast per
@@ -99,7 +99,7 @@ def dilate(lines: Bool[np.ndarray, "h w"], line_px: float) -> UInt8[np.ndarray, 
 def sketch_agreement(
     image: UInt8[np.ndarray, "h w 3"], control: UInt8[np.ndarray, "h w"]
 ) -> Float[np.ndarray, ""]:
-    """How well an image's edges keep to a control image.
+    """Measure how well an image's edges agree with a control image.
 
     Chamfer distance: from each line pixel of the drawing to the nearest edge of the image, and
     back from each edge inside the drawing's outline to the nearest line, both cut off at 8 % of
@@ -122,7 +122,7 @@ def sketch_agreement(
 
 
 def _on_ridge(dy: np.ndarray, dx: np.ndarray) -> np.ndarray:
-    """Keep pixels whose gradient is the largest along its own direction."""
+    """Mark pixels whose gradient is the largest along its direction."""
     strength = np.hypot(dy, dx)
     padded = np.pad(strength, 1)
     height, width = strength.shape

@@ -1,4 +1,4 @@
-"""The errors of this package that are the user's to mend."""
+"""Errors of this package that the user can correct."""
 
 from generation.cancel import GenerationCancelledError
 from generation.pipeline import PipelineError

@@ -9,9 +9,9 @@ from generation.pipeline import ImagePipeline
 from generation.request import GenerateRequest, effective_control_scale
 from generation.sample import (
     DEFAULT_OPTIONS,
-    Inputs,
     Result,
     RunOptions,
+    SamplingPlan,
     output_size,
     sample,
     sample_each,
@@ -31,7 +31,7 @@ def generate(
         GenerationCancelledError: the work was stopped.
         OutOfMemoryError: there is too little memory.
     """
-    return sample(pipeline, request, _inputs(pipeline, request), options)
+    return sample(pipeline, plan_generation(pipeline, request), options)
 
 
 def generate_each(
@@ -44,11 +44,20 @@ def generate_each(
             the pipeline.
         MissingTokensError: a query has no tokens to draw with.
     """
-    return sample_each(pipeline, requests, [_inputs(pipeline, r) for r in requests])
+    return sample_each(pipeline, [plan_generation(pipeline, request) for request in requests])
 
 
-def _inputs(pipeline: ImagePipeline, request: GenerateRequest) -> Inputs:
+def plan_generation(pipeline: ImagePipeline, request: GenerateRequest) -> SamplingPlan:
+    """Resolve size, control image and control strength of a request.
+
+    Raises:
+        RequestError: the size is beyond the caps.
+    """
+    height, width = output_size(pipeline, request.settings)
+    scale = effective_control_scale(request)
     control = request.control
-    if request.control_sketch is not None and effective_control_scale(request) > 0:
-        control = control_image(request.control_sketch, *output_size(pipeline, request))
-    return Inputs(control=control)
+    if request.control_sketch is not None and scale > 0:
+        control = control_image(request.control_sketch, height, width)
+    return SamplingPlan(
+        request=request, height=height, width=width, control=control, control_scale=scale
+    )

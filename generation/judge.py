@@ -1,7 +1,8 @@
-"""What a generated picture shows: its kind and parts by a small CNN, colours by name in CIELAB.
+"""The judge of generated pictures: kind and parts by a small CNN, colour words in CIELAB.
 
-The judge is trained from scratch on renders of the train split and used for measuring alone;
-nothing is trained or chosen by it. What it makes of real test pictures stands beside every figure.
+The judge is trained from scratch on renders of the train split and used for measurements only;
+nothing is trained or chosen by it. Every figure stands beside the judge's figure for real test
+pictures.
 """
 
 import json
@@ -22,17 +23,17 @@ SIZE_PX = 128
 _SCHEMA = "duet-judge/2"
 _BATCH = 64
 _MIN_PIXELS = 12
-_SURE = 0.7  # share of a part's highest probability; chosen on validation photos
+_PART_SHARE = 0.7  # of a part's highest probability; chosen on validation photos
 
 
 class JudgeError(ValueError):
-    """A judge that cannot be loaded or asked this, and why."""
+    """A judge that cannot be loaded; the message says why."""
 
 
 class JudgeNetwork(nn.Module):
-    """Convolutions that halve the picture five times; kinds from the last, parts from all.
+    """Five stages that each halve the picture; kinds come from the last, parts from all.
 
-    Source: Lin et al. 2017, "Feature Pyramid Networks", for the way back up.
+    Source: Lin et al. 2017, "Feature Pyramid Networks", for the top-down path.
     """
 
     def __init__(self, num_kinds: int, num_parts: int, width: int = 32) -> None:
@@ -47,13 +48,13 @@ class JudgeNetwork(nn.Module):
     def forward(
         self, images: Float[Tensor, "n 3 h w"]
     ) -> tuple[Float[Tensor, "n k"], Float[Tensor, "n p h2 w2"]]:
-        """Scores of the kinds, and of the parts at half the size, of RGB pictures in [-1, 1]."""
-        seen = [images]
+        """Return kind scores, and part scores at half the size, of RGB pictures in [-1, 1]."""
+        maps = [images]
         for stage in self.stages:
-            seen.append(stage(seen[-1]))
-        kinds = self.kinds(seen[-1].mean((2, 3)))
-        merged = self.across[-1](seen[-1])
-        for across, fine in zip(reversed(self.across[:-1]), reversed(seen[1:-1]), strict=True):
+            maps.append(stage(maps[-1]))
+        kinds = self.kinds(maps[-1].mean((2, 3)))
+        merged = self.across[-1](maps[-1])
+        for across, fine in zip(reversed(self.across[:-1]), reversed(maps[1:-1]), strict=True):
             merged = across(fine) + functional.interpolate(merged, size=fine.shape[-2:])
         return kinds, self.parts(functional.silu(merged))
 
@@ -72,7 +73,7 @@ def _halving(before: int, after: int) -> nn.Sequential:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class ColourModel:
-    """A Gaussian for each colour word, over the median CIELAB value of a part.
+    """A Gaussian for each colour word over the median CIELAB value of a part.
 
     Attributes:
         names: colour words.
@@ -92,15 +93,15 @@ class ColourModel:
     ) -> "ColourModel":
         """Fit to parts of known colour; `spread` (in L, a, b) keeps rare words from being sharp."""
         names = tuple(sorted(set(labels)))
-        of = np.array([names.index(label) for label in labels])
+        indices = np.array([names.index(label) for label in labels])
         means, precisions, scales = [], [], []
         for i in range(len(names)):
-            own = colours[of == i]
-            centred = own - own.mean(0)
-            covariance = (centred.T @ centred + 4 * spread**2 * np.eye(3)) / (len(own) + 4)
+            members = colours[indices == i]
+            centred = members - members.mean(0)
+            covariance = (centred.T @ centred + 4 * spread**2 * np.eye(3)) / (len(members) + 4)
             covariance += np.eye(3)
             precision = np.linalg.inv(covariance)
-            means.append(own.mean(0))
+            means.append(members.mean(0))
             precisions.append(precision)
             scales.append(0.5 * np.linalg.slogdet(precision)[1])
         return cls(
@@ -111,21 +112,21 @@ class ColourModel:
         )
 
     def rank(self, colour: Float[np.ndarray, "3"]) -> tuple[str, ...]:
-        """Colour words for a CIELAB value, the likeliest first."""
-        away = colour - self.means  # c 3
-        distance = np.einsum("ci,cij,cj->c", away, self.precisions, away)
+        """Return the colour words by likelihood for a CIELAB value, the likeliest first."""
+        difference = colour - self.means  # c 3
+        distance = np.einsum("ci,cij,cj->c", difference, self.precisions, difference)
         order = np.argsort(0.5 * distance - self.log_scales)
         return tuple(self.names[i] for i in order)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Sight:
-    """What the judge makes of one picture.
+class Verdict:
+    """The judge's answer for one picture.
 
     Attributes:
         kind: the likeliest kind.
-        colour: colour word of the part that was asked for; None for a part it does not know or
-            sees next to nothing of.
+        colour: colour word of the requested part; None where the part is unknown or has almost no
+            pixels.
     """
 
     kind: str
@@ -134,12 +135,12 @@ class Sight:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Judge:
-    """All judges, as trained together.
+    """A trained network with its names and its colour model.
 
     Attributes:
         kinds: names, in the order of the network's kind scores.
         parts: names, in the order of its part scores; the background and nameless parts are "".
-        network: finds kind and parts.
+        network: scores kinds and parts.
         colours: names colours.
     """
 
@@ -149,33 +150,33 @@ class Judge:
     colours: ColourModel
 
     @torch.inference_mode()
-    def look(self, images: Sequence[Image.Image], parts: Sequence[str]) -> list[Sight]:
-        """Kind of each RGB picture, of any size, and colour of the part asked for in it."""
-        found = []
+    def assess(self, images: Sequence[Image.Image], parts: Sequence[str]) -> list[Verdict]:
+        """Return the kind of each RGB picture, of any size, and the colour of one part of it."""
+        verdicts = []
         for start in range(0, len(images), _BATCH):
             levels = np.stack([_square(image) for image in images[start : start + _BATCH]])
             pixels = torch.from_numpy(levels).permute(0, 3, 1, 2).float() / 127.5 - 1
             kinds, scores = self.network(pixels)
             scores = functional.interpolate(scores, size=pixels.shape[-2:], mode="bilinear")
-            asked = parts[start : start + _BATCH]
-            for image, kind, likely, part in zip(
-                levels, kinds.argmax(1).tolist(), scores.softmax(1), asked, strict=True
+            requested = parts[start : start + _BATCH]
+            for image, kind, likelihoods, part in zip(
+                levels, kinds.argmax(1).tolist(), scores.softmax(1), requested, strict=True
             ):
-                colour = self._name_colour(image, likely, part)
-                found.append(Sight(kind=self.kinds[kind], colour=colour))
-        return found
+                colour = self._name_colour(image, likelihoods, part)
+                verdicts.append(Verdict(kind=self.kinds[kind], colour=colour))
+        return verdicts
 
     def _name_colour(
-        self, image: UInt8[np.ndarray, "h w 3"], likely: Float[Tensor, "p h w"], part: str
+        self, image: UInt8[np.ndarray, "h w 3"], likelihoods: Float[Tensor, "p h w"], part: str
     ) -> str | None:
         if part not in self.parts:
             return None
-        own = likely[self.parts.index(part)].numpy()
-        lab = part_colour(image, own > _SURE * own.max())
+        likelihood = likelihoods[self.parts.index(part)].numpy()
+        lab = part_colour(image, likelihood > _PART_SHARE * likelihood.max())
         return None if lab is None else self.colours.rank(lab)[0]
 
     def save(self, path: Path) -> None:
-        """Write one `.safetensors`, the network in fp16."""
+        """Write a `.safetensors` file, the network in fp16."""
         tensors = {f"network.{n}": t.half() for n, t in self.network.state_dict().items()}
         colours = self.colours
         tensors["colour.means"] = torch.from_numpy(colours.means).float()
@@ -191,17 +192,17 @@ class Judge:
 
     @classmethod
     def load(cls, path: Path) -> "Judge":
-        """Read what `save` wrote.
+        """Read a file that `save` wrote.
 
         Raises:
-            JudgeError: the file is missing, damaged or no judge.
+            JudgeError: the file is missing, damaged or not a judge.
         """
         try:
             weights = read_safetensors(path)
         except WeightsError as error:
             raise JudgeError(str(error)) from error
         if weights.metadata.get("schema") != _SCHEMA:
-            raise JudgeError(f"{path.name} is no judge of this program.")
+            raise JudgeError(f"{path.name} is not a judge of this program.")
         kinds = tuple(json.loads(weights.metadata["kinds"]))
         parts = tuple(json.loads(weights.metadata["parts"]))
         state = {
@@ -224,14 +225,14 @@ class Judge:
 def part_colour(
     image: UInt8[np.ndarray, "h w 3"], part: Bool[np.ndarray, "h w"]
 ) -> Float[np.ndarray, "3"] | None:
-    """Median CIELAB value of a part; None where it has next to no pixels."""
+    """Return the median CIELAB value of a part; None where it has almost no pixels."""
     if int(part.sum()) < _MIN_PIXELS:
         return None
     return np.median(to_lab(image[part]), axis=0)
 
 
 def to_lab(levels: UInt8[np.ndarray, "*n 3"]) -> Float[np.ndarray, "*n 3"]:
-    """CIELAB (D65) of sRGB levels.
+    """Convert sRGB levels to CIELAB (D65).
 
     Source: IEC 61966-2-1 for sRGB, CIE 15 for L*a*b*.
     """

@@ -1,4 +1,4 @@
-"""The plain diffusers call on the same folder, which timings of ours stand beside."""
+"""The plain diffusers call on the same folder, for comparison of timings."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -14,10 +14,10 @@ def plain_call(folder: Path, request: GenerateRequest) -> Callable[[], Image.Ima
 
     Args:
         folder: diffusers folder of a Stable Diffusion pipeline.
-        request: its words, steps, guidance and seed are used; its tokens are not.
+        request: its words, steps, guidance scale and seed are used; its tokens are not.
 
     Returns:
-        A function that draws one image of the kit's own size.
+        A function that draws one image of the kit's native size.
     """
     from diffusers import StableDiffusionPipeline
 
@@ -29,9 +29,9 @@ def plain_call(folder: Path, request: GenerateRequest) -> Callable[[], Image.Ima
     def draw() -> Image.Image:
         output = pipe(
             request.query.text,
-            num_inference_steps=request.num_inference_steps,
-            guidance_scale=request.guidance_scale,
-            generator=torch.Generator().manual_seed(request.seed),
+            num_inference_steps=request.settings.num_inference_steps,
+            guidance_scale=request.settings.guidance_scale,
+            generator=torch.Generator().manual_seed(request.settings.seed),
         )
         return output.images[0]  # pyright: ignore[reportAttributeAccessIssue]
 

@@ -1,4 +1,4 @@
-"""The door to diffusers: a kit's pipeline folder, opened, checked and run."""
+"""A kit's pipeline folder, opened, checked and run by diffusers."""
 
 import hashlib
 import threading
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from transformers import CLIPTextModel
 
 Pipe = Any
-"""Any of the four diffusers pipelines: their calls differ and are not typed."""
+"""Any of the four diffusers pipelines; their calls differ and are not typed."""
 
 PICKLE_SUFFIXES = frozenset({".bin", ".ckpt", ".pt", ".pth", ".pkl", ".pickle"})
 TEXT_HASH_KEY = "duet_text_hash"
@@ -28,12 +28,12 @@ TEXT_HASH_KEY = "duet_text_hash"
 
 
 class PipelineError(ValueError):
-    """A pipeline folder that cannot be used, with one sentence that says why."""
+    """A pipeline folder that cannot be used; the message says why."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PipelineSource:
-    """Where a kit's image models lie.
+    """Folders of a kit's image models.
 
     Attributes:
         folder: diffusers folder of a Stable Diffusion pipeline.
@@ -48,7 +48,7 @@ class PipelineSource:
 
 
 class ImagePipeline:
-    """A kit's image models in memory: one set of weights, several ways to run them.
+    """A kit's image models in memory: one set of weights for all four diffusers pipelines.
 
     Only one request runs at a time: hold `slot` around `run`. Cost of loading: seconds, most of it
     importing diffusers.
@@ -73,7 +73,7 @@ class ImagePipeline:
     def load(
         cls, source: PipelineSource, *, device: str = "cpu", dtype: torch.dtype = torch.float32
     ) -> "ImagePipeline":
-        """Open a pipeline folder from disk; nothing is downloaded.
+        """Open a pipeline folder on disk; nothing is downloaded.
 
         Raises:
             PipelineError: the folder is missing, holds pickles, is of another class, or its parts
@@ -108,7 +108,7 @@ class ImagePipeline:
         controlnet: "ControlNetModel | None",
         text_hash: str,
     ) -> "ImagePipeline":
-        """Take models that are in memory.
+        """Make a pipeline of models that are in memory.
 
         Raises:
             PipelineError: the parts do not fit together.
@@ -142,12 +142,12 @@ class ImagePipeline:
 
     @property
     def device_name(self) -> str:
-        """Device and dtype, which together with the seed decide the bytes of an image."""
+        """Device and dtype; with the request they decide the bytes of an image."""
         return f"{self._base.device.type}/{str(self._base.unet.dtype).removeprefix('torch.')}"
 
     @property
     def weights_hash(self) -> str:
-        """16 hex digits over all weights that make pixels; computed once."""
+        """16 hex digits over the weights of UNet, autoencoder and control network."""
         if self._hash is None:
             digest = hashlib.sha256()
             for module in (self._base.unet, self._base.vae, self._controlnet):
@@ -192,13 +192,13 @@ class ImagePipeline:
         Raises:
             PipelineError: vocabulary, width or values differ.
         """
-        own = token_table(self.text_encoder)
-        if own.shape != table.shape:
+        encoder_table = token_table(self.text_encoder)
+        if encoder_table.shape != table.shape:
             raise PipelineError(
-                f"The pipeline's token table is {tuple(own.shape)}, the CLIP's "
+                f"The pipeline's token table is {tuple(encoder_table.shape)}, the CLIP's "
                 f"{tuple(table.shape)}. A kit needs one text encoder."
             )
-        difference = float((own.float().cpu() - table.float().cpu()).detach().abs().max())
+        difference = float((encoder_table.float().cpu() - table.float().cpu()).detach().abs().max())
         if difference > tolerance:
             raise PipelineError(
                 f"The pipeline's token table differs from the CLIP's by {difference:.3g}. "
@@ -214,13 +214,13 @@ class ImagePipeline:
             scheduler: the sampler; each run gets a fresh one.
             use_control: with the control network.
             use_image: image-to-image.
-            **call: the diffusers call's own arguments.
+            **call: arguments of the diffusers call.
 
         Returns:
             PIL images, RGB.
 
         Raises:
-            RequestError: control is asked for and the kit has no control network.
+            RequestError: `use_control` is set and the kit has no control network.
         """
         assert self.slot.locked(), "hold the slot while running"
         if use_control and not self.has_control:
@@ -290,7 +290,7 @@ def _open_base(folder: Path, dtype: torch.dtype) -> "StableDiffusionPipeline":
     from diffusers.utils import logging as diffusers_log
     from transformers.utils import logging as transformers_log
 
-    # Bars of a load that takes a moment say nothing to those who asked for an image.
+    # A load takes seconds: progress bars would only clutter the terminal.
     diffusers_log.disable_progress_bar()
     transformers_log.disable_progress_bar()
     index = folder / "model_index.json"

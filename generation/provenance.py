@@ -1,18 +1,17 @@
-"""What an image was made from, inside its PNG, and how to make it again.
+"""Provenance of an image inside its PNG, from which its request can be rebuilt.
 
 Two text chunks: `parameters` as the A1111 web UI writes it, for other tools, and `duet_studio`, one
-JSON object with a schema version from which the request can be rebuilt. Pixels of the user's own
-images are never put in, only their hash: a transfer is re-run together with its source.
+JSON object with a schema version. It never holds pixels of the user's images, only their hash: a
+transfer is re-run together with its source.
 """
 
 import base64
 import binascii
+import io
 import json
-import os
 import struct
-import tempfile
 import zlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,15 @@ from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
 from composer.composed import ComposedQuery
-from generation.request import GenerateRequest, Request, RequestError, Scheduler, TransferRequest
+from composer.weights import write_bytes
+from generation.request import (
+    DrawingSettings,
+    GenerateRequest,
+    Request,
+    RequestError,
+    Scheduler,
+    TransferRequest,
+)
 from generation.sample import Result, pixels_hash
 from generation.transfer import fit_source
 
@@ -36,12 +43,12 @@ _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
 class ProvenanceError(ValueError):
-    """A PNG whose provenance cannot be used, with one sentence that says why."""
+    """A PNG whose provenance cannot be used; the message says why."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Provenance:
-    """What a PNG says about itself; everything in it is untrusted.
+    """The provenance chunks of a PNG; everything in them is untrusted.
 
     Attributes:
         fields: the JSON object.
@@ -53,7 +60,7 @@ class Provenance:
 
 
 def describe(result: Result, index: int, *, kit: str = "") -> Provenance:
-    """Write down what one image of a result depends on."""
+    """Describe everything that one image of a result depends on."""
     request = result.request
     fields: dict[str, Any] = {
         "schema": SCHEMA,
@@ -64,9 +71,9 @@ def describe(result: Result, index: int, *, kit: str = "") -> Provenance:
         "width": result.width,
         "device": result.device,
         "weights_hash": result.weights_hash,
-        "scheduler": str(request.scheduler),
+        "scheduler": str(request.settings.scheduler),
         "query": _pack_query(request.query),
-        **{name: getattr(request, name) for name in _PLAIN_FIELDS},
+        **{name: getattr(request.settings, name) for name in _PLAIN_FIELDS},
     }
     if result.control is not None:
         fields["control"] = _pack_array(np.packbits(result.control > 127, axis=1))
@@ -85,21 +92,16 @@ def write_png(path: Path, image: Image.Image, provenance: Provenance) -> None:
     chunks = PngInfo()
     chunks.add_itxt("parameters", provenance.parameters)
     chunks.add_text(CHUNK, json.dumps(provenance.fields, ensure_ascii=True, allow_nan=False))
-    handle, name = tempfile.mkstemp(suffix=".part", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            image.save(file, format="PNG", pnginfo=chunks)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    file = io.BytesIO()
+    image.save(file, format="PNG", pnginfo=chunks)
+    write_bytes(path, file.getvalue())
 
 
 def read_png(source: Path | bytes) -> Provenance:
     """Read the provenance of a PNG without decoding its pixels.
 
     Raises:
-        ProvenanceError: no PNG, no chunk of ours, too long, or not of a schema known here.
+        ProvenanceError: the file is no PNG, or its chunk is missing, too long or of another schema.
     """
     if isinstance(source, Path):
         if not source.is_file():
@@ -120,7 +122,7 @@ def read_png(source: Path | bytes) -> Provenance:
 
 
 def rebuild_request(provenance: Provenance, source: Image.Image | None = None) -> Request:
-    """Rebuild the request an image came from; `replace(request, ...)` varies it.
+    """Rebuild the request that an image came from.
 
     Args:
         provenance: as read, untrusted: every value passes the request's own checks.
@@ -132,10 +134,10 @@ def rebuild_request(provenance: Provenance, source: Image.Image | None = None) -
     """
     fields = provenance.fields
     try:
-        shared: dict[str, Any] = {name: fields[name] for name in _PLAIN_FIELDS}
-        shared["query"] = _unpack_query(fields["query"])
-        shared["scheduler"] = Scheduler(fields["scheduler"])
-        shared["height"], shared["width"] = fields["height"], fields["width"]
+        shared: dict[str, Any] = {
+            "query": _unpack_query(fields["query"]),
+            "settings": _unpack_settings(fields),
+        }
         if "control" in fields:
             shared["control"] = _unpack_control(fields["control"], int(fields["width"]))
         if fields["kind"] == "generate":
@@ -154,11 +156,6 @@ def rebuild_request(provenance: Provenance, source: Image.Image | None = None) -
     return request
 
 
-def only_image(request: Request, index: int) -> Request:
-    """Ask for one image of a batch alone; equal to it up to rounding, not to the byte."""
-    return replace(request, seed=request.seed + index, num_images=1)
-
-
 _PLAIN_FIELDS = (
     "seed",
     "num_images",
@@ -169,14 +166,23 @@ _PLAIN_FIELDS = (
 )
 
 
+def _unpack_settings(fields: dict[str, Any]) -> DrawingSettings:
+    return DrawingSettings(
+        height=fields["height"],
+        width=fields["width"],
+        scheduler=Scheduler(fields["scheduler"]),
+        **{name: fields[name] for name in _PLAIN_FIELDS},
+    )
+
+
 def _a1111(result: Result, index: int, kit: str) -> str:
-    request = result.request
-    sampler = {"kit": "DPM++ 2M", "dpm++": "DPM++ 2M", "unipc": "UniPC"}[str(request.scheduler)]
+    request, settings = result.request, result.request.settings
+    sampler = {"kit": "DPM++ 2M", "dpm++": "DPM++ 2M", "unipc": "UniPC"}[str(settings.scheduler)]
     values: dict[str, Any] = {
-        "Steps": request.num_inference_steps,
+        "Steps": settings.num_inference_steps,
         "Sampler": sampler,
-        "CFG scale": request.guidance_scale,
-        "Seed": request.seed + index,
+        "CFG scale": settings.guidance_scale,
+        "Seed": settings.seed + index,
         "Size": f"{result.width}x{result.height}",
         "Model hash": result.weights_hash,
         "Model": kit or "duet",
@@ -184,11 +190,11 @@ def _a1111(result: Result, index: int, kit: str) -> str:
     if isinstance(request, TransferRequest):
         values["Denoising strength"] = request.strength
     line = ", ".join(f"{name}: {value}" for name, value in values.items())
-    prompt = _one_line(request.query.text)
-    return f"{prompt}\nNegative prompt: {_one_line(request.negative_text)}\n{line}"
+    prompt, negative = _single_line(request.query.text), _single_line(settings.negative_text)
+    return f"{prompt}\nNegative prompt: {negative}\n{line}"
 
 
-def _one_line(text: str) -> str:
+def _single_line(text: str) -> str:
     return " ".join(text.split())
 
 
@@ -235,17 +241,11 @@ def _pack_tensor(tensor: Tensor) -> dict[str, Any]:
 
 def _pack_query(query: ComposedQuery) -> dict[str, Any]:
     return {
-        "pseudo_tokens": _pack_tensor(query.pseudo_tokens),
-        "prompt_embeddings": _pack_tensor(query.prompt_embeddings),
-        "feature": _pack_tensor(query.feature),
-        "both_feature": _pack_tensor(query.both_feature),
+        **{name: _pack_tensor(getattr(query, name)) for name in _QUERY_TENSORS},
         "end_position": query.end_position,
         "pseudo_positions": list(query.pseudo_positions),
         "balance": query.balance,
-        "composer": query.composer,
-        "text": query.text,
-        "gallery_hash": query.gallery_hash,
-        "text_hash": query.text_hash,
+        **{name: getattr(query, name) for name in _QUERY_TEXTS},
     }
 
 
@@ -279,31 +279,31 @@ def _unpack_control(packed: dict[str, Any], width: int) -> np.ndarray:
 
 
 def _text_chunks(data: bytes) -> dict[str, str]:
-    """Walk a PNG's chunks and take the plain text ones of ours, each below the cap."""
+    """Return the plain text chunks that this module writes, each below the cap."""
     if not data.startswith(_SIGNATURE):
         raise ProvenanceError("The file is no PNG.")
     texts: dict[str, str] = {}
-    at = len(_SIGNATURE)
-    while at + 12 <= len(data):
-        (length,) = struct.unpack_from(">I", data, at)
-        kind = data[at + 4 : at + 8]
-        start, end = at + 8, at + 8 + length
+    start = len(_SIGNATURE)
+    while start + 12 <= len(data):
+        (length,) = struct.unpack_from(">I", data, start)
+        kind = data[start + 4 : start + 8]
+        body, end = start + 8, start + 8 + length
         if kind == b"IEND" or end + 4 > len(data):
             break
         if kind in (b"tEXt", b"iTXt"):
-            key, _, value = data[start : min(end, start + 80)].partition(b"\0")
+            key, _, value = data[body : min(end, body + 80)].partition(b"\0")
             if key in (CHUNK.encode(), b"parameters"):
                 if length > MAX_CHUNK_BYTES:
                     raise ProvenanceError("The PNG's provenance is too long.")
-                value = data[start + len(key) + 1 : end]
+                value = data[body + len(key) + 1 : end]
                 texts.setdefault(key.decode(), _text_of(kind, value))
-        at = end + 4
+        start = end + 4
     return texts
 
 
 def _text_of(kind: bytes, value: bytes) -> str:
     if kind == b"tEXt":
         return value.decode("latin-1")
-    if value[:1] != b"\0":  # a compressed iTXt is not ours
+    if value[:1] != b"\0":  # a compressed iTXt is another program's
         return ""
     return value[2:].partition(b"\0")[2].partition(b"\0")[2].decode("utf-8", "replace")

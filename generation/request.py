@@ -1,7 +1,7 @@
-"""What a user asks for: frozen objects that hold everything an image depends on."""
+"""Requests: frozen objects that hold everything an image depends on."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 import numpy as np
@@ -10,14 +10,15 @@ from PIL import Image
 
 from composer.composed import ComposedQuery
 from composer.sketch import Sketch
+from generation import defaults
 
 
 class RequestError(ValueError):
-    """A request that cannot be served, with one sentence that says why."""
+    """A request that cannot be served; the message says why."""
 
 
 class Scheduler(StrEnum):
-    """Samplers by name; `KIT` is the one the kit was made with."""
+    """Samplers by name; `KIT` is the one that the kit was trained with."""
 
     KIT = "kit"
     DPM = "dpm++"
@@ -26,7 +27,7 @@ class Scheduler(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Caps:
-    """Limits that hold on the server, whatever a page or a client sends."""
+    """Limits that the server enforces, whatever a page or a client sends."""
 
     num_inference_steps: int = 50
     num_pixels: int = 768 * 768
@@ -42,33 +43,26 @@ DEFAULT_CAPS = Caps()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class GenerateRequest:
-    """Everything that influences generated images.
+class DrawingSettings:
+    """How images are drawn, for generation and transfer alike.
 
     Attributes:
-        query: the composed query; its prompt steers, its balance weighs drawing against words.
-        control_sketch: drawing that steers structure, or None to draw from the tokens alone.
-        control: finished control image of the output's size, white_on_black, in place of
-            `control_sketch`; a re-run brings it along.
         seed: image i of the batch is drawn from seed + i.
         num_images: images drawn at once.
         num_inference_steps: denoising steps.
         guidance_scale: 1 switches guidance off.
         controlnet_conditioning_scale: 0 switches the control network off.
-        height: pixels, a multiple of 8, or None for the kit's own size.
-        width: pixels, a multiple of 8, or None for the kit's own size.
+        height: pixels, a multiple of 8, or None for the kit's native size.
+        width: pixels, a multiple of 8, or None for the kit's native size.
         scheduler: the sampler.
         negative_text: what to stay away from; empty is the kit's empty prompt.
     """
 
-    query: ComposedQuery
-    control_sketch: Sketch | None = None
-    control: UInt8[np.ndarray, "h w"] | None = None
     seed: int = 0
     num_images: int = 1
-    num_inference_steps: int = 20
-    guidance_scale: float = 3.0
-    controlnet_conditioning_scale: float = 1.0
+    num_inference_steps: int = defaults.NUM_INFERENCE_STEPS
+    guidance_scale: float = defaults.GUIDANCE_SCALE
+    controlnet_conditioning_scale: float = defaults.CONTROLNET_CONDITIONING_SCALE
     height: int | None = None
     width: int | None = None
     scheduler: Scheduler = Scheduler.KIT
@@ -80,7 +74,33 @@ class GenerateRequest:
         Raises:
             RequestError: a value is missing, not finite, out of range or beyond the caps.
         """
-        _check_shared(self, DEFAULT_CAPS)
+        _check_settings(self, DEFAULT_CAPS)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GenerateRequest:
+    """Everything that influences generated images.
+
+    Attributes:
+        query: the composed query; its prompt steers, its balance weighs drawing against words.
+        control_sketch: drawing that steers structure, or None to draw from the tokens alone.
+        control: finished control image of the output's size, white_on_black, in place of
+            `control_sketch`, as a re-run has it.
+        settings: how the images are drawn.
+    """
+
+    query: ComposedQuery
+    control_sketch: Sketch | None = None
+    control: UInt8[np.ndarray, "h w"] | None = None
+    settings: DrawingSettings = field(default_factory=DrawingSettings)
+
+    def __post_init__(self) -> None:
+        """Check that there is at most one control.
+
+        Raises:
+            RequestError: there are two.
+        """
+        _check_control(self)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -93,36 +113,30 @@ class TransferRequest:
         strength: share of the way to noise the source is taken, in (0, 1]; 1 forgets its colours.
         control_sketch: drawing that steers structure, or None for the source's own edges.
         control: as in `GenerateRequest`.
-        seed: as in `GenerateRequest`, like all fields that follow.
+        settings: how the images are drawn.
     """
 
     query: ComposedQuery
     source: Image.Image
-    strength: float = 0.8
+    strength: float = defaults.STRENGTH
     control_sketch: Sketch | None = None
     control: UInt8[np.ndarray, "h w"] | None = None
-    seed: int = 0
-    num_images: int = 1
-    num_inference_steps: int = 20
-    guidance_scale: float = 3.0
-    controlnet_conditioning_scale: float = 1.0
-    height: int | None = None
-    width: int | None = None
-    scheduler: Scheduler = Scheduler.KIT
-    negative_text: str = ""
+    settings: DrawingSettings = field(default_factory=DrawingSettings)
 
     def __post_init__(self) -> None:
-        """Check every number against the caps.
+        """Check controls, strength and source.
 
         Raises:
-            RequestError: a value is missing, not finite, out of range or beyond the caps.
+            RequestError: there are two controls, the strength leaves no step, or the source is
+                not RGB.
         """
-        _check_shared(self, DEFAULT_CAPS)
+        _check_control(self)
         _check_real("strength", self.strength, 0.0, 1.0)
-        if int(self.num_inference_steps * self.strength) < 1:
+        num_steps = self.settings.num_inference_steps
+        if int(num_steps * self.strength) < 1:
             raise RequestError(
                 "`num_inference_steps` times `strength` must be at least 1, got "
-                f"{self.num_inference_steps} x {self.strength:g}. Raise one of them."
+                f"{num_steps} x {self.strength:g}. Raise one of them."
             )
         if self.source.mode != "RGB":
             raise RequestError(f"The source must be an RGB image, got mode {self.source.mode}.")
@@ -132,7 +146,7 @@ Request = GenerateRequest | TransferRequest
 
 
 def effective_control_scale(request: Request) -> float:
-    """Control strength after the query's balance.
+    """Return the control strength after the query's balance.
 
     The balance leaves it alone up to the middle and fades it out towards words only, so that the
     slider's end "words" is free of the drawing.
@@ -140,36 +154,40 @@ def effective_control_scale(request: Request) -> float:
     Returns:
         `controlnet_conditioning_scale` times min(1, 2 (1 - balance)).
     """
-    return request.controlnet_conditioning_scale * min(1.0, 2.0 * (1.0 - request.query.balance))
+    scale = request.settings.controlnet_conditioning_scale
+    return scale * min(1.0, 2.0 * (1.0 - request.query.balance))
 
 
-def _check_shared(request: Request, caps: Caps) -> None:
-    if not isinstance(request.scheduler, Scheduler):
+def _check_settings(settings: DrawingSettings, caps: Caps) -> None:
+    if not isinstance(settings.scheduler, Scheduler):
         names = ", ".join(Scheduler)
-        raise RequestError(f"`scheduler` must be one of {names}, got {request.scheduler!r}.")
-    _check_whole("seed", request.seed, 0, caps.seed - caps.num_images)
-    _check_whole("num_images", request.num_images, 1, caps.num_images)
-    _check_whole("num_inference_steps", request.num_inference_steps, 1, caps.num_inference_steps)
-    _check_real("guidance_scale", request.guidance_scale, 1.0, caps.guidance_scale)
+        raise RequestError(f"`scheduler` must be one of {names}, got {settings.scheduler!r}.")
+    _check_whole("seed", settings.seed, 0, caps.seed - caps.num_images)
+    _check_whole("num_images", settings.num_images, 1, caps.num_images)
+    _check_whole("num_inference_steps", settings.num_inference_steps, 1, caps.num_inference_steps)
+    _check_real("guidance_scale", settings.guidance_scale, 1.0, caps.guidance_scale)
     _check_real(
         "controlnet_conditioning_scale",
-        request.controlnet_conditioning_scale,
+        settings.controlnet_conditioning_scale,
         0.0,
         caps.controlnet_conditioning_scale,
     )
-    if not isinstance(request.negative_text, str):
+    if not isinstance(settings.negative_text, str):
         raise RequestError("`negative_text` must be text.")
-    if len(request.negative_text) > caps.negative_text:
+    if len(settings.negative_text) > caps.negative_text:
         raise RequestError(
             f"`negative_text` must have at most {caps.negative_text} characters, "
-            f"got {len(request.negative_text)}."
+            f"got {len(settings.negative_text)}."
         )
+    if (settings.height is None) is not (settings.width is None):
+        raise RequestError("Give both `height` and `width`, or neither.")
+    if settings.height is not None and settings.width is not None:
+        check_size(settings.height, settings.width, caps)
+
+
+def _check_control(request: Request) -> None:
     if request.control is not None and request.control_sketch is not None:
         raise RequestError("Give `control` or `control_sketch`, not both.")
-    if (request.height is None) is not (request.width is None):
-        raise RequestError("Give both `height` and `width`, or neither.")
-    if request.height is not None and request.width is not None:
-        check_size(request.height, request.width, caps)
 
 
 def check_size(height: int, width: int, caps: Caps = DEFAULT_CAPS) -> None:
@@ -192,7 +210,7 @@ def check_size(height: int, width: int, caps: Caps = DEFAULT_CAPS) -> None:
 def _check_whole(name: str, value: object, low: int, high: int) -> None:
     if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
         raise RequestError(
-            f"`{name}` must be a whole number from {low} to {high}, got {_shown(value)}."
+            f"`{name}` must be a whole number from {low} to {high}, got {_excerpt(value)}."
         )
 
 
@@ -200,9 +218,9 @@ def _check_real(name: str, value: object, low: float, high: float) -> None:
     number = value if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
     if not low <= number <= high:  # false for nan too
         raise RequestError(
-            f"`{name}` must be a number from {low:g} to {high:g}, got {_shown(value)}."
+            f"`{name}` must be a number from {low:g} to {high:g}, got {_excerpt(value)}."
         )
 
 
-def _shown(value: object) -> str:
+def _excerpt(value: object) -> str:
     return repr(value)[:40]

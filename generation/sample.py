@@ -1,4 +1,4 @@
-"""Steps that generation and transfer share: inputs of the sampler, running it, naming results."""
+"""The sampler that generation and transfer share: its plan, its run, its result."""
 
 import hashlib
 import time
@@ -14,7 +14,7 @@ from PIL import Image
 from generation.cancel import CancelToken, Progress, step_callback
 from generation.conditioning import guidance_pair
 from generation.pipeline import ImagePipeline
-from generation.request import Request, RequestError, check_size, effective_control_scale
+from generation.request import DrawingSettings, Request, RequestError, check_size
 
 
 class OutOfMemoryError(RuntimeError):
@@ -31,7 +31,7 @@ class RunOptions:
 
     Attributes:
         cancel: stops the work within one step.
-        on_step: told after each step.
+        on_step: called after each step.
         wait_s: how long to wait for the slot; None waits for ever.
     """
 
@@ -44,7 +44,7 @@ DEFAULT_OPTIONS = RunOptions()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Picture:
+class GeneratedImage:
     """One generated image.
 
     Attributes:
@@ -58,21 +58,21 @@ class Picture:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Result:
-    """What a request gave.
+    """The images of a request.
 
     Attributes:
-        request: what was asked.
-        pictures: images in the order of their seeds.
+        request: the request.
+        images: the images, in the order of their seeds.
         control: control image used, white_on_black, or None.
         height: pixels.
         width: pixels.
         duration_s: sampling time, without waiting.
         device: device and dtype, such as "cpu/float32".
-        weights_hash: of the models that drew.
+        weights_hash: hash of the models that drew.
     """
 
     request: Request
-    pictures: tuple[Picture, ...]
+    images: tuple[GeneratedImage, ...]
     control: UInt8[np.ndarray, "h w"] | None
     height: int
     width: int
@@ -81,38 +81,49 @@ class Result:
     weights_hash: str
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Inputs:
-    """What pixels the sampler starts from.
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class SamplingPlan:
+    """A request resolved for one pipeline: everything that the sampler is given.
 
     Attributes:
+        request: the request.
+        height: pixels.
+        width: pixels.
         control: white_on_black control image, or None.
+        control_scale: control strength after the query's balance; 0 leaves the control unused.
         source: RGB image of the output's size for image-to-image, or None.
         strength: image-to-image strength; unused without a source.
     """
 
-    control: UInt8[np.ndarray, "h w"] | None = None
+    request: Request
+    height: int
+    width: int
+    control: UInt8[np.ndarray, "h w"] | None
+    control_scale: float
     source: Image.Image | None = None
     strength: float = 1.0
 
+    @property
+    def uses_control(self) -> bool:
+        """Whether the control network runs."""
+        return self.control is not None and self.control_scale > 0
 
-def output_size(pipeline: ImagePipeline, request: Request) -> tuple[int, int]:
-    """Height and width in pixels: as asked, or the kit's own size.
+
+def output_size(pipeline: ImagePipeline, settings: DrawingSettings) -> tuple[int, int]:
+    """Return height and width in pixels: as requested, or the kit's native size.
 
     Raises:
         RequestError: the size is beyond the caps.
     """
     native = pipeline.native_size_px
-    height = native if request.height is None else request.height
-    width = native if request.width is None else request.width
+    height = native if settings.height is None else settings.height
+    width = native if settings.width is None else settings.width
     check_size(height, width)
     return height, width
 
 
-def sample(
-    pipeline: ImagePipeline, request: Request, inputs: Inputs, options: RunOptions
-) -> Result:
-    """Take the slot and draw the request's images.
+def sample(pipeline: ImagePipeline, plan: SamplingPlan, options: RunOptions) -> Result:
+    """Take the slot and draw the plan's images.
 
     Out of memory costs one retry with the batch cut into single images.
 
@@ -123,60 +134,54 @@ def sample(
         GenerationCancelledError: the work was stopped.
         OutOfMemoryError: one image at a time is still too much.
     """
-    height, width = output_size(pipeline, request)
-    pipeline.check_query(request.query)
+    pipeline.check_query(plan.request.query)
     wait_s = -1 if options.wait_s is None else options.wait_s
     if not pipeline.slot.acquire(timeout=wait_s):
         raise BusyError("Another image is being made. Try again in a moment.")
     try:
         start = time.perf_counter()
-        images = _sample_or_split(pipeline, request, inputs, options)
+        images = _sample_or_split(pipeline, plan, options)
         duration_s = time.perf_counter() - start
         weights_hash = pipeline.weights_hash
     finally:
         pipeline.slot.release()
     return Result(
-        request=request,
-        pictures=tuple(Picture(image=image, index=i) for i, image in enumerate(images)),
-        control=inputs.control,
-        height=height,
-        width=width,
+        request=plan.request,
+        images=tuple(GeneratedImage(image=image, index=i) for i, image in enumerate(images)),
+        control=plan.control,
+        height=plan.height,
+        width=plan.width,
         duration_s=duration_s,
         device=pipeline.device_name,
         weights_hash=weights_hash,
     )
 
 
-def sample_each(
-    pipeline: ImagePipeline, requests: Sequence[Request], inputs: Sequence[Inputs]
-) -> list[Image.Image]:
-    """Draw one image of each of several requests in one batch, for measurements of many.
+def sample_each(pipeline: ImagePipeline, plans: Sequence[SamplingPlan]) -> list[Image.Image]:
+    """Draw one image of each of several plans in one batch, for measurements of many.
 
     On a CPU a batch of 16 takes a third of the time of 16 single images; the pixels may differ
     from a single image's by rounding.
 
     Raises:
-        RequestError: the requests differ in more than query, control, source and seed, or one
-            does not fit the pipeline.
+        RequestError: the plans differ in more than query, control, source and seed, or one does
+            not fit the pipeline.
         MissingTokensError: a query has no tokens to draw with.
     """
-    for request in requests:
-        pipeline.check_query(request.query)
-    calls = [
-        _call(pipeline, request, given, [request.seed])
-        for request, given in zip(requests, inputs, strict=True)
-    ]
+    for plan in plans:
+        pipeline.check_query(plan.request.query)
+    calls = [_call(pipeline, plan, [plan.request.settings.seed]) for plan in plans]
     with pipeline.slot:
         return pipeline.run(
-            scheduler=requests[0].scheduler,
-            use_control=_uses_control(requests[0], inputs[0]),
-            use_image=inputs[0].source is not None,
+            scheduler=plans[0].request.settings.scheduler,
+            use_control=plans[0].uses_control,
+            use_image=plans[0].source is not None,
             **_merge(calls),
         )
 
 
 def _merge(calls: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """One call for all: tensors and lists in a row, everything else the same in each."""
+    """Merge calls into one: tensors and lists are joined, all other values must be equal."""
     if any(call.keys() != calls[0].keys() for call in calls):
         raise RequestError("Requests of one batch must all have a control image, or none.")
     merged: dict[str, Any] = {}
@@ -201,16 +206,17 @@ def pixels_hash(image: Image.Image) -> str:
 
 
 def _sample_or_split(
-    pipeline: ImagePipeline, request: Request, inputs: Inputs, options: RunOptions
+    pipeline: ImagePipeline, plan: SamplingPlan, options: RunOptions
 ) -> list[Image.Image]:
-    seeds = [request.seed + i for i in range(request.num_images)]
-    if (images := _try_batch(pipeline, request, inputs, options, seeds)) is not None:
+    settings = plan.request.settings
+    seeds = [settings.seed + i for i in range(settings.num_images)]
+    if (images := _try_batch(pipeline, plan, options, seeds)) is not None:
         return images
     singles: list[Image.Image] = []
     for seed in seeds if len(seeds) > 1 else []:
-        if (one := _try_batch(pipeline, request, inputs, options, [seed])) is None:
+        if (images := _try_batch(pipeline, plan, options, [seed])) is None:
             break
-        singles += one
+        singles += images
     if len(singles) < len(seeds):
         raise OutOfMemoryError(
             "The machine has too little memory for this image. Ask for a smaller one."
@@ -219,22 +225,18 @@ def _sample_or_split(
 
 
 def _try_batch(
-    pipeline: ImagePipeline,
-    request: Request,
-    inputs: Inputs,
-    options: RunOptions,
-    seeds: list[int],
+    pipeline: ImagePipeline, plan: SamplingPlan, options: RunOptions, seeds: list[int]
 ) -> list[Image.Image] | None:
     """Draw one batch; None when memory ran out."""
     if options.cancel is not None:
         options.cancel.check()
     try:
         return pipeline.run(
-            scheduler=request.scheduler,
-            use_control=_uses_control(request, inputs),
-            use_image=inputs.source is not None,
+            scheduler=plan.request.settings.scheduler,
+            use_control=plan.uses_control,
+            use_image=plan.source is not None,
             callback_on_step_end=step_callback(options.cancel, options.on_step),
-            **_call(pipeline, request, inputs, seeds),
+            **_call(pipeline, plan, seeds),
         )
     except torch.OutOfMemoryError:
         pass
@@ -246,41 +248,34 @@ def _try_batch(
     return None
 
 
-def _uses_control(request: Request, inputs: Inputs) -> bool:
-    return inputs.control is not None and effective_control_scale(request) > 0
-
-
-def _call(
-    pipeline: ImagePipeline, request: Request, inputs: Inputs, seeds: list[int]
-) -> dict[str, Any]:
-    height, width = output_size(pipeline, request)
+def _call(pipeline: ImagePipeline, plan: SamplingPlan, seeds: list[int]) -> dict[str, Any]:
+    """Return the arguments of the diffusers call."""
+    settings = plan.request.settings
     negative, positive = guidance_pair(
         pipeline.text_encoder,
         pipeline.tokenizer,
-        request.query.require_tokens(),
-        request.negative_text,
+        plan.request.query.require_tokens(),
+        settings.negative_text,
     )
     call: dict[str, Any] = {
         "prompt_embeds": positive.expand(len(seeds), -1, -1),
         "negative_prompt_embeds": negative.expand(len(seeds), -1, -1),
         "generator": [torch.Generator("cpu").manual_seed(seed) for seed in seeds],
-        "num_inference_steps": request.num_inference_steps,
-        "guidance_scale": float(request.guidance_scale),
+        "num_inference_steps": settings.num_inference_steps,
+        "guidance_scale": float(settings.guidance_scale),
     }
-    if inputs.source is None:
-        call |= {"height": height, "width": width}
-    else:
-        call |= {"image": [inputs.source] * len(seeds), "strength": float(inputs.strength)}
-    if inputs.control is not None and _uses_control(request, inputs):
-        _check_control_size(inputs.control, height, width)
-        image = Image.fromarray(inputs.control).convert("RGB")
-        name = "image" if inputs.source is None else "control_image"
+    if plan.source is None or plan.uses_control:
+        call |= {"height": plan.height, "width": plan.width}
+    if plan.source is not None:
+        call |= {"image": [plan.source] * len(seeds), "strength": float(plan.strength)}
+    if plan.control is not None and plan.uses_control:
+        _check_control_size(plan.control, plan.height, plan.width)
+        image = Image.fromarray(plan.control).convert("RGB")
+        name = "image" if plan.source is None else "control_image"
         call |= {
             name: [image] * len(seeds),
-            "controlnet_conditioning_scale": effective_control_scale(request),
+            "controlnet_conditioning_scale": plan.control_scale,
         }
-        if inputs.source is not None:
-            call |= {"height": height, "width": width}
     return call
 
 

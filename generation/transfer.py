@@ -5,13 +5,20 @@ from PIL import Image, ImageOps
 from generation.control import control_image, edge_image
 from generation.pipeline import ImagePipeline
 from generation.request import TransferRequest, effective_control_scale
-from generation.sample import DEFAULT_OPTIONS, Inputs, Result, RunOptions, output_size, sample
+from generation.sample import (
+    DEFAULT_OPTIONS,
+    Result,
+    RunOptions,
+    SamplingPlan,
+    output_size,
+    sample,
+)
 
 
 def transfer(
     pipeline: ImagePipeline, request: TransferRequest, options: RunOptions = DEFAULT_OPTIONS
 ) -> Result:
-    """Redraw a source image after the composed query's domain words.
+    """Redraw a source image in the domain that the composed query's words name.
 
     Image-to-image keeps colours and layout (less the higher `strength`), the control network keeps
     outlines: the source's own edges, or the sketch that came with the request. A kit without a
@@ -23,15 +30,32 @@ def transfer(
         GenerationCancelledError: the work was stopped.
         OutOfMemoryError: there is too little memory.
     """
-    height, width = output_size(pipeline, request)
+    return sample(pipeline, plan_transfer(pipeline, request), options)
+
+
+def plan_transfer(pipeline: ImagePipeline, request: TransferRequest) -> SamplingPlan:
+    """Resolve size, source, control image and control strength of a request.
+
+    Raises:
+        RequestError: the size is beyond the caps.
+    """
+    height, width = output_size(pipeline, request.settings)
     source = fit_source(request.source, height, width)
+    scale = effective_control_scale(request)
     control = request.control
     if request.control_sketch is not None:
         control = control_image(request.control_sketch, height, width)
-    elif control is None and pipeline.has_control and effective_control_scale(request) > 0:
+    elif control is None and pipeline.has_control and scale > 0:
         control = edge_image(source, height, width)
-    inputs = Inputs(control=control, source=source, strength=request.strength)
-    return sample(pipeline, request, inputs, options)
+    return SamplingPlan(
+        request=request,
+        height=height,
+        width=width,
+        control=control,
+        control_scale=scale,
+        source=source,
+        strength=request.strength,
+    )
 
 
 def fit_source(source: Image.Image, height: int, width: int) -> Image.Image:

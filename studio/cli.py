@@ -7,6 +7,8 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from generation import defaults
+
 EXIT_USER, EXIT_INTERRUPTED = 2, 130
 
 Command = Callable[[argparse.Namespace], int]
@@ -157,7 +159,7 @@ def _add_transfer(commands: "Subparsers[argparse.ArgumentParser]") -> None:
     command = _command(commands, "transfer", "move an image into another domain")
     command.add_argument("source", type=Path, metavar="IMAGE")
     command.add_argument("--to", required=True, metavar="WORDS", help='"watercolour", "night", ...')
-    command.add_argument("--strength", type=float, default=0.8)
+    command.add_argument("--strength", type=float, default=defaults.STRENGTH)
     command.add_argument("--composer", help="default: duet, or slerp where the kit has none")
     _add_kit(command)
     _add_drawing(command)
@@ -272,9 +274,13 @@ def _add_drawing(command: argparse.ArgumentParser) -> None:
     command.add_argument("--output", type=Path, required=True, metavar="PNG")
     command.add_argument("--seed", type=int, default=0)
     command.add_argument("--num-images", type=int, default=1)
-    command.add_argument("--num-inference-steps", type=int, default=20)
-    command.add_argument("--guidance-scale", type=float, default=3.0)
-    command.add_argument("--controlnet-conditioning-scale", type=float, default=1.0)
+    command.add_argument("--num-inference-steps", type=int, default=defaults.NUM_INFERENCE_STEPS)
+    command.add_argument("--guidance-scale", type=float, default=defaults.GUIDANCE_SCALE)
+    command.add_argument(
+        "--controlnet-conditioning-scale",
+        type=float,
+        default=defaults.CONTROLNET_CONDITIONING_SCALE,
+    )
     command.add_argument("--negative-text", default="")
 
 

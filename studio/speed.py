@@ -16,7 +16,7 @@ from composer.composed import ComposedQuery, rebalance
 from composer.query import Query
 from composer.sketch import Sketch
 from generation.peer import plain_call
-from generation.request import GenerateRequest, TransferRequest
+from generation.request import DrawingSettings, GenerateRequest, TransferRequest
 from studio.engine import Composition, Engine
 from studio.kits import assets_folder
 
@@ -104,10 +104,11 @@ def drawing_timings(
     side = engine.pipeline.native_size_px
     plain = GenerateRequest(query=composed)
     source = Image.new("RGB", (side, side), "white")
-    moved = TransferRequest(query=composed, source=source, controlnet_conditioning_scale=0.0)
+    uncontrolled = DrawingSettings(controlnet_conditioning_scale=0.0)
+    moved = TransferRequest(query=composed, source=source, settings=uncontrolled)
     timings = [
         Timing(
-            what=f"generate, {side} px, {plain.num_inference_steps} steps",
+            what=f"generate, {side} px, {plain.settings.num_inference_steps} steps",
             ours_ms=median_ms(lambda: engine.generate(plain), NUM_DRAWINGS),
             peer="the plain diffusers call",
             peer_ms=median_ms(plain_call(pipeline, plain), NUM_DRAWINGS),

@@ -187,7 +187,7 @@ def measure_judge(judge: Judge, pack: CataloguePack) -> dict[str, float]:
     rows = pack.validation_photos()
     items = [pack.items[row] for row in rows]
     pictures = [Image.fromarray(pixels) for pixels in pack.pixels(rows)]
-    sights = judge.look(pictures, [item.part_names[0] for item in items])
+    sights = judge.assess(pictures, [item.part_names[0] for item in items])
     pairs = list(zip(sights, items, strict=True))
     kinds = [sight.kind == item.kind for sight, item in pairs]
     colours = [sight.colour == item.part_colours[0] for sight, item in pairs]

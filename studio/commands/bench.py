@@ -194,13 +194,13 @@ def bench_generation(engine: Engine, arguments: argparse.Namespace) -> list[dict
 
 def _generation_case(
     engine: Engine, protocol: catalogue.Protocol, case: catalogue.Case, seed: int
-) -> benchmark.Case:
+) -> benchmark.DrawingCase:
     designs = [c.design for c in protocol.cases if c.kind == case.kind]
     sibling = next(
         name for name in designs[designs.index(case.design) :] + designs if name != case.design
     )
     sketch = protocol.sketches[case.design]
-    return benchmark.Case(
+    return benchmark.DrawingCase(
         sketch=sketch,
         sibling=protocol.sketches[sibling],
         both=engine.compose(Query(sketch=sketch, text=case.attributes)),
@@ -232,7 +232,7 @@ def _fields(name: str, found: Interval) -> dict[str, float]:
 
 
 def _write_sheet(
-    path: Path, cases: Sequence[benchmark.Case], drawn: Mapping[str, Sequence[Image.Image]]
+    path: Path, cases: Sequence[benchmark.DrawingCase], drawn: Mapping[str, Sequence[Image.Image]]
 ) -> None:
     """Write the first cases, a row each: the drawing, a real picture, then every condition."""
     tiles = []

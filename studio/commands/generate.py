@@ -2,10 +2,9 @@
 
 import argparse
 from pathlib import Path
-from typing import Any
 
 from generation.provenance import describe, write_png
-from generation.request import GenerateRequest
+from generation.request import DrawingSettings, GenerateRequest
 from generation.sample import Result, RunOptions
 from studio.commands.shared import (
     ProgressLine,
@@ -26,22 +25,22 @@ def run(arguments: argparse.Namespace) -> int:
     request = GenerateRequest(
         query=composed,
         control_sketch=query.sketch if query else None,
-        **drawing_settings(arguments),
+        settings=drawing_settings(arguments),
     )
     result = engine.generate(request, RunOptions(on_step=ProgressLine("step")))
     return save(result, arguments, engine.kit.name)
 
 
-def drawing_settings(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Return the fields of a request that every way of drawing has."""
-    return {
-        "seed": arguments.seed,
-        "num_images": arguments.num_images,
-        "num_inference_steps": arguments.num_inference_steps,
-        "guidance_scale": arguments.guidance_scale,
-        "controlnet_conditioning_scale": arguments.controlnet_conditioning_scale,
-        "negative_text": arguments.negative_text,
-    }
+def drawing_settings(arguments: argparse.Namespace) -> DrawingSettings:
+    """Read the drawing options, which generation and transfer share."""
+    return DrawingSettings(
+        seed=arguments.seed,
+        num_images=arguments.num_images,
+        num_inference_steps=arguments.num_inference_steps,
+        guidance_scale=arguments.guidance_scale,
+        controlnet_conditioning_scale=arguments.controlnet_conditioning_scale,
+        negative_text=arguments.negative_text,
+    )
 
 
 def check_output(path: Path) -> None:
@@ -60,8 +59,8 @@ def save(result: Result, arguments: argparse.Namespace, kit: str) -> int:
     """Save the images of a result: one as `--output`, several numbered beside it."""
     output: Path = arguments.output
     paths: list[Path] = []
-    for number, picture in enumerate(result.pictures):
-        several = len(result.pictures) > 1
+    for number, picture in enumerate(result.images):
+        several = len(result.images) > 1
         path = output.with_stem(f"{output.stem}-{number}") if several else output
         with saving(path):
             write_png(path, picture.image, describe(result, number, kit=kit))

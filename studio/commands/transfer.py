@@ -37,7 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
         ),
         source=source,
         strength=arguments.strength,
-        **drawing_settings(arguments),
+        settings=drawing_settings(arguments),
     )
     result = engine.transfer(request, RunOptions(on_step=ProgressLine("step")))
     return save(result, arguments, engine.kit.name)

@@ -3,6 +3,7 @@
 import gradio as gr
 
 from composer.query import MAX_TEXT_LENGTH
+from generation import defaults
 from studio.ui.canvas import StrokeCanvas, page_file
 from studio.ui.handlers import NO_PIPELINE, Desk
 from studio.ui.inputs import Count, Dial, Picture
@@ -84,7 +85,9 @@ def _transfer_tab(desk: Desk, query: QuerySide) -> Picture:
                 label="With the words on the left", value=False, elem_id="uses-words"
             )
             with gr.Row():
-                strength = Dial(minimum=0.1, maximum=1, value=0.8, step=0.05, label="Strength")
+                strength = Dial(
+                    minimum=0.1, maximum=1, value=defaults.STRENGTH, step=0.05, label="Strength"
+                )
                 seed = Count(value=0, label="Seed", precision=0, min_width=80)
             start, stop = _start_and_stop("Transfer", desk)
         with gr.Column(scale=7, min_width=280):
@@ -118,10 +121,21 @@ def _generate_tab(desk: Desk, query: QuerySide) -> HandOver:
             min_width=120,
         )
         steps = Dial(
-            minimum=1, maximum=caps.num_inference_steps, value=20, step=1, label="Steps",
+            minimum=1,
+            maximum=caps.num_inference_steps,
+            value=defaults.NUM_INFERENCE_STEPS,
+            step=1,
+            label="Steps",
             min_width=120,
-        )  # fmt: skip
-        guidance = Dial(minimum=1, maximum=15, value=3, step=0.5, label="Guidance", min_width=120)
+        )
+        guidance = Dial(
+            minimum=1,
+            maximum=15,
+            value=defaults.GUIDANCE_SCALE,
+            step=0.5,
+            label="Guidance",
+            min_width=120,
+        )
         seed = Count(value=0, label="Seed", precision=0, min_width=90)
     with gr.Row(elem_id="go"):
         start, stop = _start_and_stop("Generate", desk)

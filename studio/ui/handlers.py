@@ -12,7 +12,7 @@ from composer.images import ImageError, ImageLimits, open_image
 from composer.query import Query
 from generation.cancel import CancelToken, GenerationCancelledError
 from generation.provenance import describe, write_png
-from generation.request import GenerateRequest, RequestError, TransferRequest
+from generation.request import DrawingSettings, GenerateRequest, RequestError, TransferRequest
 from generation.sample import Result, RunOptions
 from generation.transfer import fit_source
 from studio.engine import Composition
@@ -30,7 +30,6 @@ from studio.ui.thumbnails import Thumbnails
 Progress = Callable[..., object]
 
 BUSY_S = 60.0
-NUM_STEPS = 20
 NO_PIPELINE = (
     "This kit searches but does not draw: it has no diffusion pipeline. Retrieve works; "
     "to draw, open the studio with a kit that has one."
@@ -95,15 +94,18 @@ class Desk:
         query = query_of(strokes, words)
         if query is None:
             raise UsageError("Draw something or write a few words first; they are the query.")
+        caps = self.setting.caps
         asked = GenerateRequest(
             query=self.setting.compose(query, balance),
             control_sketch=query.sketch,
-            seed=whole(seed, "The seed"),
-            num_images=_capped(num_images, "The number of images", self.setting.caps.num_images),
-            num_inference_steps=_capped(
-                num_steps, "The number of steps", self.setting.caps.num_inference_steps
+            settings=DrawingSettings(
+                seed=whole(seed, "The seed"),
+                num_images=_capped(num_images, "The number of images", caps.num_images),
+                num_inference_steps=_capped(
+                    num_steps, "The number of steps", caps.num_inference_steps
+                ),
+                guidance_scale=real(guidance, "The guidance"),
             ),
-            guidance_scale=real(guidance, "The guidance"),
         )
         result = self._run(
             request, progress, lambda options: self.setting.engine.generate(asked, options)
@@ -145,8 +147,7 @@ class Desk:
             ),
             source=image,
             strength=real(strength, "The strength"),
-            seed=whole(seed, "The seed"),
-            num_inference_steps=NUM_STEPS,
+            settings=DrawingSettings(seed=whole(seed, "The seed")),
         )
         result = self._run(
             request, progress, lambda options: self.setting.engine.transfer(asked, options)
@@ -156,7 +157,8 @@ class Desk:
         (made,) = self._keep(result, request, "transferred")
         before = made.file.with_name("before.png")
         fit_source(image, result.height, result.width).save(before)
-        line = f"{to}: strength {asked.strength:g}, seed {asked.seed}, {result.duration_s:.1f} s."
+        seed = asked.settings.seed
+        line = f"{to}: strength {asked.strength:g}, seed {seed}, {result.duration_s:.1f} s."
         download = gr.update(value=made.file, interactive=True)
         return (before, made.file), line, download
 
@@ -215,14 +217,15 @@ class Desk:
         folder = self.sessions.folder(_session(request))
         kit = self.setting.engine.kit.name
         made: list[Shown] = []
-        for number, picture in enumerate(result.pictures):
-            seed = result.request.seed + number
+        settings = result.request.settings
+        for number, picture in enumerate(result.images):
+            seed = settings.seed + number
             file = folder / f"duet-{seed}.png"
             write_png(file, picture.image, describe(result, number, kit=kit))
             rows = (
                 ("Seed", str(seed)),
-                ("Steps", str(result.request.num_inference_steps)),
-                ("Guidance", f"{result.request.guidance_scale:g}"),
+                ("Steps", str(settings.num_inference_steps)),
+                ("Guidance", f"{settings.guidance_scale:g}"),
                 ("Balance", f"{result.request.query.balance:g}"),
                 ("Size", f"{result.width} × {result.height} px"),
             )

@@ -7,18 +7,18 @@ from PIL import Image, ImageDraw
 
 from composer.sketch import Sketch
 from generation import benchmark
-from generation.benchmark import CONDITIONS, Case, outcomes, with_token
-from generation.judge import ColourModel, Judge, JudgeNetwork, Sight
+from generation.benchmark import CONDITIONS, DrawingCase, outcomes, with_token
+from generation.judge import ColourModel, Judge, JudgeNetwork, Verdict
 from tests.generation import tiny
 
 BOX = np.array([[0.1, 0.1], [0.9, 0.1], [0.9, 0.9], [0.1, 0.9], [0.1, 0.1]], np.float32)
 ROOF = np.array([[0.1, 0.9], [0.5, 0.1], [0.9, 0.9], [0.1, 0.9]], np.float32)
 
 
-def make_case(kind: str, token: float, seed: int = 0) -> Case:
+def make_case(kind: str, token: float, seed: int = 0) -> DrawingCase:
     both = tiny.make_query("red", seed=seed)
     both = with_token(both, torch.full_like(both.pseudo_tokens, token))
-    return Case(
+    return DrawingCase(
         sketch=Sketch.from_strokes([BOX]),
         sibling=Sketch.from_strokes([ROOF]),
         both=both,
@@ -71,12 +71,14 @@ def test_every_condition_draws_a_picture_a_case(pipeline):
 def test_outcomes_compare_with_what_was_drawn_and_said(monkeypatch):
     picture = Image.new("RGB", (128, 128), "white")
     ImageDraw.Draw(picture).rectangle((13, 13, 115, 115), fill="black")
-    right = Sight(kind="chair", colour="red")
-    wrong = Sight(kind="mug", colour=None)
+    right = Verdict(kind="chair", colour="red")
+    wrong = Verdict(kind="mug", colour=None)
     case = make_case("chair", 1.0)
     cases = [case, dataclasses.replace(case, seed=1)]
     asked = []
-    monkeypatch.setattr(Judge, "look", lambda self, _, parts: asked.extend(parts) or [right, wrong])
+    monkeypatch.setattr(
+        Judge, "assess", lambda self, _, parts: asked.extend(parts) or [right, wrong]
+    )
     first, second = outcomes(make_judge(), cases, [picture, picture])
     assert asked == ["seat", "seat"]
     assert (first.kind, first.colour, first.joint) == (True, True, True)

@@ -42,8 +42,8 @@ def test_a_scan_and_its_strokes_give_nearly_the_same_control():
 
     sketch = tiny.make_sketch()
     scan = Sketch.from_image(Image.fromarray(rasterise(sketch, 400, 5.0)))
-    one, two = control_image(sketch, 128, 128) > 0, control_image(scan, 128, 128) > 0
-    assert (one & two).sum() / (one | two).sum() > 0.6
+    drawn, scanned = control_image(sketch, 128, 128) > 0, control_image(scan, 128, 128) > 0
+    assert (drawn & scanned).sum() / (drawn | scanned).sum() > 0.6
 
 
 def test_binarise_keeps_faint_pencil_and_not_the_paper():
@@ -68,7 +68,7 @@ def test_flat_images_have_no_edges():
     assert edge_image(Image.new("RGB", (64, 64)), 64, 64).max() == 0
 
 
-def test_edge_image_wants_the_output_size():
+def test_edge_image_requires_the_output_size():
     with pytest.raises(ValueError, match="must be 64 x 32 px"):
         edge_image(Image.new("RGB", (64, 64)), 32, 64)
 

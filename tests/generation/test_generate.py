@@ -15,28 +15,28 @@ from generation.transfer import transfer
 from tests.generation import tiny
 
 
-def ask(**changes) -> GenerateRequest:
-    values = {"query": tiny.make_query(), "num_inference_steps": 2, "seed": 3} | changes
-    return GenerateRequest(**values)
+def make_request(**changes) -> GenerateRequest:
+    request = GenerateRequest(query=tiny.make_query())
+    return tiny.vary(request, **{"num_inference_steps": 2, "seed": 3} | changes)
 
 
-def ask_transfer(**changes) -> TransferRequest:
+def make_transfer(**changes) -> TransferRequest:
     ramp = np.linspace(0, 255, 80 * 64 * 3).reshape(64, 80, 3).astype(np.uint8)
     ramp[20:44, 20:60] = (200, 30, 30)
-    values = {"query": tiny.make_query(), "source": Image.fromarray(ramp), "seed": 3}
-    return TransferRequest(**values | {"num_inference_steps": 4} | changes)
+    request = TransferRequest(query=tiny.make_query(), source=Image.fromarray(ramp))
+    return tiny.vary(request, **{"num_inference_steps": 4, "seed": 3} | changes)
 
 
 def pixels(result) -> np.ndarray:
-    return np.stack([np.asarray(picture.image) for picture in result.pictures])
+    return np.stack([np.asarray(picture.image) for picture in result.images])
 
 
 def test_the_same_request_gives_the_same_bytes(pipeline):
-    request = ask(control_sketch=tiny.make_sketch(), num_images=2)
-    one, two = pixels(generate(pipeline, request)), pixels(generate(pipeline, request))
-    assert one.shape == (2, 64, 64, 3)
-    assert one.tobytes() == two.tobytes()
-    assert (one[0] != one[1]).any()
+    request = make_request(control_sketch=tiny.make_sketch(), num_images=2)
+    first, again = pixels(generate(pipeline, request)), pixels(generate(pipeline, request))
+    assert first.shape == (2, 64, 64, 3)
+    assert first.tobytes() == again.tobytes()
+    assert (first[0] != first[1]).any()
 
 
 @pytest.mark.parametrize(
@@ -52,34 +52,36 @@ def test_the_same_request_gives_the_same_bytes(pipeline):
     ],
 )
 def test_every_part_of_the_request_reaches_the_image(pipeline, change):
-    request = ask(control_sketch=tiny.make_sketch())
-    changed = replace(request, **change)
+    request = make_request(control_sketch=tiny.make_sketch())
+    changed = tiny.vary(request, **change)
     assert (pixels(generate(pipeline, request)) != pixels(generate(pipeline, changed))).any()
 
 
 def test_words_only_ignores_the_drawing(pipeline):
     query = tiny.make_query(balance=1.0)
-    with_sketch = generate(pipeline, ask(query=query, control_sketch=tiny.make_sketch()))
+    with_sketch = generate(pipeline, make_request(query=query, control_sketch=tiny.make_sketch()))
     assert with_sketch.control is None
-    assert (pixels(with_sketch) == pixels(generate(pipeline, ask(query=query)))).all()
+    assert (pixels(with_sketch) == pixels(generate(pipeline, make_request(query=query)))).all()
 
 
 def test_a_batch_draws_each_seed(pipeline):
-    batch = pixels(generate(pipeline, ask(num_images=3)))
-    single = pixels(generate(pipeline, ask(seed=5)))
+    batch = pixels(generate(pipeline, make_request(num_images=3)))
+    single = pixels(generate(pipeline, make_request(seed=5)))
     assert np.abs(batch[2].astype(int) - single[0]).max() <= 2
 
 
 @pytest.mark.parametrize("sketch", [None, tiny.make_sketch()])
 def test_requests_drawn_together_are_those_drawn_alone(pipeline, sketch):
     queries = [tiny.make_query("red", seed=seed) for seed in (0, 1)]
-    requests = [ask(query=q, seed=7 + i, control_sketch=sketch) for i, q in enumerate(queries)]
+    requests = [
+        make_request(query=q, seed=7 + i, control_sketch=sketch) for i, q in enumerate(queries)
+    ]
     together = [np.asarray(image).astype(int) for image in generate_each(pipeline, requests)]
     alone = [pixels(generate(pipeline, request))[0].astype(int) for request in requests]
     assert np.abs(np.array(together) - np.array(alone)).max() <= 2
     assert np.abs(alone[0] - alone[1]).max() > 2
     with pytest.raises(RequestError, match="the same `guidance_scale`"):
-        generate_each(pipeline, [requests[0], replace(requests[1], guidance_scale=6.0)])
+        generate_each(pipeline, [requests[0], tiny.vary(requests[1], guidance_scale=6.0)])
     other = replace(requests[1], control_sketch=None if sketch else tiny.make_sketch())
     with pytest.raises(RequestError, match="all have a control image, or none"):
         generate_each(pipeline, [requests[0], other])
@@ -87,63 +89,70 @@ def test_requests_drawn_together_are_those_drawn_alone(pipeline, sketch):
 
 
 def test_sizes_and_schedulers(pipeline):
-    result = generate(pipeline, ask(height=40, width=72, scheduler=Scheduler.UNIPC))
-    assert result.pictures[0].image.size == (72, 40)
+    result = generate(pipeline, make_request(height=40, width=72, scheduler=Scheduler.UNIPC))
+    assert result.images[0].image.size == (72, 40)
 
 
 def test_control_must_have_the_output_size(pipeline):
     with pytest.raises(RequestError, match="must be 64 x 64 px, got 32 x 40"):
-        generate(pipeline, ask(control=np.zeros((40, 32), np.uint8)))
+        generate(pipeline, make_request(control=np.zeros((40, 32), np.uint8)))
 
 
 def test_a_kit_without_control_says_so(base_pipeline):
     plain = ImagePipeline.from_parts(base_pipeline, None, tiny.TEXT_HASH)
     with pytest.raises(RequestError, match="no control network"):
-        generate(plain, ask(control_sketch=tiny.make_sketch()))
-    assert transfer(plain, ask_transfer()).control is None
+        generate(plain, make_request(control_sketch=tiny.make_sketch()))
+    assert transfer(plain, make_transfer()).control is None
 
 
 def test_transfer_is_repeatable_and_strength_moves_it(pipeline):
-    weak, strong = ask_transfer(strength=0.3), ask_transfer(strength=1.0)
-    one, two = pixels(transfer(pipeline, weak)), pixels(transfer(pipeline, weak))
-    assert one.tobytes() == two.tobytes()
-    assert (one != pixels(transfer(pipeline, strong))).any()
+    weak, strong = make_transfer(strength=0.3), make_transfer(strength=1.0)
+    first, again = pixels(transfer(pipeline, weak)), pixels(transfer(pipeline, weak))
+    assert first.tobytes() == again.tobytes()
+    assert (first != pixels(transfer(pipeline, strong))).any()
 
 
 def test_transfer_takes_the_sources_edges_or_the_sketch(pipeline):
-    own = transfer(pipeline, ask_transfer())
-    drawn = transfer(pipeline, ask_transfer(control_sketch=tiny.make_sketch()))
-    assert own.control is not None
-    assert own.control[:, 32].any()
-    assert (own.control != drawn.control).any()
+    plain = transfer(pipeline, make_transfer())
+    drawn = transfer(pipeline, make_transfer(control_sketch=tiny.make_sketch()))
+    assert plain.control is not None
+    assert plain.control[:, 32].any()
+    assert (plain.control != drawn.control).any()
 
 
 def test_cancel_stops_within_one_step_and_frees_the_slot(pipeline):
-    cancel, seen = CancelToken(), []
+    cancel, steps = CancelToken(), []
 
     def on_step(step, total):
-        seen.append((step, total))
+        steps.append((step, total))
         cancel.cancel()
 
     with pytest.raises(GenerationCancelledError, match="stopped"):
-        generate(pipeline, ask(num_inference_steps=20), RunOptions(cancel=cancel, on_step=on_step))
-    assert seen == [(1, 20)]
+        generate(
+            pipeline,
+            make_request(num_inference_steps=20),
+            RunOptions(cancel=cancel, on_step=on_step),
+        )
+    assert steps == [(1, 20)]
     assert not pipeline.slot.locked()
     fresh = RunOptions(cancel=CancelToken())
-    assert (pixels(generate(pipeline, ask(), fresh)) == pixels(generate(pipeline, ask()))).all()
+    assert (
+        pixels(generate(pipeline, make_request(), fresh))
+        == pixels(generate(pipeline, make_request()))
+    ).all()
 
 
 def test_a_taken_slot_is_reported(pipeline):
     with pipeline.slot, pytest.raises(BusyError, match="Another image"):
-        generate(pipeline, ask(), RunOptions(wait_s=0.01))
+        generate(pipeline, make_request(), RunOptions(wait_s=0.01))
 
 
 def test_threads_do_not_cross(pipeline):
-    alone = {seed: pixels(generate(pipeline, ask(seed=seed))) for seed in range(4)}
+    alone = {seed: pixels(generate(pipeline, make_request(seed=seed))) for seed in range(4)}
     together: dict[int, np.ndarray] = {}
 
     def work(seed):
-        together[seed] = pixels(generate(pipeline, ask(seed=seed)))
+        together[seed] = pixels(generate(pipeline, make_request(seed=seed)))
 
     threads = [threading.Thread(target=work, args=(seed,)) for seed in alone]
     for thread in threads:
@@ -163,7 +172,7 @@ def test_out_of_memory_is_tried_again_one_by_one(pipeline, monkeypatch):
         return run(**call)
 
     monkeypatch.setattr(pipeline, "run", short_of_memory)
-    assert len(generate(pipeline, ask(num_images=2)).pictures) == 2
+    assert len(generate(pipeline, make_request(num_images=2)).images) == 2
     assert sizes == [2, 1, 1]
 
     def never(**_call):
@@ -171,5 +180,5 @@ def test_out_of_memory_is_tried_again_one_by_one(pipeline, monkeypatch):
 
     monkeypatch.setattr(pipeline, "run", never)
     with pytest.raises(OutOfMemoryError, match="too little memory"):
-        generate(pipeline, ask(num_images=2))
+        generate(pipeline, make_request(num_images=2))
     assert not pipeline.slot.locked()

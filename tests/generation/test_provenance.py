@@ -1,7 +1,8 @@
+import errno
 import json
+import os
 import struct
 import zlib
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from generation.provenance import (
     rebuild_request,
     write_png,
 )
-from generation.request import GenerateRequest, RequestError, TransferRequest
+from generation.request import DrawingSettings, GenerateRequest, RequestError, TransferRequest
 from generation.transfer import transfer
 from tests.generation import tiny
 
@@ -32,32 +33,33 @@ def forge(payload: bytes) -> bytes:
 
 
 @pytest.fixture(scope="module")
-def made(pipeline):
+def result_of_two(pipeline):
     request = GenerateRequest(
         query=tiny.make_query("a red\nchair, glänzend"),
         control_sketch=tiny.make_sketch(),
-        num_inference_steps=2,
-        seed=11,
-        num_images=2,
-        negative_text="ugly",
+        settings=DrawingSettings(
+            num_inference_steps=2, seed=11, num_images=2, negative_text="ugly"
+        ),
     )
     return generate(pipeline, request)
 
 
-def test_an_image_is_made_again_from_its_png(pipeline, made, tmp_path):
+def test_an_image_is_made_again_from_its_png(pipeline, result_of_two, tmp_path):
     path = tmp_path / "out.png"
-    write_png(path, made.pictures[1].image, describe(made, 1, kit="tiny"))
+    write_png(path, result_of_two.images[1].image, describe(result_of_two, 1, kit="tiny"))
     read = read_png(path)
     again = generate(pipeline, rebuild_request(read))
-    one, two = made.pictures[read.fields["index"]].image, again.pictures[1].image
-    assert one.tobytes() == two.tobytes()
-    assert Image.open(path).tobytes() == one.tobytes()
+    original = result_of_two.images[read.fields["index"]].image
+    assert again.images[1].image.tobytes() == original.tobytes()
+    assert Image.open(path).tobytes() == original.tobytes()
     assert read.fields["weights_hash"] == pipeline.weights_hash
     assert [file.name for file in tmp_path.iterdir()] == ["out.png"]
 
 
-def test_other_tools_can_read_the_parameters(made, tmp_path):
-    write_png(tmp_path / "a.png", made.pictures[0].image, describe(made, 0, kit="tiny"))
+def test_other_tools_can_read_the_parameters(result_of_two, tmp_path):
+    write_png(
+        tmp_path / "a.png", result_of_two.images[0].image, describe(result_of_two, 0, kit="tiny")
+    )
     text = Image.open(tmp_path / "a.png").text["parameters"]
     prompt, negative, line = text.split("\n")
     assert prompt == "a red chair, glänzend"
@@ -67,25 +69,26 @@ def test_other_tools_can_read_the_parameters(made, tmp_path):
 
 def test_a_transfer_is_made_again_with_its_source_only(pipeline, tmp_path):
     source = Image.fromarray(np.tile(np.arange(64, dtype=np.uint8)[:, None, None], (1, 64, 3)) * 3)
-    request = TransferRequest(query=tiny.make_query(), source=source, num_inference_steps=3)
+    settings = DrawingSettings(num_inference_steps=3)
+    request = TransferRequest(query=tiny.make_query(), source=source, settings=settings)
     result = transfer(pipeline, request)
-    write_png(tmp_path / "t.png", result.pictures[0].image, describe(result, 0))
+    write_png(tmp_path / "t.png", result.images[0].image, describe(result, 0))
     read = read_png((tmp_path / "t.png").read_bytes())
     again = transfer(pipeline, rebuild_request(read, source))
-    assert again.pictures[0].image.tobytes() == result.pictures[0].image.tobytes()
+    assert again.images[0].image.tobytes() == result.images[0].image.tobytes()
     with pytest.raises(ProvenanceError, match="give its source image"):
         rebuild_request(read)
     with pytest.raises(ProvenanceError, match="not the image that was transferred"):
         rebuild_request(read, Image.new("RGB", (64, 64), "red"))
 
 
-def test_a_failed_save_leaves_nothing(made, tmp_path, monkeypatch):
+def test_a_failed_save_leaves_nothing(result_of_two, tmp_path, monkeypatch):
     def full(*_args, **_kwargs):
-        raise OSError(28, "No space left on device")
+        raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(Image.Image, "save", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space left"):
-        write_png(tmp_path / "out.png", made.pictures[0].image, describe(made, 0))
+        write_png(tmp_path / "out.png", result_of_two.images[0].image, describe(result_of_two, 0))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -107,8 +110,8 @@ def test_forged_files_are_refused(data, message):
         read_png(data)
 
 
-def test_forged_values_meet_the_caps(made):
-    fields = describe(made, 0).fields
+def test_forged_values_meet_the_caps(result_of_two):
+    fields = describe(result_of_two, 0).fields
     with pytest.raises(RequestError, match="num_inference_steps"):
         rebuild_request(Provenance(fields=fields | {"num_inference_steps": 10**9}))
     with pytest.raises(ProvenanceError, match="damaged"):
@@ -130,8 +133,8 @@ def test_forged_values_meet_the_caps(made):
         ({"zlib": "!!"}, "damaged"),
     ],
 )
-def test_forged_arrays_are_refused(made, change, message):
-    fields = json.loads(json.dumps(describe(made, 0).fields))
+def test_forged_arrays_are_refused(result_of_two, change, message):
+    fields = json.loads(json.dumps(describe(result_of_two, 0).fields))
     fields["query"]["prompt_embeddings"] |= change
     with pytest.raises(ProvenanceError, match=message):
         rebuild_request(Provenance(fields=fields))
@@ -139,7 +142,8 @@ def test_forged_arrays_are_refused(made, change, message):
 
 def test_nothing_of_a_users_image_is_in_the_chunk(pipeline):
     source = Image.effect_noise((64, 64), 80).convert("RGB")
-    request = TransferRequest(query=tiny.make_query(), source=source, num_inference_steps=3)
-    result = transfer(pipeline, replace(request, controlnet_conditioning_scale=0.0))
+    settings = DrawingSettings(num_inference_steps=3)
+    request = TransferRequest(query=tiny.make_query(), source=source, settings=settings)
+    result = transfer(pipeline, tiny.vary(request, controlnet_conditioning_scale=0.0))
     text = json.dumps(describe(result, 0).fields)
     assert len(text) < 8_000

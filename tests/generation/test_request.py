@@ -1,10 +1,12 @@
 import math
-from dataclasses import FrozenInstanceError, replace
+from dataclasses import FrozenInstanceError
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from generation.request import (
+    DrawingSettings,
     GenerateRequest,
     RequestError,
     Scheduler,
@@ -36,21 +38,29 @@ from tests.generation import tiny
 )
 def test_values_beyond_the_caps_are_refused(change, message):
     with pytest.raises(RequestError, match=message):
-        GenerateRequest(query=tiny.make_query(), **change)
+        DrawingSettings(**change)
 
 
-def test_the_largest_request_is_accepted():
-    request = GenerateRequest(
-        query=tiny.make_query(), num_inference_steps=50, num_images=8, height=768, width=768
-    )
-    assert request.scheduler is Scheduler.KIT
+def test_the_largest_settings_are_accepted():
+    settings = DrawingSettings(num_inference_steps=50, num_images=8, height=768, width=768)
+    assert settings.scheduler is Scheduler.KIT
 
 
 def test_a_request_cannot_change():
     request = GenerateRequest(query=tiny.make_query())
     with pytest.raises(FrozenInstanceError):
-        request.seed = 3
-    assert replace(request, seed=3).seed == 3
+        request.settings = DrawingSettings(seed=3)
+    with pytest.raises(FrozenInstanceError):
+        request.settings.seed = 3
+    assert tiny.vary(request, seed=3).settings.seed == 3
+
+
+def test_a_request_has_at_most_one_control():
+    controls = {"control": np.zeros((64, 64), np.uint8), "control_sketch": tiny.make_sketch()}
+    with pytest.raises(RequestError, match="not both"):
+        GenerateRequest(query=tiny.make_query(), **controls)
+    with pytest.raises(RequestError, match="not both"):
+        TransferRequest(query=tiny.make_query(), source=Image.new("RGB", (64, 64)), **controls)
 
 
 @pytest.mark.parametrize("strength", [-0.1, 1.1, math.nan])
@@ -66,7 +76,7 @@ def test_transfer_needs_one_step_and_rgb():
             query=tiny.make_query(),
             source=Image.new("RGB", (64, 64)),
             strength=0.2,
-            num_inference_steps=4,
+            settings=DrawingSettings(num_inference_steps=4),
         )
     with pytest.raises(RequestError, match="got mode RGBA"):
         TransferRequest(query=tiny.make_query(), source=Image.new("RGBA", (64, 64)))
@@ -75,5 +85,5 @@ def test_transfer_needs_one_step_and_rgb():
 @pytest.mark.parametrize(("balance", "scale"), [(0.0, 0.8), (0.5, 0.8), (0.75, 0.4), (1.0, 0.0)])
 def test_balance_fades_control_towards_words(balance, scale):
     query = tiny.make_query(balance=balance)
-    request = GenerateRequest(query=query, controlnet_conditioning_scale=0.8)
+    request = tiny.vary(GenerateRequest(query=query), controlnet_conditioning_scale=0.8)
     assert effective_control_scale(request) == pytest.approx(scale)

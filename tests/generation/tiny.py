@@ -1,6 +1,7 @@
 """A kit of a few thousand weights, built in memory in the layouts of the real ones."""
 
 import json
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import torch
 
 from composer.composed import ComposedQuery
 from composer.sketch import Sketch
+from generation.request import DrawingSettings
 
 TEXT_HASH = "00000000feedbeef"
 CONTEXT = 12
@@ -129,6 +131,13 @@ def make_query(text: str = "a red chair", *, seed: int = 0, balance: float = 0.5
         "text_hash": TEXT_HASH,
     } | changes
     return ComposedQuery(**values)
+
+
+def vary(request, **changes):
+    """Change fields of a request and of its settings, whichever has them."""
+    names = {field.name for field in fields(DrawingSettings)} & changes.keys()
+    settings = replace(request.settings, **{name: changes.pop(name) for name in names})
+    return replace(request, settings=settings, **changes)
 
 
 def make_sketch() -> Sketch:

@@ -10,7 +10,7 @@ from PIL import Image
 from composer.query import Query
 from composer.sketch import Sketch
 from generation.pipeline import PipelineError
-from generation.request import GenerateRequest
+from generation.request import DrawingSettings, GenerateRequest
 from studio.engine import Composition, Engine
 from studio.kits import load_kit
 from tests.studio.tiny import index_gallery, write_gallery, write_kit
@@ -92,10 +92,11 @@ def test_a_composer_without_tokens_draws_in_a_kit_without_a_converter(tmp_path):
     engine = Engine(load_kit(str(write_drawing_kit(tmp_path))))
     query = engine.compose(Query(sketch=SKETCH, text="red"), Composition(composer="slerp"))
     assert query.missing_tokens
-    request = GenerateRequest(query=query, num_inference_steps=2, height=64, width=64)
+    settings = DrawingSettings(num_inference_steps=2, height=64, width=64)
+    request = GenerateRequest(query=query, settings=settings)
 
     def draw(asked):
-        return np.asarray(engine.generate(asked).pictures[0].image)
+        return np.asarray(engine.generate(asked).images[0].image)
 
     words = replace(request, query=engine.compose(Query(text="red")))
     assert np.array_equal(draw(request), draw(request))

@@ -12,7 +12,7 @@ from composer.query import Query
 from composer.sketch import Sketch
 from generation.benchmark import CONDITIONS
 from generation.control import control_image, sketch_agreement
-from generation.request import GenerateRequest
+from generation.request import DrawingSettings, GenerateRequest
 from studio.cli import main
 from studio.commands import bench
 from studio.engine import Composition, Engine
@@ -79,8 +79,10 @@ def test_stock_diffusers_opens_the_pipeline(engine):
 def test_words_colour_the_pictures(engine):
     def middle(words: str) -> np.ndarray:
         query = engine.compose(Query(text=words))
-        drawn = engine.generate(GenerateRequest(query=query, num_inference_steps=12))
-        return np.asarray(drawn.pictures[0].image)[48:80, 40:88].astype(float).mean((0, 1))
+        drawn = engine.generate(
+            GenerateRequest(query=query, settings=DrawingSettings(num_inference_steps=12))
+        )
+        return np.asarray(drawn.images[0].image)[48:80, 40:88].astype(float).mean((0, 1))
 
     red, green = middle("a red fabric sofa"), middle("a green fabric sofa")
     assert red[0] - red[1] > 15 + green[0] - green[1]
@@ -94,10 +96,9 @@ def test_control_keeps_to_the_drawing(engine):
         request = GenerateRequest(
             query=engine.compose(Query(sketch=drawing)),
             control_sketch=drawing,
-            num_inference_steps=12,
-            num_images=4,
+            settings=DrawingSettings(num_inference_steps=12, num_images=4),
         )
-        pictures = [np.asarray(picture.image) for picture in engine.generate(request).pictures]
+        pictures = [np.asarray(picture.image) for picture in engine.generate(request).images]
         return [
             float(np.mean([sketch_agreement(picture, control) for picture in pictures]))
             for control in controls

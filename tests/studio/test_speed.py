@@ -4,7 +4,7 @@ import pytest
 from composer.query import Query
 from composer.sketch import Sketch
 from generation.peer import plain_call
-from generation.request import GenerateRequest
+from generation.request import DrawingSettings, GenerateRequest
 from studio import speed
 from studio.engine import Engine
 from studio.kits import load_kit
@@ -33,7 +33,9 @@ def test_drawing_is_timed_beside_the_plain_call(engine, monkeypatch):
 
 def test_the_plain_call_draws_the_words_with_the_requests_settings(engine):
     def picture(text: str, **changes: int) -> bytes:
-        request = GenerateRequest(query=engine.compose(Query(text=text)), **changes)
+        request = GenerateRequest(
+            query=engine.compose(Query(text=text)), settings=DrawingSettings(**changes)
+        )
         return plain_call(engine.kit.pipeline, request)().tobytes()
 
     red = picture("red", num_inference_steps=2)

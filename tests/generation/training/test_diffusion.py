@@ -13,7 +13,7 @@ from composer.weights import read_safetensors
 from generation.conditioning import encode_token_embeddings
 from generation.generate import generate
 from generation.pipeline import ImagePipeline, PipelineSource
-from generation.request import GenerateRequest
+from generation.request import DrawingSettings, GenerateRequest
 from generation.training.conditions import Conditioner, Shares, collect_tokens, usable_rows
 from generation.training.diffusion import (
     DiffusionRecipe,
@@ -207,6 +207,8 @@ def test_the_export_opens_in_stock_diffusers_and_here(
     assert pipeline.text_hash == composer.backbone.text_hash
     pipeline.check_token_table(composer.backbone.token_table())
     query = composer.compose(composer.encode(Query(sketch=pack.sketches[0].sketch)), "red")
-    result = generate(pipeline, GenerateRequest(query=query, num_inference_steps=2))
-    assert result.pictures[0].image.size == (128, 128)
+    result = generate(
+        pipeline, GenerateRequest(query=query, settings=DrawingSettings(num_inference_steps=2))
+    )
+    assert result.images[0].image.size == (128, 128)
     assert (tmp_path / "diffusion" / "samples.png").is_file()

@@ -82,7 +82,7 @@ def test_a_judge_is_trained_saved_and_read(pack_folder, tmp_path):
     judge = Judge.load(path)
     assert judge.kinds == world.KINDS
     image, parts = world.draw_item("box", "blue", 30, 999)
-    asked, unknown = judge.look([image.resize((256, 256)), image], [judge.parts[1], "wing"])
+    asked, unknown = judge.assess([image.resize((256, 256)), image], [judge.parts[1], "wing"])
     assert asked.kind in world.KINDS
     assert asked.colour == "blue"
     assert unknown.colour is None
