@@ -1,9 +1,7 @@
 """Safetensors that are checked before use; pickles are refused."""
 
 import json
-import os
 import re
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +11,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as encode_safetensors
 from torch import Tensor
+
+from composer.files import write_bytes
 
 MAX_HEADER_BYTES = 4 << 20
 _BYTES_PER_VALUE = {"F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "U8": 1, "BOOL": 1}
@@ -128,23 +128,7 @@ def write_safetensors(
     """
     # Cloned, because the format refuses tensors that share memory.
     own = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    write_bytes(path, encode_safetensors(own, dict(metadata or {})))
-
-
-def write_bytes(path: Path, data: bytes) -> None:
-    """Writes a file atomically: a temporary file beside it, synced, then renamed."""
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    temporary = Path(name)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    write_bytes(path, encode_safetensors(own, dict(metadata or {})), is_durable=True)
 
 
 def _check_metadata(path: Path, entry: object) -> None:

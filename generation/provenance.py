@@ -7,7 +7,6 @@ transfer is re-run together with its source.
 
 import base64
 import binascii
-import io
 import json
 import struct
 import zlib
@@ -22,7 +21,7 @@ from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
 from composer.composed import ComposedQuery
-from composer.weights import write_bytes
+from composer.files import atomic_file
 from generation.request import (
     DrawingSettings,
     GenerateRequest,
@@ -92,9 +91,8 @@ def write_png(path: Path, image: Image.Image, provenance: Provenance) -> None:
     chunks = PngInfo()
     chunks.add_itxt("parameters", provenance.parameters)
     chunks.add_text(CHUNK, json.dumps(provenance.fields, ensure_ascii=True, allow_nan=False))
-    file = io.BytesIO()
-    image.save(file, format="PNG", pnginfo=chunks)
-    write_bytes(path, file.getvalue())
+    with atomic_file(path) as file:
+        image.save(file, format="PNG", pnginfo=chunks)
 
 
 def read_png(source: Path | bytes) -> Provenance:

@@ -1,7 +1,6 @@
 """Training state on disk: tensors as safetensors, counters as JSON, replaced as one."""
 
 import json
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,8 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+
+from composer.files import atomic_folder, recover_folder
 
 TENSORS = "state.safetensors"
 COUNTERS = "state.json"
@@ -25,24 +26,15 @@ class TrainingState:
 
 def save_state(folder: Path, state: TrainingState) -> None:
     """Write the state beside the old one, then swap; a kill leaves the old or the new."""
-    fresh, old = folder.with_name(folder.name + ".new"), folder.with_name(folder.name + ".old")
-    shutil.rmtree(fresh, ignore_errors=True)
-    fresh.mkdir(parents=True)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.tensors.items()}
-    save_file(tensors, fresh / TENSORS)
-    (fresh / COUNTERS).write_text(json.dumps(state.counters))
-    shutil.rmtree(old, ignore_errors=True)
-    if folder.exists():
-        folder.rename(old)
-    fresh.rename(folder)
-    shutil.rmtree(old, ignore_errors=True)
+    with atomic_folder(folder) as unfinished:
+        save_file(tensors, unfinished / TENSORS)
+        (unfinished / COUNTERS).write_text(json.dumps(state.counters))
 
 
 def load_state(folder: Path) -> TrainingState | None:
     """Read the state, or the one that was being replaced when the run was killed; None if none."""
-    old = folder.with_name(folder.name + ".old")
-    if not folder.exists() and old.exists():
-        old.replace(folder)
+    recover_folder(folder)
     if not (folder / COUNTERS).exists():
         return None
     return TrainingState(

@@ -2,9 +2,7 @@
 
 import argparse
 import json
-import os
 import sys
-import tempfile
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -17,6 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from composer.data.catalogue import CataloguePack, PackError
+from composer.files import write_text
 from composer.training.loop import Budget
 from generation.training.loop import Run
 
@@ -146,7 +145,4 @@ def contact_sheet(images: UInt8[np.ndarray, "n h w 3"], num_columns: int) -> Ima
 def write_json(path: Path, values: dict[str, Any]) -> None:
     """Write figures; the file appears whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(suffix=".part", dir=path.parent)
-    with os.fdopen(handle, "w") as file:
-        json.dump(values, file, indent=2)
-    Path(name).replace(path)
+    write_text(path, json.dumps(values, indent=2))

@@ -3,7 +3,6 @@
 Source: Zhang et al., "Adding Conditional Control to Text-to-Image Diffusion Models" (2023).
 """
 
-import shutil
 import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,6 +13,7 @@ from diffusers import ControlNetModel, UNet2DConditionModel
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from composer.files import atomic_folder
 from generation.training.command import (
     Scale,
     StageOptions,
@@ -167,12 +167,9 @@ def train_control(
     )
     trained = train(stage, replace(recipe.optimisation, seed=options.seed), run)
     folder = run.folder / "controlnet"
-    part = run.folder / "controlnet.part"
-    shutil.rmtree(part, ignore_errors=True)
     move(controlnet, torch.float16)
-    controlnet.save_pretrained(part)
-    shutil.rmtree(folder, ignore_errors=True)
-    part.rename(folder)
+    with atomic_folder(folder) as unfinished:
+        controlnet.save_pretrained(unfinished)
     write_json(
         run.folder / "metrics.json",
         {

@@ -6,7 +6,6 @@ Esser et al., "Scaling Rectified Flow Transformers" (2024).
 
 import argparse
 import json
-import shutil
 import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -26,6 +25,7 @@ from torch import Tensor
 
 from composer.backbone import Backbone
 from composer.data.catalogue import PHOTO, CataloguePack
+from composer.files import atomic_folder
 from composer.strategies.duet import DuetComposer
 from generation.training.command import (
     Scale,
@@ -348,14 +348,11 @@ def assemble_pipeline(
 
 def save_pipeline(pipeline: StableDiffusionPipeline, clip_folder: Path, folder: Path) -> None:
     """Write a pipeline in fp16; the folder appears whole or not at all."""
-    part = folder.with_name(folder.name + ".part")
-    shutil.rmtree(part, ignore_errors=True)
-    pipeline.to(torch.float16).save_pretrained(part, safe_serialization=True)
-    pipeline.to(torch.float32)
-    _open_in_float32(part / "text_encoder" / "config.json")
-    write_classic_tokenizer(clip_folder, part / "tokenizer")
-    shutil.rmtree(folder, ignore_errors=True)
-    part.rename(folder)
+    with atomic_folder(folder) as unfinished:
+        pipeline.to(torch.float16).save_pretrained(unfinished, safe_serialization=True)
+        pipeline.to(torch.float32)
+        _open_in_float32(unfinished / "text_encoder" / "config.json")
+        write_classic_tokenizer(clip_folder, unfinished / "tokenizer")
 
 
 def _open_in_float32(config: Path) -> None:

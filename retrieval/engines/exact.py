@@ -1,6 +1,5 @@
 """The exact engine over a store: its vectors as one matrix, mapped from a file where large."""
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +7,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from composer.files import atomic_file
 from retrieval.engines.matrix import ExactMatrix
 from retrieval.engines.protocol import Matches
 from retrieval.filters.tree import Filter
@@ -92,10 +92,8 @@ def _write(arrays: dict[Path, np.ndarray]) -> None:
     """Write files of one folder, whole or not at all, and delete those of other versions."""
     for path, array in arrays.items():
         path.parent.mkdir(parents=True, exist_ok=True)
-        fresh = path.with_name(f"{path.stem}.{os.getpid()}.new")
-        with fresh.open("wb") as file:
+        with atomic_file(path) as file:
             np.save(file, array, allow_pickle=False)
-        fresh.replace(path)
     for old in next(iter(arrays)).parent.iterdir():
         if old not in arrays:
             old.unlink(missing_ok=True)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from composer.files import sync
 from retrieval.errors import GalleryError
 
 LOCK = "maintenance.lock"
@@ -70,34 +71,12 @@ class Checkpoint:
         """Write files that were not there before, and the folders that name them."""
         fresh = [path for path in _files(self._folder) if path not in self._seen]
         for path in fresh:
-            _sync(path)
+            sync(path)
         for folder in {os.path.dirname(path) for path in fresh}:  # noqa: PTH120  strings, many
-            _sync(folder)
+            sync(folder)
         self._seen.update(fresh)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Replace a small file so that either the old or the whole new one is there at any time."""
-    fresh = path.with_name(f"{path.name}.new")
-    fresh.write_text(text, encoding="utf-8")
-    _sync(str(fresh))
-    fresh.replace(path)
-    _sync(str(path.parent))
 
 
 def _files(folder: Path) -> Iterator[str]:
     for place, _, names in os.walk(folder):
         yield from (f"{place}/{name}" for name in names)
-
-
-def _sync(path: str) -> None:
-    if os.name != "posix":  # folders cannot be opened elsewhere
-        return
-    try:
-        handle = os.open(path, os.O_RDONLY)
-    except FileNotFoundError:  # another process has tidied up
-        return
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -10,9 +10,9 @@ from typing import Any
 import pyarrow as pa
 
 from composer.errors import InputError
+from composer.files import write_text
 from composer.layout import NUM_CODES
 from retrieval.errors import GalleryError
-from retrieval.store.disk import write_text
 
 MANIFEST = "store.json"
 REGIONS = "regions"
@@ -204,7 +204,7 @@ def _damaged(place: str) -> GalleryError:
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Put a manifest in the place of the one that is there, whole or not at all."""
-    write_text(folder / MANIFEST, json.dumps(asdict(manifest), indent=2) + "\n")
+    write_text(folder / MANIFEST, json.dumps(asdict(manifest), indent=2) + "\n", is_durable=True)
 
 
 def root_of(folder: Path, manifest: Manifest) -> Path:

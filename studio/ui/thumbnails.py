@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import tempfile
 from collections import OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +10,7 @@ from threading import Lock
 
 from PIL import Image
 
+from composer.files import atomic_file
 from composer.images import ImageError, open_image
 
 SMALL_PX, LARGE_PX = 256, 768
@@ -80,7 +80,5 @@ def _shrunk(file: Path, size_px: int) -> Image.Image:
 
 
 def _save(image: Image.Image, path: Path) -> None:
-    handle, part = tempfile.mkstemp(suffix=".part", dir=path.parent)
-    with os.fdopen(handle, "wb") as file:
+    with atomic_file(path) as file:
         image.save(file, format="WEBP", quality=88, method=2)
-    Path(part).replace(path)

@@ -1,3 +1,4 @@
+import errno
 import json
 import math
 
@@ -103,9 +104,9 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(path, monkeypatch):
     before = path.read_bytes()
 
     def full(_descriptor):
-        raise OSError(28, "No space left on device")
+        raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("composer.weights.os.fsync", full)
+    monkeypatch.setattr("composer.files.os.fsync", full)
     with pytest.raises(OSError, match="No space"):
         write_safetensors(path, {"a": torch.zeros(9)})
     assert path.read_bytes() == before
