@@ -10,6 +10,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command; returns 2, with one sentence on stderr, for what the user can mend."""
     options = _parser().parse_args(arguments)
     try:
+        if options.renders:
+            _say_if_slow()
         options.run(options)
     except (ValueError, ImportError, OSError) as error:
         sys.stderr.write(f"{error}\n")
@@ -60,8 +62,17 @@ def _parser() -> argparse.ArgumentParser:
     sheet.add_argument("--out", type=Path, required=True)
     sheet.add_argument("--count", type=int, default=96)
     sheet.add_argument("--columns", type=int, default=12)
-    sheet.set_defaults(run=_sheet)
+    for command in (preview, pack, gallery, scenes, domains):
+        command.set_defaults(renders=True)
+    sheet.set_defaults(run=_sheet, renders=False)
     return parser
+
+
+def _say_if_slow() -> None:
+    from assets.catalogue.engine import NO_LLVM, find_llvm
+
+    if find_llvm() is None:
+        sys.stderr.write(f"{NO_LLVM}\n")
 
 
 def _preview(options: argparse.Namespace) -> None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from assets.catalogue import palette, scene
 from assets.catalogue.camera import Camera, frame
 from assets.catalogue.denoise import denoised
-from assets.catalogue.engine import flat, look_at, mitsuba
+from assets.catalogue.engine import look_at, mitsuba, write_mesh
 from assets.catalogue.model import Colourway, Part
 from assets.catalogue.scene import Prepared, View
 
@@ -106,9 +106,7 @@ class _Surveyor:
 
     def _fill(self, positions: NDArray[np.float32], normals: NDArray[np.float32]) -> None:
         values = mitsuba().traverse(self._mesh)
-        values["vertex_positions"] = flat(positions)
-        values["vertex_normals"] = flat(normals)
-        values["faces"] = np.arange(len(positions), dtype=np.uint32)
+        write_mesh(values, "", positions=positions, normals=normals)
         values.update()
 
     def survey(self, prepared: Prepared, camera: Camera, size_px: int) -> Buffers:
@@ -120,9 +118,7 @@ class _Surveyor:
             [len(solid.positions) // 3 for solid in prepared.solids],
         )
         if self._shown is not prepared:
-            for name, array in (("positions", positions), ("normals", normals)):
-                self._values[f"object.vertex_{name}"] = flat(array)
-            self._values["object.faces"] = np.arange(len(positions), dtype=np.uint32)
+            write_mesh(self._values, "object.", positions=positions, normals=normals)
             self._values.update()
             self._shown = prepared
         pose = frame(positions.astype(float), camera)

@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 from assets.catalogue import curves, finish, palette, textures
 from assets.catalogue.camera import Camera, Pose, all_points, frame
 from assets.catalogue.denoise import Traced
-from assets.catalogue.engine import flat, look_at, mitsuba
+from assets.catalogue.engine import look_at, mitsuba, write, write_mesh
 from assets.catalogue.mesh import corner_normals
 from assets.catalogue.model import Colourway, Finish, Part
 
 NUM_SURFACES, NUM_GLASSES = 6, 2
+# As Mitsuba stores it: each end column repeats the one before the other end.
 ENVIRONMENT_SHAPE = (16, 32)
 LIGHTS = (("key", 2.0), ("fill", 0.6))  # with how often a path looks at them
 # Mid tones, sRGB: pale and dark objects both stand out, none as strong as an object's colour.
@@ -133,7 +134,8 @@ class Studio:
         shapes |= {f"glass{i}": _empty(_glass()) for i in range(NUM_GLASSES)}
         shapes |= {name: _empty({"type": "diffuse"}, emits=w) for name, w in LIGHTS}
         backdrop = {"type": "diffuse", "reflectance": {"type": "rgb", "value": [0.3, 0.3, 0.3]}}
-        empty_sky = np.ones((*ENVIRONMENT_SHAPE, 3), np.float32)
+        height, width = ENVIRONMENT_SHAPE
+        empty_sky = np.ones((height, width - 2, 3), np.float32)  # Mitsuba adds the end columns
         self._scene = mi.load_dict(
             {
                 "type": "scene",
@@ -227,20 +229,20 @@ class Studio:
         self._set_mesh(slot, positions, normals, uv)
         if worn.material == "glass":
             tint = [float(x) for x in finish.transmittance(worn.colour)]
-            self._values[f"{slot}.bsdf.specular_transmittance.value"] = self._mi.Color3f(*tint)
+            self._write(f"{slot}.bsdf.specular_transmittance.value", self._mi.Color3f(*tint))
             return
         surface, inner = look.surface, f"{slot}.bsdf."
-        self._values[inner + "base_color.data"] = look.tile
-        self._values[inner + "specular"] = surface.specular
+        self._write(inner + "base_color.data", look.tile)
+        self._write(inner + "specular", surface.specular)
         for name in ("roughness", "metallic", "sheen", "clearcoat", "clearcoat_gloss"):
-            self._values[f"{inner}{name}.value"] = getattr(surface, name)
+            self._write(f"{inner}{name}.value", getattr(surface, name))
+
+    def _write(self, name: str, value: object) -> None:
+        write(self._values, name, value)
 
     def _set_mesh(self, slot: str, positions: Floats, normals: Floats, uv: Floats) -> None:
-        values = self._values
-        values[f"{slot}.vertex_positions"] = flat(positions)
-        values[f"{slot}.vertex_normals"] = flat(normals)
-        values[f"{slot}.vertex_texcoords"] = flat(uv)
-        values[f"{slot}.faces"] = np.arange(len(positions), dtype=np.uint32)
+        buffers = {"positions": positions, "normals": normals, "texcoords": uv}
+        write_mesh(self._values, f"{slot}.", **buffers)
 
     def _light(self, view: View) -> None:
         rng = np.random.default_rng(view.light)
@@ -250,9 +252,9 @@ class Studio:
         fill = (turn - side * rng.uniform(45, 75), rng.uniform(18, 32))
         self._softbox("key", key, half=1.15, irradiance=3.2 * rng.uniform(0.92, 1.08))
         self._softbox("fill", fill, half=1.2, irradiance=rng.uniform(0.7, 1.0))
-        self._values["sky.data"] = _sky(rng)
+        self._write("sky.data", _sky(rng))
         wall = [float(x) for x in palette.linear(np.array(view.backdrop))]
-        self._values["backdrop.bsdf.reflectance.value"] = self._mi.Color3f(*wall)
+        self._write("backdrop.bsdf.reflectance.value", self._mi.Color3f(*wall))
         self._set_mesh("backdrop", *_backdrop(turn))
 
     def _softbox(
@@ -264,7 +266,7 @@ class Studio:
         self._set_mesh(slot, corners, normals, np.zeros((6, 2), np.float32))
         warmth = np.array([1.02, 1.0, 0.96]) if slot == "key" else np.array([0.97, 1.0, 1.04])
         radiance = irradiance * distance**2 / (2 * half) ** 2 / np.pi * warmth
-        self._values[f"{slot}.emitter.radiance.value"] = self._mi.Color3f(*map(float, radiance))
+        self._write(f"{slot}.emitter.radiance.value", self._mi.Color3f(*map(float, radiance)))
 
 
 @lru_cache(maxsize=8)
@@ -310,9 +312,9 @@ def _empty(bsdf: dict[str, Any], *, emits: float = 0.0) -> Any:  # noqa: ANN401
         )
     mesh = mi.Mesh("slot", 3, 1, props=props, has_vertex_normals=True, has_vertex_texcoords=True)
     values = mi.traverse(mesh)
-    for name, array in zip(("positions", "normals", "texcoords"), _NOWHERE, strict=True):
-        values[f"vertex_{name}"] = flat(array)
-    values["faces"] = np.arange(3, dtype=np.uint32)
+    write_mesh(
+        values, "", **dict(zip(("positions", "normals", "texcoords"), _NOWHERE, strict=True))
+    )
     values.update()
     return mesh
 

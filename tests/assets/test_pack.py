@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from assets.catalogue import gallery, pack, plan, record, words
+from assets.catalogue import engine, gallery, pack, plan, record, words
 from assets.catalogue.__main__ import main
 from assets.catalogue.sheet import read_pictures, sheet
 
@@ -111,3 +111,9 @@ def test_the_command_line_answers_in_one_sentence(tmp_path: Path, capsys) -> Non
     assert "holds no pictures" in capsys.readouterr().err
     assert main(["preview", "spaceship", "--out", "x.png"]) == 2
     assert "no kind" in capsys.readouterr().err
+
+
+def test_the_command_line_says_when_rendering_is_slow(monkeypatch, capsys) -> None:
+    monkeypatch.setenv(engine.LLVM_VARIABLE, "")
+    assert main(["preview", "spaceship", "--out", "x.png"]) == 2
+    assert capsys.readouterr().err.startswith("LLVM 19 was not found")
