@@ -35,6 +35,7 @@ from composer.data.natural import read_natural
 from composer.data.pictures import CaptionIds, PictureTable, truth_matrix
 from composer.prompt import encode_by_length
 from composer.training.bpe import train_merges, write_merges
+from composer.training.loop import fast_precision
 from composer.training.state import (
     TrainingState,
     load_state,
@@ -346,6 +347,7 @@ class ClipTrainer:
     ) -> None:
         """Build, or resume what `places.state` holds; `places.out` holds `merges.txt`."""
         self.recipe, self.places, self.device = recipe, places, device
+        self._uses_bf16 = fast_precision(torch.device(device)) == "bf16"
         tokenizer = load_tokenizer(places.out, CONTEXT)
         self.batches = Batches(tables, tokenizer, recipe)
         self.model = build_mini_clip(tokenizer.vocab_size, recipe).to(device).train()
@@ -400,7 +402,7 @@ class ClipTrainer:
             group["lr"] = rate
         torch.manual_seed(self.recipe.seed * 1_000_003 + self.step)  # which patches are dropped
         batch = self.batches.draw(self.step, phase).to(self.device)
-        with torch.autocast(self.device, torch.bfloat16, enabled=_has_fast_bf16(self.device)):
+        with torch.autocast(self.device, torch.bfloat16, enabled=self._uses_bf16):
             pooled, image = encode_pixels(self.model, batch.pixels)
             text = encode_text(self.model, batch.ids) if phase.is_contrastive else None
             scores = self._words(pooled)
@@ -469,14 +471,6 @@ def _phase_at(recipe: ClipTraining, step: int) -> tuple[Phase, float]:
     left = max(0.02, 1 - (step - begin) / phase.num_steps) if phase.decays else 1.0
     warm = min(1.0, (step + 1) / recipe.num_warmup_steps)
     return phase, recipe.learning_rate * min(warm, left)
-
-
-def _has_fast_bf16(device: str) -> bool:
-    """Tell whether bf16 is worth it: a GPU, or a CPU with bf16 dot products."""
-    if device != "cpu":
-        return True
-    flags = Path("/proc/cpuinfo")
-    return flags.exists() and "avx512_bf16" in flags.read_text()
 
 
 def learn_vocabulary(tables: Sequence[PictureTable], folder: Path) -> None:

@@ -118,9 +118,11 @@ class Average:
 
 
 def fast_precision(device: torch.device) -> str:
-    """Returns "bf16" on a GPU and on CPUs with bf16 dot products, else "no"."""
+    """Returns "bf16" on a GPU and on CPUs with bf16 dot products that torch uses, else "no"."""
     if device.type != "cpu":
         return "bf16"
+    if torch.backends.cpu.get_cpu_capability() != "AVX512":  # also where the user narrows it
+        return "no"
     flags = Path("/proc/cpuinfo")
     has_bf16 = flags.exists() and "avx512_bf16" in flags.read_text(encoding="utf-8")
     return "bf16" if has_bf16 else "no"

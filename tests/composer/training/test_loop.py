@@ -68,4 +68,9 @@ def test_log_lines_tell_the_time_left():
 
 def test_gpus_use_bf16():
     assert fast_precision(torch.device("cuda")) == "bf16"
-    assert fast_precision(torch.device("cpu")) in ("bf16", "no")
+
+
+@pytest.mark.parametrize("capability", ["DEFAULT", "AVX2"])
+def test_a_cpu_kept_from_its_wide_instructions_does_not_use_bf16(capability, monkeypatch):
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    assert fast_precision(torch.device("cpu")) == "no"
