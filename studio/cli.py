@@ -1,4 +1,4 @@
-"""The command line: arguments here, work in `studio.commands`, imported when it is asked for."""
+"""The command line: its parser, and the way to the modules of `studio.commands`."""
 
 import argparse
 import importlib
@@ -6,37 +6,41 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from generation import defaults
 
 EXIT_USER, EXIT_INTERRUPTED = 2, 130
 
-Command = Callable[[argparse.Namespace], int]
+Command = Callable[[Any], int]  # each takes its options
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns its exit code: 0, or 2 for what the user can mend."""
-    chosen = parser().parse_args(arguments)
+    """Run one command and return its exit code: 0, or 2 after an error of the user."""
+    namespace = parser().parse_args(arguments)
     try:
-        return _run(chosen)
+        return _run(namespace)
     except KeyboardInterrupt:
         print("Stopped.", file=sys.stderr)
         return EXIT_INTERRUPTED
-    except BrokenPipeError:  # the reader of our output has gone, as `duet ... | head` does
+    except BrokenPipeError:  # the reader of our output stopped, as in `duet ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
 
 
-def _run(chosen: argparse.Namespace) -> int:
-    if chosen.module == "index" or getattr(chosen, "what", None) == "index":
-        # Read when torch is loaded: threads that have nothing to encode leave the cores to those
-        # that decode pictures. A quarter more pictures a second on two cores.
+def _run(namespace: argparse.Namespace) -> int:
+    if "index" in (namespace.command, getattr(namespace, "bench", None)):
+        # torch reads this when it is imported: idle threads then leave the cores to the threads
+        # that decode pictures, which indexes a quarter more pictures a second on two cores.
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    command: Command = importlib.import_module(f"studio.commands.{chosen.module}").run
+    from studio.commands.options import OPTIONS, make_options
+
+    options = make_options(OPTIONS[namespace.command], vars(namespace))
+    command: Command = importlib.import_module(f"studio.commands.{namespace.command}").run
     from studio.errors import USER_ERRORS
 
     try:
-        return command(chosen)
+        return command(options)
     except USER_ERRORS as error:
         print(f"duet: {error}", file=sys.stderr)
         return EXIT_USER
@@ -55,6 +59,7 @@ def parser() -> argparse.ArgumentParser:
         _add_search,
         _add_generate,
         _add_transfer,
+        _add_rerun,
         _add_kits,
         _add_train,
         _add_bench,
@@ -71,85 +76,111 @@ def _add_demo(commands: "Subparsers[argparse.ArgumentParser]") -> None:
     command = _command(commands, "demo", "open the studio in a browser")
     _add_kit(command)
     command.add_argument(
-        "--index", type=_place, help="gallery, as for search (default: the shipped one)"
+        "--index", type=_index_address, help="gallery, as for search (default: the shipped one)"
     )
     command.add_argument("--host", default="127.0.0.1", help="address to listen on")
     command.add_argument("--port", type=int, default=7860)
-    command.add_argument("--allow-host", action="append", default=[], metavar="NAME")
-    command.add_argument("--frame-ancestor", action="append", default=[], metavar="ORIGIN")
-    command.add_argument("--public", action="store_true", help="allow others to reach the page")
-    command.add_argument("--no-browser", action="store_true", help="print the address only")
+    command.add_argument(
+        "--allow-host", action="append", default=[], dest="allowed_hosts", metavar="NAME",
+        help="host name by which others reach the page; may be repeated",
+    )  # fmt: skip
+    command.add_argument(
+        "--frame-ancestor", action="append", default=[], dest="frame_ancestors", metavar="ORIGIN",
+        help="site that may show the page in a frame; may be repeated",
+    )  # fmt: skip
+    command.add_argument(
+        "--public", action="store_true", dest="is_public", help="allow others to reach the page"
+    )
+    command.add_argument(
+        "--no-browser", action="store_false", dest="opens_browser", help="print the address only"
+    )
 
 
 def _add_index(commands: "Subparsers[argparse.ArgumentParser]") -> None:
     command = _command(commands, "index", "make or update the index of a folder of pictures")
     command.add_argument("folders", type=Path, nargs="+", metavar="FOLDER")
     command.add_argument(
-        "--index", type=_place, help="a folder (default: FOLDER/.duet), or s3://BUCKET/NAME"
+        "--index", type=_index_address, help="a folder (default: FOLDER/.duet), or s3://BUCKET/NAME"
     )
-    command.add_argument("--rebuild", action="store_true", help="drop what is there and start anew")
+    command.add_argument("--rebuild", action="store_true", help="delete the index and start again")
     command.add_argument(
-        "--publish", metavar="ADDRESS", help="send it to Milvus too, http://host:19530 or FILE.db"
+        "--publish", metavar="ADDRESS", help="also send it to Milvus: http://host:19530 or FILE.db"
     )
     command.add_argument(
-        "--publish-root", type=Path, metavar="DIR", help="folder that several galleries lie below"
+        "--publish-root", type=Path, metavar="DIR", help="common parent folder of several galleries"
     )
-    command.add_argument("--items", type=Path, help="parquet with path, kind, domain and caption")
     command.add_argument(
-        "--near", type=_cosine, default=0.994, metavar="COSINE", help="of near-duplicates"
+        "--items", type=Path, help="parquet file with path, kind, domain and caption"
+    )
+    command.add_argument(
+        "--near",
+        type=_cosine,
+        default=0.994,
+        metavar="COSINE",
+        help="least similarity of near-duplicates",
     )
     command.add_argument(
         "--engine",
         choices=("exact", "lance", "ray"),
-        help="lance: leave vectors on disk and search approximately; exact: compare all again; "
-        "ray: embed on the cluster that RAY_ADDRESS names",
+        help="lance: keep vectors on disk and search approximately; exact: compare with every "
+        "vector; ray: embed on the cluster at RAY_ADDRESS",
     )
-    command.add_argument("--watch", action="store_true", help="stay, and follow changes")
-    command.add_argument("--check", action="store_true", help="verify the index, change nothing")
-    command.add_argument("--repair", action="store_true", help="verify the index and mend it")
+    command.add_argument("--watch", action="store_true", help="keep running and follow changes")
+    command.add_argument(
+        "--check", action="store_true", help="verify the index without changing it"
+    )
+    command.add_argument("--repair", action="store_true", help="verify the index and repair it")
     command.add_argument(
         "--export", type=Path, dest="export_to", metavar="DIR", help="write npy and parquet files"
     )
     command.add_argument(
-        "--import", type=Path, dest="import_from", metavar="DIR", help="take vectors from there"
+        "--import", type=Path, dest="import_from", metavar="DIR", help="read vectors from there"
     )
     _add_kit(command)
     _add_json(command)
 
 
 def _add_search(commands: "Subparsers[argparse.ArgumentParser]") -> None:
-    command = _command(commands, "search", "find pictures by drawing and words")
+    command = _command(commands, "search", "find pictures by a drawing and words")
     _add_query(command)
     command.add_argument(
         "--index",
-        type=_place,
-        help="index folder, a folder that was indexed, s3://BUCKET/NAME, or a Milvus address",
+        type=_index_address,
+        help="folder of an index or of indexed pictures, s3://BUCKET/NAME, or a Milvus address",
     )
     command.add_argument(
         "--filter", metavar="CONDITION", help="\"domain = 'photo' and not tags has 'red'\""
     )
     command.add_argument("--top-k", type=int, default=10, metavar="K")
-    command.add_argument("--like", nargs="+", default=[], metavar="ID", help="more like these hits")
-    command.add_argument("--unlike", nargs="+", default=[], metavar="ID", help="less like these")
     command.add_argument(
-        "--within", type=Path, metavar="JSON", help="only among what search --json printed"
+        "--like", nargs="+", default=[], metavar="ID", help="ids of hits to search for more of"
     )
     command.add_argument(
-        "--diversity", type=float, default=0.0, help="0 the nearest ... 1 unlike each other"
+        "--unlike", nargs="+", default=[], metavar="ID", help="ids of hits to avoid"
     )
     command.add_argument(
-        "--all-copies", action="store_true", help="show near-duplicates one by one"
+        "--within",
+        type=Path,
+        metavar="JSON",
+        help="search only the hits in the output of search --json",
     )
+    command.add_argument(
+        "--diversity",
+        type=float,
+        default=0.0,
+        help="from 0 (most similar hits) to 1 (hits unlike each other)",
+    )
+    command.add_argument("--all-copies", action="store_true", help="show every near-duplicate")
     command.add_argument("--sheet", type=Path, metavar="PNG", help="save a contact sheet")
     command.add_argument(
-        "--evidence", action="store_true", help="mark what of each hit answers which words"
+        "--evidence", action="store_true", help="show which part of each hit matches which words"
     )
     command.add_argument("--save-query", type=Path, metavar="SAFETENSORS")
     _add_json(command)
 
 
 def _add_generate(commands: "Subparsers[argparse.ArgumentParser]") -> None:
-    command = _command(commands, "generate", "paint new images from drawing and words")
+    command = _command(commands, "generate", "generate images from a drawing and words")
     _add_query(command)
     _add_drawing(command)
     _add_json(command)
@@ -159,10 +190,27 @@ def _add_transfer(commands: "Subparsers[argparse.ArgumentParser]") -> None:
     command = _command(commands, "transfer", "move an image into another domain")
     command.add_argument("source", type=Path, metavar="IMAGE")
     command.add_argument("--to", required=True, metavar="WORDS", help='"watercolour", "night", ...')
-    command.add_argument("--strength", type=float, default=defaults.STRENGTH)
+    command.add_argument(
+        "--strength",
+        type=float,
+        default=defaults.STRENGTH,
+        help="from 0 (keep the image) to 1 (redraw it)",
+    )
     command.add_argument("--composer", help="default: duet, or slerp where the kit has none")
     _add_kit(command)
     _add_drawing(command)
+    _add_json(command)
+
+
+def _add_rerun(commands: "Subparsers[argparse.ArgumentParser]") -> None:
+    command = _command(commands, "rerun", "draw an image again from the metadata in its PNG")
+    command.add_argument("image", type=Path, metavar="PNG")
+    command.add_argument(
+        "--source", type=Path, metavar="IMAGE", help="the image that was transferred"
+    )
+    command.add_argument("--output", type=Path, required=True, metavar="PNG")
+    command.add_argument("--kit", dest="kit_name", help="default: the kit that the PNG names")
+    command.add_argument("--device", default="cpu", help=_DEVICES)
     _add_json(command)
 
 
@@ -173,9 +221,9 @@ def _add_kits(commands: "Subparsers[argparse.ArgumentParser]") -> None:
 def _add_train(commands: "Subparsers[argparse.ArgumentParser]") -> None:
     command = _command(commands, "train", "train the mini kit, all stages or one")
     choices = ("mini", "composer", *_STAGES)
-    command.add_argument("what", choices=choices, metavar="STAGE", help=_STAGE_HELP)
-    command.add_argument("name", nargs="?", metavar="NAME", help="which composer")
-    command.add_argument("--kit", help="composer: train it for this kit in place of --out's")
+    command.add_argument("stage", choices=choices, metavar="STAGE", help=_STAGE_HELP)
+    command.add_argument("name", nargs="?", metavar="NAME", help="name of the composer")
+    command.add_argument("--kit", dest="kit_name", help="composer: train it for this existing kit")
     command.add_argument("--budget", choices=("cpu", "gpu"), default="cpu")
     command.add_argument("--out", type=Path, default=Path(".cache/mini"), help="the kit's folder")
     command.add_argument("--pack", "--data", type=Path, default=Path(".cache/catalogue"))
@@ -210,31 +258,36 @@ _BENCHES = (
 
 
 def _add_bench(commands: "Subparsers[argparse.ArgumentParser]") -> None:
-    command = _command(commands, "bench", "measure the kit on the shipped gallery")
-    command.add_argument("what", choices=_BENCHES)
+    command = _command(commands, "bench", "measure a kit on the shipped gallery")
+    command.add_argument("bench", choices=_BENCHES)
     command.add_argument("--seed", type=int, default=0)
-    command.add_argument("--sheet", type=Path, help="write the pictures here")
-    command.add_argument("--composers", nargs="+", metavar="NAME", help="composers: only these")
+    command.add_argument("--sheet", type=Path, help="write a sheet of the pictures")
+    command.add_argument(
+        "--composers", nargs="+", metavar="NAME", help="composers: measure only these"
+    )
     command.add_argument("--page", type=Path, help="composers: write a page into this folder")
     command.add_argument("--natural", type=Path, help="composers: folder of the natural archives")
     command.add_argument(
-        "--pack", type=Path, help="ablations: folder of the training pack, to train variants too"
+        "--pack", type=Path, help="ablations: folder of the training pack, to also train variants"
     )
     command.add_argument(
         "--count", type=int, help="index: pictures (5,000); search, scale: items (1,000,000)"
     )
-    command.add_argument("--publish", metavar="ADDRESS", help="scale: to Milvus too")
-    command.add_argument("--steps", type=int, default=60, help="ablations: of each training")
-    command.add_argument("--dim", type=int, default=512, help="search, scale: their width")
+    command.add_argument("--publish", metavar="ADDRESS", help="scale: also measure Milvus there")
+    command.add_argument("--steps", type=int, default=60, help="ablations: steps of each training")
+    command.add_argument("--dim", type=int, default=512, help="search, scale: width of the vectors")
     command.add_argument(
-        "--items", type=int, default=100_000, help="search: gallery of the whole search"
+        "--items",
+        type=int,
+        default=100_000,
+        help="search: items in the gallery of a complete search",
     )
     _add_kit(command)
     _add_json(command)
 
 
 def _add_doctor(commands: "Subparsers[argparse.ArgumentParser]") -> None:
-    command = _command(commands, "doctor", "tell what is installed, loaded and licensed")
+    command = _command(commands, "doctor", "show what is installed, loaded and licensed")
     _add_kit(command)
     _add_json(command)
 
@@ -246,8 +299,8 @@ def _cosine(text: str) -> float:
     return value
 
 
-def _place(text: str) -> Path | str:
-    """A folder, an address of an object store, or of Milvus: http://host:19530, FILE.db, #NAME."""
+def _index_address(text: str) -> Path | str:
+    """Return a path, or the text of an address: of an object store, or of Milvus."""
     is_address = "://" in text or text.split("#")[0].endswith(".db")
     return text if is_address else Path(text)
 
@@ -256,16 +309,21 @@ def _command(
     commands: "Subparsers[argparse.ArgumentParser]", name: str, about: str
 ) -> argparse.ArgumentParser:
     command = commands.add_parser(name, help=about, description=about[0].upper() + about[1:] + ".")
-    command.set_defaults(module=name)
+    command.set_defaults(command=name)
     return command
 
 
 def _add_query(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--sketch", type=Path, help="a drawing: an image, or strokes as JSON")
-    command.add_argument("--image", type=Path, help="a photo as the reference instead")
-    command.add_argument("--text", default="", help="what the drawing does not say")
-    command.add_argument("--query", type=Path, help="a composed query saved by --save-query")
-    command.add_argument("--balance", type=float, default=0.5, help="0 drawing ... 1 words")
+    command.add_argument("--sketch", type=Path, help="drawing: an image, or strokes as JSON")
+    command.add_argument("--image", type=Path, help="photo to use instead of a drawing")
+    command.add_argument("--text", default="", help="words: colour, material, style, surroundings")
+    command.add_argument(
+        "--query", type=Path, dest="saved_query", metavar="SAFETENSORS",
+        help="composed query written by search --save-query",
+    )  # fmt: skip
+    command.add_argument(
+        "--balance", type=float, default=0.5, help="from 0 (drawing only) to 1 (words only)"
+    )
     command.add_argument("--composer", help="default: duet, or slerp where the kit has none")
     _add_kit(command)
 
@@ -284,9 +342,12 @@ def _add_drawing(command: argparse.ArgumentParser) -> None:
     command.add_argument("--negative-text", default="")
 
 
+_DEVICES = "cpu, cuda, cuda:1, mps"
+
+
 def _add_kit(command: argparse.ArgumentParser) -> None:
     command.add_argument("--kit", default="mini", help="name or folder of a kit (default: mini)")
-    command.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, mps")
+    command.add_argument("--device", default="cpu", help=_DEVICES)
 
 
 def _add_json(command: argparse.ArgumentParser) -> None:

@@ -1,6 +1,5 @@
 """`duet bench`."""
 
-import argparse
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -26,7 +25,8 @@ from retrieval.confidence import load_calibrations
 from studio.commands.bench_ablations import bench_ablations
 from studio.commands.bench_composers import bench_composers, bench_evidence, bench_partial
 from studio.commands.bench_index import bench_index
-from studio.commands.shared import ProgressLine, open_engine, print_json, say
+from studio.commands.options import BenchOptions
+from studio.commands.shared import ProgressLine, open_engine, print_json, print_line
 from studio.engine import DEFAULT_COMPOSER, Engine
 from studio.errors import UsageError
 from studio.kits import assets_folder
@@ -39,25 +39,25 @@ NUM_SHOWN = 20
 NUM_VECTORS = 1_000_000
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(options: BenchOptions) -> int:
     """Measure, then print a table or JSON."""
-    engine = open_engine(arguments)
-    rows = BENCHES[arguments.what](engine, arguments)
+    engine = open_engine(options.kit)
+    rows = BENCHES[options.bench](engine, options)
     heading = {
-        "bench": arguments.what,
+        "bench": options.bench,
         "kit": engine.kit.name,
         "date": datetime.now(UTC).date().isoformat(),
-        "seed": arguments.seed,
+        "seed": options.seed,
     }
-    if arguments.json:
+    if options.json:
         print_json({**heading, "rows": rows})
     else:
-        say("  ".join(f"{name} {value}" for name, value in heading.items()))
+        print_line("  ".join(f"{name} {value}" for name, value in heading.items()))
         print_rows(rows)
     return 0
 
 
-def bench_retrieval(engine: Engine, _: argparse.Namespace) -> list[dict[str, Any]]:
+def bench_retrieval(engine: Engine, _: BenchOptions) -> list[dict[str, Any]]:
     """Rank the shipped gallery for the default composer, its baseline, and the backbone alone.
 
     All composers stand in `duet bench composers`.
@@ -93,12 +93,12 @@ def bench_retrieval(engine: Engine, _: argparse.Namespace) -> list[dict[str, Any
     return rows
 
 
-def bench_speed(engine: Engine, _: argparse.Namespace) -> list[dict[str, Any]]:
+def bench_speed(engine: Engine, _: BenchOptions) -> list[dict[str, Any]]:
     """Time the chain."""
     return [timing.as_json() for timing in timings(engine, str(engine.kit.folder))]
 
 
-def bench_search(engine: Engine, arguments: argparse.Namespace) -> list[dict[str, Any]]:
+def bench_search(engine: Engine, options: BenchOptions) -> list[dict[str, Any]]:
     """Time exact search beside other engines on synthetic vectors, then a whole search.
 
     Raises:
@@ -108,42 +108,42 @@ def bench_search(engine: Engine, arguments: argparse.Namespace) -> list[dict[str
         row.as_json()
         for num_queries in (1, 64)
         for row in engine_rows(
-            _size(arguments, least=1),
-            arguments.dim,
-            seed=arguments.seed,
+            _size(options, least=1),
+            options.dim,
+            seed=options.seed,
             num_queries=num_queries,
-            device=arguments.device,
+            device=options.kit.device,
         )
     ]
     sketch = Sketch.from_strokes([np.array(stroke) for stroke in SKETCH])
     with tempfile.TemporaryDirectory() as folder:
-        gallery = synthetic_gallery(Path(folder) / "index", arguments.items, engine.backbone)
+        gallery = synthetic_gallery(Path(folder) / "index", options.items, engine.backbone)
         found = end_to_end_rows(
             gallery, lambda words: engine.compose(Query(sketch=sketch, text=words))
         )
-        found.append(lance_row(Path(folder) / "index", seed=arguments.seed))
+        found.append(lance_row(Path(folder) / "index", seed=options.seed))
     return rows + [row.as_json() for row in found]
 
 
-def bench_scale(_: Engine, arguments: argparse.Namespace) -> list[dict[str, Any]]:
+def bench_scale(_: Engine, options: BenchOptions) -> list[dict[str, Any]]:
     """Grow synthetic galleries of a hundredth, a tenth and all of the items asked for.
 
     Raises:
         UsageError: There are too few for one.
     """
-    most = _size(arguments, least=LEAST_ITEMS)
+    most = _size(options, least=LEAST_ITEMS)
     rows: list[dict[str, Any]] = []
     for size in (size for size in (most // 100, most // 10, most) if size >= LEAST_ITEMS):
         with tempfile.TemporaryDirectory() as folder:
             row = scale_row(
-                Path(folder) / "index", size, arguments.dim,
-                seed=arguments.seed, milvus=arguments.publish,
+                Path(folder) / "index", size, options.dim,
+                seed=options.seed, milvus=options.publish,
             )  # fmt: skip
         rows.append(row.as_json())
     return rows
 
 
-def bench_confidence(engine: Engine, _: argparse.Namespace) -> list[dict[str, Any]]:
+def bench_confidence(engine: Engine, _: BenchOptions) -> list[dict[str, Any]]:
     """Ask the shipped gallery for what it holds, and for what is taken out of it.
 
     Raises:
@@ -163,7 +163,7 @@ def bench_confidence(engine: Engine, _: argparse.Namespace) -> list[dict[str, An
     return [asdict(row) for row in rows]
 
 
-def bench_generation(engine: Engine, arguments: argparse.Namespace) -> list[dict[str, Any]]:
+def bench_generation(engine: Engine, options: BenchOptions) -> list[dict[str, Any]]:
     """Draw test queries in every condition and judge the pictures; the first row is real ones.
 
     Raises:
@@ -175,10 +175,10 @@ def bench_generation(engine: Engine, arguments: argparse.Namespace) -> list[dict
         raise UsageError(f"The kit {engine.kit.name!r} has no judge of generated pictures.")
     judge = Judge.load(engine.kit.judge)
     protocol = catalogue.read_protocol(engine.gallery(), assets_folder() / "gallery")
-    rng = np.random.default_rng(arguments.seed)
+    rng = np.random.default_rng(options.seed)
     chosen = rng.permutation(np.flatnonzero(protocol.seen))[:NUM_DRAWN]
     picked = [protocol.cases[number] for number in chosen]
-    cases = [_generation_case(engine, protocol, case, arguments.seed) for case in picked]
+    cases = [_generation_case(engine, protocol, case, options.seed) for case in picked]
     gallery = engine.gallery()
     files = [gallery.root / gallery.items[case.target].path for case in picked]
     drawn = {"real": [Image.open(file).convert("RGB") for file in files]}
@@ -186,8 +186,8 @@ def bench_generation(engine: Engine, arguments: argparse.Namespace) -> list[dict
     for name, condition in benchmark.CONDITIONS.items():
         drawn[name] = benchmark.draw(engine.pipeline, cases, condition)
         progress(len(drawn) - 1, len(benchmark.CONDITIONS))
-    if arguments.sheet:
-        _write_sheet(arguments.sheet, cases, drawn)
+    if options.sheet:
+        _write_sheet(options.sheet, cases, drawn)
     judged = {name: benchmark.outcomes(judge, cases, made) for name, made in drawn.items()}
     return [_generation_row(name, found) for name, found in judged.items()]
 
@@ -258,8 +258,8 @@ BENCHES = {
 }
 
 
-def _size(arguments: argparse.Namespace, *, least: int) -> int:
-    size = NUM_VECTORS if arguments.count is None else arguments.count
+def _size(options: BenchOptions, *, least: int) -> int:
+    size = NUM_VECTORS if options.count is None else options.count
     if size < least:
         raise UsageError(f"--count must be at least {least:,} here, got {size:,}.")
     return size
@@ -295,7 +295,7 @@ def print_rows(rows: Sequence[Mapping[str, Any]]) -> None:
     for row in rows:
         if list(row) != fields:
             fields = list(row)
-            say("")
-            say("  ".join(f"{name:>14}" for name in fields))
+            print_line("")
+            print_line("  ".join(f"{name:>14}" for name in fields))
         shown = [f"{v:.3f}" if isinstance(v, float) else str(v) for v in row.values()]
-        say("  ".join(f"{value:>14}" for value in shown))
+        print_line("  ".join(f"{value:>14}" for value in shown))

@@ -1,6 +1,5 @@
 """`duet bench ablations`: one thing changed at a time, on finished composers and in training."""
 
-import argparse
 from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 from composer.training.ablations import AblationSettings, duet_ablations, variants
 from composer.training.duet import DuetTraining
 from retrieval.benchmarks import ablations, catalogue
+from studio.commands.options import BenchOptions
 from studio.commands.shared import ProgressLine
 from studio.engine import DEFAULT_COMPOSER, Engine
 from studio.kits import assets_folder
@@ -15,7 +15,7 @@ from studio.kits import assets_folder
 INVERSION_TOKENS = 4
 
 
-def bench_ablations(engine: Engine, arguments: argparse.Namespace) -> list[dict[str, Any]]:
+def bench_ablations(engine: Engine, options: BenchOptions) -> list[dict[str, Any]]:
     """Vary the settings of the kit's composers; with a pack, train duet's variants as well.
 
     Those that train are scored on the pack's validation designs, the others on the gallery.
@@ -27,10 +27,10 @@ def bench_ablations(engine: Engine, arguments: argparse.Namespace) -> list[dict[
     parts = list(_finished(engine))
     recipe = settings = None
     total = len(parts)
-    if arguments.pack is not None:
-        recipe = DuetTraining(clip=engine.kit.backbone, data=arguments.pack)
+    if options.pack is not None:
+        recipe = DuetTraining(clip=engine.kit.backbone, data=options.pack)
         settings = AblationSettings(
-            num_steps=arguments.steps, seed=arguments.seed, device=engine.device
+            num_steps=options.steps, seed=options.seed, device=engine.device
         )
         total += len(variants(recipe))
     progress = ProgressLine("ablations")

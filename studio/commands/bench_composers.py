@@ -1,6 +1,5 @@
 """`duet bench composers`: every composer of the kit, on the same queries, in one table."""
 
-import argparse
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -25,6 +24,7 @@ from retrieval.benchmarks.partial import partial_rows
 from retrieval.benchmarks.rerank import both_ranks
 from retrieval.benchmarks.scenes import read_scenes, scene_rows
 from retrieval.search import Gallery
+from studio.commands.options import BenchOptions
 from studio.commands.shared import ProgressLine
 from studio.engine import DEFAULT_COMPOSER, Engine
 from studio.errors import UsageError
@@ -81,7 +81,7 @@ EXTRA: Mapping[str, Callable[[Path, Backbone], Measure]] = {
 }
 
 
-def bench_composers(engine: Engine, arguments: argparse.Namespace) -> list[dict[str, Any]]:
+def bench_composers(engine: Engine, options: BenchOptions) -> list[dict[str, Any]]:
     """Measure every composer on the catalogue, and on real drawings where these are given.
 
     Raises:
@@ -89,10 +89,10 @@ def bench_composers(engine: Engine, arguments: argparse.Namespace) -> list[dict[
         DatasetError: An archive of the natural folder is missing or has another layout.
         UsageError: A composer is named that the kit has not.
     """
-    names = _names(engine, arguments.composers)
+    names = _names(engine, options.composers)
     gallery = engine.gallery()
     protocol = catalogue.read_protocol(gallery, assets_folder() / "gallery")
-    sets = {} if arguments.natural is None else real.open_real(arguments.natural, engine.backbone)
+    sets = {} if options.natural is None else real.open_real(options.natural, engine.backbone)
     extra = {
         name: opened(assets_folder() / name, engine.backbone)
         for name, opened in EXTRA.items()
@@ -107,7 +107,7 @@ def bench_composers(engine: Engine, arguments: argparse.Namespace) -> list[dict[
         rows += [
             {**row, "composer": name}
             for which, found in sets.items()
-            for row in MEASURES[which](composer, found, arguments.seed)
+            for row in MEASURES[which](composer, found, options.seed)
             if row is not None
         ]
         for found in extra.values():
@@ -118,26 +118,26 @@ def bench_composers(engine: Engine, arguments: argparse.Namespace) -> list[dict[
         if isinstance(composer, LightEncoder):
             rows.append(asdict(tower_row(name, composer, drawn)))
     progress(len(composers), len(composers))
-    if arguments.sheet or arguments.page:
-        shown = _shown(composers, protocol, gallery, arguments.seed)
-        if arguments.sheet:
-            _sheet(shown).save(arguments.sheet)
-        if arguments.page:
-            write_report(arguments.page, _heading(engine, arguments), rows, shown)
+    if options.sheet or options.page:
+        shown = _shown(composers, protocol, gallery, options.seed)
+        if options.sheet:
+            _sheet(shown).save(options.sheet)
+        if options.page:
+            write_report(options.page, _heading(engine, options), rows, shown)
     return rows
 
 
-def _heading(engine: Engine, arguments: argparse.Namespace) -> dict[str, Any]:
+def _heading(engine: Engine, options: BenchOptions) -> dict[str, Any]:
     return {
         "kit": engine.kit.name,
         "date": datetime.now(UTC).date().isoformat(),
-        "seed": arguments.seed,
+        "seed": options.seed,
         "weights": weights_digest(engine.kit),
         "composer": DEFAULT_COMPOSER,
     }
 
 
-def bench_partial(engine: Engine, _: argparse.Namespace) -> list[dict[str, Any]]:
+def bench_partial(engine: Engine, _: BenchOptions) -> list[dict[str, Any]]:
     """Measure the default composer while strokes arrive.
 
     Raises:
@@ -149,7 +149,7 @@ def bench_partial(engine: Engine, _: argparse.Namespace) -> list[dict[str, Any]]
     return partial_rows(DEFAULT_COMPOSER, composer, protocol, gallery)
 
 
-def bench_evidence(engine: Engine, _: argparse.Namespace) -> list[dict[str, Any]]:
+def bench_evidence(engine: Engine, _: BenchOptions) -> list[dict[str, Any]]:
     """Measure whether a word's strongest patch falls on the part it names, and a stroke's likewise.
 
     Raises:

@@ -1,22 +1,22 @@
 """`duet bench index`."""
 
-import argparse
 import tempfile
 from pathlib import Path
 from typing import Any
 
 from retrieval.benchmarks.indexing import rates, write_pictures
+from studio.commands.options import BenchOptions
 from studio.engine import Engine
 
 NUM_PICTURES = 5000
 
 
-def bench_index(engine: Engine, arguments: argparse.Namespace) -> list[dict[str, Any]]:
+def bench_index(engine: Engine, options: BenchOptions) -> list[dict[str, Any]]:
     """Index JPEGs made on the spot, and encode them in two other ways."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "pictures"
-        count = NUM_PICTURES if arguments.count is None else arguments.count
-        write_pictures(folder, count, seed=arguments.seed)
+        count = NUM_PICTURES if options.count is None else options.count
+        write_pictures(folder, count, seed=options.seed)
         found = rates(folder, Path(scratch), engine.kit.backbone, device=engine.device)
     _, bare, plain = found
     return [

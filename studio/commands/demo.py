@@ -1,6 +1,5 @@
 """`duet demo`."""
 
-import argparse
 import errno
 import os
 import signal
@@ -9,10 +8,12 @@ import threading
 import webbrowser
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
+from studio.commands.options import DemoOptions
 from studio.commands.search import index_folder
-from studio.commands.shared import open_engine, say
+from studio.commands.shared import open_engine, print_line
 from studio.engine import Engine
 from studio.errors import UsageError
 from studio.kits import KIT_FILE, embedded_kits
@@ -21,24 +22,24 @@ from studio.ui.security import Access, workplace
 NUM_PORTS = 20
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(options: DemoOptions) -> int:
     """Serve the page until Ctrl-C."""
     access = Access(
-        host=arguments.host,
-        allowed_hosts=tuple(arguments.allow_host),
-        is_public=arguments.public,
-        frame_ancestors=tuple(getattr(arguments, "frame_ancestor", ())),
+        host=options.host,
+        allowed_hosts=options.allowed_hosts,
+        is_public=options.is_public,
+        frame_ancestors=options.frame_ancestors,
     )
     # A service manager ends us as a person would: the private folder is removed either way.
     signal.signal(signal.SIGTERM, _interrupt)
-    port = free_port(access.host, arguments.port)
-    _settle_paths(arguments)
-    engine = open_engine(arguments)
+    port = free_port(access.host, options.port)
+    options = _with_absolute_paths(options)
+    engine = open_engine(options.kit)
     # Set before gradio is imported: it reads them once, and would ask the network for its version.
     os.environ.update(GRADIO_ANALYTICS_ENABLED="False", HF_HUB_DISABLE_TELEMETRY="1")
     with ThreadPoolExecutor(1) as pool, workplace() as folder:
-        loaded = pool.submit(load_for_search, engine, arguments.index)
-        serve(engine, loaded, Server(access=access, port=port, folder=folder), arguments)
+        loaded = pool.submit(load_for_search, engine, options.index)
+        serve(engine, loaded, Server(access=access, port=port, folder=folder), options)
     return 0
 
 
@@ -50,9 +51,7 @@ class Server:
         self.access, self.port, self.folder = access, port, folder
 
 
-def serve(
-    engine: Engine, loaded: "Future[str]", server: Server, arguments: argparse.Namespace
-) -> None:
+def serve(engine: Engine, loaded: "Future[str]", server: Server, options: DemoOptions) -> None:
     """Build the page while the kit loads, serve it, wait."""
     from studio.ui.app import build_page, launch
     from studio.ui.examples import load_examples
@@ -62,7 +61,7 @@ def serve(
     examples = load_examples()
     setting = Setting(
         engine=engine,
-        index=arguments.index,
+        index=options.index,
         composer=loaded.result(),
         caps=server.access.caps,
         folder=server.folder / "gradio",
@@ -70,13 +69,13 @@ def serve(
     )
     page = build_page(Desk(setting))
     address = launch(page, server.access, server.port)
-    _greet(address, server, arguments)
+    _greet(address, server, options)
     if engine.kit.pipeline is not None:
         threading.Thread(target=_load_pipeline, args=(engine,), daemon=True).start()
     try:
         threading.Event().wait()
     except KeyboardInterrupt:
-        say("Closed.")
+        print_line("Closed.")
     finally:
         page.close(verbose=False)
 
@@ -116,27 +115,29 @@ def free_port(host: str, wanted: int) -> int:
                 raise UsageError(f"--host {host!r} is no address of this machine.") from error
             continue
         if port != wanted:
-            say(f"Port {wanted} is taken; using {port}.")
+            print_line(f"Port {wanted} is taken; using {port}.")
         return port
     raise UsageError(f"Ports {wanted} to {last} are taken; choose another with --port.")
 
 
-def _settle_paths(arguments: argparse.Namespace) -> None:
-    """Make paths absolute: the server works in a folder of its own."""
-    if isinstance(arguments.index, str):
-        if "://" not in arguments.index:  # a file that milvus-lite keeps
-            arguments.index = str(Path(arguments.index).resolve())
-    elif arguments.index is not None:
-        arguments.index = index_folder(arguments.index).resolve()
-    if arguments.kit not in embedded_kits() and Path(arguments.kit, KIT_FILE).is_file():
-        arguments.kit = str(Path(arguments.kit).resolve())
+def _with_absolute_paths(options: DemoOptions) -> DemoOptions:
+    """Make paths absolute, as the server changes its current folder."""
+    index, kit = options.index, options.kit.kit
+    if isinstance(index, str):
+        if "://" not in index:  # a file that milvus-lite keeps
+            index = str(Path(index).resolve())
+    elif index is not None:
+        index = index_folder(index).resolve()
+    if kit not in embedded_kits() and Path(kit, KIT_FILE).is_file():
+        kit = str(Path(kit).resolve())
+    return replace(options, index=index, kit=replace(options.kit, kit=kit))
 
 
-def _greet(address: str, server: Server, arguments: argparse.Namespace) -> None:
-    say(f"Duet Studio is open at {address}  (Ctrl-C ends it)")
+def _greet(address: str, server: Server, options: DemoOptions) -> None:
+    print_line(f"Duet Studio is open at {address}  (Ctrl-C ends it)")
     if server.access.is_public and not server.access.allowed_hosts:
-        say("Others reach it by a name that you allow: --allow-host NAME.")
-    if not arguments.no_browser:
+        print_line("Others reach it by a name that you allow: --allow-host NAME.")
+    if options.opens_browser:
         webbrowser.open(address)
 
 

@@ -1,12 +1,12 @@
 """`duet doctor`."""
 
-import argparse
 import platform
 from importlib import metadata
 
 import torch
 
-from studio.commands.shared import open_engine, print_json, say
+from studio.commands.options import DoctorOptions
+from studio.commands.shared import open_engine, print_json, print_line
 
 LIBRARIES = (
     "duet-studio",
@@ -20,14 +20,14 @@ LIBRARIES = (
 )
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """Load the kit and tell what is there."""
-    engine = open_engine(arguments)
+def run(options: DoctorOptions) -> int:
+    """Load the kit and print versions, hashes and licence."""
+    engine = open_engine(options.kit)
     backbone = engine.backbone
-    found = {
+    report = {
         "python": platform.python_version(),
         **{name: metadata.version(name) for name in LIBRARIES},
-        "device": arguments.device,
+        "device": options.kit.device,
         "threads": torch.get_num_threads(),
         "kit": engine.kit.name,
         "draws": engine.kit.pipeline is not None,
@@ -36,9 +36,9 @@ def run(arguments: argparse.Namespace) -> int:
         "text_hash": backbone.text_hash,
         "weights licence": engine.kit.licence,
     }
-    if arguments.json:
-        print_json(found)
+    if options.json:
+        print_json(report)
     else:
-        for name, value in found.items():
-            say(f"{name:16} {value}")
+        for name, value in report.items():
+            print_line(f"{name:16} {value}")
     return 0

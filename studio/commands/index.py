@@ -1,6 +1,5 @@
 """`duet index`."""
 
-import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -17,8 +16,9 @@ from retrieval.store.location import IndexPlace, base_of
 from retrieval.store.maintenance import check_index, discard_index
 from retrieval.store.roots import root_for
 from retrieval.store.table import Store
+from studio.commands.options import IndexCommandOptions
 from studio.commands.search import DEFAULT_INDEX
-from studio.commands.shared import ProgressLine, open_engine, print_json, say
+from studio.commands.shared import ProgressLine, open_engine, print_json, print_line
 from studio.engine import NO_MILVUS, Engine
 from studio.errors import UsageError
 
@@ -27,44 +27,44 @@ NO_RAY = "--engine ray needs the library ray: pip install 'duet-studio[cluster]'
 KNOWN_COLUMNS = ("kind", "domain", "caption")
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(options: IndexCommandOptions) -> int:
     """Do what is asked with an index: update, watch, check, import or export."""
-    index = _place(arguments)
-    if arguments.check or arguments.repair:
-        return _check(arguments, index)
-    if arguments.export_to is not None:
-        num_rows = export_vectors(Store.open(index), arguments.export_to)
-        say(f"{num_rows} vectors are in {arguments.export_to}.")
+    index = _place(options)
+    if options.check or options.repair:
+        return _check(options, index)
+    if options.export_to is not None:
+        num_rows = export_vectors(Store.open(index), options.export_to)
+        print_line(f"{num_rows} vectors are in {options.export_to}.")
         return 0
-    known = _known(arguments.items, arguments.folders, index)
-    engine = open_engine(arguments)
-    if arguments.rebuild and base_of(index).is_made:
+    known = _known(options.items, options.folders, index)
+    engine = open_engine(options.kit)
+    if options.rebuild and base_of(index).is_made:
         discard_index(index)
-    if arguments.import_from is not None:
-        return _import(arguments, index, engine)
+    if options.import_from is not None:
+        return _import(options, options.import_from, index, engine)
 
-    options = IndexOptions(known=known, near=arguments.near)
-    embedder = _cluster(engine, options) if arguments.engine == "ray" else None
+    how = IndexOptions(known=known, near=options.near)
+    embedder = _cluster(engine, how) if options.engine == "ray" else None
 
     def update() -> IndexReport:
         return index_folders(
-            arguments.folders,
+            options.folders,
             index,
             engine.backbone,
             kit=engine.kit.name,
-            options=options,
+            options=how,
             embedder=embedder,
             progress=ProgressLine("indexed", unit="images"),
         )
 
     def tell(knows: str) -> None:
         report = update()
-        _set_engine(arguments, index)
-        _tell(arguments, report, index, knows, publish(arguments, index))
+        _set_engine(options, index)
+        _tell(options, report, index, knows, publish(options, index))
 
     tell(engine.kit.knows)
-    if arguments.watch:
-        watch(arguments.folders, index if isinstance(index, Path) else None, lambda: tell(""))
+    if options.watch:
+        watch(options.folders, index if isinstance(index, Path) else None, lambda: tell(""))
     return 0
 
 
@@ -78,20 +78,20 @@ def _cluster(engine: Engine, options: IndexOptions) -> Embedder:
     )
 
 
-def _set_engine(arguments: argparse.Namespace, index: IndexPlace) -> None:
+def _set_engine(options: IndexCommandOptions, index: IndexPlace) -> None:
     """Build LanceDB's own index, or drop it; nothing where nothing is said."""
-    if arguments.engine not in ("exact", "lance"):
+    if options.engine not in ("exact", "lance"):
         return
     on_disk = LanceIndex(Store.open(index))
-    if arguments.engine == "exact":
+    if options.engine == "exact":
         on_disk.drop()
-    elif not on_disk.is_built and not on_disk.build(min_rows=MIN_ROWS) and not arguments.json:
-        say(f"Fewer than {MIN_ROWS:,} pictures are searched exactly: that is as fast.")
+    elif not on_disk.is_built and not on_disk.build(min_rows=MIN_ROWS) and not options.json:
+        print_line(f"Fewer than {MIN_ROWS:,} pictures are searched exactly: that is as fast.")
 
 
-def publish(arguments: argparse.Namespace, index: IndexPlace) -> dict[str, int]:
+def publish(options: IndexCommandOptions, index: IndexPlace) -> dict[str, int]:
     """Send an index to Milvus where that is asked for; returns what became of its items."""
-    if not arguments.publish:
+    if not options.publish:
         return {}
     try:
         from retrieval.indexing.publish import publish as send
@@ -99,31 +99,32 @@ def publish(arguments: argparse.Namespace, index: IndexPlace) -> dict[str, int]:
         raise UsageError(NO_MILVUS) from error
     report = send(
         Store.open(index),
-        arguments.publish,
-        root=arguments.publish_root,
-        rebuild=arguments.rebuild,
+        options.publish,
+        root=options.publish_root,
+        rebuild=options.rebuild,
         progress=ProgressLine("published"),
     )
     return {"num_sent": report.num_sent, "num_withdrawn": report.num_removed}
 
 
-def _place(arguments: argparse.Namespace) -> IndexPlace:
+def _place(options: IndexCommandOptions) -> IndexPlace:
     """Return where the index is.
 
     Raises:
         UsageError: There are several folders and no `--index`.
     """
-    if arguments.index is not None:
-        return arguments.index
-    if len(arguments.folders) > 1:
+    if options.index is not None:
+        return options.index
+    folder, *others = options.folders
+    if others:
         raise UsageError("Several folders share one index: say where with --index DIR.")
-    return arguments.folders[0] / DEFAULT_INDEX
+    return folder / DEFAULT_INDEX
 
 
-def _check(arguments: argparse.Namespace, index: IndexPlace) -> int:
+def _check(options: IndexCommandOptions, index: IndexPlace) -> int:
     """Tell what is wrong with an index; the code is 1 where something is left to mend."""
-    report = check_index(index, repair=arguments.repair)
-    if arguments.json:
+    report = check_index(index, repair=options.repair)
+    if options.json:
         findings = [asdict(finding) for finding in report.findings]
         sound = report.is_sound
         print_json(
@@ -132,41 +133,42 @@ def _check(arguments: argparse.Namespace, index: IndexPlace) -> int:
         )
     else:
         for finding in report.findings:
-            say(f"{finding.what} {finding.mended}".rstrip())
+            print_line(f"{finding.what} {finding.mended}".rstrip())
             for example in finding.examples:
-                say(f"  {example}")
+                print_line(f"  {example}")
         count = f"The index {index} holds {report.num_items} pictures"
         if report.is_sound:
-            say(f"{count} and is sound.")
+            print_line(f"{count} and is sound.")
         else:
-            say(
-                f"{count}. Mend it with: duet index {arguments.folders[0]} --index {index} --repair"
+            print_line(
+                f"{count}. Mend it with: duet index {options.folders[0]} --index {index} --repair"
             )
     return 0 if report.is_sound else 1
 
 
-def _import(arguments: argparse.Namespace, index: IndexPlace, engine: Engine) -> int:
-    if len(arguments.folders) > 1:
+def _import(options: IndexCommandOptions, vectors: Path, index: IndexPlace, engine: Engine) -> int:
+    folder, *others = options.folders
+    if others:
         raise UsageError("Give --import the one folder that the pictures are in.")
-    report = import_vectors(
-        arguments.import_from, arguments.folders[0], index, engine.backbone, kit=engine.kit.name
-    )
-    if arguments.json:
+    report = import_vectors(vectors, folder, index, engine.backbone, kit=engine.kit.name)
+    if options.json:
         print_json({"index": str(index), "num_added": report.num_added, **_reasons(report.skipped)})
     else:
-        say(f"{report.num_added} imported, {len(report.skipped)} left out. The index is {index}.")
+        print_line(
+            f"{report.num_added} imported, {len(report.skipped)} left out. The index is {index}."
+        )
         _list(report.skipped)
     return 0
 
 
 def _tell(
-    arguments: argparse.Namespace,
+    options: IndexCommandOptions,
     report: IndexReport,
     index: IndexPlace,
     knows: str,
     published: Mapping[str, int],
 ) -> None:
-    if arguments.json:
+    if options.json:
         counts = {name: value for name, value in asdict(report).items() if name.startswith("num_")}
         captions = [asdict(one) for one in report.captions_left_out]
         print_json(
@@ -174,20 +176,22 @@ def _tell(
             | {"captions_left_out": captions, **published}
         )
         return
-    say(
+    print_line(
         f"{report.num_added} added, {report.num_kept} unchanged, {report.num_removed} removed, "
         f"{len(report.skipped)} left out. The index is {index}."
     )
     if report.num_moved or report.num_updated:
-        say(f"{report.num_moved} moved, {report.num_updated} told anew, without embedding again.")
+        print_line(
+            f"{report.num_moved} moved, {report.num_updated} told anew, without embedding again."
+        )
     if report.num_near:
-        say(f"{report.num_near} are near-duplicates of another picture.")
+        print_line(f"{report.num_near} are near-duplicates of another picture.")
     if published:
-        say(f"Published to {arguments.publish}: {published['num_sent']} sent.")
+        print_line(f"Published to {options.publish}: {published['num_sent']} sent.")
     _list(report.skipped)
     _list(report.captions_left_out)
     if knows:
-        say(knows)
+        print_line(knows)
 
 
 def _reasons(skipped: Sequence[Skipped]) -> dict[str, object]:
@@ -196,9 +200,9 @@ def _reasons(skipped: Sequence[Skipped]) -> dict[str, object]:
 
 def _list(skipped: Sequence[Skipped]) -> None:
     for one in skipped[:NUM_REASONS_SHOWN]:
-        say(f"  left out {one.path}: {one.reason}")
+        print_line(f"  left out {one.path}: {one.reason}")
     if len(skipped) > NUM_REASONS_SHOWN:
-        say(f"  and {len(skipped) - NUM_REASONS_SHOWN} more; --json lists them all.")
+        print_line(f"  and {len(skipped) - NUM_REASONS_SHOWN} more; --json lists them all.")
 
 
 def _known(

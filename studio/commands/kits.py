@@ -1,21 +1,20 @@
 """`duet kits`."""
 
-import argparse
-
-from studio.commands.shared import print_json, say
+from studio.commands.options import KitsOptions
+from studio.commands.shared import print_json, print_line
 from studio.kits import Kit, embedded_kits, load_kit
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """List the kits and what each can do."""
+def run(options: KitsOptions) -> int:
+    """List the kits and their abilities."""
     kits = [load_kit(name) for name in embedded_kits()]
-    if arguments.json:
+    if options.json:
         print_json({"kits": [_as_json(kit) for kit in kits]})
         return 0
     for kit in kits:
         draws = "searches and draws" if kit.pipeline else "searches"
-        say(f"{kit.name}: {draws}; composers {', '.join(kit.composers)}. {kit.knows}")
-        say(f"  {kit.licence}")
+        print_line(f"{kit.name}: {draws}; composers {', '.join(kit.composers)}. {kit.knows}")
+        print_line(f"  {kit.licence}")
     return 0
 
 

@@ -1,6 +1,5 @@
 """`duet search`."""
 
-import argparse
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,7 +13,14 @@ from retrieval.evidence import Evidence
 from retrieval.filters.language import parse
 from retrieval.search import Hit, Ranking, Refinement
 from retrieval.store.schema import MANIFEST
-from studio.commands.shared import compose_query, open_engine, print_json, saving, say
+from studio.commands.options import SearchOptions
+from studio.commands.shared import (
+    compose_query,
+    open_engine,
+    print_json,
+    print_line,
+    translate_save_errors,
+)
 from studio.errors import UsageError
 from studio.evidence import evidence_json, explain_hit, legend, marked
 from studio.sheet import Tile, contact_sheet
@@ -23,61 +29,63 @@ NOTHING_MATCHES = "Nothing in this gallery matches well; these come nearest."
 SHEET_TILE_PX = 200
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(options: SearchOptions) -> int:
     """Search, then print the hits and save what was asked for."""
-    where = parse(arguments.filter) if arguments.filter is not None else None
-    engine = open_engine(arguments)
-    query, composed = compose_query(engine, arguments)
-    chosen = arguments.index
+    where = parse(options.filter) if options.filter is not None else None
+    engine = open_engine(options.kit)
+    query, composed = compose_query(engine, options.query)
+    chosen = options.index
     index = index_folder(chosen) if isinstance(chosen, Path) else chosen
-    ranking = engine.search(composed, index, arguments.top_k, where, _refinement(arguments))
+    ranking = engine.search(composed, index, options.top_k, where, _refinement(options))
     confidence = engine.confidence(composed, ranking)
-    if arguments.save_query:
-        with saving(arguments.save_query):
-            composed.save(arguments.save_query)
+    if options.save_query:
+        with translate_save_errors(options.save_query):
+            composed.save(options.save_query)
     found: dict[str, Evidence | None] = {}
-    if arguments.evidence:
+    if options.evidence:
         sketch = None if query is None else query.sketch
         found = {
             hit.id: explain_hit(engine.backbone, composed, hit, sketch) for hit in ranking.hits
         }
-    if arguments.sheet:
-        with saving(arguments.sheet):
-            ranking_sheet(ranking, query, composed.text, found).save(arguments.sheet)
-    if arguments.json:
+    if options.sheet:
+        with translate_save_errors(options.sheet):
+            ranking_sheet(ranking, query, composed.text, found).save(options.sheet)
+    if options.json:
         hits = [_as_json(hit) for hit in ranking.hits]
-        if arguments.evidence:
+        if options.evidence:
             hits = [{**hit, "evidence": evidence_json(found[str(hit["id"])])} for hit in hits]
         print_json({"hits": hits, "confidence": confidence and round(confidence.probability, 4)})
     else:
         if confidence is not None and not confidence.matches:
-            say(NOTHING_MATCHES)
+            print_line(NOTHING_MATCHES)
         for hit in ranking.hits:
-            say(f"{hit.rank:3}  {hit.score:.3f}  {hit.path}  {hit.metadata.get('caption', '')}")
+            print_line(
+                f"{hit.rank:3}  {hit.score:.3f}  {hit.path}  {hit.metadata.get('caption', '')}"
+            )
     return 0
 
 
-def _refinement(arguments: argparse.Namespace) -> Refinement:
+def _refinement(options: SearchOptions) -> Refinement:
     """What hits of an earlier search led to.
 
     Raises:
         UsageError: The file of the earlier search cannot be read.
     """
     within = None
-    if arguments.within is not None:
+    if options.within is not None:
         try:
-            hits = json.loads(arguments.within.read_text(encoding="utf-8"))["hits"]
+            hits = json.loads(options.within.read_text(encoding="utf-8"))["hits"]
             within = tuple(str(hit["id"]) for hit in hits)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UsageError(
-                f"{arguments.within} must be what duet search --json printed."
+                f"{options.within} must be what duet search --json printed."
             ) from error
     return Refinement(
-        liked=tuple(arguments.like),
-        unliked=tuple(arguments.unlike),
+        liked=options.like,
+        unliked=options.unlike,
         within=within,
-        diversity=arguments.diversity,
-        folds=not arguments.all_copies,
+        diversity=options.diversity,
+        folds=not options.all_copies,
     )
 
 

@@ -1,6 +1,5 @@
-"""What several commands do: read the query, open the engine, print."""
+"""Steps that several commands share: reading the query, opening the engine, printing."""
 
-import argparse
 import errno
 import json
 import sys
@@ -17,23 +16,24 @@ from composer.errors import InputError
 from composer.images import open_image
 from composer.query import Query
 from composer.sketch import Sketch
+from studio.commands.options import KitOptions, QueryOptions
 from studio.engine import Composition, Engine
 from studio.errors import UsageError
 from studio.kits import load_kit
 
 
-def open_engine(arguments: argparse.Namespace) -> Engine:
-    """Make the engine of the chosen kit and device.
+def open_engine(options: KitOptions) -> Engine:
+    """Return the engine of a kit on a device.
 
     Raises:
         KitError: There is no such kit.
         UsageError: There is no such device.
     """
     try:
-        torch.empty(0, device=arguments.device)
+        torch.empty(0, device=options.device)
     except (RuntimeError, AssertionError) as error:
-        raise UsageError(f"There is no device {arguments.device!r} on this machine.") from error
-    return Engine(load_kit(arguments.kit), device=arguments.device)
+        raise UsageError(f"There is no device {options.device!r} on this machine.") from error
+    return Engine(load_kit(options.kit), device=options.device)
 
 
 def read_sketch(path: Path) -> Sketch:
@@ -53,29 +53,26 @@ def read_sketch(path: Path) -> Sketch:
         raise UsageError(f"{path}: {error}") from error
 
 
-def compose_query(
-    engine: Engine, arguments: argparse.Namespace
-) -> tuple[Query | None, ComposedQuery]:
-    """Compose what the arguments ask, or load a composed query.
+def compose_query(engine: Engine, options: QueryOptions) -> tuple[Query | None, ComposedQuery]:
+    """Compose the query of the options, or load a composed one.
 
     Returns:
-        The query as given (None for a loaded one) and the composed query.
+        The query as given (None where it was loaded), and the composed query.
 
     Raises:
-        UsageError: The arguments ask nothing, or contradict each other.
+        InputError: The query is empty.
+        UsageError: The options contradict each other.
     """
-    if arguments.query is not None:
-        if arguments.sketch or arguments.image or arguments.text:
+    if options.saved_query is not None:
+        if options.sketch or options.image or options.text:
             raise UsageError("Give --query alone, or --sketch, --image and --text.")
-        return None, ComposedQuery.load(arguments.query)
+        return None, ComposedQuery.load(options.saved_query)
     query = Query(
-        sketch=read_sketch(arguments.sketch) if arguments.sketch else None,
-        image=open_image(arguments.image) if arguments.image else None,
-        text=arguments.text,
+        sketch=read_sketch(options.sketch) if options.sketch else None,
+        image=open_image(options.image) if options.image else None,
+        text=options.text,
     )
-    how = Composition(
-        composer=arguments.composer or engine.default_composer, balance=arguments.balance
-    )
+    how = Composition(composer=options.composer or engine.default_composer, balance=options.balance)
     return query, engine.compose(query, how)
 
 
@@ -84,17 +81,22 @@ def print_json(value: Any) -> None:  # noqa: ANN401  whatever JSON can say
     print(json.dumps(value, indent=2, ensure_ascii=False))  # noqa: T201
 
 
-def say(text: str) -> None:
-    """Print one line for a person."""
+def print_line(text: str) -> None:
+    """Print one line of text."""
     print(text)  # noqa: T201
 
 
+def warn(sentence: str) -> None:
+    """Print a sentence on stderr."""
+    print(f"duet: {sentence}", file=sys.stderr)  # noqa: T201
+
+
 @contextmanager
-def saving(path: Path) -> Generator[None, None, None]:
-    """Turn a failed save into one sentence.
+def translate_save_errors(path: Path) -> Generator[None, None, None]:
+    """Translate the failure to save a file into an error of the user.
 
     Raises:
-        UsageError: The disk is full, or the place cannot be written.
+        UsageError: The disk is full, or the file cannot be written.
     """
     try:
         yield
@@ -106,17 +108,17 @@ def saving(path: Path) -> Generator[None, None, None]:
 
 
 class ProgressLine:
-    """One line on stderr that counts up; silent where nobody watches."""
+    """A line on stderr that counts up; silent unless stderr is a terminal."""
 
     def __init__(self, what: str, *, unit: str = "") -> None:
-        """Name what is counted; with a unit, how many a second and the time left are shown."""
-        self._what, self._unit, self._shows = what, unit, sys.stderr.isatty()
-        self._began: tuple[float, int] | None = None
+        """Name what is counted; with a unit, the rate and the time left are printed too."""
+        self._what, self._unit, self._is_terminal = what, unit, sys.stderr.isatty()
+        self._start: tuple[float, int] | None = None
         self._length = 0
 
     def __call__(self, done: int, total: int) -> None:
         """Redraw the line."""
-        if self._shows:
+        if self._is_terminal:
             line = f"{self._what} {done}/{total}{self._pace(done, total)}"
             end = "\n" if done >= total else ""
             sys.stderr.write(f"\r{line:<{self._length}}{end}")
@@ -124,9 +126,9 @@ class ProgressLine:
             self._length = len(line)
 
     def _pace(self, done: int, total: int) -> str:
-        """Tell the rate since the first call, which may find much of the work done before."""
-        self._began = self._began or (time.monotonic(), done)
-        elapsed_s, fresh = time.monotonic() - self._began[0], done - self._began[1]
+        """Return the rate since the first call, before which much of the work may be done."""
+        self._start = self._start or (time.monotonic(), done)
+        elapsed_s, fresh = time.monotonic() - self._start[0], done - self._start[1]
         if not self._unit or fresh <= 0 or elapsed_s <= 0:
             return ""
         left_s = round((total - done) * elapsed_s / fresh)

@@ -1,6 +1,5 @@
 """`duet train`: the stages of the mini kit, each a process of its own, each resumable."""
 
-import argparse
 import json
 import shutil
 import subprocess
@@ -9,7 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from studio.commands.shared import say
+from studio.commands.options import TrainOptions
+from studio.commands.shared import print_line
 from studio.errors import UsageError
 from studio.kits import KIT_FILE, load_kit
 
@@ -114,20 +114,20 @@ STAGES: dict[str, Stage] = {
 }
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(options: TrainOptions) -> int:
     """Run one stage, or all in order, then put the kit together.
 
     Raises:
         UsageError: There is no training pack, a stage failed, or no composer of that name trains.
     """
-    names = _names(arguments)
-    kit = None if arguments.kit is None else load_kit(arguments.kit)
+    names = _names(options)
+    kit = None if options.kit_name is None else load_kit(options.kit_name)
     work = Work(
-        kit=arguments.out / "kit" if kit is None else kit.folder,
-        runs=arguments.out / "runs",
-        pack=arguments.pack,
-        natural=arguments.natural,
-        budget=arguments.budget,
+        kit=options.out / "kit" if kit is None else kit.folder,
+        runs=options.out / "runs",
+        pack=options.pack,
+        natural=options.natural,
+        budget=options.budget,
         clip=None if kit is None else kit.backbone,
     )
     if not any(work.pack.glob("images-*.parquet")):
@@ -136,34 +136,31 @@ def run(arguments: argparse.Namespace) -> int:
             f"python -m assets.catalogue pack --out {work.pack}"
         )
     for name in names:
-        say(f"stage {name}")
+        print_line(f"stage {name}")
         _run_stage(STAGES[name], work)
     if kit is None:
         write_kit(work)
-        say(f"The kit is {work.kit}.")
+        print_line(f"The kit is {work.kit}.")
     else:
         # A kit somebody wrote is theirs to edit.
-        say(f"{_composer_file(kit.folder, names[0])} is trained; name it in {KIT_FILE}.")
+        print_line(f"{_composer_file(kit.folder, names[0])} is trained; name it in {KIT_FILE}.")
     return 0
 
 
-def _names(arguments: argparse.Namespace) -> list[str]:
+def _names(options: TrainOptions) -> list[str]:
     """Return the stages that are asked for."""
-    if arguments.what == "mini":
-        names = list(STAGES)
-    elif arguments.what == "composer":
-        names = [arguments.name]
-    else:
-        names = [arguments.what]
-    is_composer = arguments.what == "composer"
-    if is_composer and arguments.name not in COMPOSER_STAGES:
-        known = ", ".join(COMPOSER_STAGES)
-        raise UsageError(f"Name the composer to train: duet train composer NAME, one of {known}.")
-    if arguments.name is not None and not is_composer:
-        raise UsageError(f"Only `composer` takes a name; {arguments.name!r} was given as well.")
-    if arguments.kit is not None and not is_composer:
-        raise UsageError("Only `duet train composer NAME` trains for a kit that exists.")
-    return names
+    if options.stage == "composer":
+        if options.name is None or options.name not in COMPOSER_STAGES:
+            known = ", ".join(COMPOSER_STAGES)
+            raise UsageError(
+                f"Name the composer to train: duet train composer NAME, one of {known}."
+            )
+        return [options.name]
+    if options.name is not None:
+        raise UsageError(f"Only `composer` takes a name; {options.name!r} was given as well.")
+    if options.kit_name is not None:
+        raise UsageError("Only `duet train composer NAME` trains for an existing kit.")
+    return list(STAGES) if options.stage == "mini" else [options.stage]
 
 
 def _composer_file(kit: Path, name: str) -> Path:

@@ -96,7 +96,7 @@ def test_a_composer_is_trained_for_a_kit_that_exists(tmp_path, pack, monkeypatch
         (["composer"], "Name the composer to train"),
         (["composer", "magic"], "one of converter, duet, modality"),
         (["clip", "duet"], "Only `composer` takes a name"),
-        (["clip", "--kit", "mini"], "trains for a kit that exists"),
+        (["clip", "--kit", "mini"], "trains for an existing kit"),
         (["composer", "duet", "--kit", "nowhere"], "There is no kit 'nowhere'"),
     ],
 )

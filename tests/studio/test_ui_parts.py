@@ -1,6 +1,5 @@
 """The page's smaller parts: messages, examples, thumbnails, numbers, ports, the command."""
 
-import argparse
 import asyncio
 import dataclasses
 import errno
@@ -21,6 +20,7 @@ from composer.sketch import Sketch
 from generation.request import RequestError
 from retrieval.confidence import Confidence
 from retrieval.search import Hit, Ranking
+from studio.cli import main
 from studio.commands.demo import free_port
 from studio.errors import UsageError
 from studio.ui.examples import load_examples
@@ -200,15 +200,10 @@ def test_an_address_of_another_machine_is_refused():
         free_port("203.0.113.7", 7860)
 
 
-def test_another_host_is_refused_before_anything_loads():
-    from studio.commands import demo
-
-    arguments = argparse.Namespace(
-        host="0.0.0.0", port=7860, allow_host=[], public=False, no_browser=True, index=None,
-        kit="no such kit", device="cpu",
-    )  # fmt: skip
-    with pytest.raises(UsageError, match="add --public"):
-        demo.run(arguments)
+def test_another_host_is_refused_before_anything_loads(capsys):
+    arguments = ["demo", "--host", "0.0.0.0", "--no-browser", "--kit", "no such kit"]
+    assert main(arguments) == 2
+    assert "add --public" in capsys.readouterr().err
 
 
 def test_the_line_over_the_hits_says_what_is_left_out_and_what_is_weak():

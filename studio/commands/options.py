@@ -1,0 +1,227 @@
+"""Typed options of each command, made from what the command line parsed."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from pathlib import Path
+from typing import Any, Final, TypeVar, get_type_hints
+
+IndexAddress = Path | str
+Options = TypeVar("Options")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class KitOptions:
+    """The kit and the device it runs on.
+
+    Attributes:
+        kit: Name, or path of the kit's folder.
+        device: As torch names it.
+    """
+
+    kit: str
+    device: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class QueryOptions:
+    """The query: a reference and words, or the file of a composed one.
+
+    Attributes:
+        sketch: File of the drawing.
+        image: File of a photo.
+        text: The words.
+        saved_query: File of a composed query; excludes the other three.
+        balance: 0 is the reference, 1 the words.
+        composer: Name; None for the kit's default.
+    """
+
+    sketch: Path | None
+    image: Path | None
+    text: str
+    saved_query: Path | None
+    balance: float
+    composer: str | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DrawingOptions:
+    """How images are drawn, for generation and transfer alike."""
+
+    seed: int
+    num_images: int
+    num_inference_steps: int
+    guidance_scale: float
+    controlnet_conditioning_scale: float
+    negative_text: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DemoOptions:
+    """Options of `duet demo`."""
+
+    kit: KitOptions
+    index: IndexAddress | None
+    host: str
+    port: int
+    allowed_hosts: tuple[str, ...]
+    frame_ancestors: tuple[str, ...]
+    is_public: bool
+    opens_browser: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class IndexCommandOptions:
+    """Options of `duet index`."""
+
+    kit: KitOptions
+    folders: tuple[Path, ...]
+    index: IndexAddress | None
+    rebuild: bool
+    publish: str | None
+    publish_root: Path | None
+    items: Path | None
+    near: float
+    engine: str | None
+    watch: bool
+    check: bool
+    repair: bool
+    export_to: Path | None
+    import_from: Path | None
+    json: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SearchOptions:
+    """Options of `duet search`."""
+
+    kit: KitOptions
+    query: QueryOptions
+    index: IndexAddress | None
+    filter: str | None
+    top_k: int
+    like: tuple[str, ...]
+    unlike: tuple[str, ...]
+    within: Path | None
+    diversity: float
+    all_copies: bool
+    sheet: Path | None
+    evidence: bool
+    save_query: Path | None
+    json: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GenerateOptions:
+    """Options of `duet generate`."""
+
+    kit: KitOptions
+    query: QueryOptions
+    drawing: DrawingOptions
+    output: Path
+    json: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TransferOptions:
+    """Options of `duet transfer`."""
+
+    kit: KitOptions
+    drawing: DrawingOptions
+    source: Path
+    to: str
+    strength: float
+    composer: str | None
+    output: Path
+    json: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RerunOptions:
+    """Options of `duet rerun`."""
+
+    kit_name: str | None
+    device: str
+    image: Path
+    source: Path | None
+    output: Path
+    json: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class KitsOptions:
+    """Options of `duet kits`."""
+
+    json: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainOptions:
+    """Options of `duet train`."""
+
+    stage: str
+    name: str | None
+    kit_name: str | None
+    budget: str
+    out: Path
+    pack: Path
+    natural: Path | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BenchOptions:
+    """Options of `duet bench`; each benchmark reads those that it has a use for."""
+
+    kit: KitOptions
+    bench: str
+    seed: int
+    sheet: Path | None
+    composers: tuple[str, ...] | None
+    page: Path | None
+    natural: Path | None
+    pack: Path | None
+    count: int | None
+    publish: str | None
+    steps: int
+    dim: int
+    items: int
+    json: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DoctorOptions:
+    """Options of `duet doctor`."""
+
+    kit: KitOptions
+    json: bool
+
+
+OPTIONS: Final[Mapping[str, type[Any]]] = {
+    "demo": DemoOptions,
+    "index": IndexCommandOptions,
+    "search": SearchOptions,
+    "generate": GenerateOptions,
+    "transfer": TransferOptions,
+    "rerun": RerunOptions,
+    "kits": KitsOptions,
+    "train": TrainOptions,
+    "bench": BenchOptions,
+    "doctor": DoctorOptions,
+}
+
+
+def make_options(kind: type[Options], values: Mapping[str, Any]) -> Options:
+    """Make options from parsed values by name; lists become tuples.
+
+    Args:
+        kind: A class of options; its fields may be groups of options themselves.
+        values: Must have a value for every field.
+    """
+    hints = get_type_hints(kind)
+    arguments: dict[str, Any] = {}
+    for field in fields(kind):  # pyright: ignore[reportArgumentType]  always a dataclass
+        if is_dataclass(hints[field.name]):
+            arguments[field.name] = make_options(hints[field.name], values)
+        else:
+            value = values[field.name]
+            arguments[field.name] = tuple(value) if isinstance(value, list) else value
+    return kind(**arguments)
