@@ -1,0 +1,107 @@
+"""`duet rerun`."""
+
+from composer.images import open_image
+from generation.provenance import (
+    Provenance,
+    ProvenanceError,
+    describe,
+    read_png,
+    rebuild_request,
+    write_png,
+)
+from generation.request import GenerateRequest, Request, TransferRequest
+from generation.sample import Result, RunOptions
+from studio.commands.generate import check_output
+from studio.commands.options import KitOptions, RerunOptions
+from studio.commands.shared import (
+    ProgressLine,
+    open_engine,
+    print_json,
+    print_line,
+    translate_save_errors,
+    warn,
+)
+from studio.engine import Engine
+from studio.errors import UsageError
+from studio.kits import embedded_kits
+
+
+def run(options: RerunOptions) -> int:
+    """Draw an image again: equal bytes for the same kit, device and dtype.
+
+    Raises:
+        ProvenanceError: The file is no PNG of Duet Studio, or its metadata is damaged.
+        UsageError: The source is missing, or another kit drew the image.
+    """
+    check_output(options.output)
+    provenance = read_png(options.image)
+    request = _request(options, provenance)
+    index = _image_index(provenance, request.settings.num_images)
+    kit = options.kit_name or _kit_of(options, provenance)
+    engine = open_engine(KitOptions(kit=kit, device=options.device))
+    _check_weights(options, provenance, engine)
+    result = _draw(engine, request)
+    with translate_save_errors(options.output):
+        image = result.images[index].image
+        write_png(options.output, image, describe(result, index, kit=engine.kit.name))
+    if options.json:
+        print_json(
+            {"images": [{"path": str(options.output), "seed": request.settings.seed + index}]}
+        )
+    else:
+        print_line(str(options.output))
+    return 0
+
+
+def _request(options: RerunOptions, provenance: Provenance) -> Request:
+    if provenance.fields.get("kind") == "transfer" and options.source is None:
+        raise UsageError(
+            f"{options.image} is a transferred image; give the image it was made from: "
+            "--source IMAGE."
+        )
+    source = None if options.source is None else open_image(options.source)
+    return rebuild_request(provenance, source)
+
+
+def _image_index(provenance: Provenance, num_images: int) -> int:
+    """Return which image of its batch the PNG holds."""
+    index = provenance.fields.get("index")
+    if isinstance(index, bool) or not isinstance(index, int) or not 0 <= index < num_images:
+        raise ProvenanceError("The PNG's provenance is damaged: it names no image of its batch.")
+    return index
+
+
+def _kit_of(options: RerunOptions, provenance: Provenance) -> str:
+    """Return the kit's name; a PNG cannot choose a folder, only a kit that ships."""
+    name = str(provenance.fields.get("kit", ""))
+    if name not in embedded_kits():
+        raise UsageError(
+            f"{options.image} was drawn with the kit {name[:100]!r}, which does not ship with Duet "
+            "Studio; give its folder: --kit FOLDER."
+        )
+    return name
+
+
+def _check_weights(options: RerunOptions, provenance: Provenance, engine: Engine) -> None:
+    """Check that the same models draw; warn where the device differs."""
+    drawn_by, pipeline = provenance.fields.get("weights_hash"), engine.pipeline
+    if drawn_by != pipeline.weights_hash:
+        raise UsageError(
+            f"{options.image} was drawn with other weights than those of the kit "
+            f"{engine.kit.name!r}; choose the kit that drew it: --kit KIT."
+        )
+    device = str(provenance.fields.get("device", ""))[:100]
+    if device != pipeline.device_name:
+        warn(
+            f"The image was drawn on {device}, not {pipeline.device_name}; "
+            "the result may differ slightly."
+        )
+
+
+def _draw(engine: Engine, request: Request) -> Result:
+    options = RunOptions(on_step=ProgressLine("step"))
+    match request:
+        case GenerateRequest():
+            return engine.generate(request, options)
+        case TransferRequest():
+            return engine.transfer(request, options)
