@@ -64,6 +64,62 @@ def test_slerp_stays_on_the_sphere_and_divides_the_angle():
     assert torch.isfinite(slerp(a, -a, 0.4)).all()
 
 
+def test_slerp_of_opposite_vectors_is_the_straight_mix_and_rounding_breaks_nothing():
+    a = unit(1, 2, 2)
+    torch.testing.assert_close(slerp(a, -a, 0.4), a)
+    torch.testing.assert_close(slerp(a, -a, 0.6), -a)
+    # Cosines of float32 vectors with themselves lie on both sides of 1.
+    many = torch.nn.functional.normalize(
+        torch.randn(200, 7, generator=torch.manual_seed(0)), dim=-1
+    )
+    cosines = (many * many).sum(-1)
+    assert cosines.max() > 1 > cosines.min()
+    torch.testing.assert_close(slerp(many, many, 0.3), many)
+
+
+def test_slerp_goes_row_by_row():
+    a, b = torch.stack([unit(1, 0), unit(0, 1)]), torch.stack([unit(0, 1), unit(0, -1)])
+    half = math.sqrt(0.5)
+    torch.testing.assert_close(slerp(a, b, 0.5)[0], torch.tensor([half, half]))
+    third = slerp(torch.stack([unit(1, 0)] * 2), torch.stack([unit(0, 1), unit(1, 1)]), 1 / 3)
+    angles = torch.atan2(third[:, 1], third[:, 0])
+    torch.testing.assert_close(angles, torch.tensor([math.pi / 6, math.pi / 12]))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"pseudo_tokens": torch.ones(1, 4)},
+        {"prompt_embeddings": torch.ones(9, 4)},
+        {"end_position": 7},
+        {"pseudo_positions": (3,)},
+        {"feature": unit(1, 1, 0)},
+        {"both_feature": unit(1, 1, 0)},
+        {"reference_feature": None},
+        {"words_feature": unit(0, 1, 1)},
+        {"patch_features": None},
+        {"balance": 0.25},
+        {"composer": "slerp"},
+        {"text": "blue"},
+        {"gallery_hash": "c" * 16},
+        {"text_hash": "c" * 16},
+        {"missing_tokens": "none"},
+    ],
+)
+def test_the_digest_names_every_part_of_the_value(changes):
+    query = make()
+    copy = replace(query, prompt_embeddings=query.prompt_embeddings.T.contiguous().T)
+    assert copy.digest == query.digest  # however it lies in memory
+    assert len(query.digest) == 16
+    assert replace(query, **changes).digest != query.digest
+
+
+def test_the_digest_tells_equal_numbers_of_other_shapes_apart():
+    narrow = make(pseudo_tokens=torch.ones(1, 4), prompt_embeddings=torch.ones(9, 4))
+    wide = replace(narrow, pseudo_tokens=torch.ones(2, 2), prompt_embeddings=torch.ones(18, 2))
+    assert wide.digest != narrow.digest
+
+
 @pytest.mark.parametrize("changes", [{}, {"reference_feature": None, "patch_features": None}])
 def test_it_survives_a_round_trip(tmp_path, changes):
     query = make(**changes)
@@ -96,6 +152,20 @@ def test_missing_tokens_are_said_when_asked_for():
         {"pseudo_tokens": torch.zeros(40, 4), "pseudo_positions": tuple(range(40))},
         {"prompt_embeddings": torch.zeros(1000, 4)},
         {"feature": torch.tensor([1.0, math.nan, 0])},
+        {"balance": -0.01},
+        {"pseudo_positions": (0,)},
+        {"pseudo_positions": (6,)},
+        {"pseudo_positions": ()},
+        {"end_position": 9},
+        {"end_position": 0, "pseudo_positions": (), "pseudo_tokens": torch.zeros(0, 4)},
+        {"prompt_embeddings": torch.zeros(513, 4)},
+        {
+            "pseudo_tokens": torch.zeros(33, 4),
+            "pseudo_positions": tuple(range(1, 34)),
+            "prompt_embeddings": torch.zeros(60, 4),
+            "end_position": 50,
+        },
+        {"missing_tokens": "none", "pseudo_positions": (4,)},
     ],
 )
 def test_contradictory_files_are_refused(tmp_path, bad):
@@ -105,10 +175,36 @@ def test_contradictory_files_are_refused(tmp_path, bad):
 
 
 @pytest.mark.parametrize(
+    "widest",
+    [
+        {"balance": 0.0},
+        {"balance": 1.0},
+        {"end_position": 8, "pseudo_positions": (7,)},
+        {"pseudo_positions": (1,)},
+        {"prompt_embeddings": torch.zeros(512, 4), "end_position": 511},
+        {
+            "pseudo_tokens": torch.zeros(32, 4),
+            "pseudo_positions": tuple(range(1, 33)),
+            "prompt_embeddings": torch.zeros(34, 4),
+            "end_position": 33,
+        },
+        {"end_position": 1, "pseudo_positions": (), "pseudo_tokens": torch.zeros(0, 4)},
+        {"missing_tokens": "none", "pseudo_positions": ()},
+    ],
+)
+def test_files_at_the_limits_are_taken(tmp_path, widest):
+    query = make(**widest)
+    query.save(tmp_path / "q.safetensors")
+    assert ComposedQuery.load(tmp_path / "q.safetensors").digest == query.digest
+
+
+@pytest.mark.parametrize(
     "changed",
     [
         {"pseudo_tokens": torch.zeros(1, 5)},
         {"optional.words_feature": torch.ones(2)},
+        {"optional.reference_feature": torch.ones(2)},
+        {"optional.patch_features": torch.ones(16, 4)},
         {"optional.patch_features": torch.ones(3)},
         {"feature": torch.ones(5)},
     ],

@@ -54,6 +54,42 @@ def test_long_texts_are_cut_and_the_end_is_kept(backbone):
     assert len(prompt.word_positions) == 50
 
 
+def test_a_word_that_is_cut_keeps_the_positions_that_fit(backbone):
+    num_pseudo = CONTEXT - 3  # room for one token between start, pseudo-words and end
+    prompt = build_prompt(backbone, "", torch.zeros(num_pseudo, TEXT_WIDTH), "zq red")
+    assert prompt.end_position == CONTEXT - 1
+    assert prompt.word_positions == ((CONTEXT - 2,), ())
+
+
+def test_pseudo_words_may_fill_a_prompt_to_its_end(backbone):
+    pseudo = torch.full((CONTEXT - 2, TEXT_WIDTH), 3.0)
+    prompt = build_prompt(backbone, "", pseudo, "red")
+    assert prompt.end_position == CONTEXT - 1
+    assert torch.equal(prompt.token_embeddings[1:-1], pseudo)
+    assert torch.equal(prompt.token_embeddings[-1], backbone.token_table()[backbone.end_id])
+    with pytest.raises(ValueError, match=r"room for 22 tokens.*pseudo-words take 23"):
+        build_prompt(backbone, "", torch.zeros(CONTEXT - 1, TEXT_WIDTH), "red")
+
+
+def test_prompts_of_many_lengths_are_padded_to_the_longest_or_as_told(backbone):
+    table, ids = backbone.token_table(), [[5, 6, 7], [], [8]]
+    for length, expected in ((None, 6), (9, 9)):
+        batch = assemble_prompts(backbone, prefix=(3,), pseudo=None, word_ids=ids, length=length)
+        assert batch.embeddings.shape == (3, expected, TEXT_WIDTH)
+        assert batch.end_positions.tolist() == [5, 2, 3]
+        for row, words in zip(batch.embeddings, ids, strict=True):
+            told = [backbone.start_id, 3, *words]
+            padded = told + [backbone.end_id] * (expected - len(told))
+            assert torch.equal(row, table[padded])
+
+
+def test_words_are_cut_to_the_length_that_is_told(backbone):
+    batch = assemble_prompts(backbone, prefix=(), pseudo=None, word_ids=[[5, 6, 7]], length=4)
+    table = backbone.token_table()
+    assert torch.equal(batch.embeddings[0], table[[backbone.start_id, 5, 6, backbone.end_id]])
+    assert batch.end_positions.tolist() == [3]
+
+
 def test_too_many_pseudo_words_are_refused(backbone):
     with pytest.raises(ValueError, match="room for 22 tokens beside start and end"):
         build_prompt(backbone, "", torch.zeros(CONTEXT, TEXT_WIDTH), "red")
@@ -94,3 +130,6 @@ def test_groups_hold_like_lengths_and_everything_once():
     groups.clear()
     encode_by_length(lengths[:2], encode, 4)
     assert len(groups) == 2
+    groups.clear()
+    encode_by_length(lengths, encode)
+    assert groups == [[2, 2], [5], [7], [9]]  # four by default

@@ -36,3 +36,16 @@ def test_positions_outside_are_refused(position):
 def test_taking_positions():
     sequence = torch.arange(6.0).view(2, 3, 1)
     assert take_positions(sequence, torch.tensor([2, 0])).flatten().tolist() == [2, 3]
+
+
+def test_nothing_to_splice_leaves_the_sequence():
+    base = torch.randn(2, 3, 4)
+    none = splice(base, torch.zeros(2, 0, dtype=torch.long), torch.zeros(2, 0, 4))
+    assert torch.equal(none, base)
+
+
+def test_the_sequence_keeps_its_precision():
+    base = torch.zeros(1, 2, 1, dtype=torch.float16)
+    found = splice(base, torch.tensor([[1]]), torch.tensor([[[0.1]]]))
+    assert found.dtype is torch.float16
+    assert found.flatten().tolist() == [0, pytest.approx(0.1, abs=1e-4)]

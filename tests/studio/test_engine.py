@@ -1,5 +1,6 @@
 """One kit, one query, loaded and encoded once."""
 
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +12,9 @@ from composer.query import Query
 from composer.sketch import Sketch
 from generation.pipeline import PipelineError
 from generation.request import DrawingSettings, GenerateRequest
-from studio.engine import Composition, Engine
+from retrieval.errors import GalleryError
+from studio import engine as engine_module
+from studio.engine import Composition, Engine, is_of_milvus
 from studio.kits import load_kit
 from tests.studio.tiny import index_gallery, write_gallery, write_kit
 from tests.studio.tiny_kit import write_kit as write_drawing_kit
@@ -61,6 +64,45 @@ def test_references_of_one_size_are_told_apart_by_their_content(engine, first, s
     for query, encoded in zip(found, expected, strict=True):
         alone = engine.composer("duet").compose(encoded, "", 0.5)
         torch.testing.assert_close(query.feature, alone.feature)
+
+
+def test_only_the_last_references_are_remembered(engine, monkeypatch):
+    monkeypatch.setattr(engine_module, "NUM_CACHED_REFERENCES", 2)
+    composer = engine.composer("duet")
+    encode, seen = composer.encode, []
+    monkeypatch.setattr(composer, "encode", lambda query: seen.append(query) or encode(query))
+    first, second, third = (Query(image=grey(level)) for level in (10, 20, 30))
+    for query in (first, second, third):
+        engine.compose(query)
+    assert seen == [first, second, third]
+    engine.compose(third)
+    engine.compose(second)
+    assert len(seen) == 3
+    engine.compose(first)
+    assert len(seen) == 4
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        ("http://gallery.example:19530", True),
+        ("https://gallery.example", True),
+        ("pictures.db", True),
+        ("folder/pictures.db#shoes", True),
+        ("s3://bucket/pictures", False),
+        ("folder/http://pictures", False),
+        ("pictures.db/index", False),
+        ("pictures#shoes.db", False),
+    ],
+)
+def test_addresses_of_milvus_are_told_from_folders(address, expected):
+    assert is_of_milvus(address) is expected
+
+
+def test_a_gallery_on_milvus_says_what_to_install(engine, monkeypatch):
+    monkeypatch.setitem(sys.modules, "retrieval.engines.milvus", None)
+    with pytest.raises(GalleryError, match=r"pip install 'duet-studio\[cluster\]'"):
+        engine.gallery("http://localhost:1")
 
 
 def test_slerp_takes_the_kits_alpha(engine):
