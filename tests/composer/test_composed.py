@@ -114,6 +114,14 @@ def test_the_digest_names_every_part_of_the_value(changes):
     assert replace(query, **changes).digest != query.digest
 
 
+def test_the_digest_is_of_the_numbers_whatever_holds_them():
+    tensors = {field.name: getattr(make(), field.name) for field in fields(ComposedQuery)}
+    halves = {k: t.bfloat16() for k, t in tensors.items() if isinstance(t, torch.Tensor)}
+    query = make(**halves)
+    assert query.digest == make(**{name: half.float() for name, half in halves.items()}).digest
+    assert query.digest != make(**halves | {"feature": -halves["feature"]}).digest
+
+
 def test_the_digest_tells_equal_numbers_of_other_shapes_apart():
     narrow = make(pseudo_tokens=torch.ones(1, 4), prompt_embeddings=torch.ones(9, 4))
     wide = replace(narrow, pseudo_tokens=torch.ones(2, 2), prompt_embeddings=torch.ones(18, 2))
