@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 
+from composer.files import write_text
 from studio.kits import KitError
 
 FILE_TYPES = (".safetensors", ".json", ".txt", ".model")
@@ -300,9 +301,7 @@ class Hub:
             for name, entry in sorted(entries.items())
         }
         self.lock.parent.mkdir(parents=True, exist_ok=True)
-        partial = self.lock.with_name(f"{self.lock.name}.partial")
-        partial.write_text(json.dumps(text, indent=2) + "\n", encoding="utf-8")
-        partial.replace(self.lock)
+        write_text(self.lock, json.dumps(text, indent=2) + "\n")
 
 
 def readable(size_bytes: int) -> str:
