@@ -252,7 +252,7 @@ class Backbone:
 
 def end_positions(ids: Int[Tensor, "n l"], end_id: int) -> Int[Tensor, " n"]:
     """Index of the first end-of-text in each row, padded with end-of-text or not."""
-    return (ids == end_id).int().argmax(dim=-1)
+    return (ids != end_id).int().cumprod(dim=-1).sum(dim=-1)
 
 
 def _load_folder(folder: Path) -> tuple[nn.Module, open_clip.SimpleTokenizer]:

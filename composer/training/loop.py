@@ -1,4 +1,4 @@
-"""What training loops share: budgets, rates, averages, early stopping, precision, log lines."""
+"""Parts of training loops: budgets, averages, early stopping, precision, log lines."""
 
 import math
 import time
@@ -44,20 +44,6 @@ class Budget:
         by_steps = step / self.num_steps if self.num_steps is not None else 0.0
         by_time = elapsed_s / (60 * self.minutes) if self.minutes is not None else 0.0
         return min(1.0, max(by_steps, by_time))
-
-
-def learning_rate_factor(progress: float, *, warmup: float = 0.03, floor: float = 0.02) -> float:
-    """Linear warm-up, then a cosine from 1 to `floor`.
-
-    Args:
-        progress: Share of the run that is done.
-        warmup: Share of the run that warms up.
-        floor: Factor at the end.
-    """
-    if progress < warmup:
-        return max(progress / warmup, floor)
-    share = (progress - warmup) / (1 - warmup)
-    return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * share))
 
 
 @dataclass(slots=True)

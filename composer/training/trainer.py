@@ -1,7 +1,7 @@
 """The loop that trains any composer: resumable, averaged, validated, stopped early, logged."""
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
@@ -13,22 +13,10 @@ from torch import Tensor
 
 from composer.backbone import Backbone
 from composer.strategies.files import load_tensors
-from composer.training.loop import (
-    Average,
-    Budget,
-    EarlyStopping,
-    Stopwatch,
-    fast_precision,
-    learning_rate_factor,
-    progress_line,
-)
-from composer.training.state import (
-    TrainingState,
-    load_state,
-    optimizer_tensors,
-    restore_optimizer,
-    save_state,
-)
+from composer.training.descent import Descent, DescentSettings, ParameterGroup, TrainingError
+from composer.training.loop import Budget, EarlyStopping, fast_precision, progress_line
+from composer.training.schedules import warmup_then_cosine
+from composer.training.state import load_state
 
 logger = logging.getLogger(__name__)
 
@@ -86,15 +74,6 @@ class Losses:
     total: Tensor
 
 
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class ParameterGroup:
-    """Parameters of one learning rate and weight decay."""
-
-    parameters: Sequence[Tensor]
-    rate: float
-    weight_decay: float = 0.0
-
-
 S = TypeVar("S", bound=Scores)
 R = TypeVar("R")
 
@@ -130,10 +109,6 @@ class Objective(Protocol[S]):
         ...
 
 
-class TrainingError(ValueError):
-    """A run that cannot go on, and what to do."""
-
-
 def make_accelerator(settings: RunSettings) -> Accelerator:
     """Chooses device and precision: bf16 where the hardware has it."""
     device = settings.device
@@ -163,22 +138,23 @@ class Trainer(Generic[S]):
         """
         self.objective, self.settings = objective, settings
         self._accelerator = accelerator
-        state = objective.trainable_state()
-        self._names = {p: name for name, p in state.items() if p.requires_grad}
-        self._groups = objective.parameter_groups()
-        groups = [
-            {"params": list(group.parameters), "weight_decay": group.weight_decay}
-            for group in self._groups
-        ]
-        self._optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.98))
-        self._average = Average(state, settings.average_decay)
+        self._descent = Descent(
+            objective.trainable_state(),
+            objective.parameter_groups(),
+            DescentSettings(
+                max_gradient_norm=settings.clip_norm, average_decay=settings.average_decay
+            ),
+        )
         self._stopping = EarlyStopping(patience=settings.patience)
-        self.step = 0
-        self._watch = Stopwatch()
         self._resume()
-        self._elapsed_s = self._watch.before_s
+        self._elapsed_s = self._descent.watch.before_s
         if settings.logs is not None:
             accelerator.init_trackers(objective.name)
+
+    @property
+    def step(self) -> int:
+        """Steps so far, over all resumed runs."""
+        return self._descent.num_steps
 
     def run(self) -> S:
         """Trains to the end of the budget or of patience; returns the last validation.
@@ -207,9 +183,7 @@ class Trainer(Generic[S]):
         Raises:
             TrainingError: The loss is not finite.
         """
-        factor = learning_rate_factor(self._progress())
-        for group, chosen in zip(self._optimizer.param_groups, self._groups, strict=True):
-            group["lr"] = chosen.rate * factor
+        factor = warmup_then_cosine(self._progress())
         accelerator = self._accelerator
         draw = self.step * accelerator.num_processes + accelerator.process_index
         losses = self.objective.losses(self.step, draw)
@@ -219,13 +193,12 @@ class Trainer(Generic[S]):
                 f"The loss of {self.objective.name} is not finite at step {self.step} ({terms}); "
                 "lower the learning rate and run the command again: it goes on from the last state."
             )
-        self._optimizer.zero_grad(set_to_none=True)
-        accelerator.backward(losses.total)
-        self._average_gradients()
-        accelerator.clip_grad_norm_(list(self._names), self.settings.clip_norm)
-        self._optimizer.step()
-        self._average.update(self.objective.trainable_state(), self.step)
-        self.step += 1
+        self._descent.step(
+            losses.total,
+            factor,
+            backward=accelerator.backward,
+            synchronise=self._average_gradients,
+        )
         self._elapsed_s = self._common_time()
         return terms
 
@@ -237,19 +210,13 @@ class Trainer(Generic[S]):
         """Writes the resumable state, atomically; on the first process alone."""
         if not self._accelerator.is_main_process:
             return
-        state = self.objective.trainable_state()
-        tensors = {f"model.{name}": p for name, p in state.items()}
-        tensors |= {f"average.{name}": tensor for name, tensor in self._average.tensors.items()}
-        tensors |= optimizer_tensors(self._optimizer, self._names)
-        counters = {
-            "step": self.step,
-            "elapsed_s": self._elapsed_s,
-            "best": self._stopping.best,
-            "num_stale": self._stopping.num_stale,
-            "gallery_hash": self.objective.backbone.gallery_hash,
-        }
-        self.settings.state.parent.mkdir(parents=True, exist_ok=True)
-        save_state(self.settings.state, TrainingState(tensors=tensors, counters=counters))
+        self._descent.save(
+            self.settings.state,
+            elapsed_s=self._elapsed_s,
+            best=self._stopping.best,
+            num_stale=self._stopping.num_stale,
+            gallery_hash=self.objective.backbone.gallery_hash,
+        )
 
     def export(self, scores: S) -> None:
         """Writes the averaged weights as the composer's file; on the first process alone."""
@@ -273,17 +240,19 @@ class Trainer(Generic[S]):
         return scores
 
     def _with_average(self, act: Callable[[], R]) -> R:
+        average = self._descent.average
+        assert average is not None
         live = self.objective.trainable_state()
-        own = {name: p.detach().clone() for name, p in live.items()}
-        load_tensors(live, self._average.tensors)
+        trained = {name: p.detach().clone() for name, p in live.items()}
+        load_tensors(live, average.tensors)
         try:
             return act()
         finally:
-            load_tensors(live, own)
+            load_tensors(live, trained)
 
     def _average_gradients(self) -> None:
         if self._accelerator.num_processes > 1:
-            for parameter in self._names:
+            for parameter in self._descent.parameters.values():
                 # A term that is off leaves no gradient, on every process alike.
                 if parameter.grad is not None:
                     mean: Any = self._accelerator.reduce(parameter.grad, "mean")
@@ -297,39 +266,22 @@ class Trainer(Generic[S]):
 
     def _common_time(self) -> float:
         """The first process's clock, so that all of them end at the same step."""
-        own = self._watch.elapsed_s
+        elapsed_s = self._descent.watch.elapsed_s
         if self._accelerator.num_processes == 1:
-            return own
-        shared: Any = broadcast(torch.tensor(own, device=self._accelerator.device))
+            return elapsed_s
+        shared: Any = broadcast(torch.tensor(elapsed_s, device=self._accelerator.device))
         return float(shared)
 
     def _resume(self) -> None:
         state = load_state(self.settings.state)
         if state is None:
             return
-        where, backbone = self.settings.state, self.objective.backbone
-        if state.counters.get("gallery_hash") != backbone.gallery_hash:
+        folder = self.settings.state
+        if state.counters.get("gallery_hash") != self.objective.backbone.gallery_hash:
             raise TrainingError(
-                f"The state in {where} belongs to another backbone; "
+                f"The state in {folder} belongs to another backbone; "
                 "delete the folder to start afresh."
             )
-        groups: dict[str, dict[str, Tensor]] = {"model": {}, "average": {}}
-        for name, tensor in state.tensors.items():
-            kind, _, rest = name.partition(".")
-            if kind in groups:
-                groups[kind][rest] = tensor.to(backbone.device)
-        live = self.objective.trainable_state()
-        if {n: t.shape for n, t in groups["model"].items()} != {
-            n: t.shape for n, t in live.items()
-        }:
-            raise TrainingError(
-                f"The state in {where} belongs to a model of another shape; "
-                "delete the folder to start afresh."
-            )
-        load_tensors(live, groups["model"])
-        self._average.tensors = groups["average"]
-        restore_optimizer(self._optimizer, self._names, state.tensors)
-        self.step = int(state.counters["step"])
+        self._descent.restore(state, folder)
         self._stopping.best = float(state.counters["best"])
         self._stopping.num_stale = int(state.counters["num_stale"])
-        self._watch = Stopwatch(before_s=float(state.counters["elapsed_s"]))

@@ -9,14 +9,10 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
-from composer.training.loop import Average, Budget, Stopwatch, fast_precision, progress_line
-from composer.training.state import (
-    TrainingState,
-    load_state,
-    optimizer_tensors,
-    restore_optimizer,
-    save_state,
-)
+from composer.training.descent import Descent, DescentSettings, ParameterGroup
+from composer.training.loop import Budget, fast_precision, progress_line
+from composer.training.schedules import warmup_hold_cosine
+from composer.training.state import load_state
 
 Log = Callable[[str], None]
 
@@ -128,7 +124,7 @@ def train(stage: Stage, optimisation: Optimisation, run: Run) -> Trained:
     trainer.load_average()
     return Trained(
         num_steps=trainer.num_steps,
-        elapsed_s=trainer.watch.elapsed_s,
+        elapsed_s=trainer.elapsed_s,
         last_losses=tuple(trainer.losses),
     )
 
@@ -136,9 +132,9 @@ def train(stage: Stage, optimisation: Optimisation, run: Run) -> Trained:
 def trained_before(run: Run) -> Trained:
     """What a run did so far, as its state counts it; nothing where there is none."""
     state = load_state(run.state_folder)
-    counters = state.counters if state else {"num_steps": 0, "elapsed_s": 0.0}
+    counters = state.counters if state else {"step": 0, "elapsed_s": 0.0}
     return Trained(
-        num_steps=int(counters["num_steps"]),
+        num_steps=int(counters["step"]),
         elapsed_s=float(counters["elapsed_s"]),
         last_losses=(),
     )
@@ -149,105 +145,99 @@ def step_generator(seed: int, step: int) -> torch.Generator:
     return torch.Generator().manual_seed((seed * 1_000_003 + step) % 2**63)
 
 
-def rate_factor(optimisation: Optimisation, step: int, progress: float) -> float:
-    """Share of the learning rate at a step: linear warm-up, flat, a cosine down to zero."""
-    warm = min(1.0, (step + 1) / max(1, optimisation.num_warmup_steps))
-    start = 1 - optimisation.decay_share
-    if progress <= start:
-        return warm
-    return warm * 0.5 * (1 + math.cos(math.pi * (progress - start) / optimisation.decay_share))
-
-
 class _Trainer:
     def __init__(self, stage: Stage, optimisation: Optimisation, run: Run) -> None:
         self.stage, self.optimisation, self.run = stage, optimisation, run
         stage.module.to(run.device)
         _lay_out(stage.module, torch.channels_last)  # convolutions are a fifth faster
-        self.parameters = {n: p for n, p in stage.module.named_parameters() if p.requires_grad}
-        self.optimizer = torch.optim.AdamW(
-            self.parameters.values(),
-            lr=optimisation.learning_rate,
-            betas=optimisation.betas,
+        named: dict[str, Tensor] = {
+            name: p for name, p in stage.module.named_parameters() if p.requires_grad
+        }
+        group = ParameterGroup(
+            parameters=list(named.values()),
+            rate=optimisation.learning_rate,
             weight_decay=optimisation.weight_decay,
         )
-        self.average = Average(self.parameters, optimisation.average_decay)
+        self.descent = Descent(
+            named,
+            [group],
+            DescentSettings(
+                betas=optimisation.betas,
+                max_gradient_norm=optimisation.max_gradient_norm,
+                average_decay=optimisation.average_decay,
+            ),
+        )
         self.uses_bf16 = fast_precision(run.device) == "bf16"
-        self.watch = Stopwatch()
         self.saved_s = 0.0
-        self.num_steps = 0
         self.losses: list[float] = []
 
     @property
+    def num_steps(self) -> int:
+        return self.descent.num_steps
+
+    @property
+    def elapsed_s(self) -> float:
+        return self.descent.watch.elapsed_s
+
+    @property
     def progress(self) -> float:
-        return self.run.budget.progress(self.num_steps, self.watch.elapsed_s)
+        return self.run.budget.progress(self.num_steps, self.elapsed_s)
 
     def step(self, progress: float) -> None:
         settings = self.optimisation
-        factor = rate_factor(settings, self.num_steps, progress)
-        for group in self.optimizer.param_groups:
-            group["lr"] = settings.learning_rate * factor
+        factor = warmup_hold_cosine(
+            self.num_steps,
+            progress,
+            num_warmup_steps=settings.num_warmup_steps,
+            decay_share=settings.decay_share,
+        )
         self.stage.module.train()
         with torch.autocast(self.run.device.type, torch.bfloat16, enabled=self.uses_bf16):
-            found = self.stage.loss(step_generator(settings.seed, self.num_steps))
-        self.optimizer.zero_grad(set_to_none=True)
-        found.total.backward()
-        nn.utils.clip_grad_norm_(self.parameters.values(), settings.max_gradient_norm)
-        self.optimizer.step()
-        self.average.update(self.parameters, self.num_steps)
-        self.num_steps += 1
-        self._after_step(found)
+            loss = self.stage.loss(step_generator(settings.seed, self.num_steps))
+        self.descent.step(loss.total, factor)
+        self._after_step(loss)
 
-    def _after_step(self, found: StepLoss) -> None:
+    def _after_step(self, loss: StepLoss) -> None:
         # Reading a loss waits for a GPU, so it is read where it is shown; a CPU has it at hand.
         is_shown = self.num_steps % self.optimisation.log_every == 0
         if is_shown or self.run.device.type == "cpu":
-            self.losses.append(float(found.total.detach()))
+            self.losses.append(float(loss.total.detach()))
         if is_shown:
             if not math.isfinite(self.losses[-1]):
                 raise FloatingPointError(
                     f"The loss of {self.stage.name} is not finite at step {self.num_steps}. "
                     "Start again from an older state with a lower rate."
                 )
-            parts = " ".join(f"{name} {float(v.detach()):.4f}" for name, v in found.parts.items())
+            parts = " ".join(f"{name} {float(v.detach()):.4f}" for name, v in loss.parts.items())
             self.run.log(self._line(parts))
-        if self.watch.elapsed_s - self.saved_s >= self.optimisation.save_every_s:
+        if self.elapsed_s - self.saved_s >= self.optimisation.save_every_s:
             self.save()
 
     def _line(self, parts: str) -> str:
-        elapsed_s = self.watch.elapsed_s
+        elapsed_s = self.elapsed_s
         rate = f"{self.num_steps / max(elapsed_s, 1e-9):.2f} steps/s"
         name = self.stage.name
         return progress_line(name, self.num_steps, self.run.budget, elapsed_s, f"{parts} {rate}")
 
     def save(self) -> None:
-        names: dict[Tensor, str] = {p: name for name, p in self.parameters.items()}
-        tensors = {f"module.{n}": p for n, p in self.parameters.items()}
-        tensors |= {f"average.{n}": t for n, t in self.average.tensors.items()}
-        tensors |= optimizer_tensors(self.optimizer, names)
-        counters = {"num_steps": self.num_steps, "elapsed_s": self.watch.elapsed_s}
         self.run.folder.mkdir(parents=True, exist_ok=True)
-        save_state(self.run.state_folder, TrainingState(tensors=tensors, counters=counters))
-        self.saved_s = self.watch.elapsed_s
+        self.descent.save(self.run.state_folder)
+        self.saved_s = self.elapsed_s
 
     def resume(self) -> None:
         state = load_state(self.run.state_folder)
         if state is None:
             return
-        names: dict[Tensor, str] = {p: name for name, p in self.parameters.items()}
-        with torch.no_grad():
-            for name, parameter in self.parameters.items():
-                parameter.copy_(state.tensors[f"module.{name}"])
-                self.average.tensors[name].copy_(state.tensors[f"average.{name}"])
-        restore_optimizer(self.optimizer, names, state.tensors)
-        self.num_steps = int(state.counters["num_steps"])
-        self.watch = Stopwatch(before_s=float(state.counters["elapsed_s"]))
-        self.saved_s = self.watch.elapsed_s
+        self.descent.restore(state, self.run.state_folder)
+        self.saved_s = self.elapsed_s
         self.run.log(f"{self.stage.name} goes on from step {self.num_steps}")
 
     @torch.no_grad()
     def load_average(self) -> None:
-        for name, parameter in self.parameters.items():
-            parameter.copy_(self.average.tensors[name])
+        average = self.descent.average
+        assert average is not None
+        for name, parameter in self.descent.parameters.items():
+            parameter.copy_(average.tensors[name])
         _lay_out(self.stage.module.eval(), torch.contiguous_format)  # as files want it
 
 

@@ -10,20 +10,17 @@ from torch.nn import functional
 
 from composer.backbone import Backbone, load_tokenizer
 from composer.data.pictures import CaptionIds, PictureTable, truth_matrix
-from composer.training import clip
-from composer.training.clip import (
-    Batches,
-    CaptionWords,
+from composer.training.clip.batches import CaptionWords, ClipBatches
+from composer.training.clip.model import CONTEXT, encode_pixels, encode_text
+from composer.training.clip.recipe import ClipTraining, Phase, step_of
+from composer.training.clip.trainer import (
+    ClipPaths,
     ClipTrainer,
-    ClipTraining,
-    Phase,
-    Places,
     contrastive_loss,
-    encode_pixels,
-    encode_text,
     learn_vocabulary,
     word_loss,
 )
+from composer.training.descent import TrainingError
 
 PHASES = (
     Phase(num_steps=2, patch_dropout=0.5, catalogue_share=0.5, image_px=64, word_weight=1.0),
@@ -42,8 +39,8 @@ RECIPE = ClipTraining(
 )
 
 
-def places(folder):
-    return Places(out=folder, state=folder / "state")
+def paths(folder):
+    return ClipPaths(out=folder, state=folder / "state")
 
 
 def table(name, colour):
@@ -92,16 +89,16 @@ def test_the_loss_is_the_cross_entropy_of_the_true_pairs():
 
 
 def test_draws_depend_on_the_step_alone_and_keep_the_shares(folder, tables):
-    tokenizer = load_tokenizer(folder, clip.CONTEXT)
+    tokenizer = load_tokenizer(folder, CONTEXT)
     recipe = dataclasses.replace(RECIPE, batch_size=400)
-    batches = Batches(tables, tokenizer, recipe)
+    batches = ClipBatches(tables, tokenizer, recipe)
     phase = Phase(num_steps=1, catalogue_share=0.75)
-    batch, again = batches.draw(7, phase), Batches(tables, tokenizer, recipe).draw(7, phase)
+    batch, again = batches.draw(7, phase), ClipBatches(tables, tokenizer, recipe).draw(7, phase)
     for field in dataclasses.fields(batch):
         assert torch.equal(getattr(batch, field.name), getattr(again, field.name)), field.name
     is_blue = batch.pixels[:, 2].mean((1, 2)) > 0
     assert 0.68 < float(is_blue.float().mean()) < 0.82
-    assert batch.ids.shape == (3, clip.CONTEXT)  # three distinct captions in all
+    assert batch.ids.shape == (3, CONTEXT)  # three distinct captions in all
     assert bool(batch.truth.any(0).all())
     assert bool(batch.truth.any(1).all())
 
@@ -110,7 +107,7 @@ def test_a_phase_can_ask_for_more_sketches(folder, tables):
     sketches = dataclasses.replace(tables[1], name="catalogue_sketches", images=tables[0].images)
     weights = {"natural": 1.0, "catalogue_photos": 1.0, "catalogue_sketches": 0.1}
     recipe = dataclasses.replace(RECIPE, batch_size=400, source_weights=weights)
-    batches = Batches([*tables, sketches], load_tokenizer(folder, clip.CONTEXT), recipe)
+    batches = ClipBatches([*tables, sketches], load_tokenizer(folder, CONTEXT), recipe)
     phase = Phase(num_steps=1, catalogue_share=1.0, sketch_share=0.6)
     is_sketch = batches.draw(3, phase).pixels[:, 0].mean((1, 2)) > 0
     assert 0.52 < float(is_sketch.float().mean()) < 0.68
@@ -125,7 +122,7 @@ def test_the_rate_falls_over_the_phases_that_say_so():
         num_warmup_steps=4,
     )
     steps = (0, 3, 9, 10, 15, 19, 20, 25, 29)
-    rates = [clip._phase_at(recipe, step)[1] for step in steps]
+    rates = [step_of(recipe, step).rate_factor for step in steps]
     assert rates == pytest.approx([0.25, 1, 1, 1, 0.5, 0.1, 1, 0.5, 0.1])
 
 
@@ -150,7 +147,7 @@ def test_word_loss_is_least_at_the_shares():
 
 
 def test_whole_pictures_are_encoded_as_open_clip_does_and_small_ones_by_mean_places(folder, tables):
-    model = ClipTrainer(RECIPE, tables, places(folder), "cpu").model.eval()
+    model = ClipTrainer(RECIPE, tables, paths(folder), "cpu").model.eval()
     pixels = torch.randn(2, 3, 128, 128, generator=torch.manual_seed(0))
     with torch.no_grad():
         pooled, joint = encode_pixels(model, pixels)
@@ -164,8 +161,8 @@ def test_whole_pictures_are_encoded_as_open_clip_does_and_small_ones_by_mean_pla
 
 
 def test_texts_of_mixed_lengths_are_encoded_as_open_clip_does(folder, tables):
-    model = ClipTrainer(RECIPE, tables, places(folder), "cpu").model.eval()
-    tokenizer = load_tokenizer(folder, clip.CONTEXT)
+    model = ClipTrainer(RECIPE, tables, paths(folder), "cpu").model.eval()
+    tokenizer = load_tokenizer(folder, CONTEXT)
     texts = ["a chair", "a natural chair, a chair, a chair", "chair", "a red red chair", ""]
     ids = tokenizer(texts)
     with torch.no_grad():
@@ -175,22 +172,37 @@ def test_texts_of_mixed_lengths_are_encoded_as_open_clip_does(folder, tables):
 def test_a_resumed_run_ends_with_the_same_weights(tmp_path, tables):
     for name in ("whole", "resumed"):
         learn_vocabulary(tables, tmp_path / name)
-    whole = ClipTrainer(RECIPE, tables, places(tmp_path / "whole"), "cpu")
+    whole = ClipTrainer(RECIPE, tables, paths(tmp_path / "whole"), "cpu")
     whole.run()
-    begun = ClipTrainer(RECIPE, tables, places(tmp_path / "resumed"), "cpu")
-    begun.recipe = dataclasses.replace(RECIPE, save_every=1)
-    begun._train_step()
-    begun.step = 1
-    begun._save()
-    resumed = ClipTrainer(RECIPE, tables, places(tmp_path / "resumed"), "cpu")
+    begun = ClipTrainer(RECIPE, tables, paths(tmp_path / "resumed"), "cpu")
+    begun.train_step()
+    begun.save()
+    resumed = ClipTrainer(RECIPE, tables, paths(tmp_path / "resumed"), "cpu")
     assert resumed.step == 1
     resumed.run()
     for name, tensor in whole.model.state_dict().items():
         torch.testing.assert_close(resumed.model.state_dict()[name], tensor, msg=name)
 
 
+def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_the_state(folder, tables):
+    trainer = ClipTrainer(RECIPE, tables, paths(folder), "cpu")
+    trainer.save()
+    before = (folder / "state" / "state.safetensors").read_bytes()
+    with torch.no_grad():
+        trainer.model.visual.proj.fill_(torch.nan)
+    with pytest.raises(TrainingError, match="loss of clip is not finite at step 0"):
+        trainer.run()
+    assert (folder / "state" / "state.safetensors").read_bytes() == before
+
+
+def test_a_state_of_another_shape_is_refused(folder, tables):
+    ClipTrainer(RECIPE, tables, paths(folder), "cpu").save()
+    with pytest.raises(TrainingError, match="a model of another shape"):
+        ClipTrainer(dataclasses.replace(RECIPE, vision_layers=1), tables, paths(folder), "cpu")
+
+
 def test_the_exported_folder_is_a_backbone_that_encodes_as_the_trainer_did(folder, tables):
-    trainer = ClipTrainer(RECIPE, tables, places(folder), "cpu")
+    trainer = ClipTrainer(RECIPE, tables, paths(folder), "cpu")
     trainer.export()
     backbone = Backbone.load(folder)
     assert (backbone.token_width, backbone.joint_dim, backbone.context_length) == (256, 256, 40)

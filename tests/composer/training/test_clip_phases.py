@@ -8,9 +8,11 @@ import torch
 
 from composer.backbone import load_tokenizer
 from composer.data.pictures import PictureTable
-from composer.training import clip
-from composer.training.clip import Batches, ClipTrainer, Phase, learn_vocabulary
-from tests.composer.training.test_clip import RECIPE, places
+from composer.training.clip.batches import ClipBatches
+from composer.training.clip.model import CONTEXT, MEAN, STD
+from composer.training.clip.recipe import Phase
+from composer.training.clip.trainer import ClipTrainer, learn_vocabulary
+from tests.composer.training.test_clip import RECIPE, paths
 
 NUM_GROUPS = 12
 
@@ -38,7 +40,7 @@ def folder(tmp_path_factory, tables):
 
 def greys_of(batch):
     """The grey, 0 to 255, of each picture of a batch."""
-    red = batch.pixels[:, 0].mean((1, 2)) * clip.STD[0] + clip.MEAN[0]
+    red = batch.pixels[:, 0].mean((1, 2)) * STD[0] + MEAN[0]
     return (red * 255).round().int()
 
 
@@ -50,7 +52,7 @@ def num_kinds(batches, step, phase):
 
 def test_hard_batches_show_four_kinds_of_the_catalogue_and_natural_pictures_as_ever(folder, tables):
     recipe = dataclasses.replace(RECIPE, batch_size=100)
-    batches = Batches(tables, load_tokenizer(folder, clip.CONTEXT), recipe)
+    batches = ClipBatches(tables, load_tokenizer(folder, CONTEXT), recipe)
     hard = Phase(num_steps=1, catalogue_share=0.5, hard_share=1.0)
     easy = dataclasses.replace(hard, hard_share=0.0)
     for step in range(2):
@@ -61,7 +63,7 @@ def test_hard_batches_show_four_kinds_of_the_catalogue_and_natural_pictures_as_e
 
 def test_as_many_batches_are_hard_as_the_phase_says(folder, tables):
     recipe = dataclasses.replace(RECIPE, batch_size=40)
-    batches = Batches(tables, load_tokenizer(folder, clip.CONTEXT), recipe)
+    batches = ClipBatches(tables, load_tokenizer(folder, CONTEXT), recipe)
     phase = Phase(num_steps=1, catalogue_share=1.0, hard_share=0.3, image_px=16)
     are_hard = [num_kinds(batches, step, phase)[1] <= 4 for step in range(60)]
     assert 9 <= sum(are_hard) <= 27  # 2.5 deviations of a binomial
@@ -75,13 +77,13 @@ def test_a_step_sees_the_patches_that_its_phase_leaves(
 ):
     phase = Phase(num_steps=1, catalogue_share=0.5, image_px=image_px, patch_dropout=dropout)
     trainer = ClipTrainer(
-        dataclasses.replace(RECIPE, phases=(phase,)), tables, places(folder), "cpu"
+        dataclasses.replace(RECIPE, phases=(phase,)), tables, paths(folder), "cpu"
     )
     lengths = []
     trainer.model.visual.ln_pre.register_forward_hook(
         lambda module, inputs, output: lengths.append(output.shape[1])
     )
-    trainer._train_step()
+    trainer.train_step()
     assert lengths == [1 + num_patches]  # the first is the class's
 
 
@@ -89,9 +91,9 @@ def word_and_pair_gradients(folder, tables, weight):
     """Norms of the first step's gradients: of the words' head, and of the pairs' temperature."""
     phase = Phase(num_steps=1, catalogue_share=0.5, image_px=64, word_weight=weight)
     trainer = ClipTrainer(
-        dataclasses.replace(RECIPE, phases=(phase,)), tables, places(folder), "cpu"
+        dataclasses.replace(RECIPE, phases=(phase,)), tables, paths(folder), "cpu"
     )
-    trainer._train_step()
+    trainer.train_step()
     return trainer._words.weight.grad.norm(), trainer.model.logit_scale.grad.abs()
 
 
@@ -109,9 +111,9 @@ def test_a_phase_of_words_alone_leaves_the_text_tower_as_it_is(folder, tables):
         num_steps=1, catalogue_share=0.5, image_px=64, word_weight=1.0, is_contrastive=False
     )
     recipe = dataclasses.replace(RECIPE, phases=(phase,), weight_decay=0.0)
-    trainer = ClipTrainer(recipe, tables, places(folder), "cpu")
+    trainer = ClipTrainer(recipe, tables, paths(folder), "cpu")
     before = {name: tensor.clone() for name, tensor in trainer.model.state_dict().items()}
-    trainer._train_step()
+    trainer.train_step()
     after = trainer.model.state_dict()
     moved = {name for name in before if not torch.equal(before[name], after[name])}
     assert "visual.conv1.weight" in moved

@@ -407,7 +407,8 @@ def test_a_resumed_run_ends_where_an_unbroken_one_does(folder, tmp_path):
         second.train_step()
     for name, expected in whole.objective.trainable_state().items():
         assert torch.equal(second.objective.trainable_state()[name], expected), name
-        assert torch.equal(second._average.tensors[name], whole._average.tensors[name]), name
+        averages = (second._descent.average, whole._descent.average)
+        assert torch.equal(averages[0].tensors[name], averages[1].tensors[name]), name
 
 
 def test_a_state_of_another_backbone_is_refused(folder, tmp_path):

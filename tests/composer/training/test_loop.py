@@ -9,7 +9,6 @@ from composer.training.loop import (
     EarlyStopping,
     Stopwatch,
     fast_precision,
-    learning_rate_factor,
     progress_line,
 )
 
@@ -31,11 +30,6 @@ def test_parts_of_a_budget_keep_its_kind_and_never_vanish():
     assert Budget(num_steps=10).part(0.3) == Budget(num_steps=3)
     assert Budget(num_steps=1).part(0.3) == Budget(num_steps=1)
     assert Budget(minutes=50.0).part(0.5) == Budget(minutes=25.0)
-
-
-def test_rates_warm_up_and_fall():
-    factors = [learning_rate_factor(p) for p in (0.0, 0.015, 0.03, 0.515, 1.0)]
-    assert factors == pytest.approx([0.02, 0.5, 1.0, 0.51, 0.02])
 
 
 def test_patience_counts_checks_without_a_better_score():

@@ -1,4 +1,5 @@
 import dataclasses
+import itertools
 import math
 
 import pytest
@@ -10,7 +11,6 @@ from generation.training.loop import (
     Optimisation,
     Run,
     StepLoss,
-    rate_factor,
     step_generator,
     train,
 )
@@ -101,12 +101,28 @@ def test_a_broken_loss_is_reported(tmp_path):
         train(Broken(), SETTINGS, run_in(tmp_path, num_steps=60))
 
 
-def test_the_rate_warms_up_stays_and_decays():
-    settings = Optimisation(learning_rate=1.0, num_warmup_steps=10, decay_share=0.3)
-    assert rate_factor(settings, 0, 0.0) == pytest.approx(0.1)
-    assert rate_factor(settings, 50, 0.5) == 1.0
-    assert rate_factor(settings, 85, 0.85) == pytest.approx(0.5)
-    assert rate_factor(settings, 100, 1.0) == pytest.approx(0.0)
+def test_rates_follow_the_settings_of_the_stage(tmp_path):
+    """AdamW moves a parameter by about its rate while the gradient keeps its sign."""
+
+    class Recorded(Line):
+        def __init__(self):
+            super().__init__()
+            self.weights = []
+
+        def loss(self, generator):
+            self.weights.append(self.module.weight.item())
+            return super().loss(generator)
+
+    line = Recorded()
+    settings = Optimisation(
+        learning_rate=0.1, num_warmup_steps=2, average_decay=0.0, decay_share=0.5, save_every_s=0.0
+    )
+    train(line, settings, run_in(tmp_path, num_steps=10))
+    weights = [*line.weights, line.module.weight.item()]
+    moves = [after - before for before, after in itertools.pairwise(weights)]
+    assert moves[0] == pytest.approx(0.05, rel=1e-3)  # half of the warm-up
+    assert moves[4] == pytest.approx(0.1, rel=0.2)
+    assert moves[9] == pytest.approx(0.00955, rel=0.2)  # 0.1 (1 + cos 0.8 pi) / 2
 
 
 def test_steps_draw_independently():
