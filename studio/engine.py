@@ -1,4 +1,4 @@
-"""The studio's engine: one kit loaded once, one query composed once, three things done with it."""
+"""Engine of the studio: a kit in memory that composes, searches, generates and transfers."""
 
 import hashlib
 from collections import OrderedDict
@@ -35,21 +35,21 @@ NO_MILVUS = (
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Composition:
-    """How a query is composed: by which composer, and weighed how (0 reference, 1 words)."""
+class ComposeOptions:
+    """The composer of a query, and its balance: 0 is the reference, 1 the words."""
 
     composer: str = DEFAULT_COMPOSER
     balance: float = 0.5
 
 
-DEFAULT_COMPOSITION = Composition()
+DEFAULT_COMPOSE_OPTIONS = ComposeOptions()
 
 
 class Engine:
-    """A kit in memory. Everything loads at first use; all methods may be called from threads."""
+    """A kit in memory. Each part loads at first use; all methods are thread-safe."""
 
     def __init__(self, kit: Kit, *, device: str = "cpu") -> None:
-        """Remember what to load; nothing is read yet."""
+        """Store the kit; nothing is loaded yet."""
         self.kit, self.device = kit, device
         self._lock = RLock()
         self._backbone: Backbone | None = None
@@ -61,7 +61,7 @@ class Engine:
 
     @property
     def default_composer(self) -> str:
-        """The composer where none is named: a training-free one where the kit lacks duet."""
+        """Name of the default composer: `duet`, or a training-free one in a kit without it."""
         return DEFAULT_COMPOSER if DEFAULT_COMPOSER in self.kit.composers else TRAINING_FREE
 
     @property
@@ -73,7 +73,7 @@ class Engine:
         """
         with self._lock:
             if self._backbone is None:
-                # Loaded in inference mode, weights could not be descended through: inversion does.
+                # Weights loaded in inference mode have no gradients, which inversion needs.
                 with torch.inference_mode(mode=False):
                     self._backbone = Backbone.load(self.kit.backbone, device=self.device)
             return self._backbone
@@ -92,15 +92,17 @@ class Engine:
             return self._composers[name]
 
     @torch.inference_mode()
-    def compose(self, query: Query, how: Composition = DEFAULT_COMPOSITION) -> ComposedQuery:
-        """Compose a query; the last references are remembered, so changed words cost little.
+    def compose(
+        self, query: Query, options: ComposeOptions = DEFAULT_COMPOSE_OPTIONS
+    ) -> ComposedQuery:
+        """Compose a query; recent references are cached, so a change of words costs little.
 
         Raises:
             ComposerError: The kit has no such composer.
-            ValueError: The balance is not in [0, 1].
+            InputError: The balance is not in [0, 1].
         """
-        composer = self.composer(how.composer)
-        key = (how.composer, _reference_digest(query))
+        composer = self.composer(options.composer)
+        key = (options.composer, _reference_digest(query))
         with self._lock:
             encoded = self._encoded.get(key)
         if encoded is None:
@@ -109,27 +111,27 @@ class Engine:
                 self._encoded[key] = encoded
                 while len(self._encoded) > NUM_CACHED_REFERENCES:
                     self._encoded.popitem(last=False)
-        return composer.compose(encoded, query.text, how.balance)
+        return composer.compose(encoded, query.text, options.balance)
 
     def gallery(self, index: Path | str | None = None) -> Gallery:
         """Return an open index: a folder, or an address of Milvus or of an object store.
 
-        None is the shipped one.
+        None is the shipped gallery.
 
         Raises:
-            GalleryError: There is none, it is empty, or another encoder made it.
+            GalleryError: There is no index, it is empty, or it is of another encoder.
         """
-        place = index or assets_folder() / "gallery" / "index"
+        address = index or assets_folder() / "gallery" / "index"
         with self._lock:
-            if place not in self._galleries:
-                known = self.backbone.gallery_hash
+            if address not in self._galleries:
+                gallery_hash = self.backbone.gallery_hash
                 opened = (
-                    _open_published(place, known)
-                    if isinstance(place, str) and is_of_milvus(place)
-                    else Gallery.open(place, known)
+                    _open_published(address, gallery_hash)
+                    if isinstance(address, str) and is_of_milvus(address)
+                    else Gallery.open(address, gallery_hash)
                 )
-                self._galleries[place] = opened
-            return self._galleries[place]
+                self._galleries[address] = opened
+            return self._galleries[address]
 
     def search(
         self,
@@ -139,23 +141,24 @@ class Engine:
         where: Filter | None = None,
         refinement: Refinement = UNREFINED,
     ) -> Ranking:
-        """Rank a gallery, or what of it passes `where`, for a composed query.
+        """Rank the items of a gallery that meet `where` for a composed query.
 
         Raises:
             GalleryError: The index cannot be used with this query.
-            ValueError: `top_k` is out of range, the engine cannot ask for `where`, or the
-                refinement is malformed.
+            FilterError: The engine of the gallery does not support `where`.
+            InputError: `top_k` is out of range, or the refinement is malformed.
         """
         gallery = self.gallery(index)
         return gallery.search(query, top_k=top_k, where=where, refinement=refinement)
 
     def confidence(self, query: ComposedQuery, ranking: Ranking) -> Confidence | None:
-        """Tell how likely it is that the gallery holds what was asked for.
+        """Return the probability that the gallery holds what the query describes.
 
-        None where the kit did not measure it for the query's composer.
+        Returns:
+            None where the kit has no calibration for the query's composer.
 
         Raises:
-            CalibrationError: What the kit measured cannot be read.
+            CalibrationError: The calibration cannot be read.
         """
         path = self.kit.confidence.get(query.composer)
         if path is None:
@@ -175,7 +178,7 @@ class Engine:
         if self.kit.pipeline is None:
             raise PipelineError(
                 f"The kit {self.kit.name!r} has no pipeline, so it searches but does not draw. "
-                "Choose a kit that has one."
+                "Choose a kit with a pipeline."
             )
         with self._lock:
             if self._pipeline is None:
@@ -186,24 +189,24 @@ class Engine:
             return self._pipeline
 
     def generate(self, request: GenerateRequest, options: RunOptions = DEFAULT_OPTIONS) -> Result:
-        """Draw new images; see `generation.generate.generate` for the errors."""
-        pipeline = self.pipeline  # first of all: a kit may have none
+        """Generate images; see `generation.generate.generate` for the errors."""
+        pipeline = self.pipeline  # first, as a kit may have none
         drawable = replace(request, query=self._drawable(request.query))
         return generate(pipeline, drawable, options)
 
     def transfer(self, request: TransferRequest, options: RunOptions = DEFAULT_OPTIONS) -> Result:
         """Move an image into another domain; see `generation.transfer.transfer` for the errors."""
-        pipeline = self.pipeline  # first of all: a kit may have none
+        pipeline = self.pipeline  # first, as a kit may have none
         drawable = replace(request, query=self._drawable(request.query))
         return transfer(pipeline, drawable, options)
 
     def _drawable(self, query: ComposedQuery) -> ComposedQuery:
-        """Find tokens for a query of a composer that makes none; seconds, where that is so."""
+        """Return the query with tokens; finding them takes seconds if its composer makes none."""
         return with_tokens(self.backbone, query) if query.missing_tokens else query
 
 
 def is_of_milvus(address: str) -> bool:
-    """Tell whether an address is of Milvus: of a server, or of a file that milvus-lite keeps."""
+    """Tell whether an address is of a Milvus server, or of a file of milvus-lite."""
     return address.startswith(("http://", "https://")) or address.split("#")[0].endswith(".db")
 
 
@@ -212,12 +215,12 @@ def _open_published(address: str, gallery_hash: str) -> Gallery:
         from retrieval.engines.milvus import MilvusIndex
     except ImportError as error:
         raise GalleryError(NO_MILVUS) from error
-    published = MilvusIndex.open(address, gallery_hash)
-    return Gallery(published, published)
+    index = MilvusIndex.open(address, gallery_hash)
+    return Gallery(index, index)
 
 
 def _reference_digest(query: Query) -> str:
-    """Name a query's reference by its content; its words play no part."""
+    """Return a digest of the content of a query's reference."""
     digest = hashlib.sha256()
     if query.image is not None:
         digest.update(f"image{query.image.size}".encode() + query.image.tobytes())

@@ -14,7 +14,7 @@ from studio.kits import KitError
 
 
 class UsageError(ValueError):
-    """Arguments that do not fit together, or a file that is not what it should be."""
+    """Arguments that contradict each other, or a file of the wrong kind."""
 
 
 USER_ERRORS: tuple[type[Exception], ...] = (

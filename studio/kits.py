@@ -14,26 +14,26 @@ DEFAULT_KIT = "mini"
 
 
 class KitError(ValueError):
-    """A kit that cannot be found or read, and what to do."""
+    """A kit that does not exist or cannot be read; the message says what to do."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Kit:
-    """What a `kit.toml` says.
+    """The content of a `kit.toml`.
 
     Attributes:
-        name: As asked for.
-        folder: Where it lies.
+        name: Name of the kit.
+        folder: The kit's folder.
         backbone: Folder of the CLIP, or "architecture/tag" of a public one.
-        composers: What it has for each of its composers, by name.
-        confidence: How sure the rankings of a composer are, by its name, where that was measured.
-        converter: Tokens from joint features, for composers that make none themselves.
+        composers: Files and settings of each composer, by name.
+        confidence: Calibration of a composer's rankings, by its name, where it was measured.
+        converter: Weights that turn joint features into tokens, for composers without tokens.
         pipeline: The diffusers folder, if the kit draws.
         controlnet: The control network's folder, if there is one.
-        judge: What names kinds and colours in `duet bench generation`, if there is one.
-        licence: One line about what the weights may be used for.
-        knows: One line about what the kit was taught, shown on the page.
-        domains: Domains that a kit of a small world was taught; empty where any words will do.
+        judge: Classifier of kinds and colours for `duet bench generation`, if there is one.
+        licence: One line about the permitted uses of the weights.
+        knows: One line about what the kit was trained on, shown on the page.
+        domains: Domains that the kit was trained on; empty where any words will do.
     """
 
     name: str
@@ -57,8 +57,8 @@ def assets_folder() -> Path:
 
 def embedded_kits() -> dict[str, Path]:
     """Return the kits that ship with the program, by name."""
-    found = sorted((assets_folder() / "models").glob(f"*/{KIT_FILE}"))
-    return {path.parent.name: path.parent for path in found}
+    files = sorted((assets_folder() / "models").glob(f"*/{KIT_FILE}"))
+    return {file.parent.name: file.parent for file in files}
 
 
 def load_kit(name: str = DEFAULT_KIT) -> Kit:
@@ -126,4 +126,6 @@ def _check_files(kit: Kit) -> None:
     named += [*weights, *kit.confidence.values()]
     for path in named:
         if isinstance(path, Path) and not path.exists():
-            raise KitError(f"The kit {kit.name!r} lacks {path}. Reinstall it or mend {KIT_FILE}.")
+            raise KitError(
+                f"The kit {kit.name!r} lacks {path}. Reinstall it, or correct {KIT_FILE}."
+            )

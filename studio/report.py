@@ -1,4 +1,4 @@
-"""The report of `duet bench composers`: a page of tables and pictures, and the same as JSON."""
+"""Report of `duet bench composers`: a page of tables and pictures, and the same as JSON."""
 
 import hashlib
 import json
@@ -19,15 +19,15 @@ Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Shown:
-    """One query and what each composer found for it.
+class ReportQuery:
+    """One query and the answers of each composer.
 
     Attributes:
         sketch: The drawing.
-        words: What was written.
-        split: Which part of the gallery it belongs to.
-        target: File of the picture that is meant.
-        answers: By composer: the rank of the target, and the files of the first hits.
+        words: The words.
+        split: The part of the gallery it belongs to.
+        target: File of the target.
+        answers: Rank of the target and files of the first hits, by composer.
     """
 
     sketch: Image.Image
@@ -37,34 +37,36 @@ class Shown:
     answers: Mapping[str, tuple[int, Sequence[Path]]]
 
 
-def write_report(folder: Path, heading: Row, rows: Sequence[Row], queries: Sequence[Shown]) -> None:
-    """Write `index.html`, `composers.json` and the pictures they show.
+def write_report(
+    folder: Path, heading: Row, rows: Sequence[Row], queries: Sequence[ReportQuery]
+) -> None:
+    """Write `index.html`, `composers.json` and their pictures.
 
     Raises:
         OSError: The folder cannot be written.
     """
     images = folder / "images"
     images.mkdir(parents=True, exist_ok=True)
-    shown = [_page_query(query, number, images) for number, query in enumerate(queries)]
+    entries = [_page_query(query, number, images) for number, query in enumerate(queries)]
     text = resources.files("studio").joinpath("templates/composers.html").read_text("utf-8")
     page = Environment(autoescape=True, undefined=StrictUndefined).from_string(text)
-    content = page.render(heading=heading, tables=grouped(rows), queries=shown)
+    content = page.render(heading=heading, tables=grouped(rows), queries=entries)
     (folder / "index.html").write_text(content, encoding="utf-8")
     report = json.dumps({**heading, "bench": "composers", "rows": list(rows)}, indent=1)
     (folder / "composers.json").write_text(report + "\n", encoding="utf-8")
 
 
 def grouped(rows: Sequence[Row]) -> list[tuple[str, list[Row]]]:
-    """Rows of the same fields and split as one table each, in the order of their first."""
-    found: dict[tuple[str, ...], list[Row]] = {}
+    """Group rows of the same fields and split into tables, in order of appearance."""
+    tables: dict[tuple[str, ...], list[Row]] = {}
     for row in rows:
         split = str(row.get("split", ""))
-        found.setdefault((split, *row), []).append(row)
-    return [(_title(split, fields), table) for (split, *fields), table in found.items()]
+        tables.setdefault((split, *row), []).append(row)
+    return [(_title(split, fields), table) for (split, *fields), table in tables.items()]
 
 
 def weights_digest(kit: Kit) -> str:
-    """Twelve hex digits that name the weights of all composers of a kit."""
+    """Return twelve hex digits that identify the weights of all composers of a kit."""
     digest = hashlib.sha256()
     files = [kit.converter, *(part.weights for part in kit.composers.values())]
     for file in sorted({file for file in files if file is not None}):
@@ -74,13 +76,13 @@ def weights_digest(kit: Kit) -> str:
 
 def _title(split: str, fields: Sequence[str]) -> str:
     if split:
-        return f"Found: {split}"
+        return f"Accuracy: {split}"
     if "moved_by_neutral" in fields:
-        return "What words do to a query, and whether tokens differ"
-    return "What it costs to see a drawing"
+        return "Effect of words on a query, and difference between tokens"
+    return "Cost of encoding a drawing"
 
 
-def _page_query(query: Shown, number: int, images: Path) -> dict[str, Any]:
+def _page_query(query: ReportQuery, number: int, images: Path) -> dict[str, Any]:
     name = f"query-{number}.png"
     query.sketch.resize((THUMBNAIL_PX, THUMBNAIL_PX), Image.Resampling.LANCZOS).save(images / name)
     answers = [
@@ -101,4 +103,4 @@ def _page_hit(file: Path, images: Path, target: Path) -> dict[str, Any]:
         image = open_image(file)
         image.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX))
         image.save(thumbnail, quality=80)
-    return {"file": f"images/{thumbnail.name}", "alt": file.stem, "is_right": file == target}
+    return {"file": f"images/{thumbnail.name}", "alt": file.stem, "is_target": file == target}

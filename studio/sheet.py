@@ -1,4 +1,4 @@
-"""Contact sheets: the query and its hits on one picture."""
+"""Contact sheets: a query and its hits in one picture."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ LABEL_PX = 40
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Tile:
-    """One picture of a sheet with up to two lines below it."""
+    """A picture of a sheet with up to two lines of text below it."""
 
     image: Image.Image
     title: str
@@ -28,10 +28,10 @@ def contact_sheet(
     num_columns: int = 5,
     tile_px: int = 200,
 ) -> Image.Image:
-    """Lay tiles out in rows, the query in a column of its own on the left.
+    """Lay tiles out in rows, with the query in a separate column on the left.
 
     Raises:
-        ValueError: There is nothing to show.
+        ValueError: There is no picture.
     """
     if not tiles and query is None:
         raise ValueError("A contact sheet needs at least one picture.")
@@ -42,27 +42,27 @@ def contact_sheet(
     size = (left + num_columns * step_x + GAP_PX, num_rows * step_y + GAP_PX)
     sheet = Image.new("RGB", size, PAPER)
     if query:
-        _place(sheet, query, (GAP_PX, GAP_PX), tile_px)
+        _draw_tile(sheet, query, (GAP_PX, GAP_PX), tile_px)
         pen = ImageDraw.Draw(sheet)
         pen.line([(left, GAP_PX), (left, size[1] - GAP_PX)], fill=(210, 207, 200), width=1)
     for number, tile in enumerate(tiles):
         row, column = divmod(number, num_columns)
-        _place(sheet, tile, (left + GAP_PX + column * step_x, GAP_PX + row * step_y), tile_px)
+        _draw_tile(sheet, tile, (left + GAP_PX + column * step_x, GAP_PX + row * step_y), tile_px)
     return sheet
 
 
-def _place(sheet: Image.Image, tile: Tile, corner: tuple[int, int], tile_px: int) -> None:
+def _draw_tile(sheet: Image.Image, tile: Tile, corner: tuple[int, int], tile_px: int) -> None:
     fitted = ImageOps.pad(tile.image.convert("RGB"), (tile_px, tile_px), color=PAPER)
     sheet.paste(fitted, corner)
     pen = ImageDraw.Draw(sheet)
     font = ImageFont.load_default(size=13)
     x, y = corner[0], corner[1] + tile_px + 4
     for number, (line, colour) in enumerate(((tile.title, INK), (tile.subtitle, FAINT))):
-        text = _cut(line, tile_px, pen, font)
+        text = _shorten(line, tile_px, pen, font)
         pen.text((x, y + 17 * number), text, fill=colour, font=font)
 
 
-def _cut(
+def _shorten(
     text: str,
     width_px: int,
     pen: ImageDraw.ImageDraw,

@@ -1,4 +1,4 @@
-"""Timings of the chain, each beside the bare library call it stands on where there is one."""
+"""Timings of the studio, beside the underlying library calls."""
 
 import statistics
 import subprocess
@@ -17,7 +17,7 @@ from composer.query import Query
 from composer.sketch import Sketch
 from generation.peer import plain_call
 from generation.request import DrawingSettings, GenerateRequest, TransferRequest
-from studio.engine import Composition, Engine
+from studio.engine import ComposeOptions, Engine
 from studio.kits import assets_folder
 
 NUM_RUNS = 30
@@ -27,7 +27,7 @@ SKETCH = [[[0.2, 0.9], [0.25, 0.1], [0.7, 0.1], [0.75, 0.9]], [[0.25, 0.5], [0.7
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Timing:
-    """Median milliseconds of one thing, and of what it is compared with in the same run."""
+    """Median milliseconds of one action, and of the action it is compared with."""
 
     what: str
     ours_ms: float
@@ -48,13 +48,13 @@ class Timing:
 
 
 def timings(engine: Engine, kit: str) -> list[Timing]:
-    """Time the chain on the shipped gallery.
+    """Time queries, searches and drawings on the shipped gallery.
 
     Raises:
         GalleryError: The gallery is not there, or not indexed by this kit.
     """
     sketch = Sketch.from_strokes([np.array(stroke) for stroke in SKETCH])
-    composer = engine.composer(Composition().composer)
+    composer = engine.composer(ComposeOptions().composer)
     pixels = torch.zeros(1, 3, engine.backbone.image_size_px, engine.backbone.image_size_px)
     with torch.inference_mode():
         encoded = composer.encode(Query(sketch=sketch))
@@ -63,7 +63,7 @@ def timings(engine: Engine, kit: str) -> list[Timing]:
         matrix = gallery.matrix.similarities
         rows = [
             Timing(
-                what="see a new drawing",
+                what="encode a new drawing",
                 ours_ms=median_ms(lambda: composer.encode(Query(sketch=sketch))),
                 peer="the bare vision tower",
                 peer_ms=median_ms(lambda: engine.backbone.model.visual(pixels)),
@@ -74,7 +74,7 @@ def timings(engine: Engine, kit: str) -> list[Timing]:
                 peer="one bare text encoding",
                 peer_ms=median_ms(lambda: engine.backbone.encode_text(["brown leather"])),
             ),
-            Timing(what="move the slider", ours_ms=median_ms(lambda: rebalance(composed, 0.7))),
+            Timing(what="change the balance", ours_ms=median_ms(lambda: rebalance(composed, 0.7))),
             Timing(
                 what=f"search {len(gallery)} pictures, and re-rank",
                 ours_ms=median_ms(lambda: gallery.search(composed)),
@@ -96,7 +96,7 @@ def timings(engine: Engine, kit: str) -> list[Timing]:
 def drawing_timings(
     engine: Engine, pipeline: Path, sketch: Sketch, composed: ComposedQuery
 ) -> list[Timing]:
-    """Time one picture each way, the plain diffusers call on the same folder beside it.
+    """Time one image each way, beside the plain diffusers call on the same folder.
 
     Raises:
         PipelineError: The pipeline does not belong to the backbone.

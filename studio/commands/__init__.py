@@ -1,1 +1,1 @@
-"""One module per command, each with `run(arguments) -> exit code`."""
+"""Commands: one module for each, with `run(options) -> exit code`."""

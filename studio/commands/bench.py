@@ -35,7 +35,7 @@ from studio.speed import SKETCH, timings
 
 COMPARED = (DEFAULT_COMPOSER, "slerp")
 NUM_DRAWN = 200
-NUM_SHOWN = 20
+NUM_ON_SHEET = 20
 NUM_VECTORS = 1_000_000
 
 
@@ -60,7 +60,7 @@ def run(options: BenchOptions) -> int:
 def bench_retrieval(engine: Engine, _: BenchOptions) -> list[dict[str, Any]]:
     """Rank the shipped gallery for the default composer, its baseline, and the backbone alone.
 
-    All composers stand in `duet bench composers`.
+    `duet bench composers` measures all composers.
 
     Raises:
         GalleryError: The gallery is not there, or not indexed by this kit.
@@ -73,10 +73,9 @@ def bench_retrieval(engine: Engine, _: BenchOptions) -> list[dict[str, Any]]:
         composer = engine.composer(name)
         encoded = catalogue.encode_sketches(protocol, composer)
         for mode in catalogue.MODES:
-            found = both_ranks(protocol, gallery, composer, mode, encoded)
-            for rerank, own in found.items():
-                ranks[name, mode, rerank] = own
-                table = catalogue.table(name, mode, protocol, own, rerank=rerank)
+            for rerank, values in both_ranks(protocol, gallery, composer, mode, encoded).items():
+                ranks[name, mode, rerank] = values
+                table = catalogue.table(name, mode, protocol, values, rerank=rerank)
                 rows += [row.as_json() for row in table]
     rows += _gains(ranks, protocol)
     kinds = sorted({case.kind for case in protocol.cases})
@@ -94,7 +93,7 @@ def bench_retrieval(engine: Engine, _: BenchOptions) -> list[dict[str, Any]]:
 
 
 def bench_speed(engine: Engine, _: BenchOptions) -> list[dict[str, Any]]:
-    """Time the chain."""
+    """Time queries, searches and drawings."""
     return [timing.as_json() for timing in timings(engine, str(engine.kit.folder))]
 
 
@@ -102,7 +101,7 @@ def bench_search(engine: Engine, options: BenchOptions) -> list[dict[str, Any]]:
     """Time exact search beside other engines on synthetic vectors, then a whole search.
 
     Raises:
-        UsageError: There is to be no vector.
+        UsageError: The count of vectors is not positive.
     """
     rows = [
         row.as_json()
@@ -118,18 +117,18 @@ def bench_search(engine: Engine, options: BenchOptions) -> list[dict[str, Any]]:
     sketch = Sketch.from_strokes([np.array(stroke) for stroke in SKETCH])
     with tempfile.TemporaryDirectory() as folder:
         gallery = synthetic_gallery(Path(folder) / "index", options.items, engine.backbone)
-        found = end_to_end_rows(
+        searches = end_to_end_rows(
             gallery, lambda words: engine.compose(Query(sketch=sketch, text=words))
         )
-        found.append(lance_row(Path(folder) / "index", seed=options.seed))
-    return rows + [row.as_json() for row in found]
+        searches.append(lance_row(Path(folder) / "index", seed=options.seed))
+    return rows + [row.as_json() for row in searches]
 
 
 def bench_scale(_: Engine, options: BenchOptions) -> list[dict[str, Any]]:
-    """Grow synthetic galleries of a hundredth, a tenth and all of the items asked for.
+    """Grow synthetic galleries of a hundredth, a tenth and all of `--count` items.
 
     Raises:
-        UsageError: There are too few for one.
+        UsageError: The count is too small for one gallery.
     """
     most = _size(options, least=LEAST_ITEMS)
     rows: list[dict[str, Any]] = []
@@ -144,15 +143,15 @@ def bench_scale(_: Engine, options: BenchOptions) -> list[dict[str, Any]]:
 
 
 def bench_confidence(engine: Engine, _: BenchOptions) -> list[dict[str, Any]]:
-    """Ask the shipped gallery for what it holds, and for what is taken out of it.
+    """Measure confidence on the shipped gallery, with the targets in it and with them removed.
 
     Raises:
         GalleryError: The gallery is not there, or not indexed by this kit.
-        UsageError: The kit did not measure the confidence of the default composer.
+        UsageError: The kit has no calibration of the default composer.
     """
     if DEFAULT_COMPOSER not in engine.kit.confidence:
         raise UsageError(
-            f"The kit {engine.kit.name!r} has no confidence for {DEFAULT_COMPOSER}; make it with: "
+            f"The kit {engine.kit.name!r} has no calibration of {DEFAULT_COMPOSER}; make it with: "
             "duet train confidence"
         )
     calibrations = load_calibrations(engine.kit.confidence[DEFAULT_COMPOSER])
@@ -164,7 +163,7 @@ def bench_confidence(engine: Engine, _: BenchOptions) -> list[dict[str, Any]]:
 
 
 def bench_generation(engine: Engine, options: BenchOptions) -> list[dict[str, Any]]:
-    """Draw test queries in every condition and judge the pictures; the first row is real ones.
+    """Draw test queries in every condition and judge the images; the first row is of real ones.
 
     Raises:
         GalleryError: The gallery is not there, or not indexed by this kit.
@@ -172,7 +171,7 @@ def bench_generation(engine: Engine, options: BenchOptions) -> list[dict[str, An
         UsageError: The kit has no judge.
     """
     if engine.kit.judge is None:
-        raise UsageError(f"The kit {engine.kit.name!r} has no judge of generated pictures.")
+        raise UsageError(f"The kit {engine.kit.name!r} has no judge of generated images.")
     judge = Judge.load(engine.kit.judge)
     protocol = catalogue.read_protocol(engine.gallery(), assets_folder() / "gallery")
     rng = np.random.default_rng(options.seed)
@@ -189,7 +188,7 @@ def bench_generation(engine: Engine, options: BenchOptions) -> list[dict[str, An
     if options.sheet:
         _write_sheet(options.sheet, cases, drawn)
     judged = {name: benchmark.outcomes(judge, cases, made) for name, made in drawn.items()}
-    return [_generation_row(name, found) for name, found in judged.items()]
+    return [_generation_row(name, outcomes) for name, outcomes in judged.items()]
 
 
 def _generation_case(
@@ -213,30 +212,30 @@ def _generation_case(
     )
 
 
-def _generation_row(name: str, found: Sequence[benchmark.Outcome]) -> dict[str, Any]:
-    own = np.array([outcome.agreement for outcome in found])
-    sibling = np.array([outcome.agreement_sibling for outcome in found])
+def _generation_row(name: str, outcomes: Sequence[benchmark.Outcome]) -> dict[str, Any]:
+    agreement = np.array([outcome.agreement for outcome in outcomes])
+    sibling = np.array([outcome.agreement_sibling for outcome in outcomes])
     return {
         "query": name,
-        "num_queries": len(found),
-        **_fields("kind", bootstrap(np.array([outcome.kind for outcome in found], float))),
-        **_fields("colour", bootstrap(np.array([outcome.colour for outcome in found], float))),
-        **_fields("joint", bootstrap(np.array([outcome.joint for outcome in found], float))),
-        "sketch_agreement": float(own.mean()),
-        **_fields("over_sibling", paired_bootstrap(own, sibling)),
+        "num_queries": len(outcomes),
+        **_fields("kind", bootstrap(np.array([outcome.kind for outcome in outcomes], float))),
+        **_fields("colour", bootstrap(np.array([outcome.colour for outcome in outcomes], float))),
+        **_fields("joint", bootstrap(np.array([outcome.joint for outcome in outcomes], float))),
+        "sketch_agreement": float(agreement.mean()),
+        **_fields("over_sibling", paired_bootstrap(agreement, sibling)),
     }
 
 
-def _fields(name: str, found: Interval) -> dict[str, float]:
-    return {name: found.mean, f"{name}_low": found.low, f"{name}_high": found.high}
+def _fields(name: str, interval: Interval) -> dict[str, float]:
+    return {name: interval.mean, f"{name}_low": interval.low, f"{name}_high": interval.high}
 
 
 def _write_sheet(
     path: Path, cases: Sequence[benchmark.DrawingCase], drawn: Mapping[str, Sequence[Image.Image]]
 ) -> None:
-    """Write the first cases, a row each: the drawing, a real picture, then every condition."""
+    """Write a row for each of the first cases: the drawing, a real picture, every condition."""
     tiles = []
-    for number, case in enumerate(cases[:NUM_SHOWN]):
+    for number, case in enumerate(cases[:NUM_ON_SHEET]):
         ink = Image.fromarray(rasterise(case.sketch, 256))
         tiles.append(Tile(image=ink, title=case.both.text))
         tiles += [Tile(image=made[number], title=name) for name, made in drawn.items()]
@@ -261,12 +260,12 @@ BENCHES = {
 def _size(options: BenchOptions, *, least: int) -> int:
     size = NUM_VECTORS if options.count is None else options.count
     if size < least:
-        raise UsageError(f"--count must be at least {least:,} here, got {size:,}.")
+        raise UsageError(f"--count must be at least {least:,} for this benchmark, got {size:,}.")
     return size
 
 
 def _gains(ranks: Mapping[Any, Any], protocol: catalogue.Protocol) -> list[dict[str, Any]]:
-    """What duet's sketch and words are ahead of every other way, both ways of ranking alike."""
+    """Return the lead of duet with sketch and words over every other composer and query."""
     rows: list[dict[str, Any]] = []
     splits = [("seen", protocol.seen), ("unseen", ~protocol.seen)]
     for split, mask in ((split, mask) for split, mask in splits if mask.any()):
@@ -290,12 +289,12 @@ def _gains(ranks: Mapping[Any, Any], protocol: catalogue.Protocol) -> list[dict[
 
 
 def print_rows(rows: Sequence[Mapping[str, Any]]) -> None:
-    """Print flat rows as a table; rows with other fields start a table of their own."""
+    """Print flat rows as tables; a row with other fields starts a new one."""
     fields: list[str] = []
     for row in rows:
         if list(row) != fields:
             fields = list(row)
             print_line("")
             print_line("  ".join(f"{name:>14}" for name in fields))
-        shown = [f"{v:.3f}" if isinstance(v, float) else str(v) for v in row.values()]
-        print_line("  ".join(f"{value:>14}" for value in shown))
+        cells = [f"{v:.3f}" if isinstance(v, float) else str(v) for v in row.values()]
+        print_line("  ".join(f"{value:>14}" for value in cells))

@@ -1,4 +1,4 @@
-"""`duet bench ablations`: one thing changed at a time, on finished composers and in training."""
+"""`duet bench ablations`: one change at a time, in trained composers and in training."""
 
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -16,15 +16,15 @@ INVERSION_TOKENS = 4
 
 
 def bench_ablations(engine: Engine, options: BenchOptions) -> list[dict[str, Any]]:
-    """Vary the settings of the kit's composers; with a pack, train duet's variants as well.
+    """Vary the settings of the kit's composers; with a pack, train variants of duet as well.
 
-    Those that train are scored on the pack's validation designs, the others on the gallery.
+    Trained variants are scored on the pack's validation designs, the others on the gallery.
 
     Raises:
         GalleryError: The gallery is not there, or not indexed by this kit.
         ValueError: The pack cannot be used.
     """
-    parts = list(_finished(engine))
+    parts = list(_untrained_parts(engine))
     recipe = settings = None
     total = len(parts)
     if options.pack is not None:
@@ -45,8 +45,8 @@ def bench_ablations(engine: Engine, options: BenchOptions) -> list[dict[str, Any
     return rows
 
 
-def _finished(engine: Engine) -> Iterator[Iterator[dict[str, Any]]]:
-    """What needs no training, each measured when it is iterated."""
+def _untrained_parts(engine: Engine) -> Iterator[Iterator[dict[str, Any]]]:
+    """Yield the ablations without training, each measured when it is iterated."""
     gallery, folder = engine.gallery(), assets_folder() / "gallery"
     protocol = catalogue.read_protocol(gallery, folder)
     composer = engine.composer(DEFAULT_COMPOSER)

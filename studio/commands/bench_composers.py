@@ -1,4 +1,4 @@
-"""`duet bench composers`: every composer of the kit, on the same queries, in one table."""
+"""`duet bench composers`: every composer of the kit on the same queries."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
@@ -29,13 +29,13 @@ from studio.commands.shared import ProgressLine
 from studio.engine import DEFAULT_COMPOSER, Engine
 from studio.errors import UsageError
 from studio.kits import assets_folder
-from studio.report import Shown, weights_digest, write_report
+from studio.report import ReportQuery, weights_digest, write_report
 from studio.sheet import Tile, contact_sheet
 
 BACKBONE = "backbone"
-# The frozen backbone itself: a drawing is seen as it is, and mixed with words half and half.
+# The frozen backbone alone: drawings are encoded as they are, and mixed half and half with words.
 BARE = {"alpha": 0.5, "moves_sketches": False, "uses_tuned_tower": False}
-# Written for this table: no training has seen them.
+# Written for this benchmark; no training uses them.
 NEUTRAL = (
     "somebody made this",
     "done in a few minutes",
@@ -48,19 +48,19 @@ NEUTRAL = (
 )
 NUM_BEHAVIOUR = 64
 NUM_TIMED = 9
-NUM_SHOWN, NUM_ON_SHEET, TOP_K = 12, 4, 10
+NUM_EXAMPLES, NUM_ON_SHEET, TOP_K = 12, 4, 10
 BOTH = "sketch+text"
 
 
 Measure = Callable[[str, Composer], list[dict[str, Any]]]
 
 MEASURES: Mapping[str, Callable[[Composer, real.RealSet, int], list[dict[str, Any] | None]]] = {
-    "chairv2": lambda composer, found, _: [
-        real.chair_row(composer, found),
-        real.chair_reranked(composer, found),
+    "chairv2": lambda composer, dataset, _: [
+        real.chair_row(composer, dataset),
+        real.chair_reranked(composer, dataset),
     ],
-    "sketchy": lambda composer, found, _: [real.class_row(composer, found)],
-    "pacs": lambda composer, found, seed: [real.conversion(composer, found, seed=seed)],
+    "sketchy": lambda composer, dataset, _: [real.class_row(composer, dataset)],
+    "pacs": lambda composer, dataset, seed: [real.conversion(composer, dataset, seed=seed)],
 }
 
 
@@ -74,7 +74,7 @@ def _open_domains(folder: Path, backbone: Backbone) -> Measure:
     return lambda _, composer: media_rows(composer, media)
 
 
-# Shipped beside the gallery: folder to what opens it.
+# Data shipped beside the gallery: from the folder's name to the function that opens it.
 EXTRA: Mapping[str, Callable[[Path, Backbone], Measure]] = {
     "scenes": _open_scenes,
     "domains": _open_domains,
@@ -82,20 +82,20 @@ EXTRA: Mapping[str, Callable[[Path, Backbone], Measure]] = {
 
 
 def bench_composers(engine: Engine, options: BenchOptions) -> list[dict[str, Any]]:
-    """Measure every composer on the catalogue, and on real drawings where these are given.
+    """Measure every composer on the catalogue, and on real drawings with `--natural`.
 
     Raises:
         GalleryError: The gallery is not there, or not indexed by this kit.
         DatasetError: An archive of the natural folder is missing or has another layout.
-        UsageError: A composer is named that the kit has not.
+        UsageError: The kit lacks a composer of `--composers`.
     """
     names = _names(engine, options.composers)
     gallery = engine.gallery()
     protocol = catalogue.read_protocol(gallery, assets_folder() / "gallery")
     sets = {} if options.natural is None else real.open_real(options.natural, engine.backbone)
     extra = {
-        name: opened(assets_folder() / name, engine.backbone)
-        for name, opened in EXTRA.items()
+        name: open_data(assets_folder() / name, engine.backbone)
+        for name, open_data in EXTRA.items()
         if (assets_folder() / name).is_dir()
     }
     composers = {name: _composer(engine, name) for name in names}
@@ -106,12 +106,12 @@ def bench_composers(engine: Engine, options: BenchOptions) -> list[dict[str, Any
         rows += _catalogue_rows(name, composer, protocol, gallery)
         rows += [
             {**row, "composer": name}
-            for which, found in sets.items()
-            for row in MEASURES[which](composer, found, options.seed)
+            for which, dataset in sets.items()
+            for row in MEASURES[which](composer, dataset, options.seed)
             if row is not None
         ]
-        for found in extra.values():
-            rows += [{**row, "composer": name} for row in found(name, composer)]
+        for measure in extra.values():
+            rows += [{**row, "composer": name} for row in measure(name, composer)]
         rows.append({**_behaviour(composer, protocol), "composer": name})
         drawn = list(protocol.sketches.values())[:NUM_TIMED]
         rows.append({**asdict(cost_row(composer, drawn)), "composer": name})
@@ -119,11 +119,11 @@ def bench_composers(engine: Engine, options: BenchOptions) -> list[dict[str, Any
             rows.append(asdict(tower_row(name, composer, drawn)))
     progress(len(composers), len(composers))
     if options.sheet or options.page:
-        shown = _shown(composers, protocol, gallery, options.seed)
+        examples = _examples(composers, protocol, gallery, options.seed)
         if options.sheet:
-            _sheet(shown).save(options.sheet)
+            _sheet(examples).save(options.sheet)
         if options.page:
-            write_report(options.page, _heading(engine, options), rows, shown)
+            write_report(options.page, _heading(engine, options), rows, examples)
     return rows
 
 
@@ -138,7 +138,7 @@ def _heading(engine: Engine, options: BenchOptions) -> dict[str, Any]:
 
 
 def bench_partial(engine: Engine, _: BenchOptions) -> list[dict[str, Any]]:
-    """Measure the default composer while strokes arrive.
+    """Measure the default composer on the first strokes of each drawing.
 
     Raises:
         GalleryError: The gallery is not there, or not indexed by this kit.
@@ -150,22 +150,22 @@ def bench_partial(engine: Engine, _: BenchOptions) -> list[dict[str, Any]]:
 
 
 def bench_evidence(engine: Engine, _: BenchOptions) -> list[dict[str, Any]]:
-    """Measure whether a word's strongest patch falls on the part it names, and a stroke's likewise.
+    """Measure whether the strongest patch of a word or stroke lies on the part that it denotes.
 
     Raises:
-        GalleryError: The gallery's tables are not there.
+        GalleryError: The tables of the gallery are missing.
     """
     composer = engine.composer(DEFAULT_COMPOSER)
     rows = evidence_rows(composer, assets_folder() / "gallery")
     return [{"composer": DEFAULT_COMPOSER, **row} for row in rows]
 
 
-def _names(engine: Engine, asked: Sequence[str] | None) -> list[str]:
-    """Return the composers to measure: all of the kit and its frozen backbone, or those asked."""
+def _names(engine: Engine, selected: Sequence[str] | None) -> list[str]:
+    """Return the composers to measure: the selected ones, or all and the frozen backbone."""
     known = [*engine.kit.composers, BACKBONE]
-    if strange := sorted(set(asked or ()) - set(known)):
-        raise UsageError(f"The kit has no composer {strange[0]!r}; it has {', '.join(known)}.")
-    return [name for name in known if asked is None or name in asked]
+    if unknown := sorted(set(selected or ()) - set(known)):
+        raise UsageError(f"The kit has no composer {unknown[0]!r}; it has {', '.join(known)}.")
+    return [name for name in known if selected is None or name in selected]
 
 
 def _composer(engine: Engine, name: str) -> Composer:
@@ -187,7 +187,7 @@ def _catalogue_rows(
 
 
 def _behaviour(composer: Composer, protocol: catalogue.Protocol) -> dict[str, Any]:
-    """Ask about one drawing of each of the first designs of seen kinds."""
+    """Measure one drawing of each of the first designs of seen kinds."""
     first = {case.design: case for case in reversed(protocol.cases) if case.seen}
     cases = list(first.values())[:: max(1, len(first) // NUM_BEHAVIOUR)][:NUM_BEHAVIOUR]
     sketches = [protocol.sketches[case.design] for case in cases]
@@ -195,18 +195,18 @@ def _behaviour(composer: Composer, protocol: catalogue.Protocol) -> dict[str, An
     return asdict(behaviour_row(composer, sketches, NEUTRAL, words))
 
 
-def _shown(
+def _examples(
     composers: Mapping[str, Composer], protocol: catalogue.Protocol, gallery: Gallery, seed: int
-) -> list[Shown]:
-    """Draw queries: half that the default composer finds first, half that it misses."""
+) -> list[ReportQuery]:
+    """Choose random queries: half with the target first, half without it in the first hits."""
     name = DEFAULT_COMPOSER if DEFAULT_COMPOSER in composers else next(iter(composers))
     features = catalogue.query_features(protocol, composers[name], BOTH)
     ranks = catalogue.ranks(protocol, gallery.matrix, features)
     rng = np.random.default_rng(seed)
     picked = [
         int(number)
-        for some in (ranks == 1, ranks > TOP_K)
-        for number in rng.permutation(np.flatnonzero(some))[: NUM_SHOWN // 2]
+        for mask in (ranks == 1, ranks > TOP_K)
+        for number in rng.permutation(np.flatnonzero(mask))[: NUM_EXAMPLES // 2]
     ]
     cases = tuple(protocol.cases[number] for number in picked)
     sketches = {case.design: protocol.sketches[case.design] for case in cases}
@@ -216,28 +216,28 @@ def _shown(
     for name, composer in composers.items():
         features = catalogue.query_features(part, composer, BOTH)
         nearest = gallery.matrix.nearest(features.float(), TOP_K).rows.tolist()
-        own = catalogue.ranks(part, gallery.matrix, features).tolist()
-        for place, (rank, rows) in enumerate(zip(own, nearest, strict=True)):
-            answers[place][name] = (rank, [files[row] for row in rows])
+        targets = catalogue.ranks(part, gallery.matrix, features).tolist()
+        for answer, rank, rows in zip(answers, targets, nearest, strict=True):
+            answer[name] = (rank, [files[row] for row in rows])
     return [
-        Shown(
+        ReportQuery(
             sketch=Image.fromarray(rasterise(sketches[case.design], 256)),
             words=case.attributes,
             split="seen kind" if case.seen else "unseen kind",
             target=files[case.target],
-            answers=found,
+            answers=answer,
         )
-        for case, found in zip(cases, answers, strict=True)
+        for case, answer in zip(cases, answers, strict=True)
     ]
 
 
-def _sheet(shown: Sequence[Shown]) -> Image.Image:
-    """Some of the same pictures on one sheet: a row for each query and composer."""
+def _sheet(examples: Sequence[ReportQuery]) -> Image.Image:
+    """Draw a sheet of some examples with a row for each query and composer."""
     tiles: list[Tile] = []
-    for query in shown[:: max(1, len(shown) // NUM_ON_SHEET)]:
+    for query in examples[:: max(1, len(examples) // NUM_ON_SHEET)]:
         for name, (rank, files) in query.answers.items():
             tiles.append(Tile(image=query.sketch, title=name, subtitle=f"rank {rank}"))
-            for place, file in enumerate(files, 1):
-                mark = " (meant)" if file == query.target else ""
-                tiles.append(Tile(image=open_image(file), title=f"{place}{mark}"))
+            for rank_of_hit, file in enumerate(files, 1):
+                mark = " (target)" if file == query.target else ""
+                tiles.append(Tile(image=open_image(file), title=f"{rank_of_hit}{mark}"))
     return contact_sheet(tiles, num_columns=1 + TOP_K, tile_px=110)

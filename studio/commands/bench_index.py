@@ -12,13 +12,13 @@ NUM_PICTURES = 5000
 
 
 def bench_index(engine: Engine, options: BenchOptions) -> list[dict[str, Any]]:
-    """Index JPEGs made on the spot, and encode them in two other ways."""
+    """Index generated JPEGs, and encode them in two other ways."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "pictures"
         count = NUM_PICTURES if options.count is None else options.count
         write_pictures(folder, count, seed=options.seed)
-        found = rates(folder, Path(scratch), engine.kit.backbone, device=engine.device)
-    _, bare, plain = found
+        measured = rates(folder, Path(scratch), engine.kit.backbone, device=engine.device)
+    _, bare, plain = measured
     return [
         {
             "what": rate.what,
@@ -28,5 +28,5 @@ def bench_index(engine: Engine, options: BenchOptions) -> list[dict[str, Any]]:
             "over_plain": round(rate.images_per_s / plain.images_per_s, 3),
             "peak_rss_mib": rate.peak_rss_bytes >> 20,
         }
-        for rate in found
+        for rate in measured
     ]

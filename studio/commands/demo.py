@@ -8,10 +8,10 @@ import threading
 import webbrowser
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from studio.commands.options import DemoOptions
+from studio.commands.options import DemoOptions, IndexAddress
 from studio.commands.search import index_folder
 from studio.commands.shared import open_engine, print_line
 from studio.engine import Engine
@@ -30,12 +30,12 @@ def run(options: DemoOptions) -> int:
         is_public=options.is_public,
         frame_ancestors=options.frame_ancestors,
     )
-    # A service manager ends us as a person would: the private folder is removed either way.
+    # Service managers send SIGTERM: the private folder must be removed then, too.
     signal.signal(signal.SIGTERM, _interrupt)
     port = free_port(access.host, options.port)
     options = _with_absolute_paths(options)
     engine = open_engine(options.kit)
-    # Set before gradio is imported: it reads them once, and would ask the network for its version.
+    # Gradio reads these once, when it is imported; it would request its version from the network.
     os.environ.update(GRADIO_ANALYTICS_ENABLED="False", HF_HUB_DISABLE_TELEMETRY="1")
     with ThreadPoolExecutor(1) as pool, workplace() as folder:
         loaded = pool.submit(load_for_search, engine, options.index)
@@ -43,16 +43,17 @@ def run(options: DemoOptions) -> int:
     return 0
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Server:
-    """Where the page is served from."""
+    """The address and the private folder of the page's server."""
 
-    def __init__(self, *, access: Access, port: int, folder: Path) -> None:
-        """Remember it."""
-        self.access, self.port, self.folder = access, port, folder
+    access: Access
+    port: int
+    folder: Path
 
 
 def serve(engine: Engine, loaded: "Future[str]", server: Server, options: DemoOptions) -> None:
-    """Build the page while the kit loads, serve it, wait."""
+    """Build the page while the kit loads, serve it, and wait."""
     from studio.ui.app import build_page, launch
     from studio.ui.examples import load_examples
     from studio.ui.handlers import Desk
@@ -69,7 +70,7 @@ def serve(engine: Engine, loaded: "Future[str]", server: Server, options: DemoOp
     )
     page = build_page(Desk(setting))
     address = launch(page, server.access, server.port)
-    _greet(address, server, options)
+    _announce(address, server, options)
     if engine.kit.pipeline is not None:
         threading.Thread(target=_load_pipeline, args=(engine,), daemon=True).start()
     try:
@@ -84,40 +85,39 @@ def _interrupt(_number: int, _frame: object) -> None:
     raise KeyboardInterrupt
 
 
-def load_for_search(engine: Engine, index: Path | str | None) -> str:
-    """Load what the first search needs; returns the composer's name.
-
-    A kit without a trained composer searches with the training-free one, and the page says so.
-    """
+def load_for_search(engine: Engine, index: IndexAddress | None) -> str:
+    """Load the composer and the gallery of the first search; return the composer's name."""
     engine.composer(engine.default_composer)
     engine.gallery(index)
     return engine.default_composer
 
 
-def free_port(host: str, wanted: int) -> int:
-    """Return the wanted port, or the next free one and say so.
+def free_port(host: str, first: int) -> int:
+    """Return the first free port from `first` on; print a line if it is another.
 
     Raises:
-        UsageError: The host is not this machine's, or all of the next ports are taken.
+        UsageError: The host is no address of this machine, or no port is free.
     """
-    last = min(wanted + NUM_PORTS, 65_536) - 1
-    for port in range(wanted, last + 1):
+    last = min(first + NUM_PORTS, 65_536) - 1
+    for port in range(first, last + 1):
         try:
             with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 probe.bind((host, port))
         except PermissionError as error:
-            raise UsageError(f"Port {port} may not be used; choose one above 1023.") from error
+            raise UsageError(
+                f"Port {port} needs administrator rights; choose one above 1023."
+            ) from error
         except socket.gaierror as error:
             raise UsageError(f"--host {host!r} is no address of this machine.") from error
         except OSError as error:
             if error.errno == errno.EADDRNOTAVAIL:
                 raise UsageError(f"--host {host!r} is no address of this machine.") from error
             continue
-        if port != wanted:
-            print_line(f"Port {wanted} is taken; using {port}.")
+        if port != first:
+            print_line(f"Port {first} is taken; using {port}.")
         return port
-    raise UsageError(f"Ports {wanted} to {last} are taken; choose another with --port.")
+    raise UsageError(f"Ports {first} to {last} are taken; choose another with --port.")
 
 
 def _with_absolute_paths(options: DemoOptions) -> DemoOptions:
@@ -133,15 +133,15 @@ def _with_absolute_paths(options: DemoOptions) -> DemoOptions:
     return replace(options, index=index, kit=replace(options.kit, kit=kit))
 
 
-def _greet(address: str, server: Server, options: DemoOptions) -> None:
-    print_line(f"Duet Studio is open at {address}  (Ctrl-C ends it)")
+def _announce(address: str, server: Server, options: DemoOptions) -> None:
+    print_line(f"Duet Studio is open at {address}  (press Ctrl-C to stop)")
     if server.access.is_public and not server.access.allowed_hosts:
-        print_line("Others reach it by a name that you allow: --allow-host NAME.")
+        print_line("To let others reach it by a host name, allow the name: --allow-host NAME.")
     if options.opens_browser:
         webbrowser.open(address)
 
 
 def _load_pipeline(engine: Engine) -> None:
-    # An error here is met again, and said, by whoever draws first.
+    # The first drawing raises the same error, where it can be shown.
     with suppress(Exception):
         _ = engine.pipeline

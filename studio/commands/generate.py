@@ -38,24 +38,24 @@ def drawing_settings(options: DrawingOptions) -> DrawingSettings:
 
 
 def check_output(path: Path) -> None:
-    """Check before any work that the result can be saved.
+    """Check that the result can be saved.
 
     Raises:
-        UsageError: It is no PNG, or its folder does not exist.
+        UsageError: The path is no PNG, or its folder does not exist.
     """
     if path.suffix.lower() != ".png":
-        raise UsageError(f"--output must end in .png, which keeps how it was made; got {path}.")
+        raise UsageError(f"--output must end in .png, as a PNG stores how it was made; got {path}.")
     if not path.parent.is_dir():
-        raise UsageError(f"There is no folder {path.parent} to save {path.name} in.")
+        raise UsageError(f"The folder of --output does not exist: {path.parent}.")
 
 
 def save(result: Result, options: GenerateOptions | TransferOptions, kit: str) -> int:
-    """Save the images of a result: one as `--output`, several numbered beside it."""
+    """Save the images of a result as `--output`; several get a number each."""
     output = options.output
     paths: list[Path] = []
     for number, picture in enumerate(result.images):
-        several = len(result.images) > 1
-        path = output.with_stem(f"{output.stem}-{number}") if several else output
+        is_batch = len(result.images) > 1
+        path = output.with_stem(f"{output.stem}-{number}") if is_batch else output
         with translate_save_errors(path):
             write_png(path, picture.image, describe(result, number, kit=kit))
         paths.append(path)

@@ -22,29 +22,29 @@ from studio.commands.shared import ProgressLine, open_engine, print_json, print_
 from studio.engine import NO_MILVUS, Engine
 from studio.errors import UsageError
 
-NUM_REASONS_SHOWN = 20
+NUM_LISTED = 20
 NO_RAY = "--engine ray needs the library ray: pip install 'duet-studio[cluster]'"
-KNOWN_COLUMNS = ("kind", "domain", "caption")
+METADATA_COLUMNS = ("kind", "domain", "caption")
 
 
 def run(options: IndexCommandOptions) -> int:
-    """Do what is asked with an index: update, watch, check, import or export."""
-    index = _place(options)
+    """Update, watch, check, import or export an index."""
+    index = _index_address(options)
     if options.check or options.repair:
         return _check(options, index)
     if options.export_to is not None:
         num_rows = export_vectors(Store.open(index), options.export_to)
-        print_line(f"{num_rows} vectors are in {options.export_to}.")
+        print_line(f"{num_rows} vectors were written to {options.export_to}.")
         return 0
-    known = _known(options.items, options.folders, index)
+    items = _read_items(options.items, options.folders, index)
     engine = open_engine(options.kit)
     if options.rebuild and base_of(index).is_made:
         discard_index(index)
     if options.import_from is not None:
         return _import(options, options.import_from, index, engine)
 
-    how = IndexOptions(known=known, near=options.near)
-    embedder = _cluster(engine, how) if options.engine == "ray" else None
+    index_options = IndexOptions(known=items, near=options.near)
+    embedder = _cluster_embedder(engine, index_options) if options.engine == "ray" else None
 
     def update() -> IndexReport:
         return index_folders(
@@ -52,23 +52,27 @@ def run(options: IndexCommandOptions) -> int:
             index,
             engine.backbone,
             kit=engine.kit.name,
-            options=how,
+            options=index_options,
             embedder=embedder,
             progress=ProgressLine("indexed", unit="images"),
         )
 
-    def tell(knows: str) -> None:
+    def update_and_report(note: str) -> None:
         report = update()
         _set_engine(options, index)
-        _tell(options, report, index, knows, publish(options, index))
+        _print_report(options, report, index, note, publish(options, index))
 
-    tell(engine.kit.knows)
+    update_and_report(engine.kit.knows)
     if options.watch:
-        watch(options.folders, index if isinstance(index, Path) else None, lambda: tell(""))
+        watch(
+            options.folders,
+            index if isinstance(index, Path) else None,
+            lambda: update_and_report(""),
+        )
     return 0
 
 
-def _cluster(engine: Engine, options: IndexOptions) -> Embedder:
+def _cluster_embedder(engine: Engine, options: IndexOptions) -> Embedder:
     try:
         from retrieval.indexing.cluster import ClusterEmbedder
     except ImportError as error:
@@ -79,18 +83,18 @@ def _cluster(engine: Engine, options: IndexOptions) -> Embedder:
 
 
 def _set_engine(options: IndexCommandOptions, index: IndexPlace) -> None:
-    """Build LanceDB's own index, or drop it; nothing where nothing is said."""
+    """Build LanceDB's vector index, or drop it; do nothing without `--engine`."""
     if options.engine not in ("exact", "lance"):
         return
-    on_disk = LanceIndex(Store.open(index))
+    lance = LanceIndex(Store.open(index))
     if options.engine == "exact":
-        on_disk.drop()
-    elif not on_disk.is_built and not on_disk.build(min_rows=MIN_ROWS) and not options.json:
-        print_line(f"Fewer than {MIN_ROWS:,} pictures are searched exactly: that is as fast.")
+        lance.drop()
+    elif not lance.is_built and not lance.build(min_rows=MIN_ROWS) and not options.json:
+        print_line(f"Fewer than {MIN_ROWS:,} pictures: exact search is as fast and stays in use.")
 
 
 def publish(options: IndexCommandOptions, index: IndexPlace) -> dict[str, int]:
-    """Send an index to Milvus where that is asked for; returns what became of its items."""
+    """Send an index to Milvus if `--publish` is given; return the counts of its items."""
     if not options.publish:
         return {}
     try:
@@ -107,8 +111,8 @@ def publish(options: IndexCommandOptions, index: IndexPlace) -> dict[str, int]:
     return {"num_sent": report.num_sent, "num_withdrawn": report.num_removed}
 
 
-def _place(options: IndexCommandOptions) -> IndexPlace:
-    """Return where the index is.
+def _index_address(options: IndexCommandOptions) -> IndexPlace:
+    """Return the path or the address of the index.
 
     Raises:
         UsageError: There are several folders and no `--index`.
@@ -117,18 +121,17 @@ def _place(options: IndexCommandOptions) -> IndexPlace:
         return options.index
     folder, *others = options.folders
     if others:
-        raise UsageError("Several folders share one index: say where with --index DIR.")
+        raise UsageError("Several folders share one index: choose its location with --index DIR.")
     return folder / DEFAULT_INDEX
 
 
 def _check(options: IndexCommandOptions, index: IndexPlace) -> int:
-    """Tell what is wrong with an index; the code is 1 where something is left to mend."""
+    """Print the findings of a check; return 1 if some need a repair."""
     report = check_index(index, repair=options.repair)
     if options.json:
         findings = [asdict(finding) for finding in report.findings]
-        sound = report.is_sound
         print_json(
-            {"index": str(index), "num_items": report.num_items, "sound": sound}
+            {"index": str(index), "num_items": report.num_items, "sound": report.is_sound}
             | {"findings": findings}
         )
     else:
@@ -141,7 +144,7 @@ def _check(options: IndexCommandOptions, index: IndexPlace) -> int:
             print_line(f"{count} and is sound.")
         else:
             print_line(
-                f"{count}. Mend it with: duet index {options.folders[0]} --index {index} --repair"
+                f"{count}. Repair it with: duet index {options.folders[0]} --index {index} --repair"
             )
     return 0 if report.is_sound else 1
 
@@ -149,83 +152,88 @@ def _check(options: IndexCommandOptions, index: IndexPlace) -> int:
 def _import(options: IndexCommandOptions, vectors: Path, index: IndexPlace, engine: Engine) -> int:
     folder, *others = options.folders
     if others:
-        raise UsageError("Give --import the one folder that the pictures are in.")
+        raise UsageError("--import takes one folder, which contains the pictures.")
     report = import_vectors(vectors, folder, index, engine.backbone, kit=engine.kit.name)
     if options.json:
-        print_json({"index": str(index), "num_added": report.num_added, **_reasons(report.skipped)})
+        print_json(
+            {"index": str(index), "num_added": report.num_added, **_skipped_as_json(report.skipped)}
+        )
     else:
         print_line(
-            f"{report.num_added} imported, {len(report.skipped)} left out. The index is {index}."
+            f"{report.num_added} imported, {len(report.skipped)} skipped. The index is {index}."
         )
-        _list(report.skipped)
+        _print_skipped(report.skipped)
     return 0
 
 
-def _tell(
+def _print_report(
     options: IndexCommandOptions,
     report: IndexReport,
     index: IndexPlace,
-    knows: str,
+    note: str,
     published: Mapping[str, int],
 ) -> None:
     if options.json:
         counts = {name: value for name, value in asdict(report).items() if name.startswith("num_")}
-        captions = [asdict(one) for one in report.captions_left_out]
+        captions = [asdict(skipped) for skipped in report.captions_left_out]
         print_json(
-            {"index": str(index), **counts, **_reasons(report.skipped)}
+            {"index": str(index), **counts, **_skipped_as_json(report.skipped)}
             | {"captions_left_out": captions, **published}
         )
         return
     print_line(
         f"{report.num_added} added, {report.num_kept} unchanged, {report.num_removed} removed, "
-        f"{len(report.skipped)} left out. The index is {index}."
+        f"{len(report.skipped)} skipped. The index is {index}."
     )
     if report.num_moved or report.num_updated:
         print_line(
-            f"{report.num_moved} moved, {report.num_updated} told anew, without embedding again."
+            f"{report.num_moved} moved, {report.num_updated} updated, without encoding them again."
         )
     if report.num_near:
-        print_line(f"{report.num_near} are near-duplicates of another picture.")
+        print_line(f"{report.num_near} are near-duplicates of other pictures.")
     if published:
         print_line(f"Published to {options.publish}: {published['num_sent']} sent.")
-    _list(report.skipped)
-    _list(report.captions_left_out)
-    if knows:
-        print_line(knows)
+    _print_skipped(report.skipped)
+    _print_skipped(report.captions_left_out)
+    if note:
+        print_line(note)
 
 
-def _reasons(skipped: Sequence[Skipped]) -> dict[str, object]:
-    return {"skipped": [asdict(one) for one in skipped]}
+def _skipped_as_json(skipped: Sequence[Skipped]) -> dict[str, object]:
+    return {"skipped": [asdict(file) for file in skipped]}
 
 
-def _list(skipped: Sequence[Skipped]) -> None:
-    for one in skipped[:NUM_REASONS_SHOWN]:
-        print_line(f"  left out {one.path}: {one.reason}")
-    if len(skipped) > NUM_REASONS_SHOWN:
-        print_line(f"  and {len(skipped) - NUM_REASONS_SHOWN} more; --json lists them all.")
+def _print_skipped(skipped: Sequence[Skipped]) -> None:
+    for file in skipped[:NUM_LISTED]:
+        print_line(f"  skipped {file.path}: {file.reason}")
+    if len(skipped) > NUM_LISTED:
+        print_line(f"  and {len(skipped) - NUM_LISTED} more; --json lists them all.")
 
 
-def _known(
+def _read_items(
     items: Path | None, folders: Sequence[Path], index: IndexPlace
 ) -> Mapping[str, Mapping[str, str]]:
-    """Read what a table knows of pictures; its paths start at its own folder, or at the root."""
+    """Read the metadata of pictures; paths start at the table's folder, or at the root."""
     if items is None:
         return {}
     try:
-        rows = pq.read_table(items, columns=["path", *KNOWN_COLUMNS]).to_pylist()
+        rows = pq.read_table(items, columns=["path", *METADATA_COLUMNS]).to_pylist()
     except (OSError, ValueError, KeyError) as error:
         raise UsageError(
-            f"{items} must be a parquet file with path, {', '.join(KNOWN_COLUMNS)}."
+            f"{items} must be a parquet file with path, {', '.join(METADATA_COLUMNS)}."
         ) from error
     root = root_for(folders, index).resolve()
 
-    def inside(path: str) -> str:
+    def below_root(path: str) -> str:
         file = (items.parent / path).resolve()
         return file.relative_to(root).as_posix() if file.is_relative_to(root) else path
 
-    known = {inside(row["path"]): {name: row[name] or "" for name in KNOWN_COLUMNS} for row in rows}
-    if not any((root / path).is_file() for path in known):
+    metadata = {
+        below_root(row["path"]): {name: row[name] or "" for name in METADATA_COLUMNS}
+        for row in rows
+    }
+    if not any((root / path).is_file() for path in metadata):
         raise UsageError(
-            f"{items} names no picture of {root}; its paths must start there or beside it."
+            f"{items} names no picture of {root}; its paths must start there or at its folder."
         )
-    return known
+    return metadata

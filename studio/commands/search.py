@@ -9,6 +9,7 @@ from PIL import Image
 from composer.images import open_image
 from composer.query import Query
 from composer.sketch import rasterise
+from retrieval.confidence import Confidence
 from retrieval.evidence import Evidence
 from retrieval.filters.language import parse
 from retrieval.search import Hit, Ranking, Refinement
@@ -22,51 +23,52 @@ from studio.commands.shared import (
     translate_save_errors,
 )
 from studio.errors import UsageError
-from studio.evidence import evidence_json, explain_hit, legend, marked
+from studio.evidence_marks import evidence_as_json, explain_hit, legend, mark_evidence
 from studio.sheet import Tile, contact_sheet
 
-NOTHING_MATCHES = "Nothing in this gallery matches well; these come nearest."
+NOTHING_MATCHES = "Nothing in this gallery matches well; the closest pictures are:"
 SHEET_TILE_PX = 200
+DEFAULT_INDEX = ".duet"
 
 
 def run(options: SearchOptions) -> int:
-    """Search, then print the hits and save what was asked for."""
+    """Search, print the hits, and save the sheet and the query if requested."""
     where = parse(options.filter) if options.filter is not None else None
     engine = open_engine(options.kit)
     query, composed = compose_query(engine, options.query)
-    chosen = options.index
-    index = index_folder(chosen) if isinstance(chosen, Path) else chosen
+    index = index_folder(options.index) if isinstance(options.index, Path) else options.index
     ranking = engine.search(composed, index, options.top_k, where, _refinement(options))
     confidence = engine.confidence(composed, ranking)
     if options.save_query:
         with translate_save_errors(options.save_query):
             composed.save(options.save_query)
-    found: dict[str, Evidence | None] = {}
+    evidence: dict[str, Evidence | None] = {}
     if options.evidence:
         sketch = None if query is None else query.sketch
-        found = {
+        evidence = {
             hit.id: explain_hit(engine.backbone, composed, hit, sketch) for hit in ranking.hits
         }
     if options.sheet:
         with translate_save_errors(options.sheet):
-            ranking_sheet(ranking, query, composed.text, found).save(options.sheet)
+            ranking_sheet(ranking, query, composed.text, evidence).save(options.sheet)
     if options.json:
-        hits = [_as_json(hit) for hit in ranking.hits]
-        if options.evidence:
-            hits = [{**hit, "evidence": evidence_json(found[str(hit["id"])])} for hit in hits]
+        hits = [_as_json(hit, evidence if options.evidence else None) for hit in ranking.hits]
         print_json({"hits": hits, "confidence": confidence and round(confidence.probability, 4)})
     else:
-        if confidence is not None and not confidence.matches:
-            print_line(NOTHING_MATCHES)
-        for hit in ranking.hits:
-            print_line(
-                f"{hit.rank:3}  {hit.score:.3f}  {hit.path}  {hit.metadata.get('caption', '')}"
-            )
+        _print_hits(ranking, confidence)
     return 0
 
 
+def _print_hits(ranking: Ranking, confidence: Confidence | None) -> None:
+    if confidence is not None and not confidence.matches:
+        print_line(NOTHING_MATCHES)
+    for hit in ranking.hits:
+        caption = hit.metadata.get("caption", "")
+        print_line(f"{hit.rank:3}  {hit.score:.3f}  {hit.path}  {caption}")
+
+
 def _refinement(options: SearchOptions) -> Refinement:
-    """What hits of an earlier search led to.
+    """Return the refinement of a search by the hits of an earlier one.
 
     Raises:
         UsageError: The file of the earlier search cannot be read.
@@ -78,7 +80,7 @@ def _refinement(options: SearchOptions) -> Refinement:
             within = tuple(str(hit["id"]) for hit in hits)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UsageError(
-                f"{options.within} must be what duet search --json printed."
+                f"{options.within} must be the output of duet search --json."
             ) from error
     return Refinement(
         liked=options.like,
@@ -89,24 +91,20 @@ def _refinement(options: SearchOptions) -> Refinement:
     )
 
 
-def index_folder(chosen: Path) -> Path:
-    """Accept an index folder, or a picture folder whose index lies in the usual place."""
-    if not (chosen / MANIFEST).exists():
-        inside = chosen / DEFAULT_INDEX
-        if (inside / MANIFEST).exists():
-            return inside
-    return chosen
-
-
-DEFAULT_INDEX = ".duet"
+def index_folder(folder: Path) -> Path:
+    """Return the index of a folder: the folder itself, or the default index inside it."""
+    inside = folder / DEFAULT_INDEX
+    if not (folder / MANIFEST).exists() and (inside / MANIFEST).exists():
+        return inside
+    return folder
 
 
 def ranking_sheet(
     ranking: Ranking, query: Query | None, text: str, evidence: Mapping[str, Evidence | None]
 ) -> Image.Image:
-    """Draw the query and its hits, marked where there is evidence of them.
+    """Draw a sheet of the query and its hits, with marks where there is evidence.
 
-    A file that has gone since is shown as a blank.
+    A hit whose file is gone is left blank.
     """
     tiles = [_tile(hit, evidence.get(hit.id)) for hit in ranking.hits]
     return contact_sheet(tiles, query=_query_tile(query, text), tile_px=SHEET_TILE_PX)
@@ -119,7 +117,7 @@ def _tile(hit: Hit, evidence: Evidence | None) -> Tile:
         image = Image.new("RGB", (SHEET_TILE_PX, SHEET_TILE_PX), "white")
     about = str(hit.metadata.get("caption") or hit.path)
     if evidence is not None and evidence.words:
-        image, about = marked(image, evidence), legend(evidence)
+        image, about = mark_evidence(image, evidence), legend(evidence)
     return Tile(image=image, title=f"{hit.rank}   {hit.score:.3f}", subtitle=about)
 
 
@@ -133,8 +131,8 @@ def _query_tile(query: Query | None, text: str) -> Tile | None:
     return Tile(image=blank, title="query (words alone)", subtitle=text)
 
 
-def _as_json(hit: Hit) -> dict[str, object]:
-    return {
+def _as_json(hit: Hit, evidence: Mapping[str, Evidence | None] | None) -> dict[str, object]:
+    fields: dict[str, object] = {
         **hit.metadata,
         "rank": hit.rank,
         "id": hit.id,
@@ -144,3 +142,6 @@ def _as_json(hit: Hit) -> dict[str, object]:
         "similarity": round(hit.similarity, 6),
         "near_duplicates": list(hit.near_duplicates),
     }
+    if evidence is not None:
+        fields["evidence"] = evidence_as_json(evidence[hit.id])
+    return fields

@@ -17,7 +17,7 @@ from composer.images import open_image
 from composer.query import Query
 from composer.sketch import Sketch
 from studio.commands.options import KitOptions, QueryOptions
-from studio.engine import Composition, Engine
+from studio.engine import ComposeOptions, Engine
 from studio.errors import UsageError
 from studio.kits import load_kit
 
@@ -40,7 +40,7 @@ def read_sketch(path: Path) -> Sketch:
     """Read a drawing: strokes as JSON (x and y in 0 to 1), or a picture of it.
 
     Raises:
-        UsageError: The file holds no drawing.
+        UsageError: The file contains no drawing.
         ImageError: The picture cannot be read.
     """
     try:
@@ -72,11 +72,13 @@ def compose_query(engine: Engine, options: QueryOptions) -> tuple[Query | None, 
         image=open_image(options.image) if options.image else None,
         text=options.text,
     )
-    how = Composition(composer=options.composer or engine.default_composer, balance=options.balance)
-    return query, engine.compose(query, how)
+    compose_options = ComposeOptions(
+        composer=options.composer or engine.default_composer, balance=options.balance
+    )
+    return query, engine.compose(query, compose_options)
 
 
-def print_json(value: Any) -> None:  # noqa: ANN401  whatever JSON can say
+def print_json(value: Any) -> None:  # noqa: ANN401  any JSON value
     """Print one JSON document."""
     print(json.dumps(value, indent=2, ensure_ascii=False))  # noqa: T201
 
@@ -110,16 +112,16 @@ def translate_save_errors(path: Path) -> Generator[None, None, None]:
 class ProgressLine:
     """A line on stderr that counts up; silent unless stderr is a terminal."""
 
-    def __init__(self, what: str, *, unit: str = "") -> None:
-        """Name what is counted; with a unit, the rate and the time left are printed too."""
-        self._what, self._unit, self._is_terminal = what, unit, sys.stderr.isatty()
+    def __init__(self, label: str, *, unit: str = "") -> None:
+        """Name the count; with a unit, the rate and the time left are printed too."""
+        self._label, self._unit, self._is_terminal = label, unit, sys.stderr.isatty()
         self._start: tuple[float, int] | None = None
         self._length = 0
 
     def __call__(self, done: int, total: int) -> None:
         """Redraw the line."""
         if self._is_terminal:
-            line = f"{self._what} {done}/{total}{self._pace(done, total)}"
+            line = f"{self._label} {done}/{total}{self._pace(done, total)}"
             end = "\n" if done >= total else ""
             sys.stderr.write(f"\r{line:<{self._length}}{end}")
             sys.stderr.flush()

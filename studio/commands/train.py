@@ -1,4 +1,4 @@
-"""`duet train`: the stages of the mini kit, each a process of its own, each resumable."""
+"""`duet train`: the stages of the mini kit, each a separate and resumable process."""
 
 import json
 import shutil
@@ -26,11 +26,16 @@ DOMAINS = ("watercolour", "pencil", "cartoon", "clay", "low-poly", "night", "blu
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Work:
-    """Where a training reads and writes.
+class TrainingJob:
+    """Folders and budget of a training.
 
-    `kit` is the finished kit's folder, `runs` holds resumable states; `clip` is named where it is
-    not the one that the stage before made.
+    Attributes:
+        kit: Folder of the finished kit.
+        runs: Folder of resumable states.
+        pack: Folder of the training pack.
+        natural: Folder of the natural training archives.
+        budget: "cpu" or "gpu".
+        clip: The CLIP to train for; None for the one that an earlier stage trained.
     """
 
     kit: Path
@@ -42,51 +47,51 @@ class Work:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Stage:
-    """One stage: its module and what it is told."""
+class TrainingStage:
+    """A stage: its module and its arguments."""
 
     module: str
-    arguments: Callable[[Work], Sequence[str | Path]]
+    arguments: Callable[[TrainingJob], Sequence[str | Path]]
 
 
-def _clip(work: Work) -> Sequence[str | Path]:
-    natural: list[str | Path] = ["--natural", work.natural] if work.natural else []
-    told: list[str | Path] = ["--out", work.kit / "clip", "--state", work.runs / "clip"]
-    return [*told, "--budget", work.budget, *natural]
+def _clip(job: TrainingJob) -> Sequence[str | Path]:
+    natural: list[str | Path] = ["--natural", job.natural] if job.natural else []
+    arguments: list[str | Path] = ["--out", job.kit / "clip", "--state", job.runs / "clip"]
+    return [*arguments, "--budget", job.budget, *natural]
 
 
-def _composer(name: str) -> "Stage":
+def _composer(name: str) -> "TrainingStage":
     """Return the stage that trains a composer, or the kit's converter."""
 
-    def told(work: Work) -> Sequence[str | Path]:
-        natural: list[str | Path] = ["--natural", work.natural] if work.natural else []
-        clip = work.kit / "clip" if work.clip is None else work.clip
-        where: list[str | Path] = ["--clip", clip, "--state", work.runs / name]
-        where += ["--output", _composer_file(work.kit, name), "--logs", work.runs / "logs"]
-        return [name, *where, *natural, "--minutes", COMPOSER_MINUTES[name][work.budget]]
+    def arguments(job: TrainingJob) -> Sequence[str | Path]:
+        natural: list[str | Path] = ["--natural", job.natural] if job.natural else []
+        clip = job.kit / "clip" if job.clip is None else job.clip
+        files: list[str | Path] = ["--clip", clip, "--state", job.runs / name]
+        files += ["--output", _composer_file(job.kit, name), "--logs", job.runs / "logs"]
+        return [name, *files, *natural, "--minutes", COMPOSER_MINUTES[name][job.budget]]
 
-    return Stage(module="composer.training.run", arguments=told)
-
-
-def _slerp(work: Work) -> Sequence[str | Path]:
-    return ["--kit", work.kit, "--output", work.runs / "slerp.json"]
+    return TrainingStage(module="composer.training.run", arguments=arguments)
 
 
-def _confidence(work: Work) -> Sequence[str | Path]:
-    weights = _composer_file(work.kit, "duet")
+def _slerp(job: TrainingJob) -> Sequence[str | Path]:
+    return ["--kit", job.kit, "--output", job.runs / "slerp.json"]
+
+
+def _confidence(job: TrainingJob) -> Sequence[str | Path]:
+    weights = _composer_file(job.kit, "duet")
     return [
-        *("--clip", work.kit / "clip", "--weights", weights),
+        *("--clip", job.kit / "clip", "--weights", weights),
         *("--output", weights.with_suffix(CONFIDENCE_SUFFIX)),
     ]
 
 
-def _image(work: Work) -> Sequence[str | Path]:
-    return ["--out", work.runs, "--budget", work.budget]
+def _image(job: TrainingJob) -> Sequence[str | Path]:
+    return ["--out", job.runs, "--budget", job.budget]
 
 
-def _image_with_sources(work: Work) -> Sequence[str | Path]:
-    duet = work.kit / "composers" / "duet.safetensors"
-    return [*_image(work), "--clip", work.kit / "clip", "--duet", duet]
+def _image_with_sources(job: TrainingJob) -> Sequence[str | Path]:
+    duet = job.kit / "composers" / "duet.safetensors"
+    return [*_image(job), "--clip", job.kit / "clip", "--duet", duet]
 
 
 COMPOSER_MINUTES = {
@@ -102,27 +107,29 @@ COMPOSER_MINUTES = {
     "sentence-symmetric": {"cpu": "15", "gpu": "2"},
 }
 COMPOSER_STAGES = {name: _composer(name) for name in COMPOSER_MINUTES}
-STAGES: dict[str, Stage] = {
-    "clip": Stage(module="composer.training.clip", arguments=_clip),
+STAGES: dict[str, TrainingStage] = {
+    "clip": TrainingStage(module="composer.training.clip", arguments=_clip),
     **COMPOSER_STAGES,
-    "slerp": Stage(module="composer.training.slerp", arguments=_slerp),
-    "confidence": Stage(module="retrieval.calibrate", arguments=_confidence),
-    "autoencoder": Stage(module="generation.training.autoencoder", arguments=_image),
-    "diffusion": Stage(module="generation.training.diffusion", arguments=_image_with_sources),
-    "control": Stage(module="generation.training.control", arguments=_image_with_sources),
-    "judge": Stage(module="generation.training.judge", arguments=_image),
+    "slerp": TrainingStage(module="composer.training.slerp", arguments=_slerp),
+    "confidence": TrainingStage(module="retrieval.calibrate", arguments=_confidence),
+    "autoencoder": TrainingStage(module="generation.training.autoencoder", arguments=_image),
+    "diffusion": TrainingStage(
+        module="generation.training.diffusion", arguments=_image_with_sources
+    ),
+    "control": TrainingStage(module="generation.training.control", arguments=_image_with_sources),
+    "judge": TrainingStage(module="generation.training.judge", arguments=_image),
 }
 
 
 def run(options: TrainOptions) -> int:
-    """Run one stage, or all in order, then put the kit together.
+    """Run one stage, or all in order, then assemble the kit.
 
     Raises:
-        UsageError: There is no training pack, a stage failed, or no composer of that name trains.
+        UsageError: There is no training pack, a stage failed, or the composer cannot be trained.
     """
     names = _names(options)
     kit = None if options.kit_name is None else load_kit(options.kit_name)
-    work = Work(
+    job = TrainingJob(
         kit=options.out / "kit" if kit is None else kit.folder,
         runs=options.out / "runs",
         pack=options.pack,
@@ -130,25 +137,25 @@ def run(options: TrainOptions) -> int:
         budget=options.budget,
         clip=None if kit is None else kit.backbone,
     )
-    if not any(work.pack.glob("images-*.parquet")):
+    if not any(job.pack.glob("images-*.parquet")):
         raise UsageError(
-            f"{work.pack} holds no training pack. Make it with: "
-            f"python -m assets.catalogue pack --out {work.pack}"
+            f"{job.pack} contains no training pack. Make it with: "
+            f"python -m assets.catalogue pack --out {job.pack}"
         )
     for name in names:
         print_line(f"stage {name}")
-        _run_stage(STAGES[name], work)
+        _run_stage(STAGES[name], job)
     if kit is None:
-        write_kit(work)
-        print_line(f"The kit is {work.kit}.")
+        write_kit(job)
+        print_line(f"The kit is {job.kit}.")
     else:
-        # A kit somebody wrote is theirs to edit.
-        print_line(f"{_composer_file(kit.folder, names[0])} is trained; name it in {KIT_FILE}.")
+        # The kit.toml of an existing kit is its author's to edit.
+        print_line(f"{_composer_file(kit.folder, names[0])} is trained; add it to {KIT_FILE}.")
     return 0
 
 
 def _names(options: TrainOptions) -> list[str]:
-    """Return the stages that are asked for."""
+    """Return the names of the stages to run."""
     if options.stage == "composer":
         if options.name is None or options.name not in COMPOSER_STAGES:
             known = ", ".join(COMPOSER_STAGES)
@@ -167,26 +174,26 @@ def _composer_file(kit: Path, name: str) -> Path:
     return kit / "composers" / f"{name}.safetensors"
 
 
-def _run_stage(stage: Stage, work: Work) -> None:
-    told = ["--data", work.pack, *stage.arguments(work)]
-    command = [sys.executable, "-m", stage.module, *map(str, told)]
+def _run_stage(stage: TrainingStage, job: TrainingJob) -> None:
+    arguments = ["--data", job.pack, *stage.arguments(job)]
+    command = [sys.executable, "-m", stage.module, *map(str, arguments)]
     if subprocess.run(command, check=False).returncode:
         raise UsageError(f"The stage {stage.module} failed; run the command again to resume it.")
 
 
-def write_kit(work: Work) -> None:
-    """Gather what the stages made and write `kit.toml`; what is not made yet is left out."""
-    exports = {"pipeline": work.runs / "diffusion" / "pipeline"}
-    exports["controlnet"] = work.runs / "control" / "controlnet"
-    for name, made in exports.items():
-        if made.is_dir():
-            shutil.copytree(made, work.kit / name, dirs_exist_ok=True)
-    judge = work.runs / "judge" / "judge.safetensors"
+def write_kit(job: TrainingJob) -> None:
+    """Copy the outputs of finished stages into the kit and write its `kit.toml`."""
+    exports = {"pipeline": job.runs / "diffusion" / "pipeline"}
+    exports["controlnet"] = job.runs / "control" / "controlnet"
+    for name, output in exports.items():
+        if output.is_dir():
+            shutil.copytree(output, job.kit / name, dirs_exist_ok=True)
+    judge = job.runs / "judge" / "judge.safetensors"
     if judge.exists():
-        shutil.copy2(judge, work.kit / judge.name)
+        shutil.copy2(judge, job.kit / judge.name)
     lines = ['name = "mini"', f"licence = {json.dumps(LICENCE)}", f"knows = {json.dumps(KNOWS)}"]
     lines += [f"domains = {json.dumps(DOMAINS)}", "", "[backbone]", 'path = "clip"']
-    composers = work.kit / "composers"
+    composers = job.kit / "composers"
     if (composers / "converter.safetensors").exists():
         lines += ["", "[converter]", 'weights = "composers/converter.safetensors"']
     for name in COMPOSER_STAGES:
@@ -196,18 +203,18 @@ def write_kit(work: Work) -> None:
                 lines.append(f'confidence = "composers/{name}{CONFIDENCE_SUFFIX}"')
     lines += ["", "[composers.inversion]", "num_tokens = 4", "", "[composers.slerp]"]
     if (composers / "duet.safetensors").exists():
-        lines += ['weights = "composers/duet.safetensors"', *_slerp_lines(work.runs / "slerp.json")]
-    drawing = [f'{key} = "{name}"' for key, name in _DRAWING if (work.kit / name).exists()]
+        lines += ['weights = "composers/duet.safetensors"', *_slerp_lines(job.runs / "slerp.json")]
+    drawing = [f'{key} = "{name}"' for key, name in _DRAWING if (job.kit / name).exists()]
     lines += ["", "[pipeline]", *drawing] if drawing else []
-    work.kit.mkdir(parents=True, exist_ok=True)
-    (work.kit / KIT_FILE).write_text("\n".join(lines) + "\n", encoding="utf-8")
+    job.kit.mkdir(parents=True, exist_ok=True)
+    (job.kit / KIT_FILE).write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def _slerp_lines(chosen: Path) -> list[str]:
-    """Say in TOML how slerp mixes, where that was chosen."""
-    if not chosen.exists():
+def _slerp_lines(file: Path) -> list[str]:
+    """Return the settings of slerp as TOML, if its stage has run."""
+    if not file.exists():
         return []
-    settings = json.loads(chosen.read_text(encoding="utf-8"))
+    settings = json.loads(file.read_text(encoding="utf-8"))
     return [f"{k} = {json.dumps(v)}" for k, v in settings.items() if k != "validation_acc_1"]
 
 

@@ -7,16 +7,16 @@ from generation.sample import RunOptions
 from studio.commands.generate import check_output, drawing_settings, save
 from studio.commands.options import TransferOptions
 from studio.commands.shared import ProgressLine, open_engine
-from studio.engine import Composition
+from studio.engine import ComposeOptions
 from studio.errors import UsageError
-from studio.words import knows_any_word
+from studio.vocabulary import knows_any_word
 
 
 def run(options: TransferOptions) -> int:
     """Move an image into another domain and save it with its provenance.
 
     Raises:
-        UsageError: The domain is not named, or in no word that the kit knows.
+        UsageError: The domain is empty, or has no word that the kit knows.
     """
     check_output(options.output)
     if not options.to.strip():
@@ -26,13 +26,13 @@ def run(options: TransferOptions) -> int:
     domains = engine.kit.domains
     if domains and not knows_any_word(engine.backbone, options.to):
         raise UsageError(
-            f"The kit {engine.kit.name!r} knows no domain {options.to!r}; "
-            f"choose one of {', '.join(domains)}, or other words it has seen."
+            f"The kit {engine.kit.name!r} does not know the domain {options.to!r}; "
+            f"choose one of {', '.join(domains)}, or other words it was trained on."
         )
     query = Query(image=source, text=options.to)
     request = TransferRequest(
         query=engine.compose(
-            query, Composition(composer=options.composer or engine.default_composer)
+            query, ComposeOptions(composer=options.composer or engine.default_composer)
         ),
         source=source,
         strength=options.strength,

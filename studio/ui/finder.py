@@ -27,12 +27,12 @@ from studio.ui.present import (
     overview,
     overview_line,
     place_of,
+    unknown_words_line,
 )
 from studio.ui.setting import GONE, Setting, position, query_of
 from studio.ui.thumbnails import Thumbnails
 from studio.ui.why import Asked, explained
-from studio.ui.words import strange_line
-from studio.words import strange_words
+from studio.vocabulary import unknown_words
 
 LEFT = "A picture that steers the search has left the gallery. Forget, and choose another."
 NOTHING_TO_MOVE = "Draw, say a word or ask for more like a picture first; less like comes after."
@@ -73,7 +73,7 @@ class Finder:
             self._refinement(feedback),
         )
         line = found_line(ranking, engine.confidence(composed, ranking), where is not None)
-        strange = strange_line(strange_words(engine.backbone, query.text))
+        strange = unknown_words_line(unknown_words(engine.backbone, query.text))
         return self._listed(of_ranking(ranking, feedback), picked, line, strange)
 
     @told

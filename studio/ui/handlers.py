@@ -15,7 +15,7 @@ from generation.provenance import describe, write_png
 from generation.request import DrawingSettings, GenerateRequest, RequestError, TransferRequest
 from generation.sample import Result, RunOptions
 from generation.transfer import fit_source
-from studio.engine import Composition
+from studio.engine import ComposeOptions
 from studio.errors import UsageError
 from studio.ui.finder import Finder
 from studio.ui.inputs import real, text, whole
@@ -143,7 +143,7 @@ class Desk:
             to = f"{to}, {text(words, 'The words')}"
         asked = TransferRequest(
             query=self.setting.engine.compose(
-                Query(image=image, text=to), Composition(composer=self.setting.composer)
+                Query(image=image, text=to), ComposeOptions(composer=self.setting.composer)
             ),
             source=image,
             strength=real(strength, "The strength"),

@@ -6,7 +6,7 @@ from pathlib import Path
 from composer.composed import ComposedQuery
 from composer.query import Query
 from composer.sketch import Sketch
-from studio.engine import Composition, Engine
+from studio.engine import ComposeOptions, Engine
 from studio.errors import UsageError
 from studio.ui.examples import Example
 from studio.ui.inputs import real, text
@@ -42,7 +42,7 @@ class Setting:
             RequestError: The balance is no number.
             ValueError: The balance is not in [0, 1].
         """
-        how = Composition(composer=self.composer, balance=real(balance, "The balance"))
+        how = ComposeOptions(composer=self.composer, balance=real(balance, "The balance"))
         return self.engine.compose(query, how)
 
 

@@ -11,7 +11,7 @@ from composer.query import Query
 from composer.sketch import Sketch
 from retrieval.evidence import Evidence, Patch, explain
 from studio.engine import Engine
-from studio.evidence import COLOURS
+from studio.evidence_marks import COLOURS
 from studio.ui.present import Shown
 from studio.ui.texts import Facts, Mark
 

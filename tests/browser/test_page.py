@@ -44,7 +44,7 @@ def test_drawing_and_words_find_pictures_and_can_be_taken_back(page):
         page.locator("#words textarea").press_sequentially("r")
     assert data[1] == "r"
     page.locator("#words textarea").press_sequentially("ed zebra")
-    wait_for_line(page, "#strange", "“zebra” is strange")
+    wait_for_line(page, "#strange", "“zebra” is unknown")
     with asked(page) as data:
         page.get_by_role("button", name="Clear").click()
     assert data[:2] == ["", "red zebra"]

@@ -156,7 +156,7 @@ def test_why_frames_what_answers_and_follows_the_pick(page):
 
 
 def wait_for_pick(page, title):
-    """Waits until the picture of a title is the one shown large, and marked among the hits."""
+    """Waits until the picture of a title is the one shown large, and selected among the hits."""
     page.wait_for_function(
         "title => document.querySelector('#hit-facts .duet-title').textContent === title",
         arg=title,

@@ -96,7 +96,7 @@ def test_a_search_is_refined_by_its_hits(world, tmp_path, capsys):
     [
         (["--like", "f" * 32], "There is no picture ffff"),
         (["--unlike", "x"], "An item's id must be 32 hex digits, got 'x'"),
-        (["--within", "none.json"], "must be what duet search --json printed"),
+        (["--within", "none.json"], "must be the output of duet search --json"),
         (["--diversity", 3], "must be between 0 and 1, got 3"),
     ],
 )
@@ -150,7 +150,7 @@ def test_index_tells_what_became_of_every_file(world, tmp_path, capsys):
     assert (found["num_added"], found["skipped"][0]["path"]) == (2, "broken.jpg")
     assert run(world, "index", folder) == 0
     said = capsys.readouterr().out
-    assert "0 added, 2 unchanged, 0 removed, 1 left out" in said
+    assert "0 added, 2 unchanged, 0 removed, 1 skipped" in said
     assert "It knows nothing." in said
 
 

@@ -57,7 +57,7 @@ def test_a_domain_that_is_missing_or_strange_is_told(world, tmp_path, capsys):
     (kit / "kit.toml").write_text('domains = ["oak"]\n' + (kit / "kit.toml").read_text())
     assert main([*map(str, (*arguments, "zzyzx", "--kit", kit))]) == 2
     said = capsys.readouterr().err
-    assert "knows no domain 'zzyzx'; choose one of oak" in said
+    assert "does not know the domain 'zzyzx'; choose one of oak" in said
     assert not output.exists()
 
 

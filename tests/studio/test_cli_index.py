@@ -33,7 +33,7 @@ def run(kit, *arguments):
 def test_an_engine_is_built_where_it_pays_and_dropped_again(kit, tmp_path, capsys, monkeypatch):
     folder = write_gallery(tmp_path / "photos", num_images=6)
     assert run(kit, folder, "--engine", "lance") == 0
-    assert "Fewer than 10,000 pictures are searched exactly" in capsys.readouterr().out
+    assert "Fewer than 10,000 pictures: exact search" in capsys.readouterr().out
     monkeypatch.setattr("studio.commands.index.MIN_ROWS", 1)
     index = LanceIndex(Store.open(folder / ".duet"))
     assert not index.is_built
@@ -91,7 +91,10 @@ def test_two_folders_one_index_and_its_report(kit, tmp_path, capsys):
     Image.effect_noise((40, 30), 50).save(two / "x.png")
     (two / "x.txt").write_bytes(b"\xff\xfe")
     assert run(kit, one, two) == 2
-    assert "Several folders share one index: say where with --index" in capsys.readouterr().err
+    assert (
+        "Several folders share one index: choose its location with --index"
+        in capsys.readouterr().err
+    )
     assert run(kit, one, two, "--index", tmp_path / "index", "--near", "1", "--json") == 0
     said = json.loads(capsys.readouterr().out)
     assert (said["num_added"], said["num_moved"], said["num_near"]) == (3, 0, 0)
@@ -99,8 +102,8 @@ def test_two_folders_one_index_and_its_report(kit, tmp_path, capsys):
     (one / "0.png").rename(two / "moved.png")
     assert run(kit, one, two, "--index", tmp_path / "index", "--near", "1") == 0
     said = capsys.readouterr().out
-    assert "0 added, 2 unchanged, 0 removed, 0 left out" in said
-    assert "1 moved, 0 told anew" in said
+    assert "0 added, 2 unchanged, 0 removed, 0 skipped" in said
+    assert "1 moved, 0 updated" in said
     assert "two/x.txt: The caption is not UTF-8" in said
 
 

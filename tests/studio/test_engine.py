@@ -14,7 +14,7 @@ from generation.pipeline import PipelineError
 from generation.request import DrawingSettings, GenerateRequest
 from retrieval.errors import GalleryError
 from studio import engine as engine_module
-from studio.engine import Composition, Engine, is_of_milvus
+from studio.engine import ComposeOptions, Engine, is_of_milvus
 from studio.kits import load_kit
 from tests.studio.tiny import index_gallery, write_gallery, write_kit
 from tests.studio.tiny_kit import write_kit as write_drawing_kit
@@ -107,13 +107,13 @@ def test_a_gallery_on_milvus_says_what_to_install(engine, monkeypatch):
 
 def test_slerp_takes_the_kits_alpha(engine):
     assert engine.composer("slerp").settings.alpha == 0.7
-    query = engine.compose(Query(sketch=SKETCH, text="red"), Composition(composer="slerp"))
+    query = engine.compose(Query(sketch=SKETCH, text="red"), ComposeOptions(composer="slerp"))
     assert query.composer == "slerp"
 
 
 def test_the_first_query_may_be_one_that_descends_gradients(tmp_path):
     engine = Engine(load_kit(str(write_kit(tmp_path))))
-    query = engine.compose(Query(sketch=SKETCH), Composition(composer="inversion"))
+    query = engine.compose(Query(sketch=SKETCH), ComposeOptions(composer="inversion"))
     assert len(query.pseudo_tokens) == 1
 
 
@@ -132,7 +132,7 @@ def test_a_kit_without_a_pipeline_does_not_draw(engine):
 
 def test_a_composer_without_tokens_draws_in_a_kit_without_a_converter(tmp_path):
     engine = Engine(load_kit(str(write_drawing_kit(tmp_path))))
-    query = engine.compose(Query(sketch=SKETCH, text="red"), Composition(composer="slerp"))
+    query = engine.compose(Query(sketch=SKETCH, text="red"), ComposeOptions(composer="slerp"))
     assert query.missing_tokens
     settings = DrawingSettings(num_inference_steps=2, height=64, width=64)
     request = GenerateRequest(query=query, settings=settings)

@@ -15,7 +15,7 @@ from generation.control import control_image, sketch_agreement
 from generation.request import DrawingSettings, GenerateRequest
 from studio.cli import main
 from studio.commands import bench
-from studio.engine import Composition, Engine
+from studio.engine import ComposeOptions, Engine
 from studio.kits import load_kit
 from studio.ui.examples import load_examples
 
@@ -29,7 +29,7 @@ def engine():
 
 def compose(engine, example, **how):
     sketch = Sketch.from_json(example.strokes)
-    return engine.compose(Query(sketch=sketch, text=example.words), Composition(**how))
+    return engine.compose(Query(sketch=sketch, text=example.words), ComposeOptions(**how))
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.title)

@@ -9,7 +9,7 @@ import pytest
 
 from studio.cli import main
 from studio.commands import train
-from studio.commands.train import STAGES, Work, write_kit
+from studio.commands.train import STAGES, TrainingJob, write_kit
 from tests.studio.tiny import write_kit as write_tiny_kit
 
 
@@ -48,22 +48,22 @@ def test_without_a_pack_the_command_that_makes_it_is_named(tmp_path, capsys):
 
 
 def test_the_kit_file_names_what_was_made_and_nothing_else(tmp_path):
-    work = Work(
+    job = TrainingJob(
         kit=tmp_path / "kit", runs=tmp_path / "runs", pack=tmp_path, natural=None, budget="cpu"
     )
-    write_kit(work)
-    fields = tomllib.loads((work.kit / "kit.toml").read_text())
+    write_kit(job)
+    fields = tomllib.loads((job.kit / "kit.toml").read_text())
     assert list(fields["composers"]) == ["inversion", "slerp"]
     assert "converter" not in fields
     assert "pipeline" not in fields
-    (work.kit / "composers").mkdir()
+    (job.kit / "composers").mkdir()
     for name in ("duet", "modality", "converter"):
-        (work.kit / f"composers/{name}.safetensors").touch()
-    work.runs.mkdir()
-    (work.runs / "slerp.json").write_text(json.dumps({"alpha": 0.4, "validation_acc_1": 0.1}))
-    (work.runs / "diffusion/pipeline").mkdir(parents=True)
-    write_kit(work)
-    fields = tomllib.loads((work.kit / "kit.toml").read_text())
+        (job.kit / f"composers/{name}.safetensors").touch()
+    job.runs.mkdir()
+    (job.runs / "slerp.json").write_text(json.dumps({"alpha": 0.4, "validation_acc_1": 0.1}))
+    (job.runs / "diffusion/pipeline").mkdir(parents=True)
+    write_kit(job)
+    fields = tomllib.loads((job.kit / "kit.toml").read_text())
     assert fields["composers"]["slerp"] == {"weights": "composers/duet.safetensors", "alpha": 0.4}
     assert list(fields["composers"]) == ["duet", "modality", "inversion", "slerp"]
     assert fields["converter"] == {"weights": "composers/converter.safetensors"}

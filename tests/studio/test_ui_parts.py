@@ -26,10 +26,9 @@ from studio.errors import UsageError
 from studio.ui.examples import load_examples
 from studio.ui.inputs import Picture, real, text, whole
 from studio.ui.messages import OUR_FAULT, told
-from studio.ui.present import found_line
+from studio.ui.present import found_line, unknown_words_line
 from studio.ui.thumbnails import SMALL_PX, Thumbnails
-from studio.ui.words import strange_line
-from studio.words import knows_any_word, strange_words
+from studio.vocabulary import knows_any_word, unknown_words
 from tests.composer.tiny import tiny_backbone
 from tests.studio.page import shared_world
 
@@ -153,13 +152,13 @@ def test_our_components_write_no_stub_files(repo_root):
 
 def test_strange_words_are_found_whole():
     backbone = tiny_backbone()
-    assert strange_words(backbone, "Red chair, oak!") == ()
+    assert unknown_words(backbone, "Red chair, oak!") == ()
     assert knows_any_word(backbone, "zebra, oak")
     assert not knows_any_word(backbone, "zebra 42 xylophone")
-    assert strange_words(backbone, "red zebra chair zebra 42 xylophone") == ("zebra", "xylophone")
-    assert strange_line(()) == ""
-    assert strange_line(("a", "b")).startswith("“a”, “b” are strange")
-    assert "and 2 more" in strange_line(tuple("abcde"))
+    assert unknown_words(backbone, "red zebra chair zebra 42 xylophone") == ("zebra", "xylophone")
+    assert unknown_words_line(()) == ""
+    assert unknown_words_line(("a", "b")).startswith("“a”, “b” are unknown")
+    assert "and 2 more" in unknown_words_line(tuple("abcde"))
 
 
 def test_a_taken_port_gives_the_next_and_says_so(capsys):

@@ -1,4 +1,4 @@
-"""Which words are strange to a kit."""
+"""Words of a text that a kit's vocabulary holds or lacks."""
 
 import re
 
@@ -7,13 +7,13 @@ from composer.backbone import Backbone
 _WORD = re.compile(r"[^\W\d_]{2,}")
 
 
-def strange_words(backbone: Backbone, text: str) -> tuple[str, ...]:
-    """Return the words that the kit's vocabulary does not hold whole, in order, each once."""
+def unknown_words(backbone: Backbone, text: str) -> tuple[str, ...]:
+    """Return the words that the kit's vocabulary lacks as whole words, in order, each once."""
     return tuple(word for word in _words(text) if _num_ids(backbone, word) > 1)
 
 
 def knows_any_word(backbone: Backbone, text: str) -> bool:
-    """Tell whether the kit's vocabulary holds at least one of the words whole."""
+    """Tell whether the kit's vocabulary holds at least one of the words."""
     return any(_num_ids(backbone, word) == 1 for word in _words(text))
 
 
