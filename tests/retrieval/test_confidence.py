@@ -1,5 +1,7 @@
 """Confidence: from the standing of the best hit to a probability, and back to nothing matches."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,7 @@ from retrieval.confidence import (
     CalibrationError,
     Confidence,
     Standing,
+    asked_of,
     auroc,
     fit,
     judge,
@@ -93,11 +96,110 @@ def test_both_kinds_of_queries_weigh_the_same():
 def test_auroc_counts_pairs():
     assert auroc([3.0, 1.0], [2.0, 0.0]) == 0.75
     assert auroc([1.0], [1.0]) == 0.5
+    rng = np.random.default_rng(4)
+    first, second = (rng.integers(0, 6, count).astype(float).tolist() for count in (30, 17))
+    pairs = [(a > b) + 0.5 * (a == b) for a in first for b in second]
+    assert auroc(first, second) == pytest.approx(np.mean(pairs))
+
+
+@pytest.mark.parametrize(
+    ("balance", "expected"),
+    [
+        (0.0, Asked.REFERENCE),
+        (0.24, Asked.REFERENCE),
+        (0.25, Asked.BOTH),
+        (0.5, Asked.BOTH),
+        (0.75, Asked.BOTH),
+        (0.76, Asked.WORDS),
+        (1.0, Asked.WORDS),
+    ],
+)
+def test_a_query_is_of_what_its_balance_is_nearest_to(balance, expected):
+    feature = torch.ones(4) / 2
+    both = replace(query_of(feature, torch.ones(1, 4) / 2, feature), balance=balance)
+    assert asked_of(both) is expected
+    assert asked_of(replace(both, words_feature=None)) is Asked.REFERENCE
+    assert asked_of(replace(both, reference_feature=None)) is Asked.WORDS
+
+
+def test_a_probability_by_hand():
+    calibration = Calibration(weights=(4.0, -3.0, 2.0), bias=-1.5, threshold=0.5)
+    found = Standing(best=0.8, mean=0.2, spread=0.1, num_items=50)
+    excess = 0.8 - 0.1 * np.sqrt(2 * np.log(50))
+    logit = 4 * excess - 3 * 0.2 + 2 * 0.1 - 1.5
+    assert calibration.probability(found) == pytest.approx(1 / (1 + np.exp(-logit)))
+
+
+@pytest.mark.parametrize("num_items", [0, 1, 2])
+def test_the_smallest_galleries_are_as_one_of_two(num_items):
+    found = Standing(best=0.8, mean=0.2, spread=0.1, num_items=num_items)
+    expected = 0.8 - 0.1 * np.sqrt(2 * np.log(2))
+    assert found.as_vector() == pytest.approx([expected, 0.2, 0.1])
+
+
+def test_a_standing_in_half_precision_is_summed_in_full():
+    background = torch.tensor([[0.1, 0.2], [0.3, 0.4]])
+    halves = background.half(), torch.tensor([0.7, 0.1]).half()
+    found = standing(0.5, halves[1], halves[0], 2)
+    cosines = halves[0].double() @ halves[1].double()
+    assert found.mean == pytest.approx(float(cosines.mean()), abs=1e-7)
+    assert found.spread == pytest.approx(float(cosines.std(correction=0)), abs=1e-7)
+
+
+def newton(inputs, signs, shares):
+    """Weights of the ridged logistic regression, the last without ridge, by Newton's method."""
+    ridge = np.diag([1e-3, 1e-3, 1e-3, 0])
+    weights = np.zeros(4)
+    for _ in range(60):
+        chances = 1 / (1 + np.exp(signs * (inputs @ weights)))  # of being wrong
+        gradient = -(shares * signs * chances) @ inputs + 2 * ridge @ weights
+        curvature = (inputs * (shares * chances * (1 - chances))[:, None]).T @ inputs + 2 * ridge
+        weights = weights - np.linalg.solve(curvature, gradient)
+    return weights
+
+
+def test_a_fit_is_the_minimum_of_its_loss():
+    rng = np.random.default_rng(5)
+
+    def some(above, count):
+        return [
+            Standing(best=m + a, mean=m, spread=s, num_items=100)
+            for m, a, s in zip(
+                rng.uniform(0, 0.6, count).tolist(),
+                rng.normal(above, 0.1, count).tolist(),
+                rng.uniform(0.05, 0.2, count).tolist(),
+                strict=True,
+            )
+        ]
+
+    yes, no = some(0.4, 60), some(0.3, 20)
+    calibration = fit(yes, no)
+    vectors = np.array([one.as_vector() for one in (*yes, *no)])
+    scaled = (vectors - vectors.mean(0)) / vectors.std(0)
+    signs, shares = np.repeat([1.0, -1.0], [60, 20]), np.repeat([0.5 / 60, 0.5 / 20], [60, 20])
+    expected = newton(np.column_stack([scaled, np.ones(80)]), signs, shares)
+    weights = expected[:3] / vectors.std(0)
+    assert calibration.weights == pytest.approx(weights, rel=2e-3, abs=2e-3)
+    assert calibration.bias == pytest.approx(expected[3] - weights @ vectors.mean(0), abs=5e-3)
+
+
+def test_calibrations_are_read_from_their_file_by_name(tmp_path):
+    path = tmp_path / "confidence.json"
+    path.write_text(
+        '{"reference": {"weights": [1, -2, 3.5], "bias": -4, "threshold": 0.25},'
+        ' "reference+words": {"weights": [0, 0, 1], "bias": 2, "threshold": 0.75}}'
+    )
+    assert load_calibrations(path) == {
+        Asked.REFERENCE: Calibration(weights=(1.0, -2.0, 3.5), bias=-4.0, threshold=0.25),
+        Asked.BOTH: Calibration(weights=(0.0, 0.0, 1.0), bias=2.0, threshold=0.75),
+    }
 
 
 def test_a_fit_needs_both_kinds():
     with pytest.raises(ValueError, match="with an answer and such without, got 1 and 0"):
         fit([Standing(best=1.0, mean=0.0, spread=1.0, num_items=9)], [])
+    with pytest.raises(ValueError, match="with an answer and such without, got 0 and 1"):
+        fit([], [Standing(best=1.0, mean=0.0, spread=1.0, num_items=9)])
 
 
 def test_calibrations_come_back_from_their_file(tmp_path):
@@ -119,6 +221,8 @@ def test_calibrations_come_back_from_their_file(tmp_path):
         '{"sound": {"weights": [1, 2, 3], "bias": 0, "threshold": 0.5}}',
         '{"words": {"weights": [1, 2], "bias": 0, "threshold": 0.5}}',
         '{"words": {"weights": [1, 2, NaN], "bias": 0, "threshold": 0.5}}',
+        '{"words": {"weights": [1, 2, 3], "bias": Infinity, "threshold": 0.5}}',
+        '{"words": {"weights": [1, 2, 3], "bias": 0}}',
         '{"words": {"weights": null, "bias": 0, "threshold": 0.5}}',
     ],
 )
