@@ -6,7 +6,6 @@ import io
 import json
 import warnings
 from collections.abc import Iterable, Sequence
-from copy import deepcopy
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,13 +15,22 @@ import open_clip
 import torch
 from jaxtyping import Float, Int, UInt8
 from open_clip.transform import PreprocessCfg, image_transform_v2
-from open_clip.transformer import VisionTransformer
 from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
 
+from composer.media import MEDIA_NAME, MediaHeads
+from composer.medium import Medium
 from composer.splice import take_positions
-from composer.vision import ImageEncoding, encode_with_tower, layer_norms
+from composer.trunk import has_trunk
+from composer.vision import (
+    ImageEncoding,
+    copy_with_own_norms,
+    encode_with_tower,
+    lay_out,
+    tower_facts,
+    tower_problem,
+)
 from composer.weights import WeightsError, check_safetensors_header, refuse_pickle
 
 CONFIG_NAME = "open_clip_config.json"
@@ -72,9 +80,9 @@ class Backbone:
         self.end_id = int(tokenizer.eot_token_id)
         self.context_length = int(self.model.context_length)
         self.token_width = int(self._text.token_embedding.weight.shape[1])
-        self.vision_width, self.joint_dim = (int(n) for n in self.model.visual.proj.shape)
-        self.grid: tuple[int, int] = tuple(self.model.visual.grid_size)
-        self.image_size_px = int(self.model.visual.image_size[0])
+        facts = tower_facts(self.model.visual)
+        self.vision_width, self.joint_dim = facts.width, facts.joint_dim
+        self.grid, self.image_size_px = facts.grid, facts.image_px
         self.gallery_hash, self.text_hash = _tower_hashes(self.model, self._preprocess_cfg)
 
     @classmethod
@@ -157,23 +165,19 @@ class Backbone:
         std = torch.tensor(config.std, device=self.device).view(1, 3, 1, 1)
         return ((levels.to(self.device) - mean) / std).to(self.dtype)
 
-    def encode_image(self, pixels: Float[Tensor, "n 3 h w"]) -> ImageEncoding:
-        """Encodes preprocessed images with the frozen vision tower."""
-        return encode_with_tower(self.model.visual, pixels)
+    def encode_image(
+        self, pixels: Float[Tensor, "n 3 h w"], medium: Medium = Medium.PHOTO
+    ) -> ImageEncoding:
+        """Encodes preprocessed images with the frozen vision tower; galleries are photos."""
+        return encode_with_tower(self.model.visual, pixels, medium=medium)
+
+    def layouts(self, seen: ImageEncoding) -> Float[Tensor, "n c"]:
+        """Layouts of images that this tower or a tuned copy encoded; see `composer.layout`."""
+        return lay_out(self.model.visual, seen)
 
     def copy_vision_tower(self) -> nn.Module:
-        """Copies the vision tower for LayerNorm tuning.
-
-        Only the LayerNorms are new and ask for gradients; every other weight is shared with the
-        frozen tower, so a copy costs next to no memory.
-        """
-        visual: nn.Module = self.model.visual
-        own = {id(p) for norm in layer_norms(visual).values() for p in norm.parameters()}
-        shared = {id(p): p for p in visual.parameters() if id(p) not in own}
-        tower = deepcopy(visual, memo=dict(shared))
-        for norm in layer_norms(tower).values():
-            norm.requires_grad_(True)
-        return tower
+        """Copies the vision tower for tuning its normalisation layers and nothing else."""
+        return copy_with_own_norms(self.model.visual)
 
     def word_ids(self, text: str) -> list[list[int]]:
         """Splits a text into words and each word into vocabulary ids, without start and end.
@@ -266,6 +270,8 @@ def _load_folder(folder: Path) -> tuple[nn.Module, open_clip.SimpleTokenizer]:
         check_safetensors_header(weights_path)
         text_cfg = json.loads(config_path.read_text(encoding="utf-8"))["model_cfg"]["text_cfg"]
         model = open_clip.create_model(f"local-dir:{folder}", require_pretrained=True)
+        tower: Any = model.visual
+        _add_media(tower, folder / MEDIA_NAME)
     except WeightsError as error:
         raise BackboneError(str(error)) from error
     except (ValueError, KeyError, TypeError, RuntimeError, OSError) as error:
@@ -274,6 +280,12 @@ def _load_folder(folder: Path) -> tuple[nn.Module, open_clip.SimpleTokenizer]:
             f"{str(error).splitlines()[0]}"
         ) from error
     return model, load_tokenizer(folder, int(text_cfg.get("context_length", 77)))
+
+
+def _add_media(visual: nn.Module, path: Path) -> None:
+    """Gives a trunk what its kit adds to it; a module of the tower, so that hashes cover it."""
+    if path.is_file() and has_trunk(visual):
+        visual.add_module("media", MediaHeads.load(path, visual))
 
 
 def load_tokenizer(folder: Path, context_length: int) -> open_clip.SimpleTokenizer:
@@ -327,9 +339,8 @@ def _with_tokenizer(source: str, model: nn.Module) -> tuple[nn.Module, open_clip
 def _check_layout(model: nn.Module, tokenizer: open_clip.SimpleTokenizer) -> None:
     visual: Any = model.visual
     text: Any = getattr(model, "text", model)
-    is_vit = isinstance(model.visual, VisionTransformer)
-    if not is_vit or visual.attn_pool or visual.proj is None or visual.final_ln_after_pool:
-        raise BackboneError("The vision tower must be a plain ViT; choose another CLIP.")
+    if problem := tower_problem(visual):
+        raise BackboneError(problem)
     if visual.image_size[0] != visual.image_size[1]:
         raise BackboneError(f"The vision tower must take square images, not {visual.image_size}.")
     if not hasattr(text, "transformer") or not hasattr(text, "token_embedding"):

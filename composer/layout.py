@@ -12,11 +12,15 @@ kept as much, and would tie an index to the pictures they were found with.
 On validation, 8 x 8 regions of 16 dimensions beat 4 x 4 of 64, and centring was worth more than the
 grid. The query's feature, or that of its words, against single regions gained next to nothing.
 
+A kit with a convolutional trunk may have learned layouts instead (`composer.media`): 4 x 4 cells of
+64 numbers, each medium with its own projection, as long and compared in the same way.
+
 Source: the region-aware features of docs/papers.md, equation (5); grid, centring and projection are
 ours.
 """
 
 import math
+from functools import cache
 
 import torch
 from jaxtyping import Float
@@ -28,9 +32,11 @@ REGION_DIM = 16
 NUM_CODES = GRID * GRID * REGION_DIM
 SHORT_LIST = 100
 REGION_WEIGHT = 0.3
+LEARNED_WEIGHT = 0.7
 _SEED = 0
 
 
+@cache
 def region_projection(joint_dim: int) -> Float[Tensor, "r d k"]:
     """Make the signs that project each region's feature; the same for every gallery."""
     generator = torch.Generator().manual_seed(_SEED)

@@ -8,7 +8,7 @@ by the patch that looks like it near where the drawing lies on the picture.
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
@@ -18,11 +18,12 @@ from torch.nn import functional
 
 from composer.backbone import Backbone
 from composer.composed import ComposedQuery
+from composer.medium import Medium
 from composer.prompt import build_prompt
 from composer.query import Query
 from composer.sketch import Sketch
 from composer.strategies.reference import PLAIN_PROMPT, reference_pixels
-from composer.vision import enter_tower, leave_tower
+from composer.vision import Halfway, enter_tower, leave_tower, patches_alone
 from retrieval.strokes import grid_places, land, stroke_cells
 
 Patch = tuple[int, int]
@@ -132,15 +133,13 @@ def explain(
     square, view = _central_square(picture)
     # A page may compose in inference mode, in which nothing can be descended through.
     with torch.inference_mode(mode=False), torch.no_grad():
-        tokens = enter_tower(backbone.model.visual, backbone.preprocess([square]), _DEPTH)[
-            0
-        ]  # 1+p v
+        seen = enter_tower(backbone.model.visual, backbone.preprocess([square]), _DEPTH)
         words = _content_words(backbone, query.text)
         phrases = list(dict.fromkeys(phrase for _, _, phrase in words))
-        towards = query.feature.clone()[None].to(tokens)
+        towards = query.feature.clone()[None].to(seen.states)
         if phrases:
             towards = torch.cat([towards, _phrase_directions(backbone, phrases)])
-        heats = [_heat(row, backbone.grid) for row in _answers(backbone, tokens, towards)]
+        heats = [_heat(row, seen.grid) for row in _answers(backbone, seen, towards)]
         shown = dict(zip(phrases, heats[1:], strict=True))
         return Evidence(
             heat=heats[0],
@@ -154,7 +153,7 @@ def explain(
                 )
                 for index, word, phrase in words
             ),
-            strokes=_stroke_evidence(backbone, sketch, tokens[1:]),
+            strokes=_stroke_evidence(backbone, sketch, seen),
             view=view,
         )
 
@@ -197,17 +196,16 @@ def _phrase_directions(backbone: Backbone, phrases: Sequence[str]) -> Float[Tens
 
 
 def _answers(
-    backbone: Backbone, tokens: Float[Tensor, "q v"], towards: Float[Tensor, "n d"]
+    backbone: Backbone, seen: Halfway, towards: Float[Tensor, "n d"]
 ) -> Float[Tensor, "n p"]:
     """How each patch answers each direction, seen alone and by its share in the whole."""
-    patches, visual = tokens[1:], backbone.model.visual
-    pooled = tokens[:1].expand(len(patches), -1)
-    alone = leave_tower(visual, torch.stack([pooled, patches], dim=1), _DEPTH)  # p d
-    leaf = tokens.detach().clone().requires_grad_(True)
+    visual, patches = backbone.model.visual, seen.patches[0]
+    alone = patches_alone(visual, seen, _DEPTH)  # p d
+    leaf = seen.states[0].detach().clone().requires_grad_(True)
     with torch.enable_grad():
-        feature = leave_tower(visual, leaf[None], _DEPTH)[0]
+        feature = leave_tower(visual, replace(seen, states=leaf[None]), _DEPTH)[0]
     slopes = torch.autograd.grad(feature, leaf, towards, is_grads_batched=True)[0]
-    shares = slopes[:, 1:] * (patches - patches.mean(dim=0))
+    shares = slopes[:, seen.num_pooled :] * (patches - patches.mean(dim=0))
     return _standardise(towards @ alone.T) + _standardise(shares.sum(dim=-1))
 
 
@@ -228,26 +226,27 @@ def _strongest(heat: Float[Tensor, "rows columns"]) -> Patch:
 
 
 def _stroke_evidence(
-    backbone: Backbone, sketch: Sketch | None, seen: Float[Tensor, "p v"]
+    backbone: Backbone, sketch: Sketch | None, seen: Halfway
 ) -> tuple[StrokeEvidence, ...]:
     """Matches the strokes of a drawing with the patches of a picture."""
     if sketch is None or sketch.strokes is None:
         return ()
     pixels = reference_pixels(backbone, Query(sketch=sketch))
     assert pixels is not None
-    drawn = enter_tower(backbone.model.visual, pixels, _DEPTH)[0, 1:]
-    ink = stroke_cells(sketch, backbone.grid).to(drawn)  # s p
-    mine, theirs = _directions_from_mean(drawn), _directions_from_mean(seen)
+    entered = enter_tower(backbone.model.visual, pixels, _DEPTH, medium=Medium.DRAWING)
+    drawn, grid = entered.patches[0], seen.grid
+    ink = stroke_cells(sketch, grid).to(drawn)  # s p
+    mine, theirs = _directions_from_mean(drawn), _directions_from_mean(seen.patches[0])
     alike = functional.normalize(ink @ mine, dim=-1) @ theirs.T  # s p
-    places = grid_places(backbone.grid).to(drawn)
+    places = grid_places(grid).to(drawn)
     landed = land(ink, mine @ theirs.T, places)  # s 2
-    reach = _REACH * max(backbone.grid)
+    reach = _REACH * max(grid)
     away = torch.cdist(landed, places).square() / (2 * reach**2)
     return tuple(
         StrokeEvidence(
             index=index,
-            place=_strongest(own.reshape(backbone.grid)),
-            heat=(heat := _heat(row, backbone.grid)),
+            place=_strongest(own.reshape(grid)),
+            heat=(heat := _heat(row, grid)),
             patch=_strongest(heat),
         )
         for index, (own, row) in enumerate(zip(ink, (alike - away).float(), strict=True))

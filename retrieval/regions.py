@@ -8,7 +8,14 @@ from jaxtyping import Float, Int8
 from torch import Tensor
 from torch.nn import functional
 
-from composer.layout import NUM_CODES, REGION_WEIGHT, region_maps
+from composer.composed import ComposedQuery
+from composer.layout import (
+    LEARNED_WEIGHT,
+    NUM_CODES,
+    REGION_WEIGHT,
+    region_maps,
+    region_projection,
+)
 
 _LARGEST = 127
 
@@ -36,24 +43,40 @@ def from_codes(codes: Int8[Tensor, "n c"]) -> Float[Tensor, "n c"]:
     return functional.normalize(codes.float(), dim=-1)
 
 
-def region_scores(
-    query: Float[Tensor, "p d"],
-    codes: Int8[Tensor, "n c"],
-    projection: Float[Tensor, "r w k"],
-) -> Float[Tensor, " n"]:
+def query_layout(query: ComposedQuery) -> Float[Tensor, " c"] | None:
+    """Return the layout of a query's reference; None where there is nothing to lay out.
+
+    Raises:
+        ValueError: The query's patches do not fill a square.
+    """
+    if query.layout is not None:
+        return query.layout.float().cpu()
+    patches = query.patch_features
+    if patches is None:
+        return None
+    return region_maps(patches.cpu()[None], region_projection(patches.shape[-1]))[0]
+
+
+def region_scores(layout: Float[Tensor, " c"], codes: Int8[Tensor, "n c"]) -> Float[Tensor, " n"]:
     """Compare the layout of a reference with those of n items, as cosines.
 
     Args:
-        query: Patch features of the reference, row by row of a square grid.
+        layout: A unit vector.
         codes: What is stored of the items; zeros score 0.
-        projection: The one that the items were stored with.
 
     Raises:
-        ValueError: The patches do not fill a square, or a size differs from the items'.
+        ValueError: The codes are not of the size that `to_codes` gives.
     """
-    return from_codes(codes) @ region_maps(query.cpu()[None], projection)[0]
+    return from_codes(codes) @ layout
 
 
-def region_weight(balance: float, *, has_words: bool) -> float:
-    """Share of the regions at a balance: full up to the middle, none for the words alone."""
-    return REGION_WEIGHT * min(1.0, 2 * (1 - balance)) if has_words else REGION_WEIGHT
+def region_weight(balance: float, *, has_words: bool, is_learned: bool = False) -> float:
+    """Share of the regions at a balance: full up to the middle, none for the words alone.
+
+    Args:
+        balance: As in `ComposedQuery`.
+        has_words: Whether the query has any.
+        is_learned: Whether the kit has learned its regions; they deserve a larger share.
+    """
+    most = LEARNED_WEIGHT if is_learned else REGION_WEIGHT
+    return most * min(1.0, 2 * (1 - balance)) if has_words else most

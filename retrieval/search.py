@@ -11,7 +11,7 @@ from torch import Tensor
 
 from composer.composed import ComposedQuery
 from composer.errors import InputError
-from composer.layout import SHORT_LIST, blend, region_projection
+from composer.layout import SHORT_LIST, blend
 from retrieval.confidence import NUM_BACKGROUND, Standing, standing
 from retrieval.engines.exact import ExactIndex
 from retrieval.engines.lance import LanceIndex
@@ -21,7 +21,7 @@ from retrieval.errors import GalleryError
 from retrieval.filters.targets import matches
 from retrieval.filters.tree import Field, Filter
 from retrieval.refine import diverse_order, moved_by_feedback
-from retrieval.regions import region_scores, region_weight
+from retrieval.regions import query_layout, region_scores, region_weight
 from retrieval.store.location import IndexPlace
 from retrieval.store.schema import Item, metadata_of
 from retrieval.store.table import Store
@@ -132,7 +132,6 @@ class Gallery:
                 f"The index {source.place} is empty. Add pictures with: duet index FOLDER"
             )
         self.source, self.index = source, index
-        self._projection = region_projection(source.manifest.dim)
 
     @classmethod
     def open(cls, place: IndexPlace, gallery_hash: str) -> "Gallery":
@@ -247,13 +246,17 @@ class Gallery:
             ValueError: `count` is below one, or `where` asks a field for what it does not hold.
         """
         self._check(query)
-        patches = query.patch_features
-        weight = region_weight(query.balance, has_words=query.words_feature is not None)
-        reranks = rerank and patches is not None and weight > 0 and self.source.has_regions
-        least = SHORT_LIST if reranks else 1
+        weight = region_weight(
+            query.balance,
+            has_words=query.words_feature is not None,
+            is_learned=query.layout is not None,
+        )
+        asks = rerank and weight > 0 and self.source.has_regions
+        layout = query_layout(query) if asks else None
+        least = SHORT_LIST if layout is not None else 1
         found = self._matches(query.feature.float(), max(count, least), where, within)
         similarities = torch.tensor(found.similarities)
-        if not reranks or not found.ids:
+        if layout is None or not found.ids:
             none = similarities.new_empty(0)
             return Order(
                 ids=found.ids,
@@ -261,8 +264,7 @@ class Gallery:
                 similarities=similarities,
                 region_similarities=none,
             )
-        assert patches is not None
-        first = self._rerank(patches, found.ids[:SHORT_LIST], similarities[:SHORT_LIST], weight)
+        first = self._rerank(layout, found.ids[:SHORT_LIST], similarities[:SHORT_LIST], weight)
         return Order(
             ids=(first.ids + found.ids[SHORT_LIST:])[:count],
             scores=torch.cat([first.scores, similarities[SHORT_LIST:]])[:count],
@@ -327,13 +329,13 @@ class Gallery:
 
     def _rerank(
         self,
-        patches: Float[Tensor, "p d"],
+        layout: Float[Tensor, " c"],
         ids: tuple[str, ...],
         similarities: Float[Tensor, " k"],
         weight: float,
     ) -> Order:
         codes = torch.from_numpy(self.source.read_regions(ids))
-        regions = region_scores(patches, codes, self._projection)
+        regions = region_scores(layout, codes)
         mixed = blend(similarities, regions, weight)
         best = mixed.argsort(descending=True, stable=True)
         # What follows the short-list keeps its similarities; no score before it may be lower.

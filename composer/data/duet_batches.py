@@ -22,7 +22,6 @@ from composer.data.wording import (
     sample_domain_wording,
     sample_wording,
 )
-from composer.layout import region_maps, region_projection
 from composer.sketch import rasterise
 from composer.training.phrases import DOMAIN_SAYINGS
 from composer.vision import ImageEncoding
@@ -114,7 +113,6 @@ def encode_gallery(
     features: list[Tensor] = []
     regions: list[Tensor] = []
     layouts: list[Tensor] = []
-    projection = region_projection(backbone.joint_dim).to(backbone.device)
     size_px = backbone.image_size_px
     for start in range(0, len(rows), encode_batch):
         images = pack.pixels(rows[start : start + encode_batch], size_px)
@@ -122,7 +120,7 @@ def encode_gallery(
         seen = backbone.encode_image(pixels)
         features.append(seen.features.float())
         regions.append(average_regions(seen.patch_features.float(), backbone.grid, region_grid))
-        layouts.append(region_maps(seen.patch_features, projection))
+        layouts.append(backbone.layouts(seen))
     return GalleryFeatures(
         rows=rows,
         features=torch.cat(features),

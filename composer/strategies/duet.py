@@ -9,13 +9,19 @@ from torch import Tensor, nn
 
 from composer.backbone import Backbone
 from composer.composed import MAX_PSEUDO_TOKENS, ComposedQuery
+from composer.medium import Medium
 from composer.prompt import assemble_prompts
 from composer.query import Query
 from composer.strategies.converter import NUM_TOKENS, Converter
 from composer.strategies.files import load_with_number, read_origin, write_composer
 from composer.strategies.protocol import ComposerError, EncodedReference
-from composer.strategies.reference import compose_tokens, reference_pixels
-from composer.vision import ImageEncoding, encode_with_tower, layer_norm_state
+from composer.strategies.reference import (
+    compose_tokens,
+    learned_layout,
+    reference_medium,
+    reference_pixels,
+)
+from composer.vision import ImageEncoding, encode_with_tower, norm_state
 
 SCHEMA = "duet-composer/2"
 INITIAL_PROMPT = "a photo of"
@@ -76,9 +82,11 @@ class DuetModel(nn.Module):
         start = [ids[min(i, len(ids) - 1)] for i in range(shape.prompt_length)]
         self.prompt = nn.Parameter(table[start].clone())
 
-    def encode_image(self, pixels: Float[Tensor, "n 3 h w"]) -> ImageEncoding:
+    def encode_image(
+        self, pixels: Float[Tensor, "n 3 h w"], medium: Medium = Medium.DRAWING
+    ) -> ImageEncoding:
         """Encodes preprocessed references with the tuned tower."""
-        return encode_with_tower(self.tower, pixels)
+        return encode_with_tower(self.tower, pixels, medium=medium)
 
     def convert(self, features: Float[Tensor, "n d"]) -> Float[Tensor, "n k w"]:
         """Pseudo-word tokens of each feature, or of each difference of two features."""
@@ -96,7 +104,7 @@ class DuetModel(nn.Module):
 
     def trainable_state(self) -> dict[str, Tensor]:
         """LayerNorms, converter and prompt under the names of the file."""
-        norms = layer_norm_state(self.tower)
+        norms = norm_state(self.tower)
         converter = {f"converter.{n}": p for n, p in self.converter.named_parameters()}
         return {**norms, **converter, "prompt": self.prompt}
 
@@ -159,16 +167,17 @@ class DuetComposer:
         pixels = reference_pixels(self.backbone, query)
         if pixels is None:
             return EncodedReference()
-        seen = self.model.encode_image(pixels)
+        seen = self.model.encode_image(pixels, reference_medium(query))
         return EncodedReference(
             image_feature=seen.features[0],
             pseudo_tokens=self.model.convert(seen.features)[0],
             patch_features=seen.patch_features[0],
+            layout=learned_layout(self.backbone, seen),
         )
 
     def encode_pictures(self, pixels: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n d"]:
         """Unit features of a gallery's pictures by the tuned tower, as in the paper."""
-        return self.model.encode_image(pixels).features
+        return self.model.encode_image(pixels, Medium.PHOTO).features
 
     @torch.no_grad()
     def compose(self, encoded: EncodedReference, text: str, balance: float = 0.5) -> ComposedQuery:

@@ -16,7 +16,12 @@ from composer.prompt import assemble_prompts
 from composer.query import Query
 from composer.splice import splice
 from composer.strategies.protocol import EncodedReference
-from composer.strategies.reference import compose_tokens, reference_pixels
+from composer.strategies.reference import (
+    compose_tokens,
+    learned_layout,
+    reference_medium,
+    reference_pixels,
+)
 from composer.strategies.slerp import modality_shift
 from composer.training.phrases import HAND_PROMPTS
 
@@ -131,7 +136,10 @@ class InversionComposer:
         if not pixels:
             return encoded
         # One by one: a batch rounds otherwise, and the starts are drawn from a feature's own bytes.
-        seen = [self.backbone.encode_image(one) for one in pixels.values()]
+        seen = [
+            self.backbone.encode_image(one, reference_medium(queries[place]))
+            for place, one in pixels.items()
+        ]
         is_sketch = [queries[place].sketch is not None for place in pixels]
         targets = torch.cat([one.features for one in seen])
         if self._shift is not None:
@@ -144,6 +152,7 @@ class InversionComposer:
                 image_feature=targets[row],
                 pseudo_tokens=tokens[row],
                 patch_features=seen[row].patch_features[0],
+                layout=learned_layout(self.backbone, seen[row]),
             )
         return encoded
 

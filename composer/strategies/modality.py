@@ -10,12 +10,18 @@ from torch.nn import functional
 
 from composer.backbone import Backbone
 from composer.composed import ComposedQuery
+from composer.medium import Medium
 from composer.query import Query
 from composer.strategies.converter import TextConverter
 from composer.strategies.files import load_with_number, write_composer
 from composer.strategies.protocol import EncodedReference
-from composer.strategies.reference import compose_features, reference_pixels
-from composer.vision import ImageEncoding, encode_with_tower, layer_norm_state
+from composer.strategies.reference import (
+    compose_features,
+    learned_layout,
+    reference_medium,
+    reference_pixels,
+)
+from composer.vision import ImageEncoding, encode_with_tower, norm_state
 
 SCHEMA = "modality-composer/1"
 _WORDS_SHARE = "words_share"
@@ -52,9 +58,11 @@ class ModalityModel(nn.Module):
         self.classifier = nn.Linear(backbone.joint_dim, len(Modality))
         self.to(backbone.device)
 
-    def encode_image(self, pixels: Float[Tensor, "n 3 h w"]) -> ImageEncoding:
+    def encode_image(
+        self, pixels: Float[Tensor, "n 3 h w"], medium: Medium = Medium.DRAWING
+    ) -> ImageEncoding:
         """Encodes preprocessed references with the tuned tower."""
-        return encode_with_tower(self.tower, pixels)
+        return encode_with_tower(self.tower, pixels, medium=medium)
 
     def vector(self, modality: Modality) -> Float[Tensor, " d"]:
         """The vector m of a modality."""
@@ -76,7 +84,7 @@ class ModalityModel(nn.Module):
     def trainable_state(self) -> dict[str, Tensor]:
         """LayerNorms, vectors and classifier under the names of the file."""
         classifier = {f"classifier.{n}": p for n, p in self.classifier.named_parameters()}
-        return {**layer_norm_state(self.tower), **classifier, "vectors": self.vectors}
+        return {**norm_state(self.tower), **classifier, "vectors": self.vectors}
 
     def save(self, path: Path, *, half: bool = False, notes: dict[str, str] | None = None) -> None:
         """Writes what was trained to a `.safetensors`; `notes` goes to its metadata."""
@@ -130,7 +138,7 @@ class ModalityComposer:
         if pixels is None:
             return EncodedReference()
         own = Modality.PHOTO if query.sketch is None else Modality.SKETCH
-        seen = self.model.encode_image(pixels)
+        seen = self.model.encode_image(pixels, reference_medium(query))
         tokens = None
         if self._converter is not None:
             tokens = self._converter(self.model.convert(seen.features, own, Modality.TEXT))[0]
@@ -138,11 +146,12 @@ class ModalityComposer:
             image_feature=self.model.convert(seen.features, own, Modality.PHOTO)[0],
             pseudo_tokens=tokens,
             patch_features=seen.patch_features[0],
+            layout=learned_layout(self.backbone, seen),
         )
 
     def encode_pictures(self, pixels: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n d"]:
         """Unit features of a gallery's pictures by the tuned tower, as in the paper."""
-        return self.model.encode_image(pixels).features
+        return self.model.encode_image(pixels, Medium.PHOTO).features
 
     @torch.no_grad()
     def compose(self, encoded: EncodedReference, text: str, balance: float = 0.5) -> ComposedQuery:

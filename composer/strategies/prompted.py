@@ -8,12 +8,18 @@ from torch import Tensor, nn
 
 from composer.backbone import Backbone
 from composer.composed import ComposedQuery, slerp
+from composer.medium import Medium
 from composer.query import Query
 from composer.strategies.converter import TextConverter
 from composer.strategies.files import load_with_number, write_composer
 from composer.strategies.protocol import EncodedReference
-from composer.strategies.reference import compose_features, reference_pixels
-from composer.vision import ImageEncoding, encode_with_tower, layer_norm_state
+from composer.strategies.reference import (
+    compose_features,
+    learned_layout,
+    reference_medium,
+    reference_pixels,
+)
+from composer.vision import ImageEncoding, encode_with_tower, norm_state
 
 SCHEMA = "prompted-composer/1"
 NUM_PROMPTS = 3
@@ -41,13 +47,15 @@ class PromptedModel(nn.Module):
         self.prompts = nn.Parameter(0.02 * torch.randn(NUM_PROMPTS, backbone.vision_width))
         self.to(backbone.device)
 
-    def encode_image(self, pixels: Float[Tensor, "n 3 h w"]) -> ImageEncoding:
+    def encode_image(
+        self, pixels: Float[Tensor, "n 3 h w"], medium: Medium = Medium.DRAWING
+    ) -> ImageEncoding:
         """Encodes preprocessed references with the prompted tower."""
-        return encode_with_tower(self.tower, pixels, self.prompts)
+        return encode_with_tower(self.tower, pixels, self.prompts, medium=medium)
 
     def trainable_state(self) -> dict[str, Tensor]:
         """LayerNorms and prompts under the names of the file."""
-        return {**layer_norm_state(self.tower), "prompts": self.prompts}
+        return {**norm_state(self.tower), "prompts": self.prompts}
 
     def save(self, path: Path, *, half: bool = False, notes: dict[str, str] | None = None) -> None:
         """Writes what was trained to a `.safetensors`; `notes` goes to its metadata."""
@@ -90,17 +98,18 @@ class PromptedComposer:
         pixels = reference_pixels(self.backbone, query)
         if pixels is None:
             return EncodedReference()
-        seen = self.model.encode_image(pixels)
+        seen = self.model.encode_image(pixels, reference_medium(query))
         converter = self._converter
         return EncodedReference(
             image_feature=seen.features[0],
             pseudo_tokens=None if converter is None else converter.from_images(seen.features)[0],
             patch_features=seen.patch_features[0],
+            layout=learned_layout(self.backbone, seen),
         )
 
     def encode_pictures(self, pixels: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n d"]:
         """Unit features of a gallery's pictures by the tuned tower, as in the paper."""
-        return self.model.encode_image(pixels).features
+        return self.model.encode_image(pixels, Medium.PHOTO).features
 
     @torch.no_grad()
     def compose(self, encoded: EncodedReference, text: str, balance: float = 0.5) -> ComposedQuery:

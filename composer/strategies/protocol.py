@@ -28,11 +28,13 @@ class EncodedReference:
             that tower makes tokens alone.
         pseudo_tokens: The reference as token embeddings; None where the composer makes none.
         patch_features: Unit vectors in the joint space, one per patch; None where there are none.
+        layout: As in `ComposedQuery`.
     """
 
     image_feature: Float[Tensor, " d"] | None = None
     pseudo_tokens: Float[Tensor, "n w"] | None = None
     patch_features: Float[Tensor, "p d"] | None = None
+    layout: Float[Tensor, " c"] | None = None
 
 
 @runtime_checkable

@@ -11,10 +11,12 @@ from torch.nn import functional
 from composer.backbone import Backbone
 from composer.composed import ComposedQuery, interpolate
 from composer.errors import InputError
+from composer.medium import Medium
 from composer.prompt import Prompt, build_prompt, stack_prompts
 from composer.query import Query
 from composer.sketch import rasterise
 from composer.strategies.protocol import Composer, EncodedReference
+from composer.vision import ImageEncoding
 
 PLAIN_PROMPT = "a photo of"
 
@@ -51,6 +53,16 @@ def reference_pixels(backbone: Backbone, query: Query) -> Float[Tensor, "1 3 h w
     return None
 
 
+def reference_medium(query: Query) -> Medium:
+    """What the encoder should take a query's reference for."""
+    return Medium.PHOTO if query.sketch is None else Medium.DRAWING
+
+
+def learned_layout(backbone: Backbone, seen: ImageEncoding) -> Float[Tensor, " c"] | None:
+    """The layout of one encoded reference, if the kit has learned layouts."""
+    return None if seen.cells is None else backbone.layouts(seen)[0]
+
+
 def encode_prompts(backbone: Backbone, prompts: list[Prompt]) -> list[Float[Tensor, " d"]]:
     """Unit text features of several prompts, in one batch."""
     batch = stack_prompts(prompts)
@@ -82,6 +94,7 @@ def composed_query(
         reference_feature=found.reference,
         words_feature=found.words,
         patch_features=encoded.patch_features,
+        layout=encoded.layout,
         balance=float(balance),
         composer=composer.name,
         text=text,

@@ -13,7 +13,12 @@ from composer.query import Query
 from composer.strategies.converter import TextConverter
 from composer.strategies.duet import DuetModel
 from composer.strategies.protocol import EncodedReference
-from composer.strategies.reference import compose_features, reference_pixels
+from composer.strategies.reference import (
+    compose_features,
+    learned_layout,
+    reference_medium,
+    reference_pixels,
+)
 
 DEFAULT_ALPHA = 0.8
 SKETCH_TEMPLATES = (
@@ -83,7 +88,7 @@ class SlerpComposer:
         if pixels is None:
             return EncodedReference()
         tower = self.backbone if self._tuned is None else self._tuned
-        seen = tower.encode_image(pixels)
+        seen = tower.encode_image(pixels, reference_medium(query))
         feature = seen.features[0]
         if query.sketch is not None and self.settings.moves_sketches:
             feature = functional.normalize(feature + self._shift, dim=-1)
@@ -92,6 +97,7 @@ class SlerpComposer:
             image_feature=feature,
             pseudo_tokens=None if converter is None else converter.from_images(feature[None])[0],
             patch_features=seen.patch_features[0],
+            layout=learned_layout(self.backbone, seen),
         )
 
     @torch.no_grad()

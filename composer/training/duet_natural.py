@@ -7,7 +7,6 @@ from torch import Tensor
 
 from composer.backbone import Backbone
 from composer.data.world import NaturalParts, PairBatches, World
-from composer.layout import region_maps, region_projection
 from composer.strategies.duet import DuetModel
 from composer.training.losses import multi_positive_nce
 from composer.training.pairs import HeldClasses, numbers
@@ -42,7 +41,6 @@ class NaturalReferences:
             shares=NATURAL_SHARES,
             seed=seed,
         )
-        projection = region_projection(backbone.joint_dim).to(backbone.device)
         photos = self._world.photos
         features: list[Tensor] = []
         layouts: list[Tensor] = []
@@ -51,10 +49,9 @@ class NaturalReferences:
                 part = backbone.normalise_pixels(photos[start : start + _ENCODE_BATCH])
                 seen = backbone.encode_image(part)
                 features.append(seen.features.float())
-                layouts.append(region_maps(seen.patch_features, projection))
+                layouts.append(backbone.layouts(seen))
             self.held = HeldClasses(World(parts.validation), backbone)
         self._gallery, self._layouts = torch.cat(features), torch.cat(layouts)
-        self._projection = projection
         self._classes = numbers(self._world.photo_classes, backbone.device)
         self._instances = numbers(self._world.photo_instances, backbone.device)
 
@@ -73,7 +70,7 @@ class NaturalReferences:
             seen = model.encode_image(pixels)
             q = model.read_alone(seen.features)
         to_photos = q @ self._gallery.T
-        to_layouts = region_maps(seen.patch_features, self._projection) @ self._layouts.T
+        to_layouts = model.backbone.layouts(seen) @ self._layouts.T
         is_class = numbers(batch.classes, to_photos.device).unsqueeze(1) == self._classes
         is_thing = numbers(batch.instances, to_photos.device).unsqueeze(1) == self._instances
         nothing = torch.zeros_like(is_class)

@@ -9,7 +9,6 @@ from torch import Tensor
 
 from composer.backbone import Backbone
 from composer.data.duet_batches import DuetBatch, GalleryFeatures
-from composer.layout import region_maps, region_projection
 from composer.prompt import PromptBatch, assemble_prompts, encode_by_length
 from composer.strategies.duet import DuetModel
 from composer.training.losses import (
@@ -107,17 +106,12 @@ class DuetFeatures:
 
 
 class Banks:
-    """What is made once: neutral phrases and hand-written prompts as ids, and the projection."""
+    """What is made once: neutral phrases and hand-written prompts as ids."""
 
     def __init__(self, backbone: Backbone) -> None:
-        """Tokenises the phrases, draws the projection of layouts."""
-        self._projection = region_projection(backbone.joint_dim).to(backbone.device)
+        """Tokenises the phrases."""
         self.neutral = [_ids(backbone, phrase) for phrase in NEUTRAL]
         self.hand = [_ids(backbone, phrase) for phrase in HAND_PROMPTS]
-
-    def layouts(self, patch_features: Float[Tensor, "n p d"]) -> Float[Tensor, "n c"]:
-        """Layouts of pictures, comparable with a gallery's."""
-        return region_maps(patch_features, self._projection)
 
 
 def encode_batch(
@@ -136,7 +130,7 @@ def encode_batch(
     seen, layouts = batch.references, None
     if not isinstance(seen, Tensor):
         encoding = model.encode_image(backbone.normalise_pixels(seen))
-        seen, layouts = encoding.features, banks.layouts(encoding.patch_features)
+        seen, layouts = encoding.features, backbone.layouts(encoding)
     s_w = model.convert(seen)  # n k w
     few = max(1, round(auxiliary_share * len(seen)))
     photos = gallery.features[batch.anchors[:few].to(seen.device)]

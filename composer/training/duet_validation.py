@@ -12,7 +12,7 @@ from torch import Tensor
 
 from composer.backbone import Backbone
 from composer.data.duet_batches import GalleryFeatures, ValidationQueries
-from composer.layout import REGION_WEIGHT, SHORT_LIST, blend, region_maps, region_projection
+from composer.layout import REGION_WEIGHT, SHORT_LIST, blend
 from composer.prompt import assemble_prompts
 from composer.strategies.duet import DuetModel
 from composer.strategies.reference import PLAIN_PROMPT, complete
@@ -90,7 +90,6 @@ def validate(model: DuetModel, queries: ValidationQueries, gallery: GalleryFeatu
     neutral = [[i for word in backbone.word_ids(text) for i in word] for text in NEUTRAL_VALIDATION]
     names = ("own", "reference", "composed", "neutral", "words")
     found: dict[str, list[Tensor]] = {name: [] for name in (*names, "layouts")}
-    projection = region_projection(backbone.joint_dim).to(gallery.features.device)
     for start in range(0, len(word_ids), _BATCH):
         part = slice(start, start + _BATCH)
         ids = word_ids[part]
@@ -98,7 +97,7 @@ def validate(model: DuetModel, queries: ValidationQueries, gallery: GalleryFeatu
         seen = model.encode_image(pixels)
         own = seen.features
         s_w = model.convert(own)
-        found["layouts"].append(region_maps(seen.patch_features, projection))
+        found["layouts"].append(backbone.layouts(seen))
         silent: list[list[int]] = [[] for _ in ids]
         found["own"].append(own)
         found["reference"].append(_encode(backbone, model.prompt, s_w, silent))

@@ -16,7 +16,6 @@ from composer.composed import ComposedQuery
 from composer.data.catalogue import CataloguePack
 from composer.data.duet_batches import validation_sketches
 from composer.data.wording import attribute_wording
-from composer.layout import region_projection
 from composer.query import Query
 from composer.strategies.protocol import Composer, EncodedReference
 from retrieval.benchmarks import catalogue
@@ -163,11 +162,10 @@ def pack_gallery(pack: CataloguePack, backbone: Backbone, folder: Path) -> Galle
         gallery_hash=backbone.gallery_hash, dim=backbone.joint_dim, kit="validation", root="."
     )
     store = Store.create(folder, manifest)
-    projection = region_projection(backbone.joint_dim).to(backbone.device)
     for start in range(0, len(rows), _BATCH):
         part = rows[start : start + _BATCH]
         pixels = pack.pixels(part, backbone.image_size_px)
-        seen = encode_with_regions(backbone, [Image.fromarray(one) for one in pixels], projection)
+        seen = encode_with_regions(backbone, [Image.fromarray(one) for one in pixels])
         items = [
             Item(
                 id=content_id(pack.items[row].id.encode()),

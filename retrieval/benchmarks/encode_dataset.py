@@ -12,7 +12,6 @@ from PIL import Image
 from torch import Tensor
 
 from composer.backbone import Backbone
-from composer.layout import region_projection
 from composer.query import Query
 from composer.strategies.protocol import Composer, encode_all
 from retrieval.indexing.embed import EncodedImages, encode_with_regions
@@ -85,11 +84,10 @@ def encode_gallery(
     if batch_size < 1:
         raise ValueError(f"`batch_size` must be at least 1, got {batch_size}.")
     remaining = iter(images)
-    projection = region_projection(backbone.joint_dim).to(backbone.device)
     found: list[EncodedImages] = []
     num_done = 0
     while batch := list(islice(remaining, batch_size)):
-        found.append(encode_with_regions(backbone, batch, projection))
+        found.append(encode_with_regions(backbone, batch))
         num_done += len(batch)
         if progress:
             progress(num_done)

@@ -21,7 +21,7 @@ from composer.data.pacs import open_pacs, pacs_parts
 from composer.data.qmul import chairv2_parts, open_chairv2
 from composer.data.sketchy import open_sketchy, split_heldout
 from composer.data.tree import DatasetError
-from composer.layout import blend, region_projection
+from composer.layout import blend
 from composer.query import Query
 from composer.strategies.protocol import Composer, encode_all
 from retrieval.benchmarks.category import CategoryTask, category_row
@@ -30,7 +30,7 @@ from retrieval.benchmarks.encode_dataset import encode_gallery, query_features
 from retrieval.benchmarks.fine_grained import FineGrainedTask, fine_grained_row, row_of_ranks
 from retrieval.benchmarks.metrics import ranks_of_targets
 from retrieval.indexing.embed import EncodedImages
-from retrieval.regions import region_scores, region_weight
+from retrieval.regions import query_layout, region_scores, region_weight
 
 # What is said to ask for a domain of PACS.
 DOMAIN_WORDS = {"photo": "a photo", "art_painting": "a painting", "cartoon": "a cartoon"}
@@ -80,17 +80,18 @@ def chair_row(composer: Composer, real: RealSet) -> dict[str, Any]:
 
 @torch.inference_mode()
 def chair_reranked(composer: Composer, real: RealSet) -> dict[str, Any] | None:
-    """The same with all photos ordered by feature and layout; None without patch features."""
+    """The same with all photos ordered by feature and layout; None without layouts."""
     dataset, photos = real.dataset, real.gallery
     targets = _targets(dataset)
-    projection = region_projection(composer.backbone.joint_dim)
-    weight = region_weight(0.5, has_words=False)
     scores: list[Tensor] = []
     for encoded in encode_all(composer, _queries(dataset, dataset.drawings)):
         query = composer.compose(encoded, "")
-        if query.patch_features is None:
+        layout = query_layout(query)
+        if layout is None:
             return None
-        regions = region_scores(query.patch_features, photos.regions, projection)
+        regions = region_scores(layout, photos.regions)
+        is_learned = query.layout is not None
+        weight = region_weight(0.5, has_words=False, is_learned=is_learned)
         scores.append(blend(photos.features @ query.feature.float().cpu(), regions, weight))
     ranks = ranks_of_targets(torch.stack(scores).numpy(), targets)
     size = len(photos.features)

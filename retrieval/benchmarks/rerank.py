@@ -7,6 +7,7 @@ from jaxtyping import Int
 from composer.composed import ComposedQuery
 from composer.strategies.protocol import Composer
 from retrieval.benchmarks.catalogue import Encoded, Protocol, composed_queries, ranks
+from retrieval.regions import query_layout
 from retrieval.search import Gallery
 
 
@@ -15,12 +16,12 @@ def both_ranks(
 ) -> dict[bool, Int[np.ndarray, " q"]]:
     """Return the ranks of every case's target by the features alone, and re-ranked if they can be.
 
-    They cannot where queries have no patches, or the index no regions.
+    They cannot where queries have no layouts, or the index no regions.
     """
     queries = composed_queries(protocol, composer, mode, encoded=encoded)
     features = torch.stack([query.feature for query in queries])
     found = {False: ranks(protocol, gallery.matrix, features)}
-    if gallery.source.has_regions and all(query.patch_features is not None for query in queries):
+    if gallery.source.has_regions and all(query_layout(query) is not None for query in queries):
         found[True] = reranked_ranks(protocol, gallery, queries)
     return found
 

@@ -15,7 +15,6 @@ from torch import Tensor
 
 from composer.backbone import Backbone
 from composer.images import ImageLimits
-from composer.layout import region_maps, region_projection
 from retrieval.indexing.intake import Decoded, Facts, Intake, Recognised
 from retrieval.indexing.walk import Candidate, Skipped
 from retrieval.regions import to_codes
@@ -102,7 +101,6 @@ class LocalEmbedder:
     def __init__(self, backbone: Backbone, options: EmbedOptions = DEFAULT_EMBED_OPTIONS) -> None:
         """Prepare what all files share."""
         self._backbone, self._options = backbone, options
-        self._projection = region_projection(backbone.joint_dim).to(backbone.device)
 
     def embed(self, fresh: Sequence[Candidate], seen: Collection[str]) -> Iterator[Result]:
         """Yield what became of each file, in order; a copy of an earlier one is recognised."""
@@ -127,7 +125,7 @@ class LocalEmbedder:
         features, codes = iter(()), iter(())
         if decoded:
             levels = np.stack([one.levels for one in decoded])
-            found = encode_levels(self._backbone, levels, self._projection)
+            found = encode_levels(self._backbone, levels)
             features, codes = iter(found.features.cpu().numpy()), iter(found.regions.cpu().numpy())
         for one in waiting:
             if isinstance(one, Decoded):
@@ -174,19 +172,14 @@ def encode_images(backbone: Backbone, images: list[Image.Image]) -> Float[Tensor
 
 
 @torch.inference_mode()
-def encode_with_regions(
-    backbone: Backbone, images: list[Image.Image], projection: Float[Tensor, "r d k"]
-) -> EncodedImages:
+def encode_with_regions(backbone: Backbone, images: list[Image.Image]) -> EncodedImages:
     """Return unit features and region codes of RGB pictures, from one pass of the frozen tower."""
     levels = np.stack([backbone.crop(image) for image in images])
-    return encode_levels(backbone, levels, projection)
+    return encode_levels(backbone, levels)
 
 
 @torch.inference_mode()
-def encode_levels(
-    backbone: Backbone, levels: UInt8[np.ndarray, "n h w 3"], projection: Float[Tensor, "r d k"]
-) -> EncodedImages:
+def encode_levels(backbone: Backbone, levels: UInt8[np.ndarray, "n h w 3"]) -> EncodedImages:
     """Return unit features and region codes of pictures that have the encoder's size already."""
     seen = backbone.encode_image(backbone.normalise_pixels(levels))
-    maps = region_maps(seen.patch_features, projection)
-    return EncodedImages(features=seen.features.float(), regions=to_codes(maps))
+    return EncodedImages(features=seen.features.float(), regions=to_codes(backbone.layouts(seen)))

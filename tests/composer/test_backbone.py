@@ -8,7 +8,7 @@ from PIL import Image
 
 from composer.backbone import Backbone, BackboneError, end_positions
 from composer.splice import splice
-from composer.vision import encode_with_tower, layer_norms
+from composer.vision import encode_with_tower, norm_layers
 from tests.composer.tiny import (
     CONTEXT,
     IMAGE_PX,
@@ -159,7 +159,7 @@ def test_the_copied_tower_shares_all_but_its_layer_norms():
     backbone = tiny_backbone()
     tower = backbone.copy_vision_tower()
     tuned = {name for name, p in tower.named_parameters() if p.requires_grad}
-    expected = {f"{n}.{leaf}" for n in layer_norms(tower) for leaf in ("weight", "bias")}
+    expected = {f"{n}.{leaf}" for n in norm_layers(tower) for leaf in ("weight", "bias")}
     assert tuned == expected
     own = dict(backbone.model.visual.named_parameters())
     for name, parameter in tower.named_parameters():
@@ -167,7 +167,7 @@ def test_the_copied_tower_shares_all_but_its_layer_norms():
     pixels = backbone.preprocess(noise_images(1))
     before = backbone.encode_image(pixels).features
     assert torch.equal(encode_with_tower(tower, pixels).features, before)
-    for norm in layer_norms(tower).values():
+    for norm in norm_layers(tower).values():
         norm.bias.data.add_(0.5)
     assert torch.equal(backbone.encode_image(pixels).features, before)
     assert not torch.allclose(encode_with_tower(tower, pixels).features, before)

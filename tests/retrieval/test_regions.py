@@ -1,5 +1,7 @@
 """Region maps, their codes, and a short-list ordered once more by them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -8,7 +10,13 @@ from torch.nn import functional
 from composer.composed import ComposedQuery, rebalance
 from composer.layout import NUM_CODES, blend, region_maps, region_projection
 from retrieval.engines.exact import ExactIndex
-from retrieval.regions import from_codes, region_scores, region_weight, to_codes
+from retrieval.regions import (
+    from_codes,
+    query_layout,
+    region_scores,
+    region_weight,
+    to_codes,
+)
 from retrieval.search import Gallery
 from retrieval.store.schema import Item, Manifest
 from retrieval.store.table import Store
@@ -66,7 +74,7 @@ def test_a_layout_is_most_like_itself_and_not_like_its_mirror():
     found = patches(4, 2)
     mirrored = found[:1].unflatten(1, (8, 8)).flip(2).flatten(1, 2)
     codes = to_codes(maps_of(torch.cat([found, mirrored])))
-    scores = region_scores(found[0], codes, region_projection(DIM))
+    scores = region_scores(maps_of(found[:1])[0], codes)
     assert scores[0] == pytest.approx(1, abs=1e-3)
     assert scores[1:].abs().max() < 0.2
 
@@ -200,3 +208,13 @@ def test_codes_come_back_in_the_order_asked_for_and_gone_items_are_zeros(three):
     assert not store.read_regions(ids)[1].any()
     assert whole.any(axis=1).all()
     assert len(store.read_regions([])) == 0
+
+
+def test_a_learned_layout_weighs_more_and_goes_before_patches():
+    assert region_weight(0.5, has_words=False, is_learned=True) == pytest.approx(0.7)
+    assert region_weight(0.75, has_words=True, is_learned=True) == pytest.approx(0.35)
+    layout = functional.normalize(torch.randn(NUM_CODES), dim=0)
+    query = replace(query_of(torch.eye(DIM)[0], patches(5)[0]), layout=layout)
+    assert query_layout(query).equal(layout)
+    assert query_layout(replace(query, layout=None)).equal(maps_of(patches(5)[:1])[0])
+    assert query_layout(query_of(torch.eye(DIM)[0], None)) is None

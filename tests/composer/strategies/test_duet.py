@@ -8,7 +8,7 @@ from composer.sketch import Sketch
 from composer.strategies.converter import NUM_TOKENS, Converter
 from composer.strategies.duet import DuetComposer, DuetModel, DuetShape
 from composer.strategies.protocol import ComposerError
-from composer.vision import layer_norms
+from composer.vision import norm_layers
 from tests.composer.tiny import JOINT_DIM, TEXT_WIDTH, tiny_backbone
 
 SKETCH = Sketch.from_strokes([[[0, 0], [1, 0], [1, 1]], [[0.2, 0.5], [0.7, 0.5]]])
@@ -68,7 +68,7 @@ def test_the_file_holds_the_trained_part_alone_and_round_trips(model, tmp_path):
     assert torch.equal(loaded.encode_image(pixels).features, model.encode_image(pixels).features)
     assert torch.equal(loaded.prompt, model.prompt)
     assert loaded.residual == 0.15
-    assert set(layer_norms(loaded.tower)) == set(layer_norms(model.tower))
+    assert set(norm_layers(loaded.tower)) == set(norm_layers(model.tower))
 
 
 def test_half_precision_is_close(model, tmp_path):
