@@ -52,7 +52,7 @@ def tiny_imagenet_is_held_out(class_words: str) -> bool:
 
 def chairv2_is_held_out(photo_stem: str) -> bool:
     """Tell whether a ChairV2 photo (and so each of its sketches) is held out: 60 of the 300."""
-    return _bucket(f"chairv2/{photo_stem}", 10_000) < 2190
+    return bucket(f"chairv2/{photo_stem}", 10_000) < 2190
 
 
 def pacs_is_held_out(path: str) -> bool:
@@ -61,12 +61,12 @@ def pacs_is_held_out(path: str) -> bool:
     PACS' sketch domain repeats drawings of Sketchy: those of held-out classes carry that class in
     their folder, and PACS has none of them.
     """
-    return _bucket(f"pacs/{path}", 4) == 0
+    return bucket(f"pacs/{path}", 4) == 0
 
 
 def flickr_is_held_out(name: str) -> bool:
     """Tell whether a Flickr8k photo is kept for validation: an eighth of them."""
-    return _bucket(f"flickr/{name}", 8) == 0
+    return bucket(f"flickr/{name}", 8) == 0
 
 
 def sketchy_photo_stem(sketch_stem: str) -> str:
@@ -74,6 +74,7 @@ def sketchy_photo_stem(sketch_stem: str) -> str:
     return re.sub(r"-\d+$", "", sketch_stem)
 
 
-def _bucket(name: str, num_buckets: int) -> int:
+def bucket(name: str, num_buckets: int) -> int:
+    """Return the number that a name always falls on, from 0, evenly spread."""
     digest = hashlib.sha256(name.encode()).digest()
     return int.from_bytes(digest[:8], "big") % num_buckets

@@ -11,7 +11,6 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast
 from torch import Tensor
 
-from composer.backbone import Backbone
 from composer.strategies.files import load_tensors
 from composer.training.descent import Descent, DescentSettings, ParameterGroup, TrainingError
 from composer.training.loop import Budget, EarlyStopping, fast_precision, progress_line
@@ -79,11 +78,30 @@ R = TypeVar("R")
 
 
 @runtime_checkable
+class Frozen(Protocol):
+    """What a run stands on: where it is, and a name that is another for another one."""
+
+    @property
+    def gallery_hash(self) -> str:
+        """Sixteen hex digits."""
+        ...
+
+    @property
+    def device(self) -> torch.device:
+        """Where its weights or features are."""
+        ...
+
+
+@runtime_checkable
 class Objective(Protocol[S]):
     """What a run trains: a model, its losses, its validation."""
 
     name: str
-    backbone: Backbone
+
+    @property
+    def backbone(self) -> Frozen:
+        """What is frozen, and no part of the state."""
+        ...
 
     def trainable_state(self) -> dict[str, Tensor]:
         """All that training changes, under the names of the file."""

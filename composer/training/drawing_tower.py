@@ -1,0 +1,66 @@
+"""A frozen trunk whose normalisation layers see drawings their own way."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor, nn
+from torch.nn import functional
+
+from composer.training.trunk_features import SeenSet
+from composer.trunk import REGION_GRID, see_last, see_middle
+from composer.vision import copy_with_own_norms, norm_state
+
+_BATCH = 16
+
+
+class DrawingTower:
+    """A copy of a trunk, its normalisation layers its own, and the drawings it looks at.
+
+    Attributes:
+        visual: The copy, in evaluation mode for good.
+    """
+
+    def __init__(
+        self,
+        visual: nn.Module,
+        levels: Mapping[str, UInt8[np.ndarray, "n s s"]],
+        *,
+        mean: float,
+        std: float,
+    ) -> None:
+        """Takes a frozen tower and the grey levels of the drawings of each set, by its name."""
+        self.visual: Any = copy_with_own_norms(visual)
+        self._levels, self._mean, self._std = levels, mean, std
+
+    def trainable_state(self) -> dict[str, Tensor]:
+        """Weights and biases of the normalisation layers."""
+        return norm_state(self.visual)
+
+    def see(self, name: str, drawings: SeenSet) -> SeenSet:
+        """Look at drawings of the set called `name` anew; the graph is kept."""
+        rows = np.asarray(drawings.rows)
+        levels = torch.from_numpy(self._levels[name][rows]).float().div_(255)
+        pixels = ((levels - self._mean) / self._std).unsqueeze(1).expand(-1, 3, -1, -1)
+        middle = see_middle(self.visual.trunk, pixels)
+        cells = functional.adaptive_avg_pool2d(middle, REGION_GRID)
+        return replace(
+            drawings,
+            pooled=see_last(self.visual.trunk, middle).mean(dim=(2, 3)),
+            cells=cells.flatten(2).mT,
+        )
+
+    @torch.no_grad()
+    def see_many(self, name: str, drawings: SeenSet) -> SeenSet:
+        """The same in small batches, without a graph."""
+        pooled: list[Float[Tensor, "n w"]] = []
+        cells: list[Float[Tensor, "n r c"]] = []
+        for start in range(0, len(drawings.rows), _BATCH):
+            stop = min(start + _BATCH, len(drawings.rows))
+            seen = self.see(name, drawings.select(range(start, stop)))
+            pooled.append(seen.pooled)
+            cells.append(seen.cells)
+        return replace(drawings, pooled=torch.cat(pooled), cells=torch.cat(cells))

@@ -1,0 +1,123 @@
+"""An encoder as a folder that open_clip opens: public trunk, trained heads, a text tower."""
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from composer.backbone import CONFIG_NAME, MERGES_NAME, WEIGHTS_NAME
+from composer.media import MEDIA_NAME, MediaHeads
+from composer.training.encoder_heads import EncoderHeads
+from composer.training.encoder_space import fit_space
+from composer.training.public_trunk import MEAN, STD
+from composer.training.trunk_features import SeenSet
+from composer.vision import norm_state
+from composer.weights import read_metadata, read_safetensors, write_bytes, write_safetensors
+
+_FLAT_TEXT = ("transformer.", "token_embedding.", "positional_embedding", "ln_final.", "text_proj")
+
+
+def read_heads(path: Path, sets: Mapping[str, SeenSet]) -> EncoderHeads:
+    """Read the heads of a training's file.
+
+    Raises:
+        ValueError: The file is damaged or holds heads of another size.
+    """
+    trained = read_safetensors(path).tensors
+    joint_dim = trained["heads.photo.weight"].shape[1]
+    heads = EncoderHeads(fit_space(sets, joint_dim), sets)
+    heads.restore(trained)
+    return heads
+
+
+def write_encoder(
+    folder: Path, *, tower: nn.Module, trained: Path, sets: Mapping[str, SeenSet], text_from: Path
+) -> None:
+    """Write an encoder's folder, weights in fp16.
+
+    Args:
+        folder: Made if it is missing.
+        tower: The public tower that was trained on.
+        trained: File of the training.
+        sets: What the tower saw.
+        text_from: An encoder's folder whose text tower and vocabulary are taken over as they are;
+            its joint space must be as wide, and is another until the text tower is trained anew.
+
+    Raises:
+        ValueError: The file or the text tower does not fit.
+    """
+    heads = read_heads(trained, sets)
+    config = json.loads((text_from / CONFIG_NAME).read_text(encoding="utf-8"))
+    photo = heads.photo_head()
+    joint_dim = len(photo["bias"])
+    if config["model_cfg"]["embed_dim"] != joint_dim:
+        raise ValueError(
+            f"The text tower's joint space must be {joint_dim} wide, that of {text_from} is "
+            f"{config['model_cfg']['embed_dim']}."
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    visual: Any = tower
+    text = _text_tensors(read_safetensors(text_from / WEIGHTS_NAME).tensors)
+    trunk = {f"visual.trunk.{name}": t for name, t in visual.trunk.state_dict().items()}
+    head = {f"visual.head.proj.{name}": t for name, t in photo.items()}
+    written = {name: _half(tensor) for name, tensor in (text | trunk | head).items()}
+    write_safetensors(folder / WEIGHTS_NAME, written)
+    media = heads.media_heads()
+    _give_norms(media, tower, trained)
+    media.save(folder / MEDIA_NAME, half=True, notes=read_metadata(trained))
+    facts = json.dumps(_config(config, visual), indent=2)
+    write_bytes(folder / CONFIG_NAME, facts.encode())
+    if (text_from / MERGES_NAME).exists():
+        shutil.copyfile(text_from / MERGES_NAME, folder / MERGES_NAME)
+
+
+def _give_norms(media: MediaHeads, tower: nn.Module, trained: Path) -> None:
+    found = read_safetensors(trained).tensors
+    norms = {n: t for n, t in found.items() if n.startswith("layer_norms.")}
+    if not norms:
+        return
+    media.give_norms(tower)
+    own = media.own_state()
+    with torch.no_grad():
+        for name in norm_state(tower):
+            own[name.replace("layer_norms.", "norms.", 1)].copy_(norms[name])
+
+
+def _text_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The text tower under `text.`, from either of open_clip's two layouts, and the scale."""
+    found = {n: t for n, t in tensors.items() if n.startswith("text.")}
+    flat = {f"text.{n}": t for n, t in tensors.items() if n.startswith(_FLAT_TEXT)}
+    return (found or flat) | {"logit_scale": tensors["logit_scale"]}
+
+
+def _config(source: Mapping[str, Any], tower: nn.Module) -> dict[str, Any]:
+    visual: Any = tower
+    return {
+        "model_cfg": {
+            "embed_dim": source["model_cfg"]["embed_dim"],
+            "vision_cfg": {
+                "timm_model_name": visual.trunk.pretrained_cfg["architecture"],
+                "timm_model_pretrained": False,
+                "timm_pool": "avg",
+                "timm_proj": "linear",
+                "timm_proj_bias": True,
+                "image_size": int(visual.image_size[0]),
+            },
+            "text_cfg": source["model_cfg"]["text_cfg"],
+            "custom_text": True,
+        },
+        "preprocess_cfg": {
+            "mean": [MEAN] * 3,
+            "std": [STD] * 3,
+            "interpolation": "bicubic",
+            "resize_mode": "shortest",
+        },
+    }
+
+
+def _half(tensor: Tensor) -> Tensor:
+    return tensor.half() if tensor.is_floating_point() else tensor

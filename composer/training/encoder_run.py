@@ -1,0 +1,141 @@
+"""`python -m composer.training.encoder_run`: trains an encoder's picture side on a public trunk."""
+
+import argparse
+import logging
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from torch import nn
+
+from composer.data.encoder_sets import PictureSet, encoder_sets
+from composer.training.drawing_tower import DrawingTower
+from composer.training.encoder import EncoderTraining, encoder_trainer
+from composer.training.encoder_folder import write_encoder
+from composer.training.loop import Budget
+from composer.training.public_trunk import MEAN, STD, public_tower
+from composer.training.trainer import RunSettings
+from composer.training.trunk_features import SeenSet, draw_set, see_set
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EncoderPlan:
+    """How an encoder is made.
+
+    Attributes:
+        natural: Folder of the natural archives.
+        text_from: Encoder's folder whose text tower is taken over.
+        output: Folder of the encoder.
+        work: Folder of what is seen once, of states and of heads.
+        image_px: Side of the pictures.
+        head_steps: Steps of the heads alone; drawings behind the trunk are kept for them.
+        tower_steps: Steps of heads and normalisation layers; each looks at its drawings anew.
+        num_drawings: Drawings of each data set in a step of the second kind.
+        num_views: Versions of each drawing that are kept.
+        joint_dim: Width of the joint space, that of the text tower.
+        seed: Of every draw.
+    """
+
+    natural: Path
+    text_from: Path
+    output: Path
+    work: Path
+    image_px: int = 160
+    head_steps: int = 60
+    tower_steps: int = 400
+    num_drawings: int = 32
+    num_views: int = 4
+    joint_dim: int = 256
+    seed: int = 0
+
+
+HEADS = EncoderTraining()
+# A step of the tower is dear, so that its batches are small and its rates for heads low.
+TOWER = replace(HEADS, rate=5e-4)
+
+
+def make_encoder(plan: EncoderPlan, tower: nn.Module | None = None) -> None:
+    """Trains the heads, then the drawings' normalisation layers with them; writes the folder.
+
+    What is done already is not done again: pictures that were seen, and runs where they stopped.
+
+    Args:
+        plan: What to make of what.
+        tower: Another than the public one.
+
+    Raises:
+        ValueError: An archive, a state or the text tower cannot be used.
+    """
+    visual = public_tower(plan.image_px, plan.joint_dim) if tower is None else tower
+    pictures = {one.name: one for one in encoder_sets(plan.natural, num_views=plan.num_views)}
+    seen_at = plan.work / str(plan.image_px)
+    sets = _see(visual, pictures, seen_at, plan.image_px)
+    heads = plan.work / "heads.safetensors"
+    first = replace(HEADS, joint_dim=plan.joint_dim)
+    encoder_trainer(first, sets, _settings(plan, "heads", plan.head_steps)).run()
+    if plan.tower_steps:
+        levels = {
+            name: draw_set(one, seen_at, size_px=plan.image_px)
+            for name, one in pictures.items()
+            if name.endswith(".drawing")
+        }
+        recipe = replace(TOWER, joint_dim=plan.joint_dim, num_drawings=plan.num_drawings)
+        settings = _settings(plan, "tower", plan.tower_steps)
+        own = DrawingTower(visual, levels, mean=MEAN, std=STD)
+        encoder_trainer(recipe, sets, settings, tower=own, start=heads).run()
+    trained = plan.work / ("tower.safetensors" if plan.tower_steps else "heads.safetensors")
+    write_encoder(plan.output, tower=visual, trained=trained, sets=sets, text_from=plan.text_from)
+    logger.info("wrote %s", plan.output)
+
+
+def _see(
+    visual: nn.Module, pictures: Mapping[str, PictureSet], folder: Path, image_px: int
+) -> dict[str, SeenSet]:
+    return {
+        name: see_set(visual, one, folder, size_px=image_px, mean=MEAN, std=STD)
+        for name, one in pictures.items()
+    }
+
+
+def _settings(plan: EncoderPlan, name: str, num_steps: int) -> RunSettings:
+    return RunSettings(
+        output=plan.work / f"{name}.safetensors",
+        state=plan.work / f"{name}.state",
+        budget=Budget(num_steps=num_steps),
+        device="cpu",
+        average_decay=0.97,
+        validate_every=20,
+        log_every=10,
+        patience=10,
+        seed=plan.seed,
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Makes an encoder from a shell; returns the exit code, 2 where the user can mend it."""
+    parser = argparse.ArgumentParser(prog="python -m composer.training.encoder_run")
+    parser.add_argument("--natural", type=Path, required=True, help="folder of the archives")
+    parser.add_argument("--text-from", type=Path, required=True, help="folder of a CLIP")
+    parser.add_argument("--output", type=Path, required=True, help="folder of the encoder")
+    parser.add_argument("--work", type=Path, default=Path(".cache/encoder"))
+    parser.add_argument("--image-px", type=int, default=160)
+    parser.add_argument("--head-steps", type=int, default=60)
+    parser.add_argument("--tower-steps", type=int, default=400)
+    parser.add_argument("--num-drawings", type=int, default=32)
+    parser.add_argument("--seed", type=int, default=0)
+    chosen = parser.parse_args(arguments)
+    logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    logging.getLogger("composer").setLevel(logging.INFO)
+    try:
+        make_encoder(EncoderPlan(**vars(chosen)))
+    except (ValueError, OSError, ModuleNotFoundError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

