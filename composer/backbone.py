@@ -1,11 +1,10 @@
 """The frozen CLIP of a kit: the one door to open_clip."""
 
 import gzip
-import hashlib
 import io
 import json
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,11 +13,14 @@ import numpy as np
 import open_clip
 import torch
 from jaxtyping import Float, Int, UInt8
+from open_clip.timm_model import TimmModel
 from open_clip.transform import PreprocessCfg, image_transform_v2
+from open_clip.transformer import VisionTransformer
 from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
 
+from composer.hashes import tower_hashes
 from composer.media import MEDIA_NAME, MediaHeads
 from composer.medium import Medium
 from composer.splice import take_positions
@@ -29,7 +31,6 @@ from composer.vision import (
     encode_with_tower,
     lay_out,
     tower_facts,
-    tower_problem,
 )
 from composer.weights import WeightsError, check_safetensors_header, refuse_pickle
 
@@ -83,7 +84,7 @@ class Backbone:
         facts = tower_facts(self.model.visual)
         self.vision_width, self.joint_dim = facts.width, facts.joint_dim
         self.grid, self.image_size_px = facts.grid, facts.image_px
-        self.gallery_hash, self.text_hash = _tower_hashes(self.model, self._preprocess_cfg)
+        self.gallery_hash, self.text_hash = tower_hashes(self.model, asdict(self._preprocess_cfg))
 
     @classmethod
     def load(
@@ -254,6 +255,13 @@ class Backbone:
         return TextEncoding(features=functional.normalize(pooled, dim=-1), hidden=hidden)
 
 
+def trunk_tower(architecture: str, *, image_px: int, joint_dim: int) -> nn.Module:
+    """Makes a vision tower with a convolutional trunk of timm and random weights."""
+    return TimmModel(
+        architecture, joint_dim, image_size=image_px, pool="avg", proj="linear", proj_bias=True
+    )
+
+
 def end_positions(ids: Int[Tensor, "n l"], end_id: int) -> Int[Tensor, " n"]:
     """Index of the first end-of-text in each row, padded with end-of-text or not."""
     return (ids != end_id).int().cumprod(dim=-1).sum(dim=-1)
@@ -339,8 +347,14 @@ def _with_tokenizer(source: str, model: nn.Module) -> tuple[nn.Module, open_clip
 def _check_layout(model: nn.Module, tokenizer: open_clip.SimpleTokenizer) -> None:
     visual: Any = model.visual
     text: Any = getattr(model, "text", model)
-    if problem := tower_problem(visual):
-        raise BackboneError(problem)
+    is_plain = isinstance(model.visual, VisionTransformer) and not (
+        visual.attn_pool or visual.proj is None or visual.final_ln_after_pool
+    )
+    if not is_plain and not has_trunk(visual):
+        raise BackboneError(
+            "The vision tower must be a plain ViT or a convolutional trunk of timm; "
+            "choose another CLIP."
+        )
     if visual.image_size[0] != visual.image_size[1]:
         raise BackboneError(f"The vision tower must take square images, not {visual.image_size}.")
     if not hasattr(text, "transformer") or not hasattr(text, "token_embedding"):
@@ -355,27 +369,6 @@ def _check_layout(model: nn.Module, tokenizer: open_clip.SimpleTokenizer) -> Non
             f"The vocabulary of the tokenizer ({tokenizer.vocab_size}) must have the size of the "
             f"token table ({rows}); check {MERGES_NAME}."
         )
-
-
-def _tower_hashes(model: nn.Module, config: PreprocessCfg) -> tuple[str, str]:
-    state = model.state_dict()
-    visual = [(n, t) for n, t in state.items() if n.startswith("visual.")]
-    # Flat and custom-text layouts of one tower must agree, hence the dropped prefix.
-    text = [
-        (n.removeprefix("text."), t)
-        for n, t in state.items()
-        if not n.startswith("visual.") and n not in ("logit_scale", "logit_bias")
-    ]
-    settings = json.dumps(asdict(config), sort_keys=True, default=list).encode()
-    return _hash_tensors(visual, settings), _hash_tensors(text, b"")
-
-
-def _hash_tensors(named: Iterable[tuple[str, Tensor]], settings: bytes) -> str:
-    digest = hashlib.sha256(settings)
-    for name, tensor in sorted(named, key=lambda pair: pair[0]):
-        digest.update(f"{name}{tuple(tensor.shape)}".encode())
-        digest.update(tensor.detach().float().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()[:16]
 
 
 def _limit_aspect(image: Image.Image) -> Image.Image:

@@ -10,21 +10,23 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
-from open_clip.timm_model import TimmModel
-from timm.models.efficientnet import EfficientNet
 from torch import Tensor, nn
 
 MIDDLE_STRIDE = 16
 LAST_STRIDE = 32
 REGION_GRID = 4
+_PARTS = ("conv_stem", "bn1", "blocks", "conv_head", "bn2", "global_pool", "feature_info")
 
 
 def has_trunk(visual: nn.Module) -> bool:
     """Tell whether a tower is a convolutional trunk with average pooling and a linear map."""
-    if not isinstance(visual, TimmModel) or not isinstance(visual.trunk, EfficientNet):
+    tower: Any = visual
+    trunk = getattr(tower, "trunk", None)
+    if trunk is None or not all(hasattr(trunk, part) for part in _PARTS):
         return False
-    pooling = getattr(visual.trunk.global_pool, "pool_type", "")
-    return pooling == "avg" and isinstance(getattr(visual.head, "proj", None), nn.Linear)
+    return getattr(trunk.global_pool, "pool_type", "") == "avg" and isinstance(
+        getattr(tower.head, "proj", None), nn.Linear
+    )
 
 
 def see_middle(trunk: nn.Module, pixels: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n c r s"]:

@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
-from open_clip.transformer import VisionTransformer
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -78,17 +77,6 @@ class Halfway:
     def patches(self) -> Float[Tensor, "n p v"]:
         """States of the patches, row by row."""
         return self.states[:, self.num_pooled :]
-
-
-def tower_problem(visual: nn.Module) -> str:
-    """Say why a vision tower belongs to no family; nothing where it does."""
-    tower: Any = visual
-    if has_trunk(visual):
-        return ""
-    is_vit = isinstance(visual, VisionTransformer)
-    if not is_vit or tower.attn_pool or tower.proj is None or tower.final_ln_after_pool:
-        return "The vision tower must be a plain ViT or a timm trunk; choose another CLIP."
-    return ""
 
 
 def tower_facts(visual: nn.Module) -> TowerFacts:

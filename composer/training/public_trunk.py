@@ -6,10 +6,12 @@ the TensorFlow original. Its network wants pixels of (level - 127) / 128.
 
 import re
 from pathlib import Path
+from typing import Any
 
 import torch
-from open_clip.timm_model import TimmModel
 from torch import Tensor, nn
+
+from composer.backbone import trunk_tower
 
 ARCHITECTURE = "tf_efficientnet_lite0"
 MEAN, STD = 127 / 255, 128 / 255  # of levels in [0, 1], all three colours
@@ -39,15 +41,11 @@ def public_tower(image_px: int, joint_dim: int) -> nn.Module:
     Raises:
         ModuleNotFoundError: The package of the weights is not installed.
     """
-    tower = TimmModel(
-        ARCHITECTURE, joint_dim, image_size=image_px, pool="avg", proj="linear", proj_bias=True
-    )
-    trunk: nn.Module = tower.trunk
+    tower: Any = trunk_tower(ARCHITECTURE, image_px=image_px, joint_dim=joint_dim)
     # The classifier of ImageNet's classes is no part of a tower.
     own = {n: t for n, t in public_trunk_state().items() if not n.startswith("classifier.")}
-    trunk.load_state_dict(own)
-    frozen = tower.eval().requires_grad_(False)
-    return frozen.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    tower.trunk.load_state_dict(own)
+    return tower.eval().requires_grad_(False).to(memory_format=torch.channels_last)
 
 
 def public_trunk_state() -> dict[str, Tensor]:
