@@ -1,1 +1,1 @@
-"""How the embedded kit's image models are trained: one recipe module per stage."""
+"""Training of the embedded kit's image models: one recipe module per stage."""

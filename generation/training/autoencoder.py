@@ -1,7 +1,7 @@
 """Stage 1: the autoencoder of the embedded kit, a stock AutoencoderKL (8x, 4 channels)."""
 
 import sys
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,9 @@ NAME = "autoencoder"
 MINUTES = {Scale.CPU: 30.0, Scale.GPU: 5.0}
 _LOG_VARIANCE = -12.0
 _NUM_STATISTICS = 256
+OPTIMISATION = Optimisation(
+    batch_size=4, learning_rate=5e-4, num_warmup_steps=200, average_decay=0.998
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,46 +45,39 @@ class AutoencoderRecipe:
     Attributes:
         block_out_channels: channels per level; each level but the last halves the size.
         layers_per_block: residual blocks per level.
-        batch_size: pictures a step; small ones do better at equal time on a CPU.
         noise: standard deviation of the noise that training adds to latents of unit variance.
         chroma_weight: weight of the colour-difference term.
         edge_weight: weight of the gradient term.
-        latent_weight: weight of the squared latents, so that noise cannot be outgrown.
-        optimisation: rates and schedule.
+        latent_weight: weight of the squared latents, which keeps them from outgrowing the noise.
+        optimisation: batch, rates and schedule; on a CPU small batches do better at equal time.
     """
 
     block_out_channels: tuple[int, ...] = (16, 32, 64, 128)
     layers_per_block: int = 1
-    batch_size: int = 4
     noise: float = 0.05
     chroma_weight: float = 2.0
     edge_weight: float = 1.0
     latent_weight: float = 1e-3
-    optimisation: Optimisation = field(
-        default_factory=lambda: Optimisation(
-            learning_rate=5e-4, num_warmup_steps=200, average_decay=0.998
-        )
-    )
+    optimisation: Optimisation = OPTIMISATION
 
 
 RECIPES = {
     Scale.CPU: AutoencoderRecipe(),
     Scale.GPU: AutoencoderRecipe(
         block_out_channels=(32, 64, 128, 128),
-        batch_size=32,
-        optimisation=Optimisation(learning_rate=1e-3, num_warmup_steps=200),
+        optimisation=Optimisation(batch_size=32, learning_rate=1e-3, num_warmup_steps=200),
     ),
 }
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Reconstruction:
-    """How well pictures come back.
+    """The quality of reconstructed pictures.
 
     Attributes:
-        psnr_db: over all pixels and pictures.
-        chroma_r2: share of the colour differences' variance that is kept; 1 is all of it. PSNR
-            hides lost colour, this does not.
+        psnr_db: PSNR over all pixels and pictures.
+        chroma_r2: share of the colour differences' variance that is kept; 1 is all of it. It
+            shows lost colour, which PSNR hides.
     """
 
     psnr_db: float
@@ -97,14 +93,14 @@ class AutoencoderStage:
         self.pixels, self.recipe = pixels, recipe
         self.module = make_autoencoder(recipe, seed)
         generator = step_generator(seed, -1)
-        count = min(_NUM_STATISTICS, 16 * recipe.batch_size, len(pixels))
+        count = min(_NUM_STATISTICS, 16 * recipe.optimisation.batch_size, len(pixels))
         start_as_colour_path(
             self.module, pixels.take(draw_indices(generator, len(pixels), count)).cpu()
         )
 
     def loss(self, generator: torch.Generator) -> StepLoss:
-        """Draw pictures, code them with noise and compare."""
-        indices = draw_indices(generator, len(self.pixels), self.recipe.batch_size)
+        """Draw pictures, encode and decode them with noise, compare."""
+        indices = draw_indices(generator, len(self.pixels), self.recipe.optimisation.batch_size)
         images = self.pixels.take(indices)
         latents = encode_mean(self.module, images)
         noise = torch.randn(latents.shape, generator=generator).to(latents)
@@ -113,11 +109,11 @@ class AutoencoderStage:
 
 
 def make_autoencoder(recipe: AutoencoderRecipe, seed: int) -> AutoencoderKL:
-    """An untrained autoencoder of the stock class; the same seed gives the same weights."""
+    """Make an untrained autoencoder of the stock class; the same seed gives the same weights."""
     count = len(recipe.block_out_channels)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        stock: Any = AutoencoderKL  # its hints ask for tuples of one
+        stock: Any = AutoencoderKL  # its type hints allow tuples of length one only
         return stock(
             block_out_channels=recipe.block_out_channels,
             down_block_types=("DownEncoderBlock2D",) * count,
@@ -138,7 +134,7 @@ def reconstruction_loss(
     latents: Float[Tensor, "n 4 y x"],
     recipe: AutoencoderRecipe,
 ) -> StepLoss:
-    """Absolute difference of levels, of colour differences and of gradients."""
+    """Return the absolute error of levels, of colour differences and of gradients."""
     difference = restored - images
     level = difference.abs().mean()
     chroma = chroma_of(difference).abs().mean()
@@ -153,23 +149,23 @@ def reconstruction_loss(
 
 
 def chroma_of(images: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n 2 h w"]:
-    """Colour differences Cb and Cr of linear RGB differences or levels, BT.601 weights."""
+    """Return Cb and Cr of linear RGB differences or levels, with BT.601 weights."""
     weights = images.new_tensor([[-0.169, -0.331, 0.5], [0.5, -0.419, -0.081]])
     return torch.einsum("kc,nchw->nkhw", weights, images)
 
 
 @torch.no_grad()
 def whiten_latents(vae: AutoencoderKL, pixels: Pixels, seed: int) -> None:
-    """Fold a 4 x 4 map into the 1 x 1 convolutions that gives uncorrelated latents of variance 1.
+    """Fold a whitening of the latents into the 1 x 1 convolutions: uncorrelated, variance 1.
 
-    Decoded pictures stay what they were; `scaling_factor` is 1, and the posterior gets a small
-    fixed variance, so that sampling it, as stock image-to-image does, means the mean.
+    Decoded pictures do not change; `scaling_factor` is 1, and the posterior gets a small fixed
+    variance, so that a sample of it, as stock image-to-image takes, is the mean.
     """
-    latents = torch.cat(list(_encode_some(vae, pixels, seed)))
+    latents = torch.cat(list(_encode_sample(vae, pixels, seed)))
     flat = latents.permute(0, 2, 3, 1).reshape(-1, 4).double().cpu()
     mean = flat.mean(0)
     values, vectors = torch.linalg.eigh(torch.cov((flat - mean).T))
-    scale = values.clamp_min(1e-4 * float(values[-1])).sqrt()  # a dead latent stays quiet
+    scale = values.clamp_min(1e-4 * float(values[-1])).sqrt()  # a dead latent is not amplified
     forward, back = vectors.T / scale[:, None], vectors * scale[None]
     quant, post = vae.quant_conv, vae.post_quant_conv
     assert quant is not None
@@ -186,7 +182,7 @@ def whiten_latents(vae: AutoencoderKL, pixels: Pixels, seed: int) -> None:
     post.bias[:] = (weight @ mean + bias).to(post.bias)
 
 
-def _encode_some(vae: AutoencoderKL, pixels: Pixels, seed: int) -> list[Tensor]:
+def _encode_sample(vae: AutoencoderKL, pixels: Pixels, seed: int) -> list[Tensor]:
     count = min(_NUM_STATISTICS, len(pixels))
     order = torch.randperm(len(pixels), generator=step_generator(seed, -2))[:count]
     return [encode_mean(vae, pixels.take(part)) for part in order.split(16)]
@@ -194,12 +190,12 @@ def _encode_some(vae: AutoencoderKL, pixels: Pixels, seed: int) -> list[Tensor]:
 
 @torch.no_grad()
 def measure_reconstruction(vae: AutoencoderKL, images: Float[Tensor, "n 3 h w"]) -> Reconstruction:
-    """Code pictures and compare what comes back, clipped to displayable levels."""
+    """Reconstruct pictures, clip them to displayable levels and compare."""
     restored = torch.cat([_restore(vae, part) for part in images.split(16)])
     error = (restored - images).square().mean() / 4  # levels span 2
-    kept, wanted = chroma_of(restored), chroma_of(images)
-    spread = (wanted - wanted.mean((0, 2, 3), keepdim=True)).square().sum()
-    lost = (kept - wanted).square().sum()
+    restored_chroma, chroma = chroma_of(restored), chroma_of(images)
+    spread = (chroma - chroma.mean((0, 2, 3), keepdim=True)).square().sum()
+    lost = (restored_chroma - chroma).square().sum()
     return Reconstruction(
         psnr_db=float(-10 * torch.log10(error)), chroma_r2=float(1 - lost / spread)
     )
@@ -228,19 +224,19 @@ def train_autoencoder(
     move(vae, torch.float16)
     vae.save_pretrained(run.folder / "vae")
     move(vae, torch.float32)  # measured as a user loads it: through fp16
-    found = _report(vae, pack, options, run.folder)
+    quality = _report(vae, pack, options, run.folder)
     write_json(
         run.folder / "metrics.json",
         {
-            "psnr_db": found.psnr_db,
-            "chroma_r2": found.chroma_r2,
+            "psnr_db": quality.psnr_db,
+            "chroma_r2": quality.chroma_r2,
             "num_steps": trained.num_steps,
             "minutes": trained.elapsed_s / 60,
             "num_parameters": sum(p.numel() for p in vae.parameters()),
         },
     )
-    log(f"{NAME}: PSNR {found.psnr_db:.2f} dB, chroma R2 {found.chroma_r2:.3f}")
-    return found
+    log(f"{NAME}: PSNR {quality.psnr_db:.2f} dB, chroma R2 {quality.chroma_r2:.3f}")
+    return quality
 
 
 def _report(
@@ -249,15 +245,15 @@ def _report(
     rows = pack.rows(split="validation")
     rows = rows[np.linspace(0, len(rows) - 1, min(len(rows), 96)).astype(int)]
     images = Pixels(pack, rows, options.device).take(torch.arange(len(rows)))
-    some: Any = images[:: max(1, len(images) // 16)][:16]
+    sample: Any = images[:: max(1, len(images) // 16)][:16]
     with torch.no_grad():
-        pairs = torch.stack([some, _restore(vae, some)], 1).flatten(0, 1)
+        pairs = torch.stack([sample, _restore(vae, sample)], 1).flatten(0, 1)
     contact_sheet(to_levels(pairs), 8).save(folder / "reconstructions.png")
     return measure_reconstruction(vae, images)
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The command."""
+    """Run the command."""
     parser = make_parser("Train the embedded kit's autoencoder.")
     train_autoencoder(read_options(parser.parse_args(arguments), MINUTES))
     return 0

@@ -1,14 +1,14 @@
-"""Start a stock AutoencoderKL as a linear colour path, so that it cannot lose colour.
+"""Initialisation of a stock AutoencoderKL as a linear colour path, which preserves colour.
 
-Small plain autoencoders learn brightness and leave everything grey-brown. Ours starts as the map
-"average 8 x 8 pixels, three colour axes; bilinear upsampling back" written into the weights of the
-stock class, and training adds detail to it.
+Small plain autoencoders learn brightness and leave everything grey-brown. This one starts as the
+map "average 8 x 8 pixels, three colour axes; bilinear upsampling back", written into the weights of
+the stock class, and training adds detail to it.
 
-Eight channels of every level carry it: the colours, their negatives, and a constant pair. The
-negatives take SiLU out of the way, as silu(x) - silu(-x) = x; the constant pair is strong enough
-for the group norm to divide by much the same number for every picture, and no stronger, as every
-weight that reads it is a lever on the whole picture. All other weights keep
-diffusers' own start; each residual branch starts at zero.
+Eight channels of every level carry the path: the colours, their negatives, and a constant pair.
+The negatives cancel SiLU, as silu(x) - silu(-x) = x. The constant pair is strong enough for the
+group norm to divide by nearly the same number for every picture, and no stronger, because every
+weight that reads it affects the whole picture. All other weights keep the initialisation of
+diffusers; each residual branch starts at zero.
 """
 
 from dataclasses import dataclass
@@ -41,7 +41,7 @@ class ColourAxes:
 
 
 def fit_colour_axes(images: Float[Tensor, "n 3 h w"], factor: int) -> ColourAxes:
-    """Principal axes of pictures averaged over `factor` x `factor` pixels."""
+    """Fit the principal axes of pictures averaged over `factor` x `factor` pixels."""
     colours = nn.functional.avg_pool2d(images.float(), factor).permute(0, 2, 3, 1).reshape(-1, 3)
     mean = colours.mean(0)
     values, vectors = torch.linalg.eigh(torch.cov((colours - mean).T))
@@ -89,7 +89,7 @@ def _write_encoder(encoder: nn.Module, axes: ColourAxes) -> None:
     _pass_through(parts.mid_block.resnets)
     out = parts.conv_out
     _carry_out(out, axes.to_axes, -axes.to_axes @ axes.mean)
-    out.weight[3, :NUM_CARRIERS] = 0  # the fourth latent is free for detail
+    out.weight[3, :NUM_CARRIERS] = 0  # the fourth latent is left for detail
     out.weight[4:] = 0
     out.bias[3:] = 0
 
@@ -150,12 +150,12 @@ def _plain_quantiser(vae: AutoencoderKL) -> None:
 
 
 def _match_norm(half: nn.Module, inputs: Tensor) -> None:
-    """Make the last norm of a half undo itself on the carriers, for pictures like these."""
+    """Set the last norm of a half so that it leaves the carriers of these inputs unchanged."""
     norm: Any = half.get_submodule("conv_norm_out")
-    seen: list[Tensor] = []
-    handle = norm.register_forward_pre_hook(lambda _module, args: seen.append(args[0]))
+    normalised: list[Tensor] = []
+    handle = norm.register_forward_pre_hook(lambda _module, args: normalised.append(args[0]))
     half(inputs)
     handle.remove()
-    flat = seen[0].flatten(1)
+    flat = normalised[0].flatten(1)
     norm.weight[:NUM_CARRIERS] = flat.std(dim=1, correction=0).mean()
     norm.bias[:NUM_CARRIERS] = flat.mean()

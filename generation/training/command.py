@@ -1,4 +1,4 @@
-"""What the stages' commands share: options, device, log, pictures of the pack in memory."""
+"""Options, device, log and outputs that the stages' commands share."""
 
 import argparse
 import json
@@ -21,7 +21,7 @@ from generation.training.loop import Run
 
 
 class Scale(StrEnum):
-    """Which recipe: a draft on two cores, or all of it on one large GPU."""
+    """The recipe: a draft on two CPU cores, or full training on one large GPU."""
 
     CPU = "cpu"
     GPU = "gpu"
@@ -29,15 +29,15 @@ class Scale(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StageOptions:
-    """What every stage is told.
+    """Options of every stage.
 
     Attributes:
         data: folder of the training pack.
-        out: work folder shared by the stages; each has a folder in it by its name.
-        scale: which recipe.
-        budget: how long; the recipe's own minutes where the user said nothing.
-        device: where it runs.
-        seed: where all randomness starts.
+        out: work folder of all stages, with a folder for each.
+        scale: the recipe.
+        budget: steps or minutes; the recipe's minutes by default.
+        device: device of the training.
+        seed: seed of all randomness.
     """
 
     data: Path
@@ -48,18 +48,18 @@ class StageOptions:
     seed: int = 0
 
     def run(self, name: str) -> Run:
-        """The run of a stage."""
+        """Return the run of a stage."""
         return Run(folder=self.out / name, budget=self.budget, device=self.device, log=log)
 
 
 def log(line: str) -> None:
-    """Tell people how it goes."""
+    """Write a line to standard error."""
     sys.stderr.write(f"{line}\n")
     sys.stderr.flush()
 
 
 def make_parser(description: str) -> argparse.ArgumentParser:
-    """A parser with the options every stage has."""
+    """Make a parser with the options of every stage."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--data", type=Path, required=True, help="folder of the training pack")
     parser.add_argument("--out", type=Path, required=True, help="work folder of all stages")
@@ -73,33 +73,33 @@ def make_parser(description: str) -> argparse.ArgumentParser:
 
 
 def read_options(args: argparse.Namespace, minutes: dict[Scale, float]) -> StageOptions:
-    """Turn parsed arguments into options, with the recipe's minutes where none were given."""
+    """Turn parsed arguments into options, with the recipe's minutes by default."""
     if args.threads:
         torch.set_num_threads(args.threads)
     name = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
     device = torch.device(name)
     scale = Scale(args.budget or (Scale.GPU if device.type == "cuda" else Scale.CPU))
-    wanted = args.minutes or (None if args.steps else minutes[scale])
+    budget_minutes = args.minutes or (None if args.steps else minutes[scale])
     return StageOptions(
         data=args.data,
         out=args.out,
         scale=scale,
-        budget=Budget(num_steps=args.steps, minutes=wanted),
+        budget=Budget(num_steps=args.steps, minutes=budget_minutes),
         device=device,
         seed=args.seed,
     )
 
 
 class Pixels:
-    """Pictures of the pack as uint8: on a GPU all of them at once, else decoded as they come."""
+    """Pictures of the pack as uint8: all in memory on a GPU, decoded on demand on a CPU."""
 
     def __init__(
         self, pack: CataloguePack, rows: Int[np.ndarray, " n"], device: torch.device
     ) -> None:
-        """Takes the pictures of some rows.
+        """Take the pictures of some rows.
 
         Raises:
-            PackError: there are none.
+            PackError: there are no rows.
         """
         if len(rows) == 0:
             raise PackError("The pack has no picture of the split this stage needs.")
@@ -112,7 +112,7 @@ class Pixels:
         return len(self.rows)
 
     def take(self, indices: Int[Tensor, " b"]) -> Float[Tensor, "b 3 h w"]:
-        """Pictures by their index among `rows`, RGB in [-1, 1]."""
+        """Return pictures by their index among `rows`, RGB in [-1, 1]."""
         if self._all is None:
             levels = torch.from_numpy(self.pack.pixels(self.rows[indices.numpy()]))
         else:
@@ -121,18 +121,18 @@ class Pixels:
 
 
 def draw_indices(generator: torch.Generator, count: int, size: int) -> Int[Tensor, " b"]:
-    """`size` indices below `count`."""
+    """Draw `size` indices below `count`."""
     return torch.randint(count, (size,), generator=generator)
 
 
 def to_levels(images: Float[Tensor, "n 3 h w"]) -> UInt8[np.ndarray, "n h w 3"]:
-    """RGB in [-1, 1] to levels."""
+    """Convert RGB in [-1, 1] to uint8 levels."""
     levels = ((images.float().clamp(-1, 1) + 1) * 127.5).round().byte()
     return levels.permute(0, 2, 3, 1).cpu().numpy()
 
 
 def contact_sheet(images: UInt8[np.ndarray, "n h w 3"], num_columns: int) -> Image.Image:
-    """Pictures row by row on one sheet, a gap of 4 px between them."""
+    """Arrange pictures row by row on one sheet, 4 px apart."""
     count, height, width, _ = images.shape
     num_rows = -(-count // num_columns)
     sheet = np.full((num_rows * (height + 4) + 4, num_columns * (width + 4) + 4, 3), 40, np.uint8)

@@ -1,4 +1,4 @@
-"""What the UNet is told about each picture: captions, or a drawing's token and words."""
+"""Conditions of the UNet for each picture: captions, or a drawing's token and words."""
 
 from collections import defaultdict
 from dataclasses import dataclass
@@ -22,15 +22,15 @@ _PHOTOS_PER_DESIGN = 2
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Shares:
-    """How often the UNet is told what; the shares add up to 1.
+    """How often each condition is drawn; the shares add up to 1.
 
     Attributes:
         caption: a caption or a paraphrase.
         token_words: `[P_L; s_w; words]`.
         token: `[P_L; s_w]`.
         empty: the empty prompt, for guidance.
-        photo_token: of the token conditions, the share whose token comes from a photo of the
-            design instead of a sketch, as transfers have it.
+        photo_token: share of the token conditions whose token comes from a photo of the design
+            instead of a sketch, as in a transfer.
     """
 
     caption: float = 0.4
@@ -42,12 +42,12 @@ class Shares:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class DesignTokens:
-    """Pseudo-word tokens of each design, of its sketches and of some photos.
+    """Pseudo-word tokens of each design: of its sketches and of a few photos.
 
     Attributes:
-        tokens: one row a reference.
-        of_sketches: by design, rows of its sketches' tokens.
-        of_photos: by design, rows of its photos' tokens.
+        tokens: one row per reference.
+        of_sketches: rows of the sketches' tokens by design.
+        of_photos: rows of the photos' tokens by design.
         prompt: the composer's learned prompt P_L.
     """
 
@@ -58,16 +58,16 @@ class DesignTokens:
 
 
 def collect_tokens(composer: DuetComposer, pack: CataloguePack, split: str) -> DesignTokens:
-    """Encode the references of a split with a trained composer, one by one, frozen."""
+    """Encode the references of a split with a trained, frozen composer, one by one."""
     tokens: list[Tensor] = []
     sketches: dict[str, list[int]] = defaultdict(list)
     photos: dict[str, list[int]] = defaultdict(list)
 
     def add(query: Query, rows: list[int]) -> None:
-        found = composer.encode(query).pseudo_tokens
-        assert found is not None
+        encoded = composer.encode(query).pseudo_tokens
+        assert encoded is not None
         rows.append(len(tokens))
-        tokens.append(found.cpu())
+        tokens.append(encoded.cpu())
 
     for sketch in pack.sketches:
         if sketch.split == split:
@@ -86,14 +86,14 @@ def collect_tokens(composer: DuetComposer, pack: CataloguePack, split: str) -> D
 
 
 def usable_rows(pack: CataloguePack, split: str) -> Int[np.ndarray, " n"]:
-    """Pictures of photos and of media that words name; the others are kept for examples alone."""
+    """Return rows of photos and of named media; unnamed media are reserved for examples."""
     named = {PHOTO, *DOMAIN_SAYINGS}
     rows = pack.rows(split=split)
     return np.array([row for row in rows if pack.items[row].domain in named], dtype=np.int64)
 
 
 class Conditioner:
-    """Draws conditions for pictures and encodes them with the frozen text tower."""
+    """Draws conditions for pictures and encodes them by the frozen text tower."""
 
     def __init__(
         self, backbone: Backbone, pack: CataloguePack, tokens: DesignTokens, shares: Shares
@@ -106,7 +106,7 @@ class Conditioner:
     def draw(
         self, rows: Int[np.ndarray, " n"], generator: torch.Generator
     ) -> Float[Tensor, "n l w"]:
-        """Hidden states of a condition for each picture."""
+        """Draw a condition for each picture and return the hidden states."""
         seed = int(torch.randint(2**62, (1,), generator=generator))
         rng = np.random.default_rng(seed)
         plain: dict[int, str] = {}
@@ -132,7 +132,7 @@ class Conditioner:
             texts = (item.caption, *item.paraphrases)
             weights = np.array([1.0 + len(item.paraphrases), *(1.0 for _ in item.paraphrases)])
             plain[index] = texts[int(rng.choice(len(texts), p=weights / weights.sum()))]
-        elif item.domain != PHOTO:  # the medium must be said, or photos would take it on
+        elif item.domain != PHOTO:  # without its name the medium would leak into photos
             spliced[index] = (reference, sample_domain_wording(item, rng).text)
         elif choice < shares.empty + shares.caption + shares.token_words:
             words = item.attributes if rng.random() < 0.6 else sample_wording(item, rng).text

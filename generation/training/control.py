@@ -24,9 +24,9 @@ from generation.training.command import (
     write_json,
 )
 from generation.training.conditions import Conditioner, Shares
-from generation.training.diffusion import (
+from generation.training.flow import add_flow_noise, velocity_loss
+from generation.training.inputs import (
     KitSources,
-    add_flow_noise,
     add_source_arguments,
     prepare,
     read_sources,
@@ -38,6 +38,9 @@ from generation.training.stock import move
 NAME = "control"
 MINUTES = {Scale.CPU: 40.0, Scale.GPU: 4.0}
 MAX_BYTES = 16 * 10**6
+OPTIMISATION = Optimisation(
+    batch_size=16, learning_rate=4e-4, num_warmup_steps=100, average_decay=0.998
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,25 +48,23 @@ class ControlRecipe:
     """Size and training of a control network.
 
     Attributes:
-        conditioning_channels: channels of the layers that bring lines down to latents' size.
-        batch_size: pictures a step.
-        shares: what it is told; more is left empty than for the UNet, so that lines must speak.
+        conditioning_channels: channels of the layers that reduce lines to the size of latents.
+        shares: how often it gets which condition; more empty ones than the UNet gets, so that the
+            lines have to carry the information.
         optimisation: rates and schedule.
     """
 
     conditioning_channels: tuple[int, ...] = (16, 32, 64, 96)
-    batch_size: int = 16
     shares: Shares = field(
         default_factory=lambda: Shares(caption=0.25, token_words=0.35, token=0.15, empty=0.25)
     )
-    optimisation: Optimisation = field(
-        default_factory=lambda: Optimisation(
-            learning_rate=4e-4, num_warmup_steps=100, average_decay=0.998
-        )
-    )
+    optimisation: Optimisation = OPTIMISATION
 
 
-RECIPES = {Scale.CPU: ControlRecipe(), Scale.GPU: ControlRecipe(batch_size=128)}
+RECIPES = {
+    Scale.CPU: ControlRecipe(),
+    Scale.GPU: ControlRecipe(optimisation=replace(OPTIMISATION, batch_size=128)),
+}
 
 
 class ControlStage:
@@ -88,7 +89,7 @@ class ControlStage:
         self.conditioner, self.scribbles, self.batch_size = conditioner, scribbles, batch_size
 
     def loss(self, generator: torch.Generator) -> StepLoss:
-        """Draw pictures, lines, conditions, times and noise, and compare velocities."""
+        """Draw pictures, lines, conditions, times and noise; compare velocities."""
         indices = draw_indices(generator, len(self.rows), self.batch_size)
         rows = self.rows[indices.numpy()]
         latents = self.latents[indices.to(self.latents.device)].float()
@@ -109,14 +110,13 @@ class ControlStage:
             down_block_additional_residuals=down,
             mid_block_additional_residual=middle,
         ).sample
-        loss = (predicted.float() - noisy.velocity).square().mean()
-        return StepLoss(total=loss, parts={"velocity": loss})
+        return velocity_loss(predicted, noisy)
 
 
 def make_controlnet(
     unet: UNet2DConditionModel, recipe: ControlRecipe, seed: int
 ) -> ControlNetModel:
-    """A control network that starts from the UNet's own weights and without effect.
+    """Make a control network that starts from the UNet's weights and has no effect yet.
 
     Raises:
         ValueError: it would be larger than the kit allows.
@@ -150,30 +150,30 @@ def train_control(
     """
     recipe = recipe or RECIPES[options.scale]
     run = options.run(NAME)
-    ready = prepare(options, sources, recipe.shares)
+    inputs = prepare(options, sources, recipe.shares)
     unet = UNet2DConditionModel.from_pretrained(
         unet_folder, use_safetensors=True, local_files_only=True
     ).float()
     controlnet = make_controlnet(unet, recipe, options.seed)
-    scribbles = Scribbles(ready.pack, "train")
+    scribbles = Scribbles(inputs.pack, "train")
     stage = ControlStage(
         controlnet,
         unet,
-        ready.latents,
-        ready.rows,
-        ready.conditioner,
+        inputs.latents,
+        inputs.rows,
+        inputs.conditioner,
         scribbles,
-        recipe.batch_size,
+        recipe.optimisation.batch_size,
     )
     trained = train(stage, replace(recipe.optimisation, seed=options.seed), run)
     folder = run.folder / "controlnet"
     move(controlnet, torch.float16)
-    with atomic_folder(folder) as unfinished:
-        controlnet.save_pretrained(unfinished)
+    with atomic_folder(folder) as part:
+        controlnet.save_pretrained(part)
     write_json(
         run.folder / "metrics.json",
         {
-            "loss": float(np.mean(trained.last_losses[-200:])) if trained.last_losses else None,
+            "loss": trained.recent_loss,
             "num_steps": trained.num_steps,
             "minutes": trained.elapsed_s / 60,
             "num_parameters": sum(p.numel() for p in controlnet.parameters()),
@@ -184,7 +184,7 @@ def train_control(
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The command."""
+    """Run the command."""
     parser = make_parser("Train the embedded kit's control network.")
     add_source_arguments(parser)
     parser.add_argument(

@@ -1,8 +1,8 @@
-"""Stage 4: the judge, trained from scratch on photos of the train split, used for nothing else."""
+"""Stage 4: the judge, trained from scratch on photos of the train split, for measurements only."""
 
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +29,13 @@ from generation.training.loop import Optimisation, StepLoss, train
 NAME = "judge"
 MINUTES = {Scale.CPU: 40.0, Scale.GPU: 1.0}
 _MAX_COLOUR_ROWS = 3000
+OPTIMISATION = Optimisation(
+    batch_size=32,
+    learning_rate=2e-3,
+    weight_decay=0.02,
+    num_warmup_steps=50,
+    average_decay=0.995,
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,20 +44,17 @@ class JudgeRecipe:
 
     Attributes:
         width: channels of the first layer.
-        batch_size: pictures a step.
         optimisation: rates and schedule.
     """
 
     width: int = 32
-    batch_size: int = 32
-    optimisation: Optimisation = field(
-        default_factory=lambda: Optimisation(
-            learning_rate=2e-3, weight_decay=0.02, num_warmup_steps=50, average_decay=0.995
-        )
-    )
+    optimisation: Optimisation = OPTIMISATION
 
 
-RECIPES = {Scale.CPU: JudgeRecipe(), Scale.GPU: JudgeRecipe(batch_size=128)}
+RECIPES = {
+    Scale.CPU: JudgeRecipe(),
+    Scale.GPU: JudgeRecipe(optimisation=replace(OPTIMISATION, batch_size=128)),
+}
 
 
 class JudgeStage:
@@ -72,8 +76,8 @@ class JudgeStage:
             self.module = JudgeNetwork(len(kinds), len(self.parts), recipe.width)
 
     def loss(self, generator: torch.Generator) -> StepLoss:
-        """Draw disturbed pictures and compare kinds and parts."""
-        indices = draw_indices(generator, len(self.pixels), self.recipe.batch_size)
+        """Draw disturbed pictures; compare kinds and parts."""
+        indices = draw_indices(generator, len(self.pixels), self.recipe.optimisation.batch_size)
         before = self.pixels.take(indices)
         maps = self._maps[indices].to(before.device)
         images, maps = disturb(before, maps, generator)
@@ -86,15 +90,15 @@ class JudgeStage:
 
 
 def part_names(pack: CataloguePack, rows: Int[np.ndarray, " n"]) -> tuple[str, ...]:
-    """Background, every part that captions of these rows name, and what they do not name."""
+    """Return names of parts: the background, every named part, and the nameless rest."""
     return ("", *sorted({name for row in rows for name in pack.items[row].part_names}), "")
 
 
 def part_map(pack: CataloguePack, row: int, names: tuple[str, ...]) -> UInt8[np.ndarray, "h w"]:
-    """A picture's part map, numbered as in `names`."""
-    own = [names.index(name) for name in pack.items[row].part_names]
+    """Return a picture's part map, numbered as in `names`."""
+    named = [names.index(name) for name in pack.items[row].part_names]
     numbers = np.full(256, len(names) - 1, np.uint8)
-    numbers[: len(own) + 1] = [0, *own]
+    numbers[: len(named) + 1] = [0, *named]
     return numbers[pack.parts(row)]
 
 
@@ -103,10 +107,10 @@ def disturb(
     maps: UInt8[Tensor, "n h w"],
     generator: torch.Generator,
 ) -> tuple[Float[Tensor, "n 3 h w"], UInt8[Tensor, "n h w"]]:
-    """Shift, scale, tint, soften and grain pictures, as a small model's pictures are.
+    """Shift, scale, tint, soften and grain pictures, to resemble those of a small model.
 
-    Their part maps are shifted and scaled with them. Neither is ever mirrored: mugs and teapots
-    have a side.
+    Their part maps are shifted and scaled with them. Nothing is mirrored: mugs and teapots are
+    not symmetric.
     """
     count = len(images)
 
@@ -134,25 +138,25 @@ def disturb(
 def part_colours(
     pack: CataloguePack, rows: Int[np.ndarray, " n"]
 ) -> Iterator[tuple[np.ndarray, str]]:
-    """Median CIELAB value and colour word of every named part one can see."""
+    """Yield the median CIELAB value and the colour word of every visible named part."""
     for row in rows:
         item = pack.items[row]
         image, parts = pack.pixels(np.array([row]))[0], pack.parts(int(row))
         for i, word in enumerate(item.part_colours[: len(item.part_names)]):
-            found = part_colour(image, parts == i + 1) if word else None
-            if found is not None:
-                yield found, word
+            colour = part_colour(image, parts == i + 1) if word else None
+            if colour is not None:
+                yield colour, word
 
 
 def fit_colours(pack: CataloguePack, rows: Int[np.ndarray, " n"]) -> ColourModel:
     """Fit the colour namer to parts of known colour."""
     chosen = rows[np.linspace(0, len(rows) - 1, min(len(rows), _MAX_COLOUR_ROWS)).astype(int)]
-    found = list(part_colours(pack, chosen))
-    return ColourModel.fit(np.array([colour for colour, _ in found]), [word for _, word in found])
+    pairs = list(part_colours(pack, chosen))
+    return ColourModel.fit(np.array([colour for colour, _ in pairs]), [word for _, word in pairs])
 
 
 def train_judge(options: StageOptions, recipe: JudgeRecipe | None = None) -> Path:
-    """Train the judges, write `<out>/judge/judge.safetensors`, measure them on validation.
+    """Train the judge, write `<out>/judge/judge.safetensors`, measure it on validation photos.
 
     Raises:
         PackError: the pack cannot be read.
@@ -180,22 +184,22 @@ def train_judge(options: StageOptions, recipe: JudgeRecipe | None = None) -> Pat
 
 
 def measure_judge(judge: Judge, pack: CataloguePack) -> dict[str, float]:
-    """Share of validation photos whose kind is right, and whose most conspicuous part's colour is.
+    """Return the shares of validation photos with the right kind, and with the right colour.
 
-    That part is the one `duet bench generation` asks for.
+    The colour is that of the most conspicuous part, which `duet bench generation` uses.
     """
     rows = pack.validation_photos()
     items = [pack.items[row] for row in rows]
     pictures = [Image.fromarray(pixels) for pixels in pack.pixels(rows)]
-    sights = judge.assess(pictures, [item.part_names[0] for item in items])
-    pairs = list(zip(sights, items, strict=True))
-    kinds = [sight.kind == item.kind for sight, item in pairs]
-    colours = [sight.colour == item.part_colours[0] for sight, item in pairs]
+    verdicts = judge.assess(pictures, [item.part_names[0] for item in items])
+    pairs = list(zip(verdicts, items, strict=True))
+    kinds = [verdict.kind == item.kind for verdict, item in pairs]
+    colours = [verdict.colour == item.part_colours[0] for verdict, item in pairs]
     return {"kind_accuracy": float(np.mean(kinds)), "colour_accuracy": float(np.mean(colours))}
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The command."""
+    """Run the command."""
     parser = make_parser("Train the judge of generated pictures.")
     train_judge(read_options(parser.parse_args(arguments), MINUTES))
     return 0

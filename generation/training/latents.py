@@ -1,4 +1,4 @@
-"""Pictures of the pack as latents, encoded once and kept."""
+"""Latents of the pack's pictures, encoded once and cached."""
 
 import hashlib
 from pathlib import Path
@@ -27,10 +27,10 @@ def cached_latents(
     device: torch.device,
     shrink: int = 1,
 ) -> Float[Tensor, "n 4 h w"]:
-    """Latents of pictures, scaled as the UNet sees them, fp16, on the device.
+    """Return latents of pictures, scaled for the UNet, in fp16, on the device.
 
-    They are read from `path` where it was written for the same autoencoder and pictures, made
-    smaller `shrink` times before they are encoded.
+    They are read from `path` if it was written for the same autoencoder, pictures and `shrink`,
+    the factor by which pictures are reduced before they are encoded.
     """
     key = f"{_key(vae, pack, rows)}/{shrink}"
     if path.is_file():
@@ -39,7 +39,7 @@ def cached_latents(
             if weights.metadata.get("key") == key:
                 return weights.tensors["latents"].to(device)
         except WeightsError as error:
-            log(f"latents are made again: {error}")
+            log(f"latents are encoded again: {error}")
     move(vae.eval(), device)
     pixels = Pixels(pack, rows, device)
     parts: list[Tensor] = []
@@ -49,10 +49,10 @@ def cached_latents(
         parts.append(latents.half().cpu())
         if len(parts) % 50 == 0:
             log(f"latents {len(parts) * _BATCH} of {len(rows)}")
-    found = torch.cat(parts)
+    encoded = torch.cat(parts)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_safetensors(path, {"latents": found}, {"key": key})
-    return found.to(device)
+    write_safetensors(path, {"latents": encoded}, {"key": key})
+    return encoded.to(device)
 
 
 def _key(vae: AutoencoderKL, pack: CataloguePack, rows: np.ndarray) -> str:

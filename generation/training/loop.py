@@ -1,4 +1,4 @@
-"""The loop all stages share: resumable, deterministic from a seed, averaged weights."""
+"""The training loop of all stages: resumable, deterministic from a seed, averaged weights."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -19,24 +19,24 @@ Log = Callable[[str], None]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StepLoss:
-    """What one step minimises, and its parts for the log."""
+    """The loss that a step minimises, and its parts for the log."""
 
     total: Tensor
     parts: Mapping[str, Tensor]
 
 
 @runtime_checkable
-class Stage(Protocol):
-    """One thing to train."""
+class TrainingStage(Protocol):
+    """A module and its loss."""
 
     @property
     def name(self) -> str:
-        """For the log and for folders."""
+        """Name in the log and of the folder."""
         ...
 
     @property
     def module(self) -> nn.Module:
-        """What is trained; parameters that ask for no gradient stay."""
+        """The module; its parameters that require a gradient are trained."""
         ...
 
     def loss(self, generator: torch.Generator) -> StepLoss:
@@ -49,18 +49,20 @@ class Optimisation:
     """How a stage is optimised.
 
     Attributes:
+        batch_size: pictures per step.
         learning_rate: AdamW's rate between warm-up and decay.
-        betas: of AdamW.
-        weight_decay: of AdamW.
+        betas: betas of AdamW.
+        weight_decay: weight decay of AdamW.
         num_warmup_steps: linear warm-up.
         decay_share: last share of the run over which the rate falls to zero.
-        average_decay: of the averaged weights.
+        average_decay: decay of the averaged weights.
         max_gradient_norm: gradients are clipped to it.
-        seed: every batch follows from it and the number of the step.
+        seed: it and the number of the step determine every batch.
         save_every_s: seconds between states on disk.
         log_every: steps between log lines.
     """
 
+    batch_size: int
     learning_rate: float
     betas: tuple[float, float] = (0.9, 0.99)
     weight_decay: float = 0.0
@@ -79,9 +81,9 @@ class Run:
 
     Attributes:
         folder: takes the state, pictures and results.
-        budget: its end, by steps or minutes; by minutes the result depends on the machine's speed.
-        device: where it runs.
-        log: takes lines for people.
+        budget: steps or minutes; with minutes the result depends on the machine's speed.
+        device: device of the training.
+        log: called with each line of the log.
     """
 
     folder: Path
@@ -91,13 +93,13 @@ class Run:
 
     @property
     def state_folder(self) -> Path:
-        """The state a killed run goes on from."""
+        """Folder of the state that a killed run resumes from."""
         return self.folder / "state"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Trained:
-    """The end of a run.
+class TrainingResult:
+    """What a run did.
 
     Attributes:
         num_steps: steps made, over all resumed runs.
@@ -109,12 +111,18 @@ class Trained:
     elapsed_s: float
     last_losses: tuple[float, ...]
 
+    @property
+    def recent_loss(self) -> float | None:
+        """Mean loss of the last 200 steps; None where this process made no step."""
+        recent = self.last_losses[-200:]
+        return sum(recent) / len(recent) if recent else None
 
-def train(stage: Stage, optimisation: Optimisation, run: Run) -> Trained:
+
+def train(stage: TrainingStage, optimisation: Optimisation, run: Run) -> TrainingResult:
     """Train a stage to the end of its budget; its module then holds the averaged weights.
 
-    A run that was killed goes on from its last state, and gives the very weights it would have
-    given (on one device, with a budget in steps).
+    A run that was killed resumes from its last state and ends with exactly the weights of an
+    uninterrupted one (on one device, with a budget in steps).
     """
     trainer = _Trainer(stage, optimisation, run)
     trainer.resume()
@@ -122,18 +130,18 @@ def train(stage: Stage, optimisation: Optimisation, run: Run) -> Trained:
         trainer.step(progress)
     trainer.save()
     trainer.load_average()
-    return Trained(
+    return TrainingResult(
         num_steps=trainer.num_steps,
         elapsed_s=trainer.elapsed_s,
         last_losses=tuple(trainer.losses),
     )
 
 
-def trained_before(run: Run) -> Trained:
-    """What a run did so far, as its state counts it; nothing where there is none."""
+def progress_of(run: Run) -> TrainingResult:
+    """Return what a run has done so far, by its state on disk; zero steps without one."""
     state = load_state(run.state_folder)
     counters = state.counters if state else {"step": 0, "elapsed_s": 0.0}
-    return Trained(
+    return TrainingResult(
         num_steps=int(counters["step"]),
         elapsed_s=float(counters["elapsed_s"]),
         last_losses=(),
@@ -141,12 +149,12 @@ def trained_before(run: Run) -> Trained:
 
 
 def step_generator(seed: int, step: int) -> torch.Generator:
-    """The generator a step draws everything from, so that a state needs no generator's."""
+    """Make the generator of a step, so that a state need not hold one."""
     return torch.Generator().manual_seed((seed * 1_000_003 + step) % 2**63)
 
 
 class _Trainer:
-    def __init__(self, stage: Stage, optimisation: Optimisation, run: Run) -> None:
+    def __init__(self, stage: TrainingStage, optimisation: Optimisation, run: Run) -> None:
         self.stage, self.optimisation, self.run = stage, optimisation, run
         stage.module.to(run.device)
         _lay_out(stage.module, torch.channels_last)  # convolutions are a fifth faster
@@ -198,11 +206,11 @@ class _Trainer:
         self._after_step(loss)
 
     def _after_step(self, loss: StepLoss) -> None:
-        # Reading a loss waits for a GPU, so it is read where it is shown; a CPU has it at hand.
-        is_shown = self.num_steps % self.optimisation.log_every == 0
-        if is_shown or self.run.device.type == "cpu":
+        # Reading a loss waits for a GPU, so on a GPU only the logged losses are read.
+        is_logged = self.num_steps % self.optimisation.log_every == 0
+        if is_logged or self.run.device.type == "cpu":
             self.losses.append(float(loss.total.detach()))
-        if is_shown:
+        if is_logged:
             if not math.isfinite(self.losses[-1]):
                 raise FloatingPointError(
                     f"The loss of {self.stage.name} is not finite at step {self.num_steps}. "
@@ -230,7 +238,7 @@ class _Trainer:
             return
         self.descent.restore(state, self.run.state_folder)
         self.saved_s = self.elapsed_s
-        self.run.log(f"{self.stage.name} goes on from step {self.num_steps}")
+        self.run.log(f"{self.stage.name} resumes from step {self.num_steps}")
 
     @torch.no_grad()
     def load_average(self) -> None:
@@ -238,7 +246,7 @@ class _Trainer:
         assert average is not None
         for name, parameter in self.descent.parameters.items():
             parameter.copy_(average.tensors[name])
-        _lay_out(self.stage.module.eval(), torch.contiguous_format)  # as files want it
+        _lay_out(self.stage.module.eval(), torch.contiguous_format)  # the layout of files
 
 
 def _lay_out(module: nn.Module, layout: torch.memory_format) -> None:

@@ -1,4 +1,4 @@
-"""Control images to train on: freehand sketches, part borders, edges, disturbed as hands do."""
+"""Control images for training: freehand sketches, part borders and edges."""
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ _PARTS_SHARE = 0.3
 
 
 class Scribbles:
-    """Control images for pictures of the pack, white_on_black, made on first use and kept."""
+    """Control images for pictures of the pack, white_on_black, cached on first use."""
 
     def __init__(self, pack: CataloguePack, split: str) -> None:
         self.pack = pack
@@ -23,16 +23,16 @@ class Scribbles:
         for i, sketch in enumerate(pack.sketches):
             if sketch.split == split:
                 self._of_design.setdefault(sketch.design, []).append(i)
-        self._kept: dict[tuple[str, int], np.ndarray] = {}
+        self._cache: dict[tuple[str, int], np.ndarray] = {}
 
     def draw(
         self, rows: Int[np.ndarray, " n"], generator: torch.Generator
     ) -> Float[Tensor, "n 3 h w"]:
-        """One control image for each picture, values 0 or 1.
+        """Draw one control image for each picture, values 0 or 1.
 
-        Half are sketches of the design, as people's will be: from another camera and reframed.
-        The rest lie on the picture itself, part borders or edges, and are wobbled and broken, so
-        that lines and structure are tied closely too.
+        Half are sketches of the design, from another camera and reframed, as users' sketches are.
+        The rest are part borders or edges of the picture itself, bent and broken, which tie lines
+        and structure more closely.
         """
         seed = int(torch.randint(2**62, (1,), generator=generator))
         rng = np.random.default_rng(seed)
@@ -52,39 +52,39 @@ class Scribbles:
         return drawn.expand(-1, 3, -1, -1)
 
     def sketch(self, index: int) -> UInt8[np.ndarray, "h w"]:
-        """Control image of a sketch of the pack, exactly as at inference."""
-        return self._keep("sketch", index)
+        """Return the control image of a sketch of the pack, exactly as at inference."""
+        return self._cached("sketch", index)
 
     def parts(self, row: int) -> UInt8[np.ndarray, "h w"]:
-        """Borders between parts and around the object."""
-        return self._keep("parts", row)
+        """Return the borders between parts and around the object."""
+        return self._cached("parts", row)
 
     def edges(self, row: int) -> UInt8[np.ndarray, "h w"]:
-        """Edges of the picture, as transfer takes them."""
-        return self._keep("edges", row)
+        """Return the edges of the picture, as in a transfer."""
+        return self._cached("edges", row)
 
-    def _keep(self, what: str, index: int) -> np.ndarray:
-        key = (what, index)
-        if key not in self._kept:
-            self._kept[key] = np.packbits(self._make(what, index) > 127, axis=1)
-        bits = np.unpackbits(self._kept[key], axis=1, count=IMAGE_PX)
+    def _cached(self, source: str, index: int) -> np.ndarray:
+        key = (source, index)
+        if key not in self._cache:
+            self._cache[key] = np.packbits(self._make(source, index) > 127, axis=1)
+        bits = np.unpackbits(self._cache[key], axis=1, count=IMAGE_PX)
         return (bits * 255).astype(np.uint8)
 
-    def _make(self, what: str, index: int) -> np.ndarray:
-        if what == "sketch":
+    def _make(self, source: str, index: int) -> np.ndarray:
+        if source == "sketch":
             return control_image(self.pack.sketches[index].sketch, IMAGE_PX, IMAGE_PX)
         line_px = CONTROL_LINE_SHARE * IMAGE_PX
-        if what == "edges":
+        if source == "edges":
             return dilate(find_edges(self.pack.pixels(np.array([index]))[0]), line_px)
         return dilate(part_borders(self.pack.parts(index)), line_px)
 
 
 def part_borders(parts: UInt8[np.ndarray, "h w"]) -> np.ndarray:
-    """Pixels whose part differs from the one before them or above; specks are smoothed away."""
-    calm = ndimage.median_filter(parts, 3)
+    """Mark pixels whose part differs from the pixel to the left or above; specks are removed."""
+    smooth = ndimage.median_filter(parts, 3)
     borders = np.zeros(parts.shape, bool)
-    borders[1:] |= calm[1:] != calm[:-1]
-    borders[:, 1:] |= calm[:, 1:] != calm[:, :-1]
+    borders[1:] |= smooth[1:] != smooth[:-1]
+    borders[:, 1:] |= smooth[:, 1:] != smooth[:, :-1]
     return borders
 
 

@@ -1,4 +1,4 @@
-"""Stock diffusers models behind types: what they return and take is not what their hints say."""
+"""Typed calls of stock diffusers models, whose type hints are wrong."""
 
 from typing import Any
 
@@ -9,13 +9,13 @@ from torch import Tensor, nn
 
 
 def encode_mean(vae: AutoencoderKL, images: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n c y x"]:
-    """Mean latents of RGB pictures in [-1, 1], without `scaling_factor`."""
+    """Return the mean latents of RGB pictures in [-1, 1], without `scaling_factor`."""
     output: Any = vae.encode(images)  # pyright: ignore[reportArgumentType]
     return output.latent_dist.mode()
 
 
 def decode(vae: AutoencoderKL, latents: Float[Tensor, "n c y x"]) -> Float[Tensor, "n 3 h w"]:
-    """RGB pictures, about [-1, 1] and not clipped."""
+    """Return RGB pictures, about [-1, 1] and not clipped."""
     output: Any = vae.decode(latents)  # pyright: ignore[reportArgumentType]
     return output.sample
 

@@ -1,4 +1,4 @@
-"""A CLIP text tower as the pipeline's text encoder: open_clip weights in transformers' layout."""
+"""Export of a CLIP text tower: open_clip weights in transformers' layout."""
 
 import json
 from pathlib import Path
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from composer.backbone import MERGES_NAME, Backbone
+from composer.backbone import MERGES_NAME, Backbone, end_positions
 from generation.conditioning import encode_token_embeddings, tokenize
 from generation.pipeline import TEXT_HASH_KEY
 
@@ -24,11 +24,11 @@ _PROBES = ("", "a red oak chair, 42 cm", "Größe! don't -- 7", "teapot " * 60)
 
 
 class ExportError(ValueError):
-    """A CLIP that cannot become a pipeline's text encoder, and why."""
+    """A CLIP that cannot become a pipeline's text encoder; the message says why."""
 
 
 def export_text_encoder(backbone: Backbone) -> CLIPTextModel:
-    """Copy a backbone's text tower; hidden states agree, which is checked here.
+    """Copy a backbone's text tower and check that hidden states agree.
 
     Raises:
         ExportError: the tower has another layout than CLIP's.
@@ -59,7 +59,7 @@ def export_text_encoder(backbone: Backbone) -> CLIPTextModel:
 
 
 def export_tokenizer(backbone: Backbone, clip_folder: Path) -> CLIPTokenizer:
-    """Build transformers' tokenizer from a CLIP folder's merges.txt; ids agree, checked here.
+    """Build transformers' tokenizer from a CLIP folder's merges.txt and check that ids agree.
 
     Ids: 256 bytes, 256 bytes at a word's end, the merges, start, end.
 
@@ -67,7 +67,7 @@ def export_tokenizer(backbone: Backbone, clip_folder: Path) -> CLIPTokenizer:
         ExportError: merges.txt is missing or gives other ids than the backbone's tokenizer.
     """
     merges = read_merges(clip_folder)
-    stock: Any = CLIPTokenizer  # takes pairs, whatever its hints say
+    stock: Any = CLIPTokenizer  # takes pairs, whatever its type hints say
     tokenizer: CLIPTokenizer = stock(
         vocab=make_vocabulary(merges),
         merges=merges,
@@ -84,10 +84,10 @@ def export_tokenizer(backbone: Backbone, clip_folder: Path) -> CLIPTokenizer:
 
 
 def read_merges(clip_folder: Path) -> list[tuple[str, str]]:
-    """Merges of a CLIP folder, best first.
+    """Read the merges of a CLIP folder, best first.
 
     Raises:
-        ExportError: there is no merges.txt, or a line is no pair.
+        ExportError: there is no merges.txt, or a line is not a pair.
     """
     path = clip_folder / MERGES_NAME
     if not path.is_file():
@@ -95,12 +95,12 @@ def read_merges(clip_folder: Path) -> list[tuple[str, str]]:
     lines = path.read_text(encoding="utf-8").split("\n")[1:]
     pairs = [tuple(line.split()) for line in lines if line]
     if any(len(pair) != 2 for pair in pairs):
-        raise ExportError(f"{path.name} holds a line that is no pair.")
+        raise ExportError(f"{path.name} holds a line that is not a pair.")
     return [(pair[0], pair[1]) for pair in pairs]
 
 
 def make_vocabulary(merges: list[tuple[str, str]]) -> dict[str, int]:
-    """Tokens and ids as CLIP numbers them."""
+    """Number the tokens as CLIP does."""
     printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
     names = [chr(byte) for byte in printable]
     names += [chr(256 + i) for i in range(256 - len(printable))]
@@ -110,7 +110,7 @@ def make_vocabulary(merges: list[tuple[str, str]]) -> dict[str, int]:
 
 
 def write_classic_tokenizer(clip_folder: Path, folder: Path) -> None:
-    """Add vocab.json and merges.txt, which tools read that know no tokenizer.json."""
+    """Write vocab.json and merges.txt for tools that do not read tokenizer.json."""
     merges = read_merges(clip_folder)
     vocabulary = json.dumps(make_vocabulary(merges), ensure_ascii=False)
     (folder / "vocab.json").write_text(vocabulary, encoding="utf-8")
@@ -140,7 +140,7 @@ def _rename(tensors: dict[str, Tensor], num_layers: int) -> dict[str, Tensor]:
 def _check_same_hidden(backbone: Backbone, model: CLIPTextModel) -> None:
     ids = backbone.tokenize(_PROBES)
     embeddings = backbone.token_table()[ids]
-    ends = (ids == backbone.end_id).int().argmax(-1)
+    ends = end_positions(ids, backbone.end_id)
     theirs = backbone.encode_embeddings(embeddings, ends).hidden.float().cpu()
     ours = encode_token_embeddings(model, embeddings.float().cpu())
     difference = float((ours - theirs).abs().max())

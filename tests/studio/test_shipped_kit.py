@@ -8,6 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
+from composer.backbone import end_positions
 from composer.query import Query
 from composer.sketch import Sketch
 from generation.benchmark import CONDITIONS
@@ -69,9 +70,9 @@ def test_stock_diffusers_opens_the_pipeline(engine):
     stock.set_progress_bar_config(disable=True)
     text = "a photo of a red leather armchair"
     padded = stock.tokenizer(text, padding="max_length", return_tensors="pt").input_ids
-    own = engine.backbone.tokenize([text])
-    ends = own.argmax(1) + 1  # what stands behind the end is never read
-    assert torch.equal(padded[0, : ends[0]], own[0, : ends[0]])
+    ids = engine.backbone.tokenize([text])
+    stop = int(end_positions(ids, engine.backbone.end_id)[0]) + 1  # padding is never read
+    assert torch.equal(padded[0, :stop], ids[0, :stop])
     image = stock(text, num_inference_steps=2, output_type="np").images
     assert image.shape == (1, 128, 128, 3)
 

@@ -4,8 +4,12 @@ from dataclasses import replace
 
 import pytest
 
+from composer.backbone import Backbone
+from composer.data.catalogue import CataloguePack
+from composer.strategies.duet import DuetComposer
 from generation.training.autoencoder import AutoencoderRecipe, make_autoencoder
-from generation.training.diffusion import DiffusionRecipe, KitSources
+from generation.training.diffusion import DiffusionRecipe
+from generation.training.inputs import KitSources
 from tests.generation.training import world
 
 
@@ -16,13 +20,13 @@ def pack_folder(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def small_autoencoder():
-    gentle = replace(world.FAST, learning_rate=5e-4)
-    return AutoencoderRecipe(block_out_channels=(8, 8, 16, 16), batch_size=2, optimisation=gentle)
+    gentle = replace(world.FAST, batch_size=2, learning_rate=5e-4)
+    return AutoencoderRecipe(block_out_channels=(8, 8, 16, 16), optimisation=gentle)
 
 
 @pytest.fixture(scope="session")
 def small_unet():
-    return DiffusionRecipe(block_out_channels=(8, 16), batch_size=8, optimisation=world.FAST)
+    return DiffusionRecipe(block_out_channels=(8, 16), optimisation=world.FAST)
 
 
 @pytest.fixture(scope="session")
@@ -31,3 +35,13 @@ def sources(tmp_path_factory, small_autoencoder):
     clip, duet = world.write_composer(folder)
     make_autoencoder(small_autoencoder, 0).save_pretrained(folder / "vae")
     return KitSources(clip=clip, duet=duet, vae=folder / "vae")
+
+
+@pytest.fixture(scope="session")
+def pack(pack_folder):
+    return CataloguePack.open(pack_folder)
+
+
+@pytest.fixture(scope="session")
+def composer(sources):
+    return DuetComposer.load(sources.duet, Backbone.load(sources.clip))

@@ -38,13 +38,13 @@ def test_the_start_is_a_blurred_but_coloured_copy(pixels):
     vae = make_autoencoder(AutoencoderRecipe(block_out_channels=(8, 8, 16, 16)), 0)
     untrained = measure_reconstruction(vae, images)
     start_as_colour_path(vae, images)
-    found = measure_reconstruction(vae, images)
+    coloured = measure_reconstruction(vae, images)
     assert untrained.chroma_r2 < 0.2
-    assert found.chroma_r2 > 0.6
-    assert found.psnr_db > 17
+    assert coloured.chroma_r2 > 0.6
+    assert coloured.psnr_db > 17
 
 
-def test_the_colour_path_wants_its_layout():
+def test_the_colour_path_requires_its_layout():
     recipe = AutoencoderRecipe(block_out_channels=(4, 8))
     with pytest.raises(ValueError, match="8 channels at every level"):
         start_as_colour_path(make_autoencoder(recipe, 0), torch.zeros(2, 3, 16, 16))
@@ -76,15 +76,15 @@ def test_training_lowers_the_loss_and_exports_a_stock_folder(
 ):
     import diffusers
 
-    found = train_autoencoder(world.options(pack_folder, tmp_path, 20), small_autoencoder)
+    quality = train_autoencoder(world.options(pack_folder, tmp_path, 20), small_autoencoder)
     vae = diffusers.AutoencoderKL.from_pretrained(tmp_path / "autoencoder" / "vae")
     assert vae.config["scaling_factor"] == 1.0
     assert next(vae.parameters()).dtype in (torch.float16, torch.float32)
     figures = json.loads((tmp_path / "autoencoder" / "metrics.json").read_text())
-    assert figures["psnr_db"] == found.psnr_db
+    assert figures["psnr_db"] == quality.psnr_db
     assert figures["num_steps"] == 20
     assert (tmp_path / "autoencoder" / "reconstructions.png").is_file()
-    assert found.chroma_r2 > 0.5
+    assert quality.chroma_r2 > 0.5
 
 
 def test_the_loss_falls(pixels, small_autoencoder, tmp_path):

@@ -2,24 +2,19 @@ import numpy as np
 import pytest
 import torch
 
-from composer.data.catalogue import CataloguePack
 from generation.training.control import (
     ControlRecipe,
     ControlStage,
     make_controlnet,
     train_control,
 )
-from generation.training.diffusion import DiffusionRecipe, make_unet, prepare
+from generation.training.diffusion import DiffusionRecipe, make_unet
+from generation.training.inputs import prepare
 from generation.training.loop import step_generator, train
 from generation.training.scribbles import Scribbles, part_borders, wobble
 from tests.generation.training import world
 
-SMALL = ControlRecipe(conditioning_channels=(4, 4, 8, 8), batch_size=8, optimisation=world.FAST)
-
-
-@pytest.fixture(scope="module")
-def pack(pack_folder):
-    return CataloguePack.open(pack_folder)
+SMALL = ControlRecipe(conditioning_channels=(4, 4, 8, 8), optimisation=world.FAST)
 
 
 def test_part_borders_are_thin_and_closed():
@@ -33,12 +28,12 @@ def test_part_borders_are_thin_and_closed():
 def test_scribbles_are_white_on_black_and_repeatable(pack):
     rows = pack.rows(split="train")[:12]
     scribbles = Scribbles(pack, "train")
-    one = scribbles.draw(rows, step_generator(0, 0))
-    assert one.shape == (12, 3, 128, 128)
-    assert set(one.unique().tolist()) == {0.0, 1.0}
-    assert 0.01 < float(one.mean()) < 0.25
-    assert torch.equal(one, Scribbles(pack, "train").draw(rows, step_generator(0, 0)))
-    assert not torch.equal(one, scribbles.draw(rows, step_generator(0, 1)))
+    lines = scribbles.draw(rows, step_generator(0, 0))
+    assert lines.shape == (12, 3, 128, 128)
+    assert set(lines.unique().tolist()) == {0.0, 1.0}
+    assert 0.01 < float(lines.mean()) < 0.25
+    assert torch.equal(lines, Scribbles(pack, "train").draw(rows, step_generator(0, 0)))
+    assert not torch.equal(lines, scribbles.draw(rows, step_generator(0, 1)))
 
 
 def test_wobble_bends_a_little_and_breaks_lines():
@@ -65,16 +60,16 @@ def test_the_control_network_keeps_its_budget_and_starts_without_effect():
 
 
 def test_twenty_steps_change_only_the_control_network(sources, small_unet, pack_folder, tmp_path):
-    ready = prepare(world.options(pack_folder, tmp_path, 20), sources, SMALL.shares)
-    unet = make_unet(small_unet, ready.backbone.token_width, 16, 0)
+    inputs = prepare(world.options(pack_folder, tmp_path, 20), sources, SMALL.shares)
+    unet = make_unet(small_unet, inputs.backbone.token_width, 16, 0)
     before = {name: tensor.clone() for name, tensor in unet.state_dict().items()}
     stage = ControlStage(
         make_controlnet(unet, SMALL, 0),
         unet,
-        ready.latents,
-        ready.rows,
-        ready.conditioner,
-        Scribbles(ready.pack, "train"),
+        inputs.latents,
+        inputs.rows,
+        inputs.conditioner,
+        Scribbles(inputs.pack, "train"),
         8,
     )
     run = world.options(pack_folder, tmp_path, 20).run("control")

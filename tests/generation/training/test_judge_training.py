@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import numpy as np
@@ -19,7 +20,7 @@ from generation.training.judge import (
 from generation.training.loop import step_generator, train
 from tests.generation.training import world
 
-SMALL = JudgeRecipe(width=8, batch_size=16, optimisation=world.FAST)
+SMALL = JudgeRecipe(width=8, optimisation=dataclasses.replace(world.FAST, batch_size=16))
 
 
 def test_lab_of_known_colours():
@@ -47,11 +48,11 @@ def test_disturbed_pictures_stay_pictures_and_their_maps_follow(pack_folder):
     images = Pixels(pack, pack.rows(split="train"), torch.device("cpu")).take(torch.arange(4))
     images[:], maps = -1, torch.zeros(4, *images.shape[-2:], dtype=torch.uint8)
     images[:, :, 40:90, 30:60], maps[:, 40:90, 30:60] = 1, 2
-    found, followed = disturb(images, maps, step_generator(0, 0))
-    assert found.shape == images.shape
-    assert found.abs().max() <= 1
+    disturbed, followed = disturb(images, maps, step_generator(0, 0))
+    assert disturbed.shape == images.shape
+    assert disturbed.abs().max() <= 1
     assert not torch.equal(followed, maps)
-    assert float(((found.mean(1) > 0) == (followed == 2)).float().mean()) > 0.98
+    assert float(((disturbed.mean(1) > 0) == (followed == 2)).float().mean()) > 0.98
 
 
 def test_part_maps_are_numbered_by_name(pack_folder):
@@ -59,12 +60,12 @@ def test_part_maps_are_numbered_by_name(pack_folder):
     rows = pack.rows(split="train", domain="photo")
     names = part_names(pack, rows)
     assert names[0] == names[-1] == ""
-    own = pack.items[rows[0]].part_names
-    assert names.index(own[0]) > 0
+    named = pack.items[rows[0]].part_names
+    assert names.index(named[0]) > 0
     numbered, plain = part_map(pack, int(rows[0]), names), pack.parts(int(rows[0]))
-    assert np.array_equal(numbered == names.index(own[0]), plain == 1)
+    assert np.array_equal(numbered == names.index(named[0]), plain == 1)
     assert np.array_equal(numbered == 0, plain == 0)
-    assert np.array_equal(numbered == len(names) - 1, plain > len(own))
+    assert np.array_equal(numbered == len(names) - 1, plain > len(named))
 
 
 def test_the_loss_falls(pack_folder, tmp_path):
@@ -82,9 +83,9 @@ def test_a_judge_is_trained_saved_and_read(pack_folder, tmp_path):
     judge = Judge.load(path)
     assert judge.kinds == world.KINDS
     image, parts = world.draw_item("box", "blue", 30, 999)
-    asked, unknown = judge.assess([image.resize((256, 256)), image], [judge.parts[1], "wing"])
-    assert asked.kind in world.KINDS
-    assert asked.colour == "blue"
+    known, unknown = judge.assess([image.resize((256, 256)), image], [judge.parts[1], "wing"])
+    assert known.kind in world.KINDS
+    assert known.colour == "blue"
     assert unknown.colour is None
     assert judge.colours.rank(part_colour(np.asarray(image), np.asarray(parts) == 1))[0] == "blue"
     figures = json.loads((tmp_path / "judge" / "metrics.json").read_text())

@@ -43,7 +43,9 @@ def run_in(folder, num_steps=20, lines=None):
     return Run(folder=folder, budget=budget, device=torch.device("cpu"), log=sink.append)
 
 
-SETTINGS = Optimisation(learning_rate=0.1, num_warmup_steps=3, average_decay=0.9, save_every_s=0.0)
+SETTINGS = Optimisation(
+    batch_size=16, learning_rate=0.1, num_warmup_steps=3, average_decay=0.9, save_every_s=0.0
+)
 
 
 def test_a_killed_run_ends_where_an_unbroken_one_does(tmp_path):
@@ -55,17 +57,17 @@ def test_a_killed_run_ends_where_an_unbroken_one_does(tmp_path):
     trained = train(second, SETTINGS, run_in(tmp_path / "broken", lines=lines))
     assert second.calls == 10
     assert trained.num_steps == 20
-    assert lines[0] == "line goes on from step 10"
+    assert lines[0] == "line resumes from step 10"
     for name, tensor in whole.module.state_dict().items():
         assert torch.equal(tensor, second.module.state_dict()[name]), name
 
 
 def test_a_finished_run_does_nothing_more(tmp_path):
-    one, two = Line(), Line()
-    train(one, SETTINGS, run_in(tmp_path))
-    train(two, SETTINGS, run_in(tmp_path))
-    assert two.calls == 0
-    assert torch.equal(one.module.weight, two.module.weight)
+    first, again = Line(), Line()
+    train(first, SETTINGS, run_in(tmp_path))
+    train(again, SETTINGS, run_in(tmp_path))
+    assert again.calls == 0
+    assert torch.equal(first.module.weight, again.module.weight)
 
 
 def test_a_trained_module_holds_the_average_of_its_weights(tmp_path):
@@ -94,8 +96,8 @@ def test_the_loss_falls_and_the_log_tells_time(tmp_path):
 def test_a_broken_loss_is_reported(tmp_path):
     class Broken(Line):
         def loss(self, generator):
-            found = super().loss(generator)
-            return StepLoss(total=found.total * math.nan, parts=found.parts)
+            loss = super().loss(generator)
+            return StepLoss(total=loss.total * math.nan, parts=loss.parts)
 
     with pytest.raises(FloatingPointError, match="loss of line is not finite at step 50"):
         train(Broken(), SETTINGS, run_in(tmp_path, num_steps=60))
@@ -115,7 +117,12 @@ def test_rates_follow_the_settings_of_the_stage(tmp_path):
 
     line = Recorded()
     settings = Optimisation(
-        learning_rate=0.1, num_warmup_steps=2, average_decay=0.0, decay_share=0.5, save_every_s=0.0
+        batch_size=16,
+        learning_rate=0.1,
+        num_warmup_steps=2,
+        average_decay=0.0,
+        decay_share=0.5,
+        save_every_s=0.0,
     )
     train(line, settings, run_in(tmp_path, num_steps=10))
     weights = [*line.weights, line.module.weight.item()]
@@ -126,7 +133,7 @@ def test_rates_follow_the_settings_of_the_stage(tmp_path):
 
 
 def test_steps_draw_independently():
-    one = torch.rand(4, generator=step_generator(0, 1))
-    assert torch.equal(one, torch.rand(4, generator=step_generator(0, 1)))
-    assert not torch.equal(one, torch.rand(4, generator=step_generator(0, 2)))
-    assert not torch.equal(one, torch.rand(4, generator=step_generator(1, 1)))
+    values = torch.rand(4, generator=step_generator(0, 1))
+    assert torch.equal(values, torch.rand(4, generator=step_generator(0, 1)))
+    assert not torch.equal(values, torch.rand(4, generator=step_generator(0, 2)))
+    assert not torch.equal(values, torch.rand(4, generator=step_generator(1, 1)))

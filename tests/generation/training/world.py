@@ -19,7 +19,9 @@ from tests.composer.tiny import write_clip
 
 COLOURS = {"red": (200, 50, 40), "blue": (50, 80, 190), "green": (60, 150, 70)}
 KINDS = ("box", "disc")
-FAST = Optimisation(learning_rate=3e-3, num_warmup_steps=2, average_decay=0.5, log_every=5)
+FAST = Optimisation(
+    batch_size=8, learning_rate=3e-3, num_warmup_steps=2, average_decay=0.5, log_every=5
+)
 
 
 def draw_item(kind: str, colour: str, size: int, seed: int) -> tuple[Image.Image, Image.Image]:
