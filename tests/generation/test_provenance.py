@@ -1,6 +1,5 @@
 import errno
 import json
-import os
 import struct
 import zlib
 
@@ -86,7 +85,7 @@ def test_a_failed_save_leaves_nothing(result_of_two, tmp_path, monkeypatch):
     def full(*_args, **_kwargs):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(os, "fsync", full)
+    monkeypatch.setattr(Image.Image, "save", full)
     with pytest.raises(OSError, match="No space left"):
         write_png(tmp_path / "out.png", result_of_two.images[0].image, describe(result_of_two, 0))
     assert list(tmp_path.iterdir()) == []
