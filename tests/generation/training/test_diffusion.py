@@ -79,7 +79,7 @@ def test_a_longer_budget_goes_on_with_whole_pictures(sources, small_unet, pack_f
     metrics = json.loads((tmp_path / "diffusion" / "metrics.json").read_text())
     assert (metrics["num_coarse_steps"], metrics["num_steps"]) == (2, 4)
     assert states("coarse").counters == coarse.counters
-    name = "module.conv_in.weight"
+    name = "model.conv_in.weight"
     assert not torch.equal(states("").tensors[name], before.tensors[name])
 
 
