@@ -100,10 +100,13 @@ def class_directions(
 def _principal(
     centred: Float[Tensor, "n g"], count: int
 ) -> tuple[Float[Tensor, " k"], Float[Tensor, "g k"]]:
-    """Returns the largest eigenvalues of the covariance, the first as 1, and their axes."""
+    """Returns the largest eigenvalues of the covariance, the first as 1, and their axes.
+
+    None is below a billionth: rounding can make those of a small set negative.
+    """
     values, axes = torch.linalg.eigh(centred.T @ centred)
     values, axes = values.flip(0)[:count], axes.flip(1)[:, :count]
-    return values / values[0], axes
+    return (values / values[0]).clamp(min=1e-9), axes
 
 
 def write_bank(sets: Mapping[str, PictureSet], path: Path) -> None:

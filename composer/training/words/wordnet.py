@@ -141,7 +141,7 @@ def _read_synsets(path: Path) -> Iterator[Synset]:
             words=tuple(word.replace("_", " ") for word in words),
             parents=tuple(parents),
             gloss=gloss.strip(" ;\n"),
-            examples=tuple(quoted[0::2]),
+            examples=tuple(example.strip() for example in quoted[0::2]),
         )
 
 
