@@ -1,0 +1,45 @@
+"""The table of learned names, from the texts that came with pictures."""
+
+from collections import Counter
+
+import torch
+
+from composer.learned import LearnedNames
+from composer.training.words.concepts import Concepts, Kind
+from composer.training.words.nouns import split_words
+
+# Photographed things; the signs of emoji show a thing too little to have learned it.
+SHOWN = (Kind.CLASS, Kind.PROTOTYPE, Kind.PARENT)
+MIN_PHOTOS = 3
+
+
+def learned_names(concepts: Concepts) -> LearnedNames:
+    """Collects the names with their mean pictures, and the words that several captions share.
+
+    A name of several concepts takes the first of labelled photos, classifier, parents.
+    """
+    ordered = sorted(
+        (item for item in concepts.items if item.kind in SHOWN),
+        key=lambda item: SHOWN.index(item.kind),
+    )
+    row_of: dict[str, int] = {}
+    features: list[torch.Tensor] = []
+    for item in ordered:
+        fresh = [name for name in item.names if name not in row_of]
+        if fresh:
+            row_of |= dict.fromkeys(fresh, len(features))
+            features.append(concepts.target(item))
+    return LearnedNames(
+        list(row_of), torch.stack(features), caption_words(concepts), list(row_of.values())
+    )
+
+
+def caption_words(concepts: Concepts) -> list[str]:
+    """Returns the words that the captions of several photos hold."""
+    photos = Counter(
+        word
+        for item in concepts.items
+        if item.kind in (Kind.CAPTION, Kind.CATALOGUE, Kind.MEDIUM)
+        for word in {word for text in item.texts for word in split_words(text)}
+    )
+    return [word for word, count in photos.items() if count >= MIN_PHOTOS]

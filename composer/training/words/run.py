@@ -1,0 +1,228 @@
+"""`python -m composer.training.words.run FOLDER ...`: teaches the kit's text tower its words.
+
+Every stage writes into the folder and is skipped where its files are there; a stopped run goes on
+where it was. Delete a stage's files to have it made again, and with them those of the later ones:
+`sentences/` (sentence features), `teacher.safetensors`, `lessons/`, `text/merges.txt`, `state/`,
+`text/text.safetensors`.
+"""
+
+import argparse
+import logging
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import torch
+
+from composer.backbone import MERGES_NAME
+from composer.data import heldout
+from composer.learned import FILE_NAME
+from composer.training.loop import fast_precision
+from composer.training.words.bank import PhotoHead, PictureSet, read_bank
+from composer.training.words.concepts import (
+    Concepts,
+    TextSources,
+    read_captions,
+    read_concepts,
+    read_keywords,
+)
+from composer.training.words.corpus import CorpusRecipe, build_corpus
+from composer.training.words.distil import Distiller, DistilRecipe, LessonTokens
+from composer.training.words.heads import TeacherHead
+from composer.training.words.imagenet import imagenet_classes
+from composer.training.words.learned_table import learned_names
+from composer.training.words.lessons import Lessons, ask_teacher
+from composer.training.words.nouns import Noun, count_uses, read_nouns, split_words
+from composer.training.words.sentence_encoder import SentenceEncoder
+from composer.training.words.teacher import TeacherRecipe, fit_teacher
+from composer.training.words.text_cache import TextCache
+from composer.training.words.tower import (
+    WEIGHTS_NAME,
+    TextTower,
+    learn_words,
+    read_tokenizer,
+    start_words,
+)
+from composer.training.words.withheld import held_out_names
+from composer.training.words.wordnet import WordNet
+
+log = logging.getLogger(__name__)
+TEACHER_NAME = "teacher.safetensors"
+WORDNET_FOLDER = Path("/usr/share/wordnet")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WordsRun:
+    """What a run reads and how it is made.
+
+    Attributes:
+        folder: Where everything is written.
+        bank: Pooled features of pictures.
+        head: The photo head that puts them into the joint space.
+        archives: Folder of the data archives.
+        wordnet: Folder of WordNet's database files.
+    """
+
+    folder: Path
+    bank: Path
+    head: Path
+    archives: Path
+    wordnet: Path = WORDNET_FOLDER
+    corpus: CorpusRecipe = field(default_factory=CorpusRecipe)
+    teacher: TeacherRecipe = field(default_factory=TeacherRecipe)
+    distil: DistilRecipe = field(default_factory=DistilRecipe)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Material:
+    """What the stages share once it is read."""
+
+    wordnet: WordNet
+    nouns: list[Noun]
+    captions: tuple[str, ...]
+    concepts: Concepts
+    sentences: TextCache
+
+
+def read_material(run: WordsRun) -> Material:
+    """Reads everything a run stands on.
+
+    Raises:
+        FileNotFoundError: WordNet, an archive or the sentence encoder is missing.
+    """
+    wordnet = WordNet(run.wordnet)
+    sources = TextSources(archives=run.archives, wordnet=wordnet, withheld=held_out_names(wordnet))
+    bank = {name: trained_part(name, s) for name, s in read_bank(run.bank).items()}
+    return Material(
+        wordnet=wordnet,
+        nouns=read_nouns(wordnet),
+        captions=trained_captions(run.archives),
+        concepts=read_concepts(bank, PhotoHead.load(run.head), sources),
+        sentences=TextCache(sentence_encoder(), run.folder / "sentences"),
+    )
+
+
+def sentence_encoder() -> SentenceEncoder:
+    """Loads the packaged encoder in the precision that is fast here.
+
+    Raises:
+        FileNotFoundError: The package is not installed.
+    """
+    encoder = SentenceEncoder.load()
+    is_bf16 = fast_precision(torch.device("cpu")) == "bf16"
+    return encoder.bfloat16() if is_bf16 else encoder
+
+
+def trained_part(name: str, pictures: PictureSet) -> PictureSet:
+    """Leaves the held-out photos of Sketchy and Flickr out of a set."""
+    is_held_out = {
+        "sketchy": lambda p: heldout.sketchy_is_held_out(p.parent.name),
+        "flickr": lambda p: heldout.flickr_is_held_out(p.name),
+    }.get(name)
+    if is_held_out is None:
+        return pictures
+    rows = [row for row, path in enumerate(pictures.names) if not is_held_out(Path(path))]
+    return PictureSet(names=tuple(pictures.names[r] for r in rows), pooled=pictures.pooled[rows])
+
+
+def trained_captions(archives: Path) -> tuple[str, ...]:
+    """Returns the captions that training may see."""
+    captions = sorted(read_captions(archives).items())
+    return tuple(
+        text for name, said in captions if not heldout.flickr_is_held_out(name) for text in said
+    )
+
+
+def teach_words(run: WordsRun) -> TextTower:
+    """Runs every stage that is not done yet; returns the trained tower."""
+    material = read_material(run)
+    teacher = _teacher(run, material)
+    lessons = _lessons(run, material, teacher)
+    text = run.folder / "text"
+    if not (text / MERGES_NAME).exists():
+        learn_words(sorted(word_counts(run, material).items()), text)
+    if not (text / WEIGHTS_NAME).exists():
+        _train(run, material, lessons).save(text)
+    learned_names(material.concepts).save(text / FILE_NAME)
+    return TextTower.load(text)
+
+
+def _teacher(run: WordsRun, material: Material) -> TeacherHead:
+    path = run.folder / TEACHER_NAME
+    if not path.exists():
+        log.info("fitting the teacher")
+        fit_teacher(material.concepts, material.sentences, run.teacher).save(path)
+    return TeacherHead.load(path)
+
+
+def _lessons(run: WordsRun, material: Material, teacher: TeacherHead) -> Lessons:
+    folder = run.folder / "lessons"
+    if not (folder / "lessons.safetensors").exists():
+        corpus = build_corpus(material.wordnet, material.nouns, material.captions, run.corpus)
+        log.info("asking the teacher about %d texts", len(corpus))
+        ask_teacher(corpus, lambda texts: teacher(material.sentences(texts))).save(folder)
+    return Lessons.load(folder)
+
+
+def word_counts(run: WordsRun, material: Material) -> Counter[str]:
+    """Counts the words that the vocabulary is learned from."""
+    counts = count_uses(material.wordnet)
+    names = [name for item in imagenet_classes() for name in item.names]
+    keywords = [word for words in read_keywords(run.archives).values() for word in words]
+    for texts, weight in (
+        ([noun.word for noun in material.nouns], 1),
+        (material.captions, 3),
+        (names, 3),
+        (keywords, 2),
+    ):
+        for text in texts:
+            counts.update({word: weight for word in split_words(text)})
+    return counts
+
+
+def _train(run: WordsRun, material: Material, lessons: Lessons) -> TextTower:
+    tokenizer = read_tokenizer(run.folder / "text")
+    tower = TextTower(tokenizer.vocab_size, dim=lessons.targets.shape[1], seed=run.distil.seed)
+    num_words = start_words(tower, tokenizer, material.sentences)
+    log.info("%d words start from the teacher's", num_words)
+    texts = [t for c in material.concepts.items for t in (*c.texts, *c.glosses)]
+    tokens = LessonTokens(tokenizer, lessons, texts)
+    distiller = Distiller(tower, tokens, material.concepts, run.distil, run.folder / "state")
+    return distiller.run()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the stages from a shell; returns the exit code, 2 where the user can mend it."""
+    parser = argparse.ArgumentParser(prog="python -m composer.training.words.run")
+    parser.add_argument("folder", type=Path, help="where everything is written")
+    parser.add_argument("--bank", type=Path, required=True, help="pooled features of pictures")
+    parser.add_argument("--head", type=Path, required=True, help="the photo head")
+    parser.add_argument("--natural", type=Path, required=True, help="folder of the data archives")
+    parser.add_argument("--wordnet", type=Path, default=WORDNET_FOLDER)
+    parser.add_argument("--steps", type=int, default=DistilRecipe().num_steps)
+    parser.add_argument("--nouns", type=int, default=CorpusRecipe().num_nouns)
+    parser.add_argument("--seed", type=int, default=0)
+    chosen = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    run = WordsRun(
+        folder=chosen.folder,
+        bank=chosen.bank,
+        head=chosen.head,
+        archives=chosen.natural,
+        wordnet=chosen.wordnet,
+        corpus=replace(CorpusRecipe(), num_nouns=chosen.nouns, seed=chosen.seed),
+        teacher=replace(TeacherRecipe(), seed=chosen.seed),
+        distil=replace(DistilRecipe(), num_steps=chosen.steps, seed=chosen.seed),
+    )
+    try:
+        teach_words(run)
+    except FileNotFoundError as error:
+        print(error, file=sys.stderr)  # noqa: T201  what the user can mend
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
