@@ -4,7 +4,7 @@ Source: Hinton et al. 2015 for learning from a teacher's soft answers, here the 
 cosines between the texts of a batch; SupCon (Khosla et al. 2020) for texts with pictures.
 """
 
-import time
+import logging
 from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import asdict, dataclass
@@ -17,20 +17,16 @@ from open_clip import SimpleTokenizer
 from torch import Tensor
 from torch.nn import functional
 
-from composer.training.loop import Average, fast_precision, learning_rate_factor
-from composer.training.state import (
-    TrainingState,
-    load_state,
-    optimizer_tensors,
-    restore_optimizer,
-    save_state,
-)
+from composer.training.descent import Descent, DescentSettings, ParameterGroup
+from composer.training.loop import Budget, fast_precision, progress_line
+from composer.training.schedules import warmup_hold_cosine
+from composer.training.state import load_state
 from composer.training.words.concepts import Concepts
 from composer.training.words.contrast import ContrastLoss, Draw, Drawer, LossWeights
 from composer.training.words.lessons import LessonOrder, Lessons
 from composer.training.words.tower import TextTower, tokenize
 
-AVERAGE = "average."
+log = logging.getLogger(__name__)
 MAX_SCALE = 60.0
 
 
@@ -44,6 +40,9 @@ class DistilRecipe:
         pictures_weight: Weight of their loss.
         cosine_weight: Weight of the distance to the teacher's answer.
         relation_scale: Factor of the cosines between the texts of a batch.
+        num_warmup_steps: Steps over which the rate rises.
+        decay_share: Last share of the run, over which it falls; a longer run can start from the
+            state of a shorter one that has not come so far.
         decay: Of the average of the weights, which is what is kept.
         seed: Of the weights and of all that is drawn.
     """
@@ -56,7 +55,9 @@ class DistilRecipe:
     relation_scale: float = 20.0
     learning_rate: float = 1.5e-3
     weight_decay: float = 0.05
-    decay: float = 0.995
+    num_warmup_steps: int = 60
+    decay_share: float = 0.4
+    decay: float = 0.99
     save_every: int = 100
     log_every: int = 25
     seed: int = 0
@@ -79,62 +80,44 @@ class Distiller:
         self._order = LessonOrder(tokens.lessons, seed=recipe.seed, times=recipe.times)
         self._drawer = Drawer(concepts, times=recipe.times)
         self._contrast = ContrastLoss(concepts)
-        self._names: dict[Tensor, str] = {p: n for n, p in tower.named_parameters()}
-        self._optimizer = torch.optim.AdamW(self._groups(), lr=1e-3, betas=(0.9, 0.98), fused=True)
-        self._average = Average(dict(tower.named_parameters()), recipe.decay)
+        self._descent = Descent(
+            dict(tower.named_parameters()),
+            _groups(tower, recipe),
+            DescentSettings(average_decay=recipe.decay, is_fused=True),
+        )
         self._is_bf16 = fast_precision(torch.device("cpu")) == "bf16"
-        self.step = 0
-        self._resume()
+        saved = load_state(state)
+        if saved is not None:
+            self._descent.restore(saved, state)
 
-    def _groups(self) -> list[dict[str, object]]:
-        matrices = [p for p in self._names if p.ndim > 1]
-        others = [p for p in self._names if p.ndim <= 1]
-        return [
-            {"params": matrices, "weight_decay": self.recipe.weight_decay},
-            {"params": others, "weight_decay": 0.0},
-        ]
-
-    def _resume(self) -> None:
-        state = load_state(self._state)
-        if state is None:
-            return
-        weights = {n: state.tensors[n] for n in self.tower.state_dict()}
-        self.tower.load_state_dict(weights)
-        for name, tensor in self._average.tensors.items():
-            tensor.copy_(state.tensors[AVERAGE + name])
-        restore_optimizer(self._optimizer, self._names, state.tensors)
-        self.step = int(state.counters["step"])
+    @property
+    def step(self) -> int:
+        """How many steps were done, over all resumed runs."""
+        return self._descent.num_steps
 
     def run(self) -> TextTower:
         """Trains to the last step and returns a tower with the averaged weights."""
-        started, first = time.monotonic(), self.step
+        budget = Budget(num_steps=self.recipe.num_steps)
         while self.step < self.recipe.num_steps:
             loss, cosine = self._train_step()
-            self._average.update(dict(self.tower.named_parameters()), self.step)
-            self.step += 1
             if self.step % self.recipe.log_every == 0:
-                rate = (time.monotonic() - started) / (self.step - first)
-                left = rate * (self.recipe.num_steps - self.step) / 60
-                print(  # noqa: T201  the run's log
-                    f"words step {self.step}/{self.recipe.num_steps} loss {loss:.3f} cosine to "
-                    f"the teacher {cosine:.3f} {rate:.2f} s a step {left:.0f} min left",
-                    flush=True,
-                )
+                parts = f"loss {loss:.3f} cosine to the teacher {cosine:.3f}"
+                elapsed_s = self._descent.watch.elapsed_s
+                log.info("%s", progress_line("words", self.step, budget, elapsed_s, parts))
             if self.step % self.recipe.save_every == 0 or self.step == self.recipe.num_steps:
-                self._save()
+                self._descent.save(self._state, recipe=asdict(self.recipe))
         return self.averaged()
 
     def averaged(self) -> TextTower:
         """Returns a frozen copy with the averaged weights."""
         tower = deepcopy(self.tower)
-        tower.load_state_dict({**self.tower.state_dict(), **self._average.tensors})
+        average = self._descent.average
+        assert average is not None
+        tower.load_state_dict({**self.tower.state_dict(), **average.tensors})
         return tower.eval().requires_grad_(False)
 
     def _train_step(self) -> tuple[float, float]:
         recipe = self.recipe
-        rate = recipe.learning_rate * learning_rate_factor(self.step / recipe.num_steps)
-        for group in self._optimizer.param_groups:
-            group["lr"] = rate
         rows = self._order.rows(self.step)
         targets = self._tokens.lessons.targets[rows]
         draws = self._draws()
@@ -150,10 +133,13 @@ class Distiller:
             weights = LossWeights(contrast=1.0, regression=10.0)
             told = self._contrast(features[len(rows) :], draws, scale, weights)
             loss = loss + recipe.pictures_weight * told
-        self._optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.tower.parameters(), 1.0)
-        self._optimizer.step()
+        factor = warmup_hold_cosine(
+            self.step,
+            self.step / recipe.num_steps,
+            num_warmup_steps=recipe.num_warmup_steps,
+            decay_share=recipe.decay_share,
+        )
+        self._descent.step(loss, factor)
         return float(loss.detach()), float(cosine.detach())
 
     def _draws(self) -> list[Draw]:
@@ -161,12 +147,15 @@ class Distiller:
             return []
         return self._drawer.draw(np.random.default_rng([self.recipe.seed, self.step]))
 
-    def _save(self) -> None:
-        tensors = dict(self.tower.state_dict())
-        tensors |= optimizer_tensors(self._optimizer, self._names)
-        tensors |= {AVERAGE + name: tensor for name, tensor in self._average.tensors.items()}
-        counters = {"step": self.step, "recipe": asdict(self.recipe)}
-        save_state(self._state, TrainingState(tensors=tensors, counters=counters))
+
+def _groups(tower: TextTower, recipe: DistilRecipe) -> list[ParameterGroup]:
+    matrices = [p for p in tower.parameters() if p.ndim > 1]
+    others = [p for p in tower.parameters() if p.ndim <= 1]
+    decay, rate = recipe.weight_decay, recipe.learning_rate
+    return [
+        ParameterGroup(parameters=matrices, rate=rate, weight_decay=decay),
+        ParameterGroup(parameters=others, rate=rate),
+    ]
 
 
 class LessonTokens:

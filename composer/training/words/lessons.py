@@ -10,8 +10,9 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
+from composer.files import write_bytes
 from composer.training.words.corpus import CorpusText, Source
-from composer.weights import read_safetensors, write_bytes, write_safetensors
+from composer.weights import read_safetensors, write_safetensors
 
 # Texts of a step, by source.
 STEP_SHARES = {

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from composer.training.loop import learning_rate_factor
+from composer.training.schedules import warmup_then_cosine
 from composer.training.words.concepts import Concepts
 from composer.training.words.contrast import ContrastLoss, Drawer, LossWeights
 from composer.training.words.heads import Example, MlpHead, TeacherHead, examples, fit_kernel
@@ -87,7 +87,7 @@ def fit_mlp(
         inputs = features[[row[draw.text] for draw in draws]]
         jitter = torch.from_numpy(rng.standard_normal(inputs.shape, dtype=np.float32))
         inputs = functional.normalize(inputs + recipe.noise / width**0.5 * jitter, dim=-1)
-        rate = recipe.learning_rate * learning_rate_factor(step / recipe.num_steps, warmup=0.05)
+        rate = recipe.learning_rate * warmup_then_cosine(step / recipe.num_steps, warmup=0.05)
         for group in optimizer.param_groups:
             group["lr"] = rate
         loss = loss_of(head(inputs), draws, head.log_scale.exp().clamp(max=60), LossWeights())

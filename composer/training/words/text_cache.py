@@ -8,7 +8,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from composer.weights import read_safetensors, write_bytes, write_safetensors
+from composer.files import write_bytes
+from composer.weights import read_safetensors, write_safetensors
 
 CHUNK = 4096
 

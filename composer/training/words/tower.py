@@ -15,9 +15,10 @@ from torch.nn import functional
 
 from composer.backbone import CONFIG_NAME, MERGES_NAME, load_tokenizer
 from composer.backbone import WEIGHTS_NAME as CLIP_WEIGHTS_NAME
+from composer.files import write_bytes
 from composer.prompt import encode_by_length
 from composer.training.bpe import WORD_END, train_merges, write_merges
-from composer.weights import read_safetensors, write_bytes, write_safetensors
+from composer.weights import read_safetensors, write_safetensors
 
 CONTEXT = 40
 WIDTH = 256
