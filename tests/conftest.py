@@ -6,8 +6,10 @@ network would, and the test that made it fails at its end even when a library sw
 
 import ipaddress
 import os
+import random
 import shutil
 import socket
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -85,6 +87,16 @@ def blocked_attempts(_network_guard: None) -> Iterator[list[str]]:
     yield _ATTEMPTS
     attempts, _ATTEMPTS[:] = list(_ATTEMPTS), []
     assert not attempts, f"The test tried to leave this machine: {attempts}."
+
+
+@pytest.fixture(autouse=True)
+def _same_draws() -> None:
+    """Seeds the global generators, so that no test depends on those that ran before it."""
+    random.seed(0)
+    if numpy := sys.modules.get("numpy"):  # no test pays for an import it does not need
+        numpy.random.seed(0)
+    if torch := sys.modules.get("torch"):
+        torch.manual_seed(0)
 
 
 @pytest.fixture(scope="session")

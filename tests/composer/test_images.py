@@ -9,6 +9,7 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from composer.images import ImageError, ImageLimits, open_image, open_picture
+from tests.pictures import noise
 
 
 def encoded(image, fmt="PNG", **options):
@@ -100,7 +101,7 @@ def test_other_formats_are_refused(data):
 
 
 def test_empty_missing_and_damaged_files_are_refused(tmp_path):
-    whole = encoded(Image.effect_noise((64, 64), 90))
+    whole = encoded(noise((64, 64), 90))
     with pytest.raises(ImageError, match="is empty"):
         open_image(b"")
     with pytest.raises(ImageError, match=r"nothing\.png cannot be read"):
@@ -115,7 +116,7 @@ def test_empty_missing_and_damaged_files_are_refused(tmp_path):
 def test_random_damage_gives_only_our_error():
     rng = np.random.default_rng(0)
     for fmt in ("PNG", "JPEG", "WEBP"):
-        whole = encoded(Image.effect_noise((24, 24), 90).convert("RGB"), fmt)
+        whole = encoded(noise((24, 24), 90).convert("RGB"), fmt)
         for _ in range(60):
             data = bytearray(whole)
             for place in rng.integers(0, len(data), 4):
@@ -139,7 +140,7 @@ def test_a_bomb_is_refused_by_its_header_with_little_memory():
 def test_too_many_bytes_are_refused_before_decoding(tmp_path):
     limits = ImageLimits(max_bytes=100)
     path = tmp_path / "large.png"
-    path.write_bytes(encoded(Image.effect_noise((64, 64), 90)))
+    path.write_bytes(encoded(noise((64, 64), 90)))
     for source in (path, path.read_bytes()):
         with pytest.raises(ImageError, match="larger than"):
             open_image(source, limits)
@@ -147,7 +148,7 @@ def test_too_many_bytes_are_refused_before_decoding(tmp_path):
 
 def test_a_jpeg_is_decoded_smaller_but_never_below_what_is_asked():
     saved = io.BytesIO()
-    Image.effect_noise((1600, 1000), 40).convert("RGB").save(saved, "JPEG")
+    noise((1600, 1000), 40).convert("RGB").save(saved, "JPEG")
     for least_px, height in ((None, 1000), (400, 500), (200, 250), (126, 250), (1, 125)):
         picture = open_picture(saved.getvalue(), least_px=least_px)
         assert picture.image.height == height

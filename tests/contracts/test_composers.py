@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from PIL import Image
 
 from composer.composed import ComposedQuery, rebalance
 from composer.kit_parts import ComposerFiles
@@ -17,10 +16,11 @@ from composer.strategies.protocol import ComposerError, encode_all
 from composer.strategies.sentence import SentenceModel, SentenceShape
 from composer.weights import read_safetensors
 from tests.composer.tiny import JOINT_DIM, TEXT_WIDTH, tiny_backbone
+from tests.pictures import noise
 
 SKETCH = Sketch.from_strokes([[[0, 0], [1, 0], [1, 1]], [[0.2, 0.5], [0.7, 0.5]]])
 OTHER = Sketch.from_strokes([[[0, 1], [0.5, 0], [1, 1], [0, 1]]])
-PHOTO = Image.effect_noise((80, 60), 90).convert("RGB")
+PHOTO = noise((80, 60), 90).convert("RGB")
 REFERENCES = {"sketch": Query(sketch=SKETCH), "photo": Query(image=PHOTO)}
 
 

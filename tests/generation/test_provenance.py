@@ -21,6 +21,7 @@ from generation.provenance import (
 from generation.request import DrawingSettings, GenerateRequest, RequestError, TransferRequest
 from generation.transfer import transfer
 from tests.generation import tiny
+from tests.pictures import noise
 
 
 def chunk(kind: bytes, data: bytes) -> bytes:
@@ -140,7 +141,7 @@ def test_forged_arrays_are_refused(result_of_two, change, message):
 
 
 def test_nothing_of_a_users_image_is_in_the_chunk(pipeline):
-    source = Image.effect_noise((64, 64), 80).convert("RGB")
+    source = noise((64, 64), 80).convert("RGB")
     settings = DrawingSettings(num_inference_steps=3)
     request = TransferRequest(query=tiny.make_query(), source=source, settings=settings)
     result = transfer(pipeline, tiny.vary(request, controlnet_conditioning_scale=0.0))

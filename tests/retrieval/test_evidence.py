@@ -80,7 +80,7 @@ def test_what_all_phrases_say_alike_points_nowhere(tmp_path):
     meanings = {
         "a photo of red": 5 * alike + change,
         "a photo of chair": 5 * alike - change,
-        "a photo of": torch.zeros(24),
+        "a photo of": -alike,  # a zero would be normalised into rounding errors
     }
     backbone = backbone_that_says(tmp_path, meanings)
     both = Image.fromarray(np.where(common != 128, common, red))

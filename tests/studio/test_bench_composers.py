@@ -13,6 +13,7 @@ from studio.cli import main
 from studio.commands import bench, bench_ablations, bench_composers
 from studio.report import ReportQuery, write_report
 from tests.composer.data.fake_pack import write_pack
+from tests.pictures import noise
 from tests.retrieval.tiny_world import write_world
 from tests.studio.tiny import write_kit
 
@@ -82,7 +83,7 @@ def test_some_composers_may_be_measured_alone(ask):
 
 
 def test_words_cannot_break_the_page(tmp_path):
-    picture = Image.effect_noise((40, 40), 80).convert("RGB")
+    picture = noise((40, 40), 80).convert("RGB")
     picture.save(tmp_path / "a.png")
     shown = ReportQuery(
         sketch=picture,

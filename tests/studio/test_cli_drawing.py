@@ -8,6 +8,7 @@ from PIL import Image
 
 from generation.provenance import read_png
 from studio.cli import main
+from tests.pictures import noise
 from tests.studio.tiny_kit import write_kit
 
 
@@ -18,7 +19,7 @@ def world(tmp_path_factory):
     sketch = Image.new("L", (80, 80), 255)
     sketch.paste(0, (20, 30, 60, 34))
     sketch.save(folder / "sketch.png")
-    Image.effect_noise((70, 70), 80).convert("RGB").save(folder / "photo.jpg")
+    noise((70, 70), 80).convert("RGB").save(folder / "photo.jpg")
     return folder
 
 

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from retrieval.benchmarks import indexing
 from retrieval.engines.lance import LanceIndex
@@ -18,6 +17,7 @@ from retrieval.indexing.watch import _Concerns
 from retrieval.store.table import Store
 from studio.cli import main
 from studio.commands.shared import ProgressLine
+from tests.pictures import noise
 from tests.studio.tiny import write_gallery, write_kit
 
 
@@ -88,7 +88,7 @@ def test_idle_threads_leave_the_cores_to_those_that_decode(kit, tmp_path, monkey
 def test_two_folders_one_index_and_its_report(kit, tmp_path, capsys):
     one, two = write_gallery(tmp_path / "one", num_images=2), tmp_path / "two"
     two.mkdir()
-    Image.effect_noise((40, 30), 50).save(two / "x.png")
+    noise((40, 30), 50).save(two / "x.png")
     (two / "x.txt").write_bytes(b"\xff\xfe")
     assert run(kit, one, two) == 2
     assert (
@@ -165,7 +165,7 @@ def test_watch_follows_changes_until_it_is_interrupted(kit, tmp_path):
     while len(Store.open(photos / ".duet")) < 3 and time.monotonic() < deadline:
         # The watch may begin a moment after the first report: change something until it is seen.
         (photos / "0.png").touch()
-        Image.effect_noise((40, 30), 50).save(tmp_path / "new.png")
+        noise((40, 30), 50).save(tmp_path / "new.png")
         if not number:
             (tmp_path / "new.png").rename(photos / "new.png")
         number += 1

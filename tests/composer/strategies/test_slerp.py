@@ -1,6 +1,5 @@
 import pytest
 import torch
-from PIL import Image
 from torch.nn.functional import normalize
 
 from composer.composed import MissingTokensError, slerp
@@ -11,9 +10,10 @@ from composer.strategies.duet import DuetModel
 from composer.strategies.reference import reference_pixels
 from composer.strategies.slerp import SlerpComposer, SlerpSettings, modality_shift
 from tests.composer.tiny import tiny_backbone
+from tests.pictures import noise
 
 SKETCH = Query(sketch=Sketch.from_strokes([[[0, 0], [1, 0], [1, 1]]]))
-PHOTO = Query(image=Image.effect_noise((64, 64), 90).convert("RGB"))
+PHOTO = Query(image=noise((64, 64), 90).convert("RGB"))
 
 
 def seen(query):

@@ -4,7 +4,6 @@ import json
 
 import pytest
 import torch
-from PIL import Image
 
 from composer.backbone import Backbone
 from composer.composed import slerp
@@ -16,6 +15,7 @@ from composer.strategies.slerp import SlerpComposer
 from composer.training.slerp import ALPHAS, choose, main
 from tests.composer.data.fake_pack import write_pack
 from tests.composer.tiny import write_clip
+from tests.pictures import noise
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def test_the_composer_mixes_as_the_choice_did(kit, pack):
     settings = choose(kit / "clip", kit / "composers/duet.safetensors", pack)[0].settings
     backbone = Backbone.load(kit / "clip")
     composer = SlerpComposer(backbone, settings, duet=DuetModel(backbone))
-    sketch = Sketch.from_image(Image.effect_noise((60, 60), 80).convert("RGB"))
+    sketch = Sketch.from_image(noise((60, 60), 80).convert("RGB"))
     query = composer.compose(composer.encode(Query(sketch=sketch)), "with a red seat")
     assert query.reference_feature is not None
     assert query.words_feature is not None

@@ -1,10 +1,10 @@
 """The first strokes of a sketch."""
 
 import pytest
-from PIL import Image
 
 from composer.sketch import Sketch
 from retrieval.benchmarks.partial import first_strokes
+from tests.pictures import noise
 
 STROKES = [[[0, 0], [1, number / 10]] for number in range(5)]
 
@@ -20,7 +20,7 @@ def test_the_first_come_first_and_one_is_always_there(share, count):
 
 def test_what_has_no_part_is_told():
     with pytest.raises(ValueError, match="Only a sketch with strokes"):
-        first_strokes(Sketch.from_image(Image.effect_noise((40, 40), 80)), 0.5)
+        first_strokes(Sketch.from_image(noise((40, 40), 80)), 0.5)
     for share in (0.0, 1.1):
         with pytest.raises(ValueError, match="`share` must be above 0 and at most 1"):
             first_strokes(Sketch.from_strokes(STROKES), share)
