@@ -17,7 +17,7 @@ from studio.commands.shared import open_engine, print_line
 from studio.engine import Engine
 from studio.errors import UsageError
 from studio.kits import KIT_FILE, embedded_kits
-from studio.ui.security import Access, workplace
+from studio.ui.security import Access, private_workspace
 
 NUM_PORTS = 20
 
@@ -37,7 +37,7 @@ def run(options: DemoOptions) -> int:
     engine = open_engine(options.kit)
     # Gradio reads these once, when it is imported; it would request its version from the network.
     os.environ.update(GRADIO_ANALYTICS_ENABLED="False", HF_HUB_DISABLE_TELEMETRY="1")
-    with ThreadPoolExecutor(1) as pool, workplace() as folder:
+    with ThreadPoolExecutor(1) as pool, private_workspace() as folder:
         loaded = pool.submit(load_for_search, engine, options.index)
         serve(engine, loaded, Server(access=access, port=port, folder=folder), options)
     return 0
@@ -55,12 +55,12 @@ class Server:
 def serve(engine: Engine, loaded: "Future[str]", server: Server, options: DemoOptions) -> None:
     """Build the page while the kit loads, serve it, and wait."""
     from studio.ui.app import build_page, launch
+    from studio.ui.context import PageContext
     from studio.ui.examples import load_examples
-    from studio.ui.handlers import Desk
-    from studio.ui.setting import Setting
+    from studio.ui.handlers import PageHandlers
 
     examples = load_examples()
-    setting = Setting(
+    context = PageContext(
         engine=engine,
         index=options.index,
         composer=loaded.result(),
@@ -68,7 +68,7 @@ def serve(engine: Engine, loaded: "Future[str]", server: Server, options: DemoOp
         folder=server.folder / "gradio",
         examples=examples,
     )
-    page = build_page(Desk(setting))
+    page = build_page(PageHandlers(context))
     address = launch(page, server.access, server.port)
     _announce(address, server, options)
     if engine.kit.pipeline is not None:

@@ -1,1 +1,1 @@
-"""The page: the one place that knows gradio."""
+"""The page; the only package that imports gradio."""

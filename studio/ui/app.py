@@ -1,30 +1,30 @@
-"""The page and its server: what stands where, what happens when, how it is launched."""
+"""Layout and events of the page, and the launch of its server."""
 
 import gradio as gr
 
 from composer.query import MAX_TEXT_LENGTH
 from generation import defaults
 from studio.ui.canvas import StrokeCanvas, page_file
-from studio.ui.handlers import NO_PIPELINE, Desk
-from studio.ui.inputs import Count, Dial, Picture
+from studio.ui.handlers import NO_PIPELINE, PageHandlers
+from studio.ui.inputs import CheckedNumber, CheckedSlider, UploadedImage
 from studio.ui.layout import PRIVATE, HandOver, QuerySide, large_picture
-from studio.ui.look import THEME_FONTS, theme
 from studio.ui.retrieve_tab import retrieve_tab
 from studio.ui.security import Access, lifespan
-from studio.ui.texts import ExampleStrip, FactSheet, Heading, Line
+from studio.ui.texts import ExampleStrip, FactSheet, Heading, TextLine
+from studio.ui.theme import THEME_FONTS, theme
 
 TITLE = "Duet Studio"
 DOMAINS = ("photo", "watercolour", "pencil", "cartoon", "clay", "low-poly", "night", "blueprint")
 PLACEHOLDER = "brown leather seat and oak wood legs"
 RANDOM_SEED = "() => Math.floor(Math.random() * 1e6)"
 MAX_AGE_S = 6 * 3600
-DRAWING = "draw"  # the one slot of everything that draws
+DRAWING = "draw"  # the slot that generation and transfer share
 
 
-# Gradio and checkers of types wrap constructors: arguments of our components go by name.
-def build_page(desk: Desk) -> gr.Blocks:
-    """Build the page of a desk."""
-    # What visitors left behind without saying goodbye is looked for every ten minutes.
+# Gradio and type checkers wrap constructors: our components take their arguments by keyword.
+def build_page(handlers: PageHandlers) -> gr.Blocks:
+    """Build the page."""
+    # Files of visitors whose departure was missed are looked for every ten minutes.
     page = gr.Blocks(
         title=TITLE, analytics_enabled=False, delete_cache=(600, MAX_AGE_S), fill_width=True
     )
@@ -32,52 +32,54 @@ def build_page(desk: Desk) -> gr.Blocks:
         Heading(elem_id="title")
         with gr.Row(elem_id="studio", equal_height=False):
             with gr.Column(scale=0, min_width=340, elem_id="query"):
-                query = _query_side(desk)
+                query = _query_side(handlers)
             with (
                 gr.Column(scale=1, min_width=320, elem_id="answers"),
                 gr.Tabs(selected="retrieve") as tabs,
             ):
                 with gr.Tab("Retrieve", id="retrieve"):
-                    hits = retrieve_tab(page, desk, query)
+                    hits = retrieve_tab(page, handlers, query)
                 with gr.Tab("Transfer", id="transfer"):
-                    source = _transfer_tab(desk, query)
+                    source = _transfer_tab(handlers, query)
                 with gr.Tab("Generate", id="generate"):
-                    results = _generate_tab(desk, query)
-        _footer(desk)
-        for one in (hits, results):
-            one.button.click(one.fn, one.inputs, [source, tabs], **PRIVATE)
-        page.unload(desk.leave)
-    page.queue(max_size=desk.setting.caps.queue_size, default_concurrency_limit=2)
+                    results = _generate_tab(handlers, query)
+        _footer(handlers)
+        for hand_over in (hits, results):
+            hand_over.button.click(hand_over.fn, hand_over.inputs, [source, tabs], **PRIVATE)
+        page.unload(handlers.leave)
+    page.queue(max_size=handlers.context.caps.queue_size, default_concurrency_limit=2)
     return page
 
 
-def _query_side(desk: Desk) -> QuerySide:
+def _query_side(handlers: PageHandlers) -> QuerySide:
     canvas = StrokeCanvas(elem_id="canvas")
     words = gr.Textbox(
         label="Words", placeholder=PLACEHOLDER, lines=2, max_lines=2, max_length=MAX_TEXT_LENGTH,
         elem_id="words",
     )  # fmt: skip
-    strange = Line(elem_id="strange")
-    balance = Dial(minimum=0, maximum=1, value=0.5, step=0.05, label="Balance", elem_id="balance")
+    unknown_words = TextLine(elem_id="unknown-words")
+    balance = CheckedSlider(
+        minimum=0, maximum=1, value=0.5, step=0.05, label="Balance", elem_id="balance"
+    )
     examples = ExampleStrip(
-        examples=[example.for_strip() for example in desk.setting.examples], elem_id="examples"
+        examples=[example.for_strip() for example in handlers.context.examples], elem_id="examples"
     )
     return QuerySide(
-        canvas=canvas, words=words, balance=balance, examples=examples, strange=strange
+        canvas=canvas, words=words, balance=balance, examples=examples, unknown_words=unknown_words
     )
 
 
-def _transfer_tab(desk: Desk, query: QuerySide) -> Picture:
-    if not desk.draws:
-        Line(value=NO_PIPELINE, elem_classes="notice")
+def _transfer_tab(handlers: PageHandlers, query: QuerySide) -> UploadedImage:
+    if not handlers.draws:
+        TextLine(value=NO_PIPELINE, elem_classes="notice")
     with gr.Row(equal_height=False, elem_id="move"):
         with gr.Column(scale=4, min_width=240):
-            source = Picture(
+            source = UploadedImage(
                 label="Picture", type="filepath", sources=["upload", "clipboard"], height=200,
                 buttons=[], elem_id="source",
             )  # fmt: skip
             domain = gr.Radio(DOMAINS, value="watercolour", label="Into", elem_id="domain")
-            own = gr.Textbox(
+            own_words = gr.Textbox(
                 label="Or in your own words", placeholder="a faded poster", max_lines=1,
                 max_length=MAX_TEXT_LENGTH,
             )  # fmt: skip
@@ -85,34 +87,34 @@ def _transfer_tab(desk: Desk, query: QuerySide) -> Picture:
                 label="With the words on the left", value=False, elem_id="uses-words"
             )
             with gr.Row():
-                strength = Dial(
+                strength = CheckedSlider(
                     minimum=0.1, maximum=1, value=defaults.STRENGTH, step=0.05, label="Strength"
                 )
-                seed = Count(value=0, label="Seed", precision=0, min_width=80)
-            start, stop = _start_and_stop("Transfer", desk)
+                seed = CheckedNumber(value=0, label="Seed", precision=0, min_width=80)
+            start, stop = _start_and_stop("Transfer", handlers)
         with gr.Column(scale=7, min_width=280):
             result = gr.ImageSlider(
                 type="filepath", show_label=False, interactive=False, buttons=[], height=440,
                 elem_id="before-after",
             )  # fmt: skip
-            line = Line(elem_id="transferred")
+            line = TextLine(elem_id="transferred")
             download = gr.DownloadButton("Download PNG", interactive=False, size="md")
     start.click(
-        desk.transfer, [source, domain, own, strength, seed, uses_words, query.words],
+        handlers.transfer, [source, domain, own_words, strength, seed, uses_words, query.words],
         [result, line, download], api_name="transfer", concurrency_id=DRAWING,
         concurrency_limit=1, trigger_mode="once", show_progress_on=[result],
     )  # fmt: skip
-    stop.click(desk.stop, None, None, queue=False, **PRIVATE)
+    stop.click(handlers.stop, None, None, queue=False, **PRIVATE)
     return source
 
 
-def _generate_tab(desk: Desk, query: QuerySide) -> HandOver:
-    caps = desk.setting.caps
-    if not desk.draws:
-        Line(value=NO_PIPELINE, elem_classes="notice")
+def _generate_tab(handlers: PageHandlers, query: QuerySide) -> HandOver:
+    caps = handlers.context.caps
+    if not handlers.draws:
+        TextLine(value=NO_PIPELINE, elem_classes="notice")
     kept, number = gr.State(()), gr.State(0)
     with gr.Row(elem_id="dials"):
-        num_images = Dial(
+        num_images = CheckedSlider(
             minimum=1,
             maximum=caps.num_images,
             value=min(2, caps.num_images),
@@ -120,7 +122,7 @@ def _generate_tab(desk: Desk, query: QuerySide) -> HandOver:
             label="Images",
             min_width=120,
         )
-        steps = Dial(
+        steps = CheckedSlider(
             minimum=1,
             maximum=caps.num_inference_steps,
             value=defaults.NUM_INFERENCE_STEPS,
@@ -128,7 +130,7 @@ def _generate_tab(desk: Desk, query: QuerySide) -> HandOver:
             label="Steps",
             min_width=120,
         )
-        guidance = Dial(
+        guidance = CheckedSlider(
             minimum=1,
             maximum=15,
             value=defaults.GUIDANCE_SCALE,
@@ -136,11 +138,11 @@ def _generate_tab(desk: Desk, query: QuerySide) -> HandOver:
             label="Guidance",
             min_width=120,
         )
-        seed = Count(value=0, label="Seed", precision=0, min_width=90)
+        seed = CheckedNumber(value=0, label="Seed", precision=0, min_width=90)
     with gr.Row(elem_id="go"):
-        start, stop = _start_and_stop("Generate", desk)
+        start, stop = _start_and_stop("Generate", handlers)
         renew = gr.Button("New seed", min_width=110, scale=0, elem_id="new-seed")
-    line = Line(elem_id="generated")
+    line = TextLine(elem_id="generated")
     with gr.Row(equal_height=False):
         results = gr.Gallery(
             columns=3, object_fit="cover", allow_preview=False, interactive=False, buttons=[],
@@ -150,40 +152,41 @@ def _generate_tab(desk: Desk, query: QuerySide) -> HandOver:
             large = large_picture("result-picture")
             facts = FactSheet(elem_id="result-facts")
             download = gr.DownloadButton("Download PNG", interactive=False, size="md")
-            button = gr.Button("Transfer this one", interactive=desk.draws, size="md")
+            button = gr.Button("Transfer this one", interactive=handlers.draws, size="md")
     chosen = [number, large, facts, download]
     start.click(
-        desk.generate, [*query.inputs, seed, steps, guidance, num_images, kept],
+        handlers.generate, [*query.inputs, seed, steps, guidance, num_images, kept],
         [results, kept, line, *chosen], api_name="generate", concurrency_id=DRAWING,
         concurrency_limit=1, trigger_mode="once", show_progress_on=[results],
     )  # fmt: skip
-    stop.click(desk.stop, None, None, queue=False, **PRIVATE)
+    stop.click(handlers.stop, None, None, queue=False, **PRIVATE)
     renew.click(None, None, seed, js=RANDOM_SEED, **PRIVATE)
-    results.select(desk.pick_result, kept, chosen, show_progress="hidden", **PRIVATE)
-    return HandOver(button=button, fn=desk.hand_over_result, inputs=[kept, number])
+    results.select(handlers.pick_result, kept, chosen, show_progress="hidden", **PRIVATE)
+    return HandOver(button=button, fn=handlers.hand_over_result, inputs=[kept, number])
 
 
-def _start_and_stop(what: str, desk: Desk) -> tuple[gr.Button, gr.Button]:
+def _start_and_stop(what: str, handlers: PageHandlers) -> tuple[gr.Button, gr.Button]:
     with gr.Row():
         start = gr.Button(
-            what, variant="primary", interactive=desk.draws, min_width=120, elem_id=what.lower()
+            what, variant="primary", interactive=handlers.draws, min_width=120, elem_id=what.lower()
         )
-        stop = gr.Button("Stop", interactive=desk.draws, min_width=80, scale=0)
+        stop = gr.Button("Stop", interactive=handlers.draws, min_width=80, scale=0)
     return start, stop
 
 
-def _footer(desk: Desk) -> None:
-    kit = desk.setting.engine.kit
-    knows = kit.knows or "It does not say what it was taught."
+def _footer(handlers: PageHandlers) -> None:
+    kit = handlers.context.engine.kit
+    knows = kit.knows or "It does not state what it was trained on."
     with gr.Row(elem_id="footer"):
-        Line(
-            value=f"Kit “{kit.name}”, composer “{desk.setting.composer}”. {knows}", elem_id="knows"
+        TextLine(
+            value=f"Kit “{kit.name}”, composer “{handlers.context.composer}”. {knows}",
+            elem_id="knows",
         )
-        Line(value=f"Weights: {kit.licence or 'no licence is stated.'}", elem_id="licence")
+        TextLine(value=f"Weights: {kit.licence or 'no licence is stated.'}", elem_id="licence")
 
 
 def launch(page: gr.Blocks, access: Access, port: int) -> str:
-    """Serve the page; returns its address. The caller waits and closes.
+    """Serve the page and return its address; the caller waits and closes it.
 
     Raises:
         OSError: The port is taken.
@@ -208,7 +211,7 @@ def launch(page: gr.Blocks, access: Access, port: int) -> str:
         state_session_capacity=500,
         app_kwargs={"lifespan": lifespan(access), "docs_url": None, "redoc_url": None},
         theme=theme(),
-        # As `css` gradio would prefix every rule of a media query with its own containers.
+        # Passed as `css`, gradio would prefix every rule of a media query with its containers.
         head=f"<style>{THEME_FONTS}\n{page_file('style.css')}</style>",
     )
     return address

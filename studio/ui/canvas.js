@@ -1,6 +1,6 @@
 // The body of a function (element, trigger, props, watch): strokes in the unit square, as JSON.
 // A stroke is a list of [x, y], or of [x, y, pressure] where it came from a pen.
-const PAUSE_MS = 350; // drawing rests so long before the query is asked
+const PAUSE_MS = 350; // pause in drawing before the search starts
 const MIN_STEP = 0.003;
 const ERASER = 0.025;
 const LINE = 0.011; // width of a line over the side of the canvas
@@ -23,7 +23,7 @@ let erasing = false;
 let beforeErasing = null;
 let sent = "";
 let timer = 0;
-const cursor = { x: 0.5, y: 0.5, shown: false };
+const cursor = { x: 0.5, y: 0.5, visible: false };
 
 const clamp = (value) => Math.min(1, Math.max(0, Math.round(value * 1e4) / 1e4));
 const numPoints = () => strokes.reduce((sum, stroke) => sum + stroke.length, 0);
@@ -40,7 +40,7 @@ function redraw() {
   pen.lineCap = pen.lineJoin = "round";
   pen.strokeStyle = pen.fillStyle = getComputedStyle(canvas).color;
   for (const stroke of current ? [...strokes, current] : strokes) drawStroke(stroke);
-  if (cursor.shown && document.activeElement === canvas) drawCursor();
+  if (cursor.visible && document.activeElement === canvas) drawCursor();
   hint.hidden = strokes.length > 0 || current !== null;
   tool.undo.disabled = past.length === 0;
   tool.redo.disabled = future.length === 0;
@@ -189,11 +189,11 @@ canvas.addEventListener("pointerdown", (event) => {
   if (!event.isPrimary || (event.button !== 0 && !isEraserEnd)) return;
   event.preventDefault();
   canvas.focus({ preventScroll: true });
-  cursor.shown = false;
+  cursor.visible = false;
   try {
     canvas.setPointerCapture(event.pointerId);
   } catch {
-    // A pointer that has gone already, or a test's: drawing works without the capture.
+    // The pointer is already released, or synthetic: drawing works without the capture.
   }
   if (current) finish();
   if (erasing || isEraserEnd) {
@@ -205,18 +205,18 @@ canvas.addEventListener("pointerdown", (event) => {
 });
 
 canvas.addEventListener("pointermove", (event) => {
-  if (!event.isPrimary || (!beforeErasing && !current) || cursor.shown) return;
+  if (!event.isPrimary || (!beforeErasing && !current) || cursor.visible) return;
   const coalesced = event.getCoalescedEvents ? event.getCoalescedEvents() : [];
-  for (const one of coalesced.length ? coalesced : [event]) {
-    if (beforeErasing) erase(pointOf(one));
-    else extend(pointOf(one));
+  for (const move of coalesced.length ? coalesced : [event]) {
+    if (beforeErasing) erase(pointOf(move));
+    else extend(pointOf(move));
   }
   redraw();
 });
 
 for (const name of ["pointerup", "pointercancel"]) {
   canvas.addEventListener(name, (event) => {
-    if (!event.isPrimary || cursor.shown) return;
+    if (!event.isPrimary || cursor.visible) return;
     endErasing();
     finish();
   });
@@ -227,7 +227,7 @@ const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], Arrow
 function moveCursor(event) {
   const [dx, dy] = ARROWS[event.key];
   const size = event.shiftKey ? KEY_STEP / 4 : KEY_STEP;
-  cursor.shown = true;
+  cursor.visible = true;
   cursor.x = clamp(cursor.x + dx * size);
   cursor.y = clamp(cursor.y + dy * size);
   if (current) extend([cursor.x, cursor.y]);
@@ -235,7 +235,7 @@ function moveCursor(event) {
 }
 
 function toggleKeyboardPen() {
-  cursor.shown = true;
+  cursor.visible = true;
   if (current) finish();
   else begin([cursor.x, cursor.y]);
 }
@@ -263,7 +263,7 @@ element.addEventListener("keydown", (event) => {
 });
 
 canvas.addEventListener("blur", () => {
-  if (cursor.shown) finish();
+  if (cursor.visible) finish();
   redraw();
 });
 

@@ -1,4 +1,4 @@
-"""The canvas: our own component, whose value is the strokes as JSON."""
+"""The canvas component, whose value is strokes as JSON."""
 
 from importlib import resources
 from typing import Any
@@ -6,34 +6,34 @@ from typing import Any
 import gradio as gr
 
 from composer.sketch import MAX_JSON_BYTES, MAX_POINTS, MAX_STROKES
-from studio.ui.quiet import WithoutStub
+from studio.ui.no_stubs import WithoutStub
 
-# A page's drawing stays well below what the server accepts.
+# Lower than the server's limits.
 PAGE_MAX_STROKES, PAGE_MAX_POINTS = MAX_STROKES // 4, MAX_POINTS // 2
 
 
 def page_file(name: str) -> str:
-    """Read a file of the page that ships beside this module."""
+    """Return the text of a file beside this module."""
     return resources.files("studio.ui").joinpath(name).read_text(encoding="utf-8")
 
 
 class PlainHTML(gr.HTML, metaclass=WithoutStub):
-    """A component whose template holds no value: its script sets texts, never markup.
+    """A component whose template contains no value; its script sets text, never markup.
 
-    Templates of `gr.HTML` are evaluated as JavaScript after the values are put in, so a value in a
-    template would be a script of its author's.
+    Templates of `gr.HTML` are evaluated as JavaScript after values are inserted, so a value in a
+    template could run as a script.
     """
 
     def postprocess(self, value: str | None) -> str | None:
-        """Hand the value on; it never becomes markup."""
+        """Return the value unchanged; it never becomes markup."""
         return value
 
 
 class StrokeCanvas(PlainHTML):
     """A square to draw on. Value: JSON strokes in the unit square, "" for an empty canvas."""
 
-    def __init__(self, **kwargs: Any) -> None:  # noqa: ANN401  gradio's own keywords
-        """Make the canvas; keywords are gradio's (`elem_id`, ...)."""
+    def __init__(self, **kwargs: Any) -> None:  # noqa: ANN401  gradio's keywords
+        """Create the canvas; keywords are gradio's (`elem_id`, ...)."""
         super().__init__(
             value="",
             html_template=page_file("canvas.html"),
@@ -44,11 +44,11 @@ class StrokeCanvas(PlainHTML):
             **kwargs,
         )
 
-    def preprocess(self, payload: Any) -> str:  # noqa: ANN401  whatever a client sends
-        """Take what a client sent; what is in it is checked where it becomes a sketch.
+    def preprocess(self, payload: Any) -> str:  # noqa: ANN401  untrusted
+        """Return the text that a client sent; it is parsed and checked as a sketch later.
 
         Raises:
-            gr.Error: It is no text, or longer than a drawing may be.
+            gr.Error: It is no text, or longer than the limit of drawings.
         """
         if payload is None:
             return ""

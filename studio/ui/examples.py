@@ -1,4 +1,4 @@
-"""Queries to start from, drawn by hand, shipped with the program."""
+"""Example queries, drawn by hand and shipped with the program."""
 
 import json
 from dataclasses import dataclass
@@ -11,22 +11,22 @@ from studio.kits import assets_folder
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Example:
-    """One query: what it is called, its words, and its strokes as the canvas' JSON."""
+    """An example query: its title, its words, and its strokes as JSON."""
 
     title: str
     words: str
     strokes: str
 
     def for_strip(self) -> dict[str, Any]:
-        """Return what the strip of examples shows."""
+        """Return the fields that the strip of examples displays."""
         return {"title": self.title, "words": self.words, "strokes": json.loads(self.strokes)}
 
 
 def load_examples(folder: Path | None = None) -> tuple[Example, ...]:
-    """Read the shipped examples in the order of their file names; none where there is no folder.
+    """Read the shipped examples in the order of their file names; none without a folder.
 
     Raises:
-        ValueError: A file is damaged or holds no drawing.
+        ValueError: A file is damaged or contains no drawing.
     """
     source = folder or assets_folder() / "examples"
     return tuple(_read(path) for path in sorted(source.glob("*.json")))

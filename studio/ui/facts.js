@@ -41,7 +41,7 @@ function drawn(mark) {
   mark.drawing.forEach((stroke, index) => {
     const line = document.createElementNS(NS, "polyline");
     line.setAttribute("points", stroke.map(([x, y]) => `${x},${y}`).join(" "));
-    if (mark.lines.includes(index)) line.classList.add("own");
+    if (mark.lines.includes(index)) line.classList.add("matched");
     svg.append(line);
   });
   return svg;

@@ -1,4 +1,4 @@
-"""What the page does: values of its inputs in, values of its outputs out."""
+"""Handlers of the page: from the values of its inputs to the values of its outputs."""
 
 from collections.abc import Callable
 from itertools import count
@@ -17,13 +17,13 @@ from generation.sample import Result, RunOptions
 from generation.transfer import fit_source
 from studio.engine import ComposeOptions
 from studio.errors import UsageError
-from studio.ui.finder import Finder
-from studio.ui.inputs import real, text, whole
-from studio.ui.messages import told
-from studio.ui.present import Shown, large_one
-from studio.ui.runs import Sessions
+from studio.ui.context import PageContext, checked_index, read_query
+from studio.ui.inputs import checked_float, checked_int, checked_text
+from studio.ui.messages import translate_errors
+from studio.ui.present import PagePicture, selected_picture
+from studio.ui.retrieve_handlers import RetrieveHandlers
 from studio.ui.security import private_name
-from studio.ui.setting import Setting, position, query_of
+from studio.ui.sessions import Sessions
 from studio.ui.texts import Facts
 from studio.ui.thumbnails import Thumbnails
 
@@ -36,46 +36,46 @@ NO_PIPELINE = (
 )
 
 
-class Desk:
-    """The handlers of one server. All state of a visitor travels through `gr.State`."""
+class PageHandlers:
+    """Handlers of one server; the state of a visitor is in `gr.State`."""
 
-    def __init__(self, setting: Setting) -> None:
-        """Make the folders of thumbnails and results."""
-        self.setting = setting
-        self._taken = count(1)
-        thumbnails, results = (setting.folder / private_name() for _ in range(2))
-        self._own_folders = (thumbnails, results)
-        for folder in self._own_folders:
+    def __init__(self, context: PageContext) -> None:
+        """Create the folders of thumbnails and results."""
+        self.context = context
+        self._example_numbers = count(1)
+        thumbnails, results = (context.folder / private_name() for _ in range(2))
+        self._private_folders = (thumbnails, results)
+        for folder in self._private_folders:
             folder.mkdir(mode=0o700)
         self.thumbnails = Thumbnails(thumbnails)
-        self.finder = Finder(setting, self.thumbnails)
+        self.retrieval = RetrieveHandlers(context, self.thumbnails)
         self.sessions = Sessions(results)
 
     @property
     def draws(self) -> bool:
         """Whether the kit has a pipeline."""
-        return self.setting.engine.kit.pipeline is not None
+        return self.context.engine.kit.pipeline is not None
 
-    @told
+    @translate_errors
     def take_example(self, event: gr.SelectData) -> tuple[Any, ...]:
-        """Put an example's strokes and words into the query, evenly weighed, and count it."""
-        examples = self.setting.examples
-        example = examples[position(event.index, len(examples))]
-        return example.strokes, example.words, 0.5, next(self._taken)
+        """Return the strokes and words of an example, a balance of 0.5, and a serial number."""
+        examples = self.context.examples
+        example = examples[checked_index(event.index, len(examples))]
+        return example.strokes, example.words, 0.5, next(self._example_numbers)
 
-    @told
-    def hand_over(self, shown: tuple[Shown, ...], picked: str) -> tuple[Any, ...]:
-        """Make a hit the source of a transfer and turn to that tab."""
-        file = large_one(shown, picked).file
+    @translate_errors
+    def hand_over(self, pictures: tuple[PagePicture, ...], picked: str) -> tuple[Any, ...]:
+        """Make a hit the source of a transfer and open that tab."""
+        file = selected_picture(pictures, picked).file
         return self.thumbnails.large(file), gr.update(selected="transfer")
 
-    @told
-    def hand_over_result(self, kept: tuple[Shown, ...], number: int) -> tuple[Any, ...]:
-        """Make a result the source of a transfer and turn to that tab."""
-        file = kept[position(number, len(kept))].file
+    @translate_errors
+    def hand_over_result(self, kept: tuple[PagePicture, ...], number: int) -> tuple[Any, ...]:
+        """Make a result the source of a transfer and open that tab."""
+        file = kept[checked_index(number, len(kept))].file
         return self.thumbnails.large(file), gr.update(selected="transfer")
 
-    @told
+    @translate_errors
     def generate(
         self,
         strokes: object,
@@ -85,44 +85,46 @@ class Desk:
         num_steps: object,
         guidance: object,
         num_images: object,
-        kept: tuple[Shown, ...],
+        kept: tuple[PagePicture, ...],
         request: gr.Request,
-        progress: Progress = gr.Progress(),  # noqa: B008  gradio looks at the default
+        progress: Progress = gr.Progress(),  # noqa: B008  gradio reads the default
     ) -> tuple[Any, ...]:
-        """Draw new images from the query on the left and keep them with their seeds."""
+        """Generate images from the query on the left; keep them with their seeds."""
         self._check_draws()
-        query = query_of(strokes, words)
+        query = read_query(strokes, words)
         if query is None:
-            raise UsageError("Draw something or write a few words first; they are the query.")
-        caps = self.setting.caps
-        asked = GenerateRequest(
-            query=self.setting.compose(query, balance),
+            raise UsageError("Draw something or write a few words first.")
+        caps = self.context.caps
+        drawing_request = GenerateRequest(
+            query=self.context.compose(query, balance),
             control_sketch=query.sketch,
             settings=DrawingSettings(
-                seed=whole(seed, "The seed"),
+                seed=checked_int(seed, "The seed"),
                 num_images=_capped(num_images, "The number of images", caps.num_images),
                 num_inference_steps=_capped(
                     num_steps, "The number of steps", caps.num_inference_steps
                 ),
-                guidance_scale=real(guidance, "The guidance"),
+                guidance_scale=checked_float(guidance, "The guidance"),
             ),
         )
         result = self._run(
-            request, progress, lambda options: self.setting.engine.generate(asked, options)
+            request,
+            progress,
+            lambda options: self.context.engine.generate(drawing_request, options),
         )
         if result is None:
             return (gr.skip(), kept, "Stopped.", *(gr.skip() for _ in range(4)))
-        made = self._keep(result, request, "generated")
-        line = f"{len(made)} drawn in {result.duration_s:.1f} s."
-        return self._results((*made, *kept)[: self.setting.caps.num_kept], line)
+        results = self._keep(result, request, "generated")
+        line = f"{len(results)} drawn in {result.duration_s:.1f} s."
+        return self._results((*results, *kept)[: self.context.caps.num_kept], line)
 
-    @told
-    def pick_result(self, kept: tuple[Shown, ...], event: gr.SelectData) -> tuple[Any, ...]:
-        """Show one result large, and offer its own PNG."""
-        number = position(event.index, len(kept))
+    @translate_errors
+    def pick_result(self, kept: tuple[PagePicture, ...], event: gr.SelectData) -> tuple[Any, ...]:
+        """Return a result for the large picture, and its PNG for the download."""
+        number = checked_index(event.index, len(kept))
         return number, *self._result(kept[number])
 
-    @told
+    @translate_errors
     def transfer(
         self,
         source: object,
@@ -133,41 +135,47 @@ class Desk:
         uses_words: object,
         words: object,
         request: gr.Request,
-        progress: Progress = gr.Progress(),  # noqa: B008  gradio looks at the default
+        progress: Progress = gr.Progress(),  # noqa: B008  gradio reads the default
     ) -> tuple[Any, ...]:
-        """Move the source into a domain; before and after, and the PNG."""
+        """Move the source into a domain; return both images and the PNG."""
         self._check_draws()
         image = self._source(source, request)
-        to = text(own_words, "The words of the domain").strip() or text(domain, "The domain")
-        if uses_words is True and text(words, "The words").strip():
-            to = f"{to}, {text(words, 'The words')}"
-        asked = TransferRequest(
-            query=self.setting.engine.compose(
-                Query(image=image, text=to), ComposeOptions(composer=self.setting.composer)
+        to = checked_text(own_words, "The words of the domain").strip() or checked_text(
+            domain, "The domain"
+        )
+        if uses_words is True and checked_text(words, "The words").strip():
+            to = f"{to}, {checked_text(words, 'The words')}"
+        drawing_request = TransferRequest(
+            query=self.context.engine.compose(
+                Query(image=image, text=to), ComposeOptions(composer=self.context.composer)
             ),
             source=image,
-            strength=real(strength, "The strength"),
-            settings=DrawingSettings(seed=whole(seed, "The seed")),
+            strength=checked_float(strength, "The strength"),
+            settings=DrawingSettings(seed=checked_int(seed, "The seed")),
         )
         result = self._run(
-            request, progress, lambda options: self.setting.engine.transfer(asked, options)
+            request,
+            progress,
+            lambda options: self.context.engine.transfer(drawing_request, options),
         )
         if result is None:
             return gr.skip(), "Stopped.", gr.skip()
-        (made,) = self._keep(result, request, "transferred")
-        before = made.file.with_name("before.png")
+        (moved,) = self._keep(result, request, "transferred")
+        before = moved.file.with_name("before.png")
         fit_source(image, result.height, result.width).save(before)
-        seed = asked.settings.seed
-        line = f"{to}: strength {asked.strength:g}, seed {seed}, {result.duration_s:.1f} s."
-        download = gr.update(value=made.file, interactive=True)
-        return (before, made.file), line, download
+        seed = drawing_request.settings.seed
+        line = (
+            f"{to}: strength {drawing_request.strength:g}, seed {seed}, {result.duration_s:.1f} s."
+        )
+        download = gr.update(value=moved.file, interactive=True)
+        return (before, moved.file), line, download
 
     def stop(self, request: gr.Request) -> None:
-        """Stop what this visitor has running."""
+        """Stop the running work of this visitor."""
         self.sessions.stop(_session(request))
 
     def leave(self, request: gr.Request) -> None:
-        """End a visit: stop its work, remove its files."""
+        """End a visit: stop its work and remove its files."""
         self.sessions.leave(_session(request))
 
     def _check_draws(self) -> None:
@@ -175,17 +183,17 @@ class Desk:
             raise UsageError(NO_PIPELINE)
 
     def _source(self, source: object, request: gr.Request) -> Image.Image:
-        """Read the upload; only files that this server was handed may be named."""
+        """Read the upload; accept only files that were uploaded to this server."""
         if not isinstance(source, str) or not source:
             raise UsageError(
                 "Choose a picture first: upload one, or select a hit and transfer that."
             )
         file = Path(source).resolve()
-        if not file.is_relative_to(self.setting.folder):
-            raise UsageError("The picture is no upload of this page.")
-        if not any(file.is_relative_to(folder) for folder in self._own_folders):
+        if not file.is_relative_to(self.context.folder):
+            raise UsageError("The picture was not uploaded to this page.")
+        if not any(file.is_relative_to(folder) for folder in self._private_folders):
             self.sessions.note_upload(_session(request), file)
-        caps = self.setting.caps
+        caps = self.context.caps
         try:
             return open_image(file, ImageLimits(max_bytes=caps.upload_bytes, max_px=caps.upload_px))
         except ImageError as error:
@@ -194,29 +202,29 @@ class Desk:
     def _run(
         self, request: gr.Request, progress: Progress, work: Callable[[RunOptions], Result]
     ) -> Result | None:
-        """Run under the visitor's switch; None when it was turned."""
+        """Run with the visitor's cancel token; None after a stop."""
 
-        def tell(done: int, total: int) -> None:
+        def report(done: int, total: int) -> None:
             progress((done, total), desc="Drawing", unit="steps")
 
         with self.sessions.running(_session(request)) as token:
             try:
                 progress(0.0, desc="Getting ready")
                 self._wait_for_pipeline(token)
-                return work(RunOptions(cancel=token, on_step=tell, wait_s=BUSY_S))
+                return work(RunOptions(cancel=token, on_step=report, wait_s=BUSY_S))
             except GenerationCancelledError:
                 return None
 
     def _wait_for_pipeline(self, token: CancelToken) -> None:
-        """Have the pipeline loaded; a stop that came meanwhile counts."""
-        _ = self.setting.engine.pipeline
+        """Load the pipeline; respect a stop that came meanwhile."""
+        _ = self.context.engine.pipeline
         token.check()
 
-    def _keep(self, result: Result, request: gr.Request, verb: str) -> tuple[Shown, ...]:
-        """Write each image as our own PNG, with its provenance."""
+    def _keep(self, result: Result, request: gr.Request, verb: str) -> tuple[PagePicture, ...]:
+        """Write each image as a PNG with its provenance."""
         folder = self.sessions.folder(_session(request))
-        kit = self.setting.engine.kit.name
-        made: list[Shown] = []
+        kit = self.context.engine.kit.name
+        pictures: list[PagePicture] = []
         settings = result.request.settings
         for number, picture in enumerate(result.images):
             seed = settings.seed + number
@@ -230,20 +238,25 @@ class Desk:
                 ("Size", f"{result.width} × {result.height} px"),
             )
             title = result.request.query.text or f"{verb} from the drawing alone"
-            made.append(Shown(file=file, label=f"seed {seed}", facts=Facts(title=title, rows=rows)))
-        return tuple(made)
+            facts = Facts(title=title, rows=rows)
+            pictures.append(PagePicture(file=file, label=f"seed {seed}", facts=facts))
+        return tuple(pictures)
 
-    def _results(self, kept: tuple[Shown, ...], line: str) -> tuple[Any, ...]:
-        tiles = [(one.file, one.label) for one in kept]
+    def _results(self, kept: tuple[PagePicture, ...], line: str) -> tuple[Any, ...]:
+        tiles = [(picture.file, picture.label) for picture in kept]
         gallery = gr.update(value=tiles, selected_index=None)
         return (gallery, kept, line, 0, *self._result(kept[0]))
 
-    def _result(self, one: Shown) -> tuple[Any, ...]:
-        return one.file, one.facts.as_value(), gr.update(value=one.file, interactive=True)
+    def _result(self, picture: PagePicture) -> tuple[Any, ...]:
+        return (
+            picture.file,
+            picture.facts.as_value(),
+            gr.update(value=picture.file, interactive=True),
+        )
 
 
 def _capped(value: object, name: str, most: int) -> int:
-    number = whole(value, name)
+    number = checked_int(value, name)
     if not 1 <= number <= most:
         raise RequestError(f"{name} must be between 1 and {most} here, got {number}.")
     return number

@@ -1,4 +1,4 @@
-"""Inputs that let nothing through unchecked: gradio's own decode, fetch and compare too early."""
+"""Inputs whose values only handlers check; gradio's inputs decode, fetch and compare too early."""
 
 import math
 from typing import Any
@@ -7,50 +7,50 @@ import gradio as gr
 from gradio.data_classes import ImageData
 
 from generation.request import RequestError
-from studio.ui.quiet import WithoutStub
+from studio.ui.no_stubs import WithoutStub
 
 
-class Dial(gr.Slider, metaclass=WithoutStub):
-    """A slider whose value is checked by the handler, in one sentence, whatever its type."""
+class CheckedSlider(gr.Slider, metaclass=WithoutStub):
+    """A slider whose value the handler checks, whatever its type."""
 
-    def preprocess(self, payload: Any) -> Any:  # noqa: ANN401  whatever a client sends
-        """Hand the value on as it came."""
+    def preprocess(self, payload: Any) -> Any:  # noqa: ANN401  untrusted
+        """Return the value unchanged."""
         return payload
 
     def get_block_name(self) -> str:
-        """Name the component that the browser shows."""
+        """Return the name of the component in the browser."""
         return "slider"
 
 
-class Count(gr.Number, metaclass=WithoutStub):
-    """A number whose value is checked by the handler, like `Dial`."""
+class CheckedNumber(gr.Number, metaclass=WithoutStub):
+    """A number whose value the handler checks."""
 
-    def preprocess(self, payload: Any) -> Any:  # noqa: ANN401  whatever a client sends
-        """Hand the value on as it came."""
+    def preprocess(self, payload: Any) -> Any:  # noqa: ANN401  untrusted
+        """Return the value unchanged."""
         return payload
 
     def get_block_name(self) -> str:
-        """Name the component that the browser shows."""
+        """Return the name of the component in the browser."""
         return "number"
 
 
-class Choice(gr.Dropdown, metaclass=WithoutStub):
-    """A list whose choice is checked by the handler, like `Dial`: gradio's refusal quotes it."""
+class CheckedDropdown(gr.Dropdown, metaclass=WithoutStub):
+    """A dropdown whose choices the handler checks; gradio's error would quote them as markup."""
 
-    def preprocess(self, payload: Any) -> Any:  # noqa: ANN401  whatever a client sends
-        """Hand the value on as it came."""
+    def preprocess(self, payload: Any) -> Any:  # noqa: ANN401  untrusted
+        """Return the value unchanged."""
         return payload
 
     def get_block_name(self) -> str:
-        """Name the component that the browser shows."""
+        """Return the name of the component in the browser."""
         return "dropdown"
 
 
-class Picture(gr.Image, metaclass=WithoutStub):
-    """An uploaded picture as the path of its bytes: nothing is decoded or fetched here."""
+class UploadedImage(gr.Image, metaclass=WithoutStub):
+    """An uploaded picture as the path of its file; nothing is decoded or fetched."""
 
     def preprocess(self, payload: ImageData | None) -> str | None:
-        """Return the path of the upload; `composer.images.open_image` reads it.
+        """Return the path of the upload.
 
         Raises:
             gr.Error: The value is no upload.
@@ -62,7 +62,7 @@ class Picture(gr.Image, metaclass=WithoutStub):
         return payload.path
 
     async def async_move_resource_to_block_cache(self, url_or_file_path: Any) -> str | None:  # noqa: ANN401
-        """Refuse addresses: gradio would fetch them from the server's place.
+        """Refuse addresses, which gradio would fetch from the server.
 
         Raises:
             gr.Error: The value is an address.
@@ -72,15 +72,15 @@ class Picture(gr.Image, metaclass=WithoutStub):
         return await super().async_move_resource_to_block_cache(url_or_file_path)
 
     def get_block_name(self) -> str:
-        """Name the component that the browser shows."""
+        """Return the name of the component in the browser."""
         return "image"
 
 
-def real(value: object, name: str) -> float:
+def checked_float(value: object, name: str) -> float:
     """Check that a client sent a finite number.
 
     Raises:
-        RequestError: It did not.
+        RequestError: The value is of another kind.
     """
     number = value if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
     if not abs(number) < math.inf:  # false for nan too
@@ -88,13 +88,13 @@ def real(value: object, name: str) -> float:
     return float(number)
 
 
-def whole(value: object, name: str) -> int:
+def checked_int(value: object, name: str) -> int:
     """Check that a client sent a whole number.
 
     Raises:
-        RequestError: It did not.
+        RequestError: The value is of another kind.
     """
-    # Beyond 2^53 a JSON number is no longer the one that was typed.
+    # JSON numbers above 2^53 are not exact.
     if isinstance(value, bool) or not isinstance(value, int | float) or value != value // 1:
         raise RequestError(f"{name} must be a whole number, got {repr(value)[:40]}.")
     if abs(value) > 2**53:
@@ -102,11 +102,11 @@ def whole(value: object, name: str) -> int:
     return int(value)
 
 
-def text(value: object, name: str) -> str:
+def checked_text(value: object, name: str) -> str:
     """Check that a client sent text; None is empty text.
 
     Raises:
-        RequestError: It did not.
+        RequestError: The value is of another kind.
     """
     if value is None:
         return ""
@@ -117,7 +117,7 @@ def text(value: object, name: str) -> str:
 
 def _not_an_upload() -> gr.Error:
     return gr.Error(
-        "Hand the picture in as a file; addresses are not fetched.",
+        "Upload the picture as a file; addresses are not fetched.",
         title="Picture",
         print_exception=False,
     )

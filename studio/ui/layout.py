@@ -1,4 +1,4 @@
-"""What the tabs of the page share."""
+"""Parts that the tabs of the page share."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,31 +7,31 @@ from typing import Any
 import gradio as gr
 
 from studio.ui.canvas import StrokeCanvas
-from studio.ui.inputs import Dial
-from studio.ui.texts import ExampleStrip, Line
+from studio.ui.inputs import CheckedSlider
+from studio.ui.texts import ExampleStrip, TextLine
 
 PRIVATE: dict[str, Any] = {"api_visibility": "private"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class QuerySide:
-    """The left: the one query that everything on the right uses."""
+    """Components of the query on the left, which all tabs use."""
 
     canvas: StrokeCanvas
     words: gr.Textbox
-    balance: Dial
+    balance: CheckedSlider
     examples: ExampleStrip
-    strange: Line
+    unknown_words: TextLine
 
     @property
     def inputs(self) -> list[Any]:
-        """The query as inputs of a handler."""
+        """Components of the query as inputs of a handler."""
         return [self.canvas, self.words, self.balance]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class HandOver:
-    """How a tab hands a picture to the transfer: its button, and what is called with what."""
+    """The button by which a tab passes a picture to the transfer, with its handler and inputs."""
 
     button: gr.Button
     fn: Callable[..., Any]
@@ -39,7 +39,7 @@ class HandOver:
 
 
 def large_picture(elem_id: str) -> gr.Image:
-    """Make the place of one picture shown large."""
+    """Create the component of the large picture."""
     return gr.Image(
         type="filepath", interactive=False, show_label=False, buttons=[], container=False,
         height=280, elem_id=elem_id,

@@ -1,4 +1,4 @@
-"""The only place that turns exceptions into what the page says."""
+"""Translation of exceptions into messages of the page."""
 
 import errno
 import functools
@@ -16,14 +16,14 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 LOGGER = logging.getLogger("studio.ui")
-OUR_FAULT = "Something went wrong on our side. The log of the program says more; try again."
+INTERNAL_ERROR = "Something went wrong. Try again; the details are in the program's log."
 
 
-def told(handler: Callable[P, R]) -> Callable[P, R]:
-    """Wrap a handler: its errors reach the page as one sentence, never as a traceback.
+def translate_errors(handler: Callable[P, R]) -> Callable[P, R]:
+    """Wrap a handler so that its errors reach the page as one sentence.
 
-    What the user can mend is said as it is. Anything else is our bug: it is logged, and the page
-    says only that. The signature is kept, as gradio reads it.
+    User errors are displayed as they are. Other errors are bugs: they are logged, and the page
+    displays a general message. The signature is kept, because gradio reads it.
     """
 
     @functools.wraps(handler)
@@ -33,26 +33,28 @@ def told(handler: Callable[P, R]) -> Callable[P, R]:
         except gr.Error:
             raise
         except Exception as error:
-            raise as_page_error(error) from error
+            raise page_error(error) from error
 
     return wrapped
 
 
-def as_page_error(error: Exception) -> gr.Error:
-    """Say an exception to the page."""
+def page_error(error: Exception) -> gr.Error:
+    """Return the message of the page for an exception."""
     if isinstance(error, USER_ERRORS):
         return notice(str(error))
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return notice("The disk of the server is full, so the result could not be kept.")
-    # The message of a bug may quote what the user typed: only its kind and place are logged.
-    LOGGER.error("A handler failed with %s.", type(error).__name__, exc_info=_place(error))
-    return notice(OUR_FAULT)
+    # The message may quote the user's input, so only type and traceback are logged.
+    LOGGER.error(
+        "A handler failed with %s.", type(error).__name__, exc_info=_without_message(error)
+    )
+    return notice(INTERNAL_ERROR)
 
 
 def notice(sentence: str) -> gr.Error:
-    """Make the page's message from a sentence; gradio shows it as markup, so it is escaped."""
+    """Return a sentence as a message of the page, escaped because gradio renders markup."""
     return gr.Error(html.escape(sentence, quote=False), title="", duration=8, print_exception=False)
 
 
-def _place(error: Exception) -> tuple[type[Exception], Exception, TracebackType | None]:
+def _without_message(error: Exception) -> tuple[type[Exception], Exception, TracebackType | None]:
     return (RuntimeError, RuntimeError(type(error).__name__), error.__traceback__)

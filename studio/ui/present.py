@@ -1,4 +1,4 @@
-"""From hits and results to what the page shows of them."""
+"""Presentation of hits and results on the page."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,21 +13,21 @@ from studio.ui.feedback import NO_FEEDBACK, Feedback
 from studio.ui.texts import Facts
 
 NUM_OVERVIEW = 24
-NOTHING_MEETS = "Nothing in the gallery meets the condition."
-NO_PICTURE = "There is no picture to choose here; search for something else."
+NOTHING_PASSES_FILTER = "Nothing in the gallery matches the filter."
+NO_PICTURE = "There is no picture to choose; search for something else."
 _TITLE_LENGTH = 200
 _MAX_NAMED_WORDS = 3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Shown:
-    """A picture on the page: the server's own file, a short name and the facts.
+class PagePicture:
+    """A picture on the page.
 
     Attributes:
-        file: On the server's disk.
-        label: On the tile.
-        facts: Beside it.
-        id: Of the gallery's item; empty for what was made here.
+        file: Its file on the server.
+        label: Text on its tile.
+        facts: Facts beside it.
+        id: Id of its item in the gallery; empty for a generated image.
     """
 
     file: Path
@@ -36,55 +36,57 @@ class Shown:
     id: str = ""
 
 
-def place_of(shown: Sequence[Shown], picked: str) -> int:
-    """Return where the picture is that is shown large: the picked one, else the first."""
-    return next((place for place, one in enumerate(shown) if one.id == picked), 0)
+def index_of(pictures: Sequence[PagePicture], picked: str) -> int:
+    """Return the index of the large picture: the picked one, else the first."""
+    return next((index for index, picture in enumerate(pictures) if picture.id == picked), 0)
 
 
-def large_one(shown: Sequence[Shown], picked: str) -> Shown:
-    """Return the picture that is shown large.
+def selected_picture(pictures: Sequence[PagePicture], picked: str) -> PagePicture:
+    """Return the large picture.
 
     Raises:
-        UsageError: There is none.
+        UsageError: There is no picture.
     """
-    if not shown:
+    if not pictures:
         raise UsageError(NO_PICTURE)
-    return shown[place_of(shown, picked)]
+    return pictures[index_of(pictures, picked)]
 
 
-def of_ranking(ranking: Ranking, feedback: Feedback = NO_FEEDBACK) -> tuple[Shown, ...]:
-    """Present the hits of a ranking; what was liked and not carries a sign."""
+def pictures_of_ranking(
+    ranking: Ranking, feedback: Feedback = NO_FEEDBACK
+) -> tuple[PagePicture, ...]:
+    """Present the hits of a ranking, with a sign on those with feedback."""
     return tuple(_of_hit(hit, feedback.sign(hit.id)) for hit in ranking.hits)
 
 
-def found_line(ranking: Ranking, confidence: Confidence | None, is_narrowed: bool = False) -> str:
-    """Say over the hits what they are."""
-    if is_narrowed and not ranking.hits:
-        return NOTHING_MEETS
-    among = "the narrowed gallery" if is_narrowed else f"{ranking.num_items:,} pictures"
+def ranking_line(ranking: Ranking, confidence: Confidence | None, is_filtered: bool = False) -> str:
+    """Return the line above the hits."""
+    if is_filtered and not ranking.hits:
+        return NOTHING_PASSES_FILTER
+    among = "the filtered gallery" if is_filtered else f"{ranking.num_items:,} pictures"
     line = f"The closest {len(ranking.hits)} of {among}, best first."
     if folded := sum(len(hit.near_duplicates) for hit in ranking.hits):
-        line = f"{line} {folded} that look the same as one of them are left out."
+        line = f"{line} {folded} near-duplicates of them are left out."
     if confidence is None or confidence.matches:
         return line
     return f"Nothing here matches well. {line}"
 
 
-def overview_line(shown: Sequence[Shown], num_items: int, is_narrowed: bool) -> str:
-    """Say over a spread of the gallery what it is."""
-    if is_narrowed and not shown:
-        return NOTHING_MEETS
-    if is_narrowed:
-        return f"A look into the narrowed gallery, of {num_items:,} pictures. Draw, or say a word."
-    return f"A look into the gallery: {num_items:,} pictures. Draw, or say a word."
+def overview_line(pictures: Sequence[PagePicture], num_items: int, is_filtered: bool) -> str:
+    """Return the line above a spread of the gallery."""
+    if is_filtered and not pictures:
+        return NOTHING_PASSES_FILTER
+    if is_filtered:
+        return "A selection of the filtered gallery. Draw or write to search."
+    return f"A selection of the gallery: {num_items:,} pictures. Draw or write to search."
 
 
 def overview(
     gallery: Gallery, where: Filter | None = None, num: int = NUM_OVERVIEW
-) -> tuple[Shown, ...]:
-    """Present a spread of the gallery, or of what meets a condition, the same every time."""
+) -> tuple[PagePicture, ...]:
+    """Present a spread of the gallery, or of its filtered part; the same every time."""
     return tuple(
-        Shown(
+        PagePicture(
             file=gallery.root / item.path,
             label=_label(metadata_of(item), item.path),
             facts=_facts(metadata_of(item), item.path, ()),
@@ -94,9 +96,9 @@ def overview(
     )
 
 
-def _of_hit(hit: Hit, sign: str) -> Shown:
+def _of_hit(hit: Hit, sign: str) -> PagePicture:
     first = (("Similarity", f"{hit.score:.3f}"),)
-    return Shown(
+    return PagePicture(
         file=hit.file,
         label=f"{sign}{hit.rank}  {_label(hit.metadata, hit.path)}",
         facts=_facts(hit.metadata, hit.path, first),

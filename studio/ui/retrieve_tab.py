@@ -1,28 +1,29 @@
-"""The tab that searches: what stands where, what happens when."""
+"""Layout and events of the Retrieve tab."""
 
 from typing import Any
 
 import gradio as gr
 
 from studio.ui.feedback import NO_FEEDBACK
-from studio.ui.handlers import Desk
+from studio.ui.filter_row import FilterHandlers, build_filter_row
+from studio.ui.handlers import PageHandlers
 from studio.ui.layout import PRIVATE, HandOver, QuerySide, large_picture
-from studio.ui.narrow import Sieve, narrow_row
-from studio.ui.texts import FactSheet, Line, Taste
+from studio.ui.texts import FactSheet, FeedbackLine, TextLine
 
 SILENT: dict[str, Any] = {**PRIVATE, "show_progress": "hidden"}
 ONE_BY_ONE: dict[str, Any] = {"concurrency_limit": 1, "trigger_mode": "multiple"}
 
 
-def retrieve_tab(page: gr.Blocks, desk: Desk, query: QuerySide) -> HandOver:
-    """Lay the tab out and connect it."""
-    finder = desk.finder
-    shown, picked, feedback, answer = gr.State(()), gr.State(""), gr.State(NO_FEEDBACK), gr.State(0)
+def retrieve_tab(page: gr.Blocks, handlers: PageHandlers, query: QuerySide) -> HandOver:
+    """Lay out the tab and connect its events."""
+    retrieval = handlers.retrieval
+    pictures, picked = gr.State(()), gr.State("")
+    feedback, num_answers = gr.State(NO_FEEDBACK), gr.State(0)
     with gr.Row(elem_id="over-hits"):
-        line = Line(elem_id="found")
-        taste = Taste(elem_id="taste")
-    sieve = Sieve(desk.setting.engine.gallery(desk.setting.index))
-    narrow = narrow_row(sieve)
+        line = TextLine(elem_id="hits-line")
+        feedback_line = FeedbackLine(elem_id="feedback")
+    filter_handlers = FilterHandlers(handlers.context.engine.gallery(handlers.context.index))
+    filter_row = build_filter_row(filter_handlers)
     with gr.Row(elem_id="find", equal_height=False):
         hits = gr.Gallery(
             columns=4, object_fit="cover", allow_preview=False, interactive=False, buttons=[],
@@ -38,32 +39,41 @@ def retrieve_tab(page: gr.Blocks, desk: Desk, query: QuerySide) -> HandOver:
                     "Transfer this one", size="md", min_width=90, elem_id="hand-over"
                 )
             facts = FactSheet(elem_id="hit-facts")
-    narrow.listen(sieve, SILENT)
-    # One listener, so that of a visitor's searches none overtakes another.
-    # The `input` of words hears keys that print alone: no paste, no Backspace, few of phones.
-    asked, searched = gr.State(0), [hits, shown, answer, line, query.strange, large, facts]
+    filter_row.listen(filter_handlers, SILENT)
+    # One listener, so that no search of a visitor overtakes an earlier one.
+    # `input` of the words misses pasted and deleted text and most phone keyboards.
+    num_examples = gr.State(0)  # counts the examples taken, so that each starts a search
+    outputs = [hits, pictures, num_answers, line, query.unknown_words, large, facts]
     gr.on(
         [
-            page.load, query.canvas.input, query.words.change, query.balance.input, asked.change,
-            narrow.where.change, feedback.change,
+            page.load, query.canvas.input, query.words.change, query.balance.input,
+            num_examples.change, filter_row.where.change, feedback.change,
         ],
-        finder.retrieve, [*query.inputs, narrow.where, feedback, picked], searched,
+        retrieval.retrieve, [*query.inputs, filter_row.where, feedback, picked], outputs,
         api_name="retrieve", show_progress="hidden", concurrency_id="search",
         concurrency_limit=2, trigger_mode="always_last",
     )  # fmt: skip
     query.examples.select(
-        desk.take_example, None, [query.canvas, query.words, query.balance, asked], **SILENT
+        handlers.take_example,
+        None,
+        [query.canvas, query.words, query.balance, num_examples],
+        **SILENT,
     )
-    hits.select(finder.pick, shown, picked, **SILENT, **ONE_BY_ONE)
+    hits.select(retrieval.pick, pictures, picked, **SILENT, **ONE_BY_ONE)
     gr.on(
-        [answer.change, picked.change, why.input],
-        finder.settle, [shown, picked, why, *query.inputs], [hits, large, facts],
+        [num_answers.change, picked.change, why.input],
+        retrieval.settle, [pictures, picked, why, *query.inputs], [hits, large, facts],
         **PRIVATE, show_progress="minimal", show_progress_on=[facts], trigger_mode="always_last",
     )  # fmt: skip
-    said: dict[str, Any] = {**SILENT, **ONE_BY_ONE, "concurrency_id": "feedback"}
-    more.click(finder.like, [shown, picked, feedback], [feedback, taste], **said)
-    less.click(
-        finder.unlike, [shown, picked, feedback, *query.inputs[:2]], [feedback, taste], **said
+    feedback_events: dict[str, Any] = {**SILENT, **ONE_BY_ONE, "concurrency_id": "feedback"}
+    more.click(
+        retrieval.like, [pictures, picked, feedback], [feedback, feedback_line], **feedback_events
     )
-    taste.select(finder.forget, None, [feedback, taste], **said)
-    return HandOver(button=button, fn=desk.hand_over, inputs=[shown, picked])
+    less.click(
+        retrieval.unlike,
+        [pictures, picked, feedback, *query.inputs[:2]],
+        [feedback, feedback_line],
+        **feedback_events,
+    )
+    feedback_line.select(retrieval.forget, None, [feedback, feedback_line], **feedback_events)
+    return HandOver(button=button, fn=handlers.hand_over, inputs=[pictures, picked])

@@ -1,4 +1,4 @@
-"""What keeps the page safe: a private workplace, a door for every request, caps."""
+"""Security of the page: private workspace, checks of every request, limits."""
 
 import ipaddress
 import os
@@ -26,7 +26,7 @@ LOCAL_NAMES = ("127.0.0.1", "localhost")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PageCaps:
-    """Limits of the page, checked on the server whatever a client sends."""
+    """Limits of the page, enforced on the server."""
 
     num_inference_steps: int = 50
     num_images: int = 4
@@ -37,7 +37,7 @@ class PageCaps:
     queue_size: int = 64
 
 
-OWN_CAPS = PageCaps()
+LOCAL_CAPS = PageCaps()
 PUBLIC_CAPS = PageCaps(
     num_inference_steps=20,
     num_images=2,
@@ -54,9 +54,9 @@ class Access:
 
     Attributes:
         host: Address to listen on.
-        allowed_hosts: Names beside the local ones that a Host header may carry.
-        is_public: Whether others than this machine's user are meant to come.
-        frame_ancestors: Sites beside our own that may show the page in a frame.
+        allowed_hosts: Names besides the local ones that a Host header may have.
+        is_public: Whether other machines may reach the page.
+        frame_ancestors: Sites besides the page's that may show it in a frame.
     """
 
     host: str = "127.0.0.1"
@@ -65,16 +65,16 @@ class Access:
     frame_ancestors: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Check that nothing is opened by accident.
+        """Check that the page is not made public by accident.
 
         Raises:
-            UsageError: Another address than this machine's own was asked for without `--public`,
-                or a name is no name.
+            UsageError: The address is not a loopback address and `--public` is missing, or a name
+                is no host name.
         """
         if not is_loopback(self.host) and not self.is_public:
             raise UsageError(
-                f"--host {self.host} lets others reach the page; add --public if that is meant. "
-                "It also lowers the caps."
+                f"--host {self.host} lets others reach the page; add --public to allow it. "
+                "It also lowers the limits."
             )
         for name in (*self.allowed_hosts, *self.frame_ancestors):
             if not re.fullmatch(r"[A-Za-z0-9.:/_*-]+", name) or name == "*":
@@ -82,18 +82,18 @@ class Access:
 
     @property
     def caps(self) -> PageCaps:
-        """The caps that go with it."""
-        return PUBLIC_CAPS if self.is_public else OWN_CAPS
+        """Limits that apply."""
+        return PUBLIC_CAPS if self.is_public else LOCAL_CAPS
 
     @property
     def hosts(self) -> list[str]:
-        """Host names a request may carry."""
-        own = () if _is_wildcard(self.host) else (self.host,)
-        return [*LOCAL_NAMES, *own, *self.allowed_hosts]
+        """Host names that a request may have."""
+        listening = () if _is_wildcard(self.host) else (self.host,)
+        return [*LOCAL_NAMES, *listening, *self.allowed_hosts]
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches an address."""
+    """Tell whether only this machine can reach an address."""
     if host == "localhost":
         return True
     try:
@@ -110,10 +110,10 @@ def _is_wildcard(host: str) -> bool:
 
 
 @contextmanager
-def workplace() -> Generator[Path, None, None]:
-    """Make the server's private folder and work there: an empty current folder, own temp files.
+def private_workspace() -> Generator[Path, None, None]:
+    """Create the server's private folder and make its subfolders the current and temp folders.
 
-    Libraries serve files of the current and of the temp folder, so neither may hold anything else.
+    Libraries serve files of the current and the temp folder, so neither may contain other files.
     Everything is removed at the end.
 
     Yields:
@@ -139,11 +139,11 @@ def workplace() -> Generator[Path, None, None]:
 
 
 def private_name() -> str:
-    """A name that nobody guesses, for a folder whose files are served by their path."""
+    """Return an unguessable name, for a folder whose files are served by their path."""
     return secrets.token_hex(12)
 
 
-# Gradio's own extras that this page does not use: proxies, profilers, editors, recorders.
+# Routes of gradio that this page does not use: proxies, profilers, editors, recorders.
 _CLOSED = re.compile(
     r"^/(gradio_api/)?("
     r"proxy=|vibe-|undo-vibe|dev/|profiling|monitoring|process_recording|deep_link|component_server"
@@ -152,17 +152,17 @@ _CLOSED = re.compile(
 _FILE = re.compile(r"^/(gradio_api/)?file[=/](?P<path>.*)$", re.DOTALL)
 
 
-class Door:
-    """The outermost layer: headers on every answer, closed routes, caps on bodies."""
+class SecurityMiddleware:
+    """The outermost layer: headers on every response, closed routes, limits of bodies."""
 
     def __init__(self, app: ASGIApp, access: Access) -> None:
-        """Stand before `app`."""
+        """Wrap `app`."""
         self._app = TrustedHostMiddleware(app, allowed_hosts=access.hosts, www_redirect=False)
         self._headers = security_headers(access)
         self._upload_bytes = access.caps.upload_bytes + MEBIBYTE
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer or pass on one request."""
+        """Refuse a request or pass it on."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -186,7 +186,7 @@ class Door:
         if file and not _is_plain_path(file["path"]):
             return PlainTextResponse("This file is not served.", status_code=403)
         if _CLOSED.match(path):
-            return PlainTextResponse("There is nothing here.", status_code=404)
+            return PlainTextResponse("This address is closed.", status_code=404)
         length = dict(scope["headers"]).get(b"content-length", b"0")
         if not length.isdigit() or int(length) > self._cap(scope):
             return PlainTextResponse("The request is too large.", status_code=413)
@@ -198,16 +198,16 @@ class Door:
 
 
 def _is_plain_path(path: str) -> bool:
-    """Whether a path names a file on this machine in the one way that we hand out.
+    """Tell whether a path is in the form in which the page links to files.
 
-    No address, no UNC share, no step upwards, no NUL, nothing encoded twice.
+    It must contain no address, UNC share, parent folder, NUL or second encoding.
     """
     tricks = ("\0", "%", "://", "//", "\\\\", "\\" if os.sep == "/" else "\0")
     return not any(trick in path for trick in tricks) and ".." not in re.split(r"[/\\]", path)
 
 
 def _capped(receive: Receive, max_bytes: int) -> Receive:
-    """Cut off a body that is longer than it said."""
+    """Disconnect when a body exceeds the limit, whatever its header states."""
     num_bytes = 0
 
     async def capped() -> Message:
@@ -222,7 +222,7 @@ def _capped(receive: Receive, max_bytes: int) -> Receive:
 
 
 def security_headers(access: Access) -> dict[str, str]:
-    """Headers of every answer.
+    """Return the headers of every response.
 
     Gradio starts the page by inline scripts and evaluates the scripts of `gr.HTML`, so both must be
     allowed; everything is fetched from this server alone.
@@ -251,16 +251,16 @@ def security_headers(access: Access) -> dict[str, str]:
 
 
 def lifespan(access: Access) -> Callable[[Starlette], AbstractAsyncContextManager[None]]:
-    """Put the door before everything of the server, gradio's own layers and its errors included.
+    """Return a lifespan that wraps the whole server, including gradio's layers and errors.
 
-    Middleware handed to `launch` stands behind gradio's CORS layer, which answers some requests by
-    itself; a server that starts is the moment when the finished stack can be wrapped.
+    Middleware passed to `launch` is behind gradio's CORS layer, which answers some requests by
+    itself; the finished stack can be wrapped when the server starts.
     """
 
     @asynccontextmanager
     async def started(app: Starlette) -> AsyncGenerator[None, None]:
         assert app.middleware_stack is not None
-        app.middleware_stack = Door(app.middleware_stack, access)
+        app.middleware_stack = SecurityMiddleware(app.middleware_stack, access)
         yield
 
     return started

@@ -1,4 +1,4 @@
-"""Components that show text which may come from anyone: set as text, never as markup."""
+"""Components that display untrusted text, as text and never as markup."""
 
 import json
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ watch("value", show);
 show();
 """
 
-_TASTE_SCRIPT = """
+_FEEDBACK_SCRIPT = """
 const [line, forget] = [element.querySelector("p"), element.querySelector("button")];
 const show = () => {
   line.textContent = props.value || "";
@@ -59,13 +59,13 @@ JSON.parse(props.value).forEach((example, index) => {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Mark:
-    """A frame on a picture and what answers there.
+    """A frame on a picture, and the part of the query that matches there.
 
     Attributes:
         box: (left, top, right, bottom) in fractions of the picture.
-        about: Words; empty where lines of the drawing answer.
-        colour: Of the frame, as CSS.
-        lines: Places of these lines in `drawing`.
+        about: The words that match; empty if lines of the drawing do.
+        colour: Colour of the frame, as CSS.
+        lines: Indices in `drawing` of the lines that match.
         drawing: Strokes in the unit square, for a small picture of the lines.
     """
 
@@ -78,14 +78,14 @@ class Mark:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Facts:
-    """What is known of a picture, for a person: a title and named texts.
+    """Facts about a picture: a title, named texts, and marks.
 
     Attributes:
-        title: What it is.
+        title: Title of the picture.
         rows: Names and texts.
-        marks: Frames to lay upon it, numbered from 1.
-        aspect: Width of the picture over its height; needed for marks alone.
-        note: A sentence where marks were asked for and there are none.
+        marks: Frames on the picture, numbered from 1.
+        aspect: Width of the picture over its height; used for marks only.
+        note: A sentence in place of requested marks.
     """
 
     title: str = ""
@@ -94,12 +94,12 @@ class Facts:
     aspect: float = 1.0
     note: str = ""
 
-    def marking(self, marks: tuple[Mark, ...], aspect: float) -> "Facts":
-        """The same with marks upon the picture."""
+    def with_marks(self, marks: tuple[Mark, ...], aspect: float) -> "Facts":
+        """Return a copy with marks."""
         return replace(self, marks=marks, aspect=aspect, note="")
 
-    def noting(self, note: str) -> "Facts":
-        """The same with a sentence in place of marks."""
+    def with_note(self, note: str) -> "Facts":
+        """Return a copy with a sentence in place of marks."""
         return replace(self, marks=(), note=note)
 
     def as_value(self) -> str:
@@ -108,10 +108,10 @@ class Facts:
 
 
 class Heading(PlainHTML):
-    """The name of the page and what it is for."""
+    """Heading of the page: its name and its motto."""
 
     def __init__(self, **kwargs: Any) -> None:  # noqa: ANN401  gradio's keywords
-        """Make the heading; keywords are gradio's."""
+        """Create the heading; keywords are gradio's."""
         super().__init__(
             value="",
             html_template="<h1>Duet Studio</h1><p>Draw a little, say a little.</p>",
@@ -121,11 +121,11 @@ class Heading(PlainHTML):
         )
 
 
-class Line(PlainHTML):
-    """One line of plain text; nothing where the value is empty."""
+class TextLine(PlainHTML):
+    """A line of plain text; hidden if empty."""
 
     def __init__(self, *, value: str = "", **kwargs: Any) -> None:  # noqa: ANN401  gradio's keywords
-        """Make the line; keywords are gradio's."""
+        """Create the line; keywords are gradio's."""
         super().__init__(
             value=value,
             html_template='<p role="status"></p>',
@@ -135,25 +135,25 @@ class Line(PlainHTML):
         )
 
 
-class Taste(PlainHTML):
-    """A line and a button that takes back what it says (`select`); nothing for an empty value."""
+class FeedbackLine(PlainHTML):
+    """A line with the feedback and a button that clears it (`select`); hidden if empty."""
 
     def __init__(self, **kwargs: Any) -> None:  # noqa: ANN401  gradio's keywords
-        """Make the line; keywords are gradio's."""
+        """Create the line; keywords are gradio's."""
         super().__init__(
             value="",
-            html_template='<p role="status"></p><button type="button">Forget</button>',
-            js_on_load=_TASTE_SCRIPT,
+            html_template='<p role="status"></p><button type="button">Clear feedback</button>',
+            js_on_load=_FEEDBACK_SCRIPT,
             apply_default_css=False,
             **kwargs,
         )
 
 
 class FactSheet(PlainHTML):
-    """Facts of a picture, and marks upon it. Value: `Facts.as_value()`, or "" for none."""
+    """Facts about a picture, and its marks. Value: `Facts.as_value()`, or "" for none."""
 
     def __init__(self, **kwargs: Any) -> None:  # noqa: ANN401  gradio's keywords
-        """Make the sheet; keywords are gradio's."""
+        """Create the sheet; keywords are gradio's."""
         super().__init__(
             value="",
             html_template=page_file("facts.html"),
@@ -164,10 +164,10 @@ class FactSheet(PlainHTML):
 
 
 class ExampleStrip(PlainHTML):
-    """Drawings to start from; its `select` event carries the index of the one chosen."""
+    """Strip of example drawings; its `select` event has the index of the chosen example."""
 
     def __init__(self, *, examples: Sequence[dict[str, Any]], **kwargs: Any) -> None:  # noqa: ANN401
-        """Make the strip; each example has `title`, `words` and `strokes`."""
+        """Create the strip; each example has `title`, `words` and `strokes`."""
         super().__init__(
             value=json.dumps(list(examples)),
             html_template='<div role="group" aria-label="Examples"></div>',

@@ -1,4 +1,4 @@
-"""Pictures of the gallery as the page shows them: small copies in a private folder of their own."""
+"""Small copies of gallery pictures for the page, in a private folder."""
 
 import hashlib
 import os
@@ -20,12 +20,12 @@ _MISSING = (232, 226, 212)
 
 
 class Thumbnails:
-    """A bounded cache of re-encoded pictures; metadata of the originals never reaches it."""
+    """A bounded cache of re-encoded pictures, without the metadata of the originals."""
 
     def __init__(self, folder: Path, *, max_files: int = MAX_FILES) -> None:
         """Use `folder`, which must be private and empty."""
         self._folder, self._max_files = folder, max_files
-        self._made: OrderedDict[str, Path] = OrderedDict()
+        self._copies: OrderedDict[str, Path] = OrderedDict()
         self._lock = Lock()
 
     def small(self, files: Sequence[Path]) -> list[Path]:
@@ -38,30 +38,30 @@ class Thumbnails:
         return self.of(file, LARGE_PX)
 
     def tile_name(self, file: Path) -> str:
-        """Name the file of a small copy, as addresses of tiles end."""
+        """Return the file name of a small copy, with which the address of its tile ends."""
         return f"{_name(file, SMALL_PX)}{_SUFFIX}"
 
     def of(self, file: Path, size_px: int) -> Path:
-        """Return a copy whose longer side has at most `size_px`; a blank where it has gone."""
+        """Return a copy with a longer side of at most `size_px`; a blank if the file is gone."""
         name = _name(file, size_px)
         with self._lock:
-            known = self._made.get(name)
-            if known is not None and known.exists():
-                # The server tidies up by age, and what is shown again is young again.
-                os.utime(known)
-                self._made.move_to_end(name)
-                return known
-        made = self._folder / f"{name}{_SUFFIX}"
-        _save(_shrunk(file, size_px), made)
+            cached = self._copies.get(name)
+            if cached is not None and cached.exists():
+                # The server removes old files; the time stamp keeps this one.
+                os.utime(cached)
+                self._copies.move_to_end(name)
+                return cached
+        copy = self._folder / f"{name}{_SUFFIX}"
+        _save(_shrunk(file, size_px), copy)
         with self._lock:
-            self._made[name] = made
-            while len(self._made) > self._max_files:
-                self._made.popitem(last=False)[1].unlink(missing_ok=True)
-        return made
+            self._copies[name] = copy
+            while len(self._copies) > self._max_files:
+                self._copies.popitem(last=False)[1].unlink(missing_ok=True)
+        return copy
 
 
 def _name(file: Path, size_px: int) -> str:
-    """Name a copy by what it was made from; the original's name stays out of addresses."""
+    """Return a name derived from the original, which hides the original's name."""
     try:
         stat = file.stat()
         version = f"{stat.st_size} {stat.st_mtime_ns}"

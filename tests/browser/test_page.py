@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from generation.provenance import read_png
-from tests.browser.visit import DESKTOP, PHONE, asked, opened, stroke, wait_for_line
+from tests.browser.visit import DESKTOP, PHONE, next_search, opened, stroke, wait_for_line
 from tests.studio.page import QUEUE_STATISTICS
 from tests.studio.tiny_kit import PAYLOAD
 
@@ -21,60 +21,60 @@ def strokes_of(data) -> list:
 
 
 def test_drawing_and_words_find_pictures_and_can_be_taken_back(page):
-    wait_for_line(page, "#found", "A look into the gallery: 12 pictures")
-    with asked(page) as data:
+    wait_for_line(page, "#hits-line", "A selection of the gallery: 12 pictures")
+    with next_search(page) as data:
         stroke(page, (0.2, 0.2), (0.8, 0.2), (0.8, 0.7))
     (drawn,) = strokes_of(data)
     assert len(drawn) >= 6
     assert drawn[0] == pytest.approx([0.2, 0.2], abs=0.01)
     assert drawn[-1] == pytest.approx([0.8, 0.7], abs=0.01)
     assert all(len(point) == 2 for point in drawn)
-    wait_for_line(page, "#found", "The closest 12 of 12 pictures")
+    wait_for_line(page, "#hits-line", "The closest 12 of 12 pictures")
     assert page.locator("#hits button.thumbnail-item").count() == 12
-    with asked(page) as data:
+    with next_search(page) as data:
         stroke(page, (0.2, 0.9), (0.5, 0.5))
     assert len(strokes_of(data)) == 2
-    with asked(page) as data:
+    with next_search(page) as data:
         page.get_by_role("button", name="Undo").click()
     assert strokes_of(data) == [drawn]
-    with asked(page) as data:
+    with next_search(page) as data:
         page.keyboard.press("Control+Shift+Z")
     assert len(strokes_of(data)) == 2
-    with asked(page) as data:
+    with next_search(page) as data:
         page.locator("#words textarea").press_sequentially("r")
     assert data[1] == "r"
     page.locator("#words textarea").press_sequentially("ed zebra")
-    wait_for_line(page, "#strange", "“zebra” is unknown")
-    with asked(page) as data:
+    wait_for_line(page, "#unknown-words", "“zebra” is unknown")
+    with next_search(page) as data:
         page.get_by_role("button", name="Clear").click()
     assert data[:2] == ["", "red zebra"]
 
 
 def test_words_that_were_pasted_or_deleted_are_searched_with(page):
     page.locator("#words textarea").focus()
-    with asked(page) as data:
+    with next_search(page) as data:
         page.keyboard.insert_text("red")
     assert data[1] == "red"
-    wait_for_line(page, "#found", "The closest")
-    with asked(page) as data:
+    wait_for_line(page, "#hits-line", "The closest")
+    with next_search(page) as data:
         page.keyboard.press("Backspace")
     assert data[1] == "re"
 
 
 def test_the_eraser_takes_whole_strokes(page):
     stroke(page, (0.1, 0.2), (0.9, 0.2))
-    with asked(page) as data:
+    with next_search(page) as data:
         stroke(page, (0.1, 0.8), (0.9, 0.8))
     assert len(strokes_of(data)) == 2
     page.get_by_role("button", name="Eraser").click()
-    with asked(page) as data:
+    with next_search(page) as data:
         stroke(page, (0.5, 0.1), (0.5, 0.3))
     (left,) = strokes_of(data)
     assert left[0][1] == pytest.approx(0.8, abs=0.01)
-    with asked(page) as data:
+    with next_search(page) as data:
         page.keyboard.press("Control+Z")
     assert len(strokes_of(data)) == 2
-    with asked(page) as data:
+    with next_search(page) as data:
         page.keyboard.press("Delete")
     assert strokes_of(data) == []
 
@@ -84,7 +84,7 @@ def test_the_keyboard_alone_draws(page):
     page.keyboard.press("Space")
     for _ in range(6):
         page.keyboard.press("ArrowRight")
-    with asked(page) as data:
+    with next_search(page) as data:
         page.keyboard.press("Space")
     (drawn,) = strokes_of(data)
     assert drawn[0] == [0.5, 0.5]
@@ -99,7 +99,7 @@ def test_a_pen_brings_its_pressure(page):
         pointerType: "pen", isPrimary: true, pointerId: 7, bubbles: true, button: 0 }));
       at("pointerdown", 0.2, 0.3); at("pointermove", 0.5, 0.9); at("pointerup", 0.5, 0);
     }"""
-    with asked(page) as data:
+    with next_search(page) as data:
         page.locator("#canvas canvas").evaluate(script)
     (drawn,) = strokes_of(data)
     assert [point[2] for point in drawn] == [0.3, 0.9]
@@ -107,7 +107,7 @@ def test_a_pen_brings_its_pressure(page):
 
 def test_an_example_fills_the_canvas_and_the_words(page):
     page.locator("#examples button").nth(1).click()
-    wait_for_line(page, "#found", "The closest")
+    wait_for_line(page, "#hits-line", "The closest")
     assert "teal fabric" in page.locator("#words textarea").input_value()
     ink = """canvas => new Uint32Array(canvas.getContext("2d")
       .getImageData(0, 0, canvas.width, canvas.height).data.buffer).filter(Boolean).length"""
@@ -153,7 +153,7 @@ def test_texts_of_others_stay_texts(browser, server):
     with opened(browser, server) as page:
         # At once, so that there is one search.
         page.locator("#words textarea").fill(PAYLOAD.replace("\n", " "))
-        wait_for_line(page, "#found", "The closest")
+        wait_for_line(page, "#hits-line", "The closest")
         labels = page.locator("#hits .caption-label")
         attack = labels.filter(has_text="onerror")
         assert attack.count() == 1
@@ -184,7 +184,7 @@ def test_the_name_of_an_upload_stays_a_text(page):
     assert page.evaluate("window.hacked") is None
 
 
-def test_an_error_is_one_sentence_on_the_page(page):
+def test_an_error_is_a_sentence_on_the_page(page):
     page.get_by_role("tab", name="Generate").click()
     page.locator("button#generate").click()
     toast = page.locator(".toast-body, .toast-wrap").first
@@ -200,7 +200,7 @@ def test_a_phone_shows_everything_and_draws_by_touch(browser, server):
     with opened(browser, server, viewport=PHONE, has_touch=True) as page:
         assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
         box = page.query_selector("#canvas canvas").bounding_box()
-        with asked(page) as data:
+        with next_search(page) as data:
             page.touchscreen.tap(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
         ((point, *_),) = strokes_of(data)
         assert point[:2] == pytest.approx([0.5, 0.5], abs=0.02)
@@ -216,9 +216,9 @@ def test_the_visit_leaves_nothing_behind(browser, server):
         page.get_by_role("tab", name="Generate").click()
         page.locator("button#generate").click()
         wait_for_line(page, "#generated", "2 drawn in")
-        made = [Path(one) for one in server.folder.rglob("duet-*.png")]
+        made = [Path(file) for file in server.folder.rglob("duet-*.png")]
         assert made
     end = time.monotonic() + 60
-    while time.monotonic() < end and any(one.exists() for one in made):
+    while time.monotonic() < end and any(file.exists() for file in made):
         time.sleep(0.5)  # the server notices within its heartbeat
-    assert not [one for one in made if one.exists()]
+    assert not [file for file in made if file.exists()]

@@ -4,9 +4,9 @@ import threading
 
 import pytest
 
-from studio.ui.finder import NOTHING_TO_MOVE
-from studio.ui.present import NOTHING_MEETS
-from studio.ui.why import NO_QUERY
+from studio.ui.explanation import NO_QUERY
+from studio.ui.present import NOTHING_PASSES_FILTER
+from studio.ui.retrieve_handlers import NOTHING_TO_MOVE
 from tests.browser.visit import DESKTOP, PHONE, opened, stroke, wait_for_line
 from tests.studio.page import QUEUE_STATISTICS
 from tests.studio.tiny_kit import PAYLOAD
@@ -18,7 +18,7 @@ MARKS = "#hit-facts .duet-marks > div > div"
 
 def say(page, words):
     page.locator("#words textarea").fill(words)
-    wait_for_line(page, "#found", "The closest")
+    wait_for_line(page, "#hits-line", "The closest")
 
 
 def tiles(page):
@@ -36,88 +36,88 @@ def pick(page, number):
     return page.locator("#hit-facts .duet-title").inner_text()
 
 
-def open_narrow(page):
-    page.locator("#narrow .label-wrap").click()
-    page.locator("#narrow-condition input, #narrow-condition textarea").wait_for()
+def open_filter(page):
+    page.locator("#filter .label-wrap").click()
+    page.locator("#filter-condition input, #filter-condition textarea").wait_for()
 
 
 def write_condition(page, text):
-    field = page.locator("#narrow-condition input, #narrow-condition textarea")
+    field = page.locator("#filter-condition input, #filter-condition textarea")
     field.fill(text)
     field.press("Enter")
 
 
 def test_a_kind_is_chosen_and_everything_comes_back(page):
-    open_narrow(page)
-    assert not page.locator("#narrow-domains").is_visible()  # all are photos
-    page.locator("#narrow-kinds input").click()
+    open_filter(page)
+    assert not page.locator("#filter-domains").is_visible()  # all are photos
+    page.locator("#filter-kinds input").click()
     options = page.get_by_role("option")
     assert options.count() == 2
     options.filter(has_text="blob").click()
-    wait_for_line(page, "#found", "A look into the narrowed gallery, of 12 pictures")
+    wait_for_line(page, "#hits-line", "A selection of the filtered gallery")
     assert tiles(page).count() == 11
-    assert page.locator("#narrow .label-wrap").inner_text().startswith("Narrow: blob")
-    page.locator("#narrow-kinds .token-remove").first.click()
-    wait_for_line(page, "#found", "A look into the gallery: 12 pictures")
-    page.locator("#narrow-kinds input").click()
+    assert page.locator("#filter .label-wrap").inner_text().startswith("Filter: blob")
+    page.locator("#filter-kinds .token-remove").first.click()
+    wait_for_line(page, "#hits-line", "A selection of the gallery: 12 pictures")
+    page.locator("#filter-kinds input").click()
     options.filter(has_text="blob").click()
     say(page, "red")
-    wait_for_line(page, "#found", "The closest 11 of the narrowed gallery")
+    wait_for_line(page, "#hits-line", "The closest 11 of the filtered gallery")
     page.get_by_role("button", name="Clear", exact=True).last.click()
-    wait_for_line(page, "#found", "The closest 12 of 12 pictures")
-    assert page.locator("#narrow .label-wrap").inner_text().split("\n")[0].strip() == "Narrow"
+    wait_for_line(page, "#hits-line", "The closest 12 of 12 pictures")
+    assert page.locator("#filter .label-wrap").inner_text().split("\n")[0].strip() == "Filter"
 
 
 def test_a_kind_that_attacks_stays_a_text(page):
-    open_narrow(page)
-    page.locator("#narrow-kinds input").click()
+    open_filter(page)
+    page.locator("#filter-kinds input").click()
     page.get_by_role("option").filter(has_text="<script>").click()
-    wait_for_line(page, "#found", "A look into the narrowed gallery")
+    wait_for_line(page, "#hits-line", "A selection of the filtered gallery")
     assert tiles(page).count() == 1
-    assert "<script>" in page.locator("#narrow .label-wrap").inner_text()
-    assert PAYLOAD in page.locator("#narrow-kinds").inner_text()
+    assert "<script>" in page.locator("#filter .label-wrap").inner_text()
+    assert PAYLOAD in page.locator("#filter-kinds").inner_text()
     assert page.evaluate("window.hacked") is None
     assert page.locator("img[src='x']").count() == 0
 
 
-def test_a_condition_narrows_and_a_malformed_one_changes_nothing(page):
+def test_a_condition_filters_and_a_malformed_condition_changes_nothing(page):
     say(page, "red")
-    open_narrow(page)
+    open_filter(page)
     write_condition(page, "caption contains 'blob 3'")
-    wait_for_line(page, "#found", "The closest 1 of the narrowed gallery")
+    wait_for_line(page, "#hits-line", "The closest 1 of the filtered gallery")
     write_condition(page, "caption contains")
-    wait_for_line(page, "#narrow-said", "Filter, character 17: ")
-    assert page.locator("#found p").inner_text().startswith("The closest 1 of the narrowed")
+    wait_for_line(page, "#filter-message", "Filter, character 17: ")
+    assert page.locator("#hits-line p").inner_text().startswith("The closest 1 of the filtered")
     assert tiles(page).count() == 1
     assert page.locator(".toast-body").count() == 0
     write_condition(page, "kind = 'boat'")
-    wait_for_line(page, "#found", NOTHING_MEETS)
+    wait_for_line(page, "#hits-line", NOTHING_PASSES_FILTER)
     assert tiles(page).count() == 0
-    assert page.locator("#narrow-said p").is_hidden()
+    assert page.locator("#filter-message p").is_hidden()
     assert page.locator("#hit-picture img").count() == 0
     write_condition(page, "")
-    wait_for_line(page, "#found", "The closest 12 of 12 pictures")
+    wait_for_line(page, "#hits-line", "The closest 12 of 12 pictures")
 
 
 def test_more_and_less_like_hits_until_they_are_forgotten(page):
     say(page, "red")
     liked = pick(page, 6)
     page.locator("#more-like").click()
-    wait_for_line(page, "#taste", "More like 1")
+    wait_for_line(page, "#feedback", "More like 1")
     page.wait_for_selector("#hits .caption-label >> text=/^\\+ /")
     assert page.locator("#hit-facts .duet-title").inner_text() == liked
     pick(page, 9)
     page.locator("#less-like").click()
-    wait_for_line(page, "#taste", "More like 1, less like 1")
+    wait_for_line(page, "#feedback", "More like 1, less like 1")
     page.wait_for_selector("#hits .caption-label >> text=/^− /")
     page.locator("#words textarea").press_sequentially(" chair")
     stroke(page, (0.2, 0.2), (0.8, 0.7))
     page.wait_for_selector("#hits .caption-label >> text=/^\\+ /")
-    assert page.locator("#taste p").inner_text() == "More like 1, less like 1"
-    page.get_by_role("button", name="Forget").click()
+    assert page.locator("#feedback p").inner_text() == "More like 1, less like 1"
+    page.get_by_role("button", name="Clear feedback").click()
     page.wait_for_selector("#hits .caption-label >> text=/^[+−] /", state="detached")
-    assert page.get_by_role("button", name="Forget").count() == 0
-    assert page.locator("#taste p").inner_text() == ""
+    assert page.get_by_role("button", name="Clear feedback").count() == 0
+    assert page.locator("#feedback p").inner_text() == ""
 
 
 def test_without_a_query_more_like_a_picture_finds_its_like(page):
@@ -127,8 +127,8 @@ def test_without_a_query_more_like_a_picture_finds_its_like(page):
     assert NOTHING_TO_MOVE in toast.inner_text()
     pick(page, 5)
     page.locator("#more-like").click()
-    wait_for_line(page, "#found", "The closest 12 of 12 pictures")
-    wait_for_line(page, "#taste", "More like 1")
+    wait_for_line(page, "#hits-line", "The closest 12 of 12 pictures")
+    wait_for_line(page, "#feedback", "More like 1")
 
 
 def test_why_frames_what_answers_and_follows_the_pick(page):
@@ -149,7 +149,7 @@ def test_why_frames_what_answers_and_follows_the_pick(page):
     stroke(page, (0.2, 0.2), (0.8, 0.7))
     page.locator("#words textarea").fill("")
     page.wait_for_function(f"document.querySelectorAll('{MARKS}').length === 1")
-    assert legend.locator("svg polyline.own").count() == 1
+    assert legend.locator("svg polyline.matched").count() == 1
     page.get_by_label("Why this one?").uncheck(force=True)
     page.wait_for_function(f"document.querySelectorAll('{MARKS}').length === 0")
     assert legend.count() == 0
@@ -169,13 +169,13 @@ def test_a_pick_survives_a_search(page):
     say(page, "red")
     title = pick(page, 7)
     page.locator("#words textarea").fill("oak zebra")
-    wait_for_line(page, "#strange", "“zebra”")
+    wait_for_line(page, "#unknown-words", "“zebra”")
     wait_for_pick(page, title)
 
 
 def test_a_pick_during_a_search_survives_its_answer(page, server, monkeypatch):
     say(page, "red")
-    engine = server.desk.setting.engine
+    engine = server.handlers.context.engine
     search, begun, go = engine.search, threading.Event(), threading.Event()
 
     def slow(*arguments):
@@ -188,7 +188,7 @@ def test_a_pick_during_a_search_survives_its_answer(page, server, monkeypatch):
     assert begun.wait(60)
     title = pick(page, 8)
     go.set()
-    wait_for_line(page, "#strange", "“zebra”")
+    wait_for_line(page, "#unknown-words", "“zebra”")
     wait_for_pick(page, title)
 
 
@@ -199,9 +199,9 @@ def test_everything_open_still_fits(browser, server, viewport):
         page.get_by_label("Why this one?").check(force=True)
         page.wait_for_function(f"document.querySelectorAll('{MARKS}').length === 2")
         page.locator("#more-like").click()
-        wait_for_line(page, "#taste", "More like 1")
+        wait_for_line(page, "#feedback", "More like 1")
         assert page.evaluate("document.documentElement.scrollWidth") <= viewport["width"]
         if viewport is DESKTOP:
             assert page.evaluate("document.documentElement.scrollHeight") <= viewport["height"]
-        open_narrow(page)
+        open_filter(page)
         assert page.evaluate("document.documentElement.scrollWidth") <= viewport["width"]

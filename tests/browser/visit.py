@@ -36,11 +36,11 @@ def opened(browser, server, **context):
 
 
 @contextmanager
-def asked(page):
+def next_search(page):
     """The data of the next search, in the yielded list after the block."""
     data: list = []
     search = page.evaluate(
-        "window.gradio_config.dependencies.find(one => one.api_name === 'retrieve').id"
+        "window.gradio_config.dependencies.find(event => event.api_name === 'retrieve').id"
     )
 
     def is_search(request):
@@ -54,11 +54,11 @@ def asked(page):
 def stroke(page, *points):
     """Draws through points in the unit square with the mouse."""
     box = page.query_selector("#canvas canvas").bounding_box()
-    places = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in points]
-    page.mouse.move(*places[0])
+    corners = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in points]
+    page.mouse.move(*corners[0])
     page.mouse.down()
-    for place in places[1:]:
-        page.mouse.move(*place, steps=4)
+    for corner in corners[1:]:
+        page.mouse.move(*corner, steps=4)
     page.mouse.up()
 
 

@@ -12,10 +12,10 @@ import pytest
 from studio.engine import Engine
 from studio.kits import load_kit
 from studio.ui.app import build_page, launch
+from studio.ui.context import PageContext
 from studio.ui.examples import load_examples
-from studio.ui.handlers import Desk
-from studio.ui.security import Access, workplace
-from studio.ui.setting import Setting
+from studio.ui.handlers import PageHandlers
+from studio.ui.security import Access, private_workspace
 from tests.studio.tiny_kit import write_gallery, write_kit
 
 HOUSE = "[[[0.2,0.5],[0.8,0.5],[0.8,0.9],[0.2,0.9],[0.2,0.5]],[[0.2,0.5],[0.5,0.1],[0.8,0.5]]]"
@@ -48,8 +48,8 @@ def make_world(folder: Path) -> World:
     return World(kit=kit, index=write_gallery(folder / "gallery", kit))
 
 
-def make_desk(world: World, folder: Path, access: Access | None = None) -> Desk:
-    setting = Setting(
+def make_handlers(world: World, folder: Path, access: Access | None = None) -> PageHandlers:
+    context = PageContext(
         engine=Engine(load_kit(str(world.kit))),
         index=world.index,
         composer="duet",
@@ -57,7 +57,7 @@ def make_desk(world: World, folder: Path, access: Access | None = None) -> Desk:
         folder=folder.resolve(),
         examples=load_examples(),
     )
-    return Desk(setting)
+    return PageHandlers(context)
 
 
 def visitor(name: str = "one") -> gr.Request:
@@ -72,7 +72,7 @@ def chosen(index: object) -> gr.SelectData:
 class Server:
     address: str
     folder: Path
-    desk: Desk
+    handlers: PageHandlers
 
 
 @contextmanager
@@ -81,11 +81,11 @@ def serve(world: World, access: Access | None = None) -> Generator[Server, None,
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    with workplace() as folder:
-        desk = make_desk(world, folder / "gradio", access)
-        page = build_page(desk)
+    with private_workspace() as folder:
+        handlers = make_handlers(world, folder / "gradio", access)
+        page = build_page(handlers)
         address = launch(page, access, port).rstrip("/")
         try:
-            yield Server(address=address, folder=folder, desk=desk)
+            yield Server(address=address, folder=folder, handlers=handlers)
         finally:
             page.close(verbose=False)

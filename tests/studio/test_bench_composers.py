@@ -50,8 +50,10 @@ def test_every_composer_and_the_bare_backbone_answer_the_same_queries(ask, tmp_p
         (q, s) for q in ("sketch", "text", "sketch+text") for s in ("seen", "unseen")
     }
     for name in ("slerp", "backbone"):
-        own = {(r["query"], r["split"], r["num_queries"]) for r in ranked if r["composer"] == name}
-        assert own == asked
+        queries = {
+            (r["query"], r["split"], r["num_queries"]) for r in ranked if r["composer"] == name
+        }
+        assert queries == asked
     behaviour = {r["composer"]: r for r in report["rows"] if "moved_by_neutral" in r}
     assert set(behaviour) == {"duet", "slerp", "backbone"}
     assert -1 <= behaviour["duet"]["token_cosine"] <= 1
@@ -67,9 +69,9 @@ def test_every_composer_and_the_bare_backbone_answer_the_same_queries(ask, tmp_p
     assert kept["rows"] == report["rows"]
     assert len(kept["weights"]) == 12
     page = (tmp_path / "page" / "index.html").read_text()
-    shown = set(re.findall('src="([^"]+)"', page))
-    assert shown
-    assert all((tmp_path / "page" / name).is_file() for name in shown)
+    images = set(re.findall('src="([^"]+)"', page))
+    assert images
+    assert all((tmp_path / "page" / name).is_file() for name in images)
     assert {f"{row['acc@10']:.3f}" for row in ranked} <= set(re.findall(r"<td>([^<]+)</td>", page))
 
 
@@ -85,7 +87,7 @@ def test_some_composers_may_be_measured_alone(ask):
 def test_words_cannot_break_the_page(tmp_path):
     picture = noise((40, 40), 80).convert("RGB")
     picture.save(tmp_path / "a.png")
-    shown = ReportQuery(
+    query = ReportQuery(
         sketch=picture,
         words="<script>alert(1)</script>",
         split="seen kind",
@@ -93,14 +95,14 @@ def test_words_cannot_break_the_page(tmp_path):
         answers={"duet": (1, [tmp_path / "a.png"])},
     )
     heading = {"kit": "k", "date": "d", "seed": 0, "weights": "w", "composer": "duet"}
-    write_report(tmp_path / "page", heading, [{"composer": "duet", "acc@1": 0.5}], [shown])
+    write_report(tmp_path / "page", heading, [{"composer": "duet", "acc@1": 0.5}], [query])
     page = (tmp_path / "page" / "index.html").read_text()
     assert "<script>" not in page
     assert "&lt;script&gt;" in page
     assert page.count('class="right"') == 1
 
 
-def test_a_folder_without_the_archives_is_told(ask, tmp_path):
+def test_a_folder_without_the_archives_is_refused(ask, tmp_path):
     code, said = ask("--natural", tmp_path)
     assert code == 2
     assert "sketchy_subset.tar" in said.err

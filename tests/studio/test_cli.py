@@ -40,12 +40,12 @@ def search(world, *arguments):
 
 def test_search_prints_ranked_hits_as_json(world, capsys):
     assert search(world, "--sketch", world / "sketch.png", "--text", "red", "--json") == 0
-    found = json.loads(capsys.readouterr().out)
-    assert set(found) == {"hits", "confidence"}
-    assert [hit["rank"] for hit in found["hits"]] == [1, 2, 3, 4, 5, 6]
-    scores = [hit["score"] for hit in found["hits"]]
+    report = json.loads(capsys.readouterr().out)
+    assert set(report) == {"hits", "confidence"}
+    assert [hit["rank"] for hit in report["hits"]] == [1, 2, 3, 4, 5, 6]
+    scores = [hit["score"] for hit in report["hits"]]
     assert scores == sorted(scores, reverse=True)
-    assert {"id", "path", "score", "rank"} <= set(found["hits"][0])
+    assert {"id", "path", "score", "rank"} <= set(report["hits"][0])
 
 
 @pytest.mark.parametrize(("bias", "says"), [(-50.0, True), (50.0, False)])
@@ -53,8 +53,8 @@ def test_nothing_matches_is_an_answer(world, tmp_path, capsys, bias, says):
     """A kit whose calibration finds every ranking hopeless, or every one fine."""
     kit = tmp_path / "kit"
     shutil.copytree(world / "kit", kit)
-    one = Calibration(weights=(1.0, 0.0, 0.0), bias=bias, threshold=0.5)
-    save_calibrations(kit / "duet.json", dict.fromkeys(Asked, one))
+    calibration = Calibration(weights=(1.0, 0.0, 0.0), bias=bias, threshold=0.5)
+    save_calibrations(kit / "duet.json", dict.fromkeys(Asked, calibration))
     text = (kit / "kit.toml").read_text()
     weights = 'weights = "composers/duet.safetensors"'
     (kit / "kit.toml").write_text(text.replace(weights, f'{weights}\nconfidence = "duet.json"', 1))
@@ -62,8 +62,8 @@ def test_nothing_matches_is_an_answer(world, tmp_path, capsys, bias, says):
     assert main(asked) == 0
     assert ("Nothing in this gallery matches well" in capsys.readouterr().out) is says
     assert main([*asked, "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert found["confidence"] == pytest.approx(0.0 if says else 1.0, abs=1e-3)
+    report = json.loads(capsys.readouterr().out)
+    assert report["confidence"] == pytest.approx(0.0 if says else 1.0, abs=1e-3)
     assert main([*asked, "--composer", "slerp", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["confidence"] is None
     (kit / "duet.json").unlink()
@@ -72,22 +72,22 @@ def test_nothing_matches_is_an_answer(world, tmp_path, capsys, bias, says):
 
 
 def test_a_search_is_refined_by_its_hits(world, tmp_path, capsys):
-    def found(*arguments):
+    def hits_of(*arguments):
         assert search(world, "--text", "red", "--all-copies", "--json", *arguments) == 0
         return json.loads(capsys.readouterr().out)["hits"]
 
-    hits = found()
+    hits = hits_of()
     ids = [hit["id"] for hit in hits]
     assert len(ids) == 6
-    last = found("--like", ids[-1], "--unlike", ids[0])
+    last = hits_of("--like", ids[-1], "--unlike", ids[0])
     assert [hit["id"] for hit in last] != ids
     before = tmp_path / "before.json"
     before.write_text(json.dumps({"hits": hits[2:4]}))
-    assert [hit["id"] for hit in found("--within", before)] == ids[2:4]
-    assert {hit["id"] for hit in found("--diversity", 1)} == set(ids)
+    assert [hit["id"] for hit in hits_of("--within", before)] == ids[2:4]
+    assert {hit["id"] for hit in hits_of("--diversity", 1)} == set(ids)
     assert search(world, "--text", "red", "--json") == 0
     folded = json.loads(capsys.readouterr().out)["hits"]
-    copies = [one for hit in folded for one in (hit["id"], *hit["near_duplicates"])]
+    copies = [item for hit in folded for item in (hit["id"], *hit["near_duplicates"])]
     assert sorted(copies) == sorted(ids)
 
 
@@ -100,7 +100,7 @@ def test_a_search_is_refined_by_its_hits(world, tmp_path, capsys):
         (["--diversity", 3], "must be between 0 and 1, got 3"),
     ],
 )
-def test_a_malformed_refinement_is_told(world, capsys, arguments, said):
+def test_a_malformed_refinement_is_refused(world, capsys, arguments, said):
     assert search(world, "--text", "red", *arguments) == 2
     assert said in capsys.readouterr().err
 
@@ -117,15 +117,15 @@ def test_a_table_of_items_tells_what_pictures_are(world, tmp_path, capsys, prefi
     name = next(file.name for file in sorted((world / "photos").glob("*.png")))
     row = {"path": prefix + name, "kind": "blob", "domain": "photo", "caption": "a blue blob"}
     pq.write_table(pa.Table.from_pylist([row]), world / "items.parquet")
-    told = ("--index", tmp_path / "index", "--items", world / "items.parquet")
-    assert run(world, "index", world / "photos", *told) == 0
+    items = ("--index", tmp_path / "index", "--items", world / "items.parquet")
+    assert run(world, "index", world / "photos", *items) == 0
     capsys.readouterr()
     assert run(world, "search", "--index", tmp_path / "index", "--text", "red", "--json") == 0
     hits = {hit["path"]: hit for hit in json.loads(capsys.readouterr().out)["hits"]}
     assert hits[name]["caption"] == "a blue blob"
     assert sum("caption" in hit for hit in hits.values()) == 1
     pq.write_table(pa.Table.from_pylist([row | {"path": "none.png"}]), world / "items.parquet")
-    assert run(world, "index", world / "photos", *told, "--rebuild") == 2
+    assert run(world, "index", world / "photos", *items, "--rebuild") == 2
     assert "names no picture of" in capsys.readouterr().err
     assert run(world, "search", "--index", tmp_path / "index", "--text", "red") == 0  # kept
 
@@ -146,8 +146,8 @@ def test_index_tells_what_became_of_every_file(world, tmp_path, capsys):
     folder = write_gallery(tmp_path / "mixed", num_images=2)
     (folder / "broken.jpg").write_bytes(b"\xff\xd8\xff broken")
     assert run(world, "index", folder, "--json") == 0
-    found = json.loads(capsys.readouterr().out)
-    assert (found["num_added"], found["skipped"][0]["path"]) == (2, "broken.jpg")
+    report = json.loads(capsys.readouterr().out)
+    assert (report["num_added"], report["skipped"][0]["path"]) == (2, "broken.jpg")
     assert run(world, "index", folder) == 0
     said = capsys.readouterr().out
     assert "0 added, 2 unchanged, 0 removed, 1 skipped" in said
@@ -173,7 +173,7 @@ def test_index_tells_what_became_of_every_file(world, tmp_path, capsys):
         (("--text", "red", "--sheet", "missing/sheet.png"), "could not be saved"),
     ],
 )
-def test_what_the_user_can_mend_is_one_sentence_and_code_2(
+def test_user_errors_print_a_sentence_and_exit_with_code_2(
     world, tmp_path, monkeypatch, capsys, arguments, sentence
 ):
     monkeypatch.chdir(tmp_path)
@@ -196,7 +196,7 @@ def test_a_sketch_above_the_pixel_cap_is_refused(world, tmp_path, capsys):
     assert "more than 64 million pixels" in capsys.readouterr().err
 
 
-def test_unknown_kits_and_indexes_of_other_encoders_are_told(world, tmp_path, capsys):
+def test_unknown_kits_and_indexes_of_other_encoders_are_refused(world, tmp_path, capsys):
     assert main(["search", "--text", "red", "--kit", "maxi"]) == 2
     assert "There is no kit 'maxi'" in capsys.readouterr().err
     other = tmp_path / "other"
@@ -228,9 +228,9 @@ def test_the_store_keeps_its_log_to_itself(world, tmp_path):
 
 def test_doctor_names_the_licence_of_the_weights(world, capsys):
     assert run(world, "doctor", "--json") == 0
-    found = json.loads(capsys.readouterr().out)
-    assert found["weights licence"] == "none"
-    assert found["gallery_hash"] == tiny_backbone().gallery_hash
+    report = json.loads(capsys.readouterr().out)
+    assert report["weights licence"] == "none"
+    assert report["gallery_hash"] == tiny_backbone().gallery_hash
 
 
 def test_every_command_has_help():
@@ -256,11 +256,11 @@ def test_evidence_says_where_and_marks_the_sheet(world, tmp_path, capsys):
     assert "evidence" not in json.loads(capsys.readouterr().out)["hits"][0]
     assert search(world, *asked, "--sheet", sheet, "--json", "--evidence") == 0
     for hit in json.loads(capsys.readouterr().out)["hits"]:
-        told = hit["evidence"]
-        assert [one["word"] for one in told["words"]] == ["red", "seat", "oak", "legs"]
-        assert [one["stroke"] for one in told["strokes"]] == [0, 1]
-        for one in (*told["words"], *told["strokes"]):
-            left, top, right, bottom = one["box"]
+        evidence = hit["evidence"]
+        assert [word["word"] for word in evidence["words"]] == ["red", "seat", "oak", "legs"]
+        assert [stroke["stroke"] for stroke in evidence["strokes"]] == [0, 1]
+        for mark in (*evidence["words"], *evidence["strokes"]):
+            left, top, right, bottom = mark["box"]
             assert 0 <= left < right <= 1
             assert 0 <= top < bottom <= 1
     with Image.open(plain) as before, Image.open(sheet) as after:
@@ -297,10 +297,10 @@ def test_a_gallery_is_published_to_milvus_and_searched_there(world, tmp_path, ca
         assert f"Published to {address}: 0 sent" in capsys.readouterr().out
         asked = ("--text", "red", "--filter", "width = 64", "--json")
         assert run(world, "search", "--index", address, *asked) == 0
-        found = json.loads(capsys.readouterr().out)["hits"]
+        hits = json.loads(capsys.readouterr().out)["hits"]
         assert search(world, *asked) == 0
         expected = json.loads(capsys.readouterr().out)["hits"]
-        assert [hit["file"] for hit in found] == [hit["file"] for hit in expected]
+        assert [hit["file"] for hit in hits] == [hit["file"] for hit in expected]
         assert run(world, "search", "--index", f"{address}#none", "--text", "red") == 2
         assert f"Publish a gallery with: duet index FOLDER --publish {address}#none" in (
             capsys.readouterr().err

@@ -48,7 +48,7 @@ def test_transfer_takes_a_photo_and_words(world, tmp_path, capsys):
     assert read_png(output).fields["kind"] == "transfer"
 
 
-def test_a_domain_that_is_missing_or_strange_is_told(world, tmp_path, capsys):
+def test_a_missing_or_unknown_domain_is_refused(world, tmp_path, capsys):
     output = tmp_path / "out.png"
     arguments = ("transfer", world / "photo.jpg", "--output", output, "--to")
     assert run(world, *arguments, "  ") == 2

@@ -44,24 +44,24 @@ def test_an_engine_is_built_where_it_pays_and_dropped_again(kit, tmp_path, capsy
     assert not index.is_built
 
 
-def test_an_index_in_an_object_store_is_made_searched_and_told_of(
+def test_an_index_in_an_object_store_is_made_searched_and_reported(
     kit, tmp_path, capsys, monkeypatch
 ):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "caches"))
     folder = write_gallery(tmp_path / "photos", num_images=3)
-    place = f"file-object-store://{tmp_path}/bucket"
-    assert run(kit, folder, "--index", place) == 0
-    assert run(kit, folder, "--index", place, "--rebuild") == 0
+    address = f"file-object-store://{tmp_path}/bucket"
+    assert run(kit, folder, "--index", address) == 0
+    assert run(kit, folder, "--index", address, "--rebuild") == 0
     said = capsys.readouterr().out
     assert said.count("3 added") == 2
-    assert place in said
+    assert address in said
     run(kit, folder)
     capsys.readouterr()
-    found = []
-    for index in (place, str(folder / ".duet")):
+    outputs = []
+    for index in (address, str(folder / ".duet")):
         assert main(["search", "--text", "red", "--index", index, "--kit", str(kit)]) == 0
-        found.append(capsys.readouterr().out)
-    assert found[0] == found[1] != ""
+        outputs.append(capsys.readouterr().out)
+    assert outputs[0] == outputs[1] != ""
     assert main(["search", "--text", "red", "--index", "ftp://a", "--kit", str(kit)]) == 2
     assert "folder or in an object store (s3://, gs://, az://)" in capsys.readouterr().err
 
@@ -86,21 +86,21 @@ def test_idle_threads_leave_the_cores_to_those_that_decode(kit, tmp_path, monkey
 
 
 def test_two_folders_one_index_and_its_report(kit, tmp_path, capsys):
-    one, two = write_gallery(tmp_path / "one", num_images=2), tmp_path / "two"
-    two.mkdir()
-    noise((40, 30), 50).save(two / "x.png")
-    (two / "x.txt").write_bytes(b"\xff\xfe")
-    assert run(kit, one, two) == 2
+    first, second = write_gallery(tmp_path / "one", num_images=2), tmp_path / "two"
+    second.mkdir()
+    noise((40, 30), 50).save(second / "x.png")
+    (second / "x.txt").write_bytes(b"\xff\xfe")
+    assert run(kit, first, second) == 2
     assert (
         "Several folders share one index: choose its location with --index"
         in capsys.readouterr().err
     )
-    assert run(kit, one, two, "--index", tmp_path / "index", "--near", "1", "--json") == 0
+    assert run(kit, first, second, "--index", tmp_path / "index", "--near", "1", "--json") == 0
     said = json.loads(capsys.readouterr().out)
     assert (said["num_added"], said["num_moved"], said["num_near"]) == (3, 0, 0)
-    assert [one["path"] for one in said["captions_left_out"]] == ["two/x.txt"]
-    (one / "0.png").rename(two / "moved.png")
-    assert run(kit, one, two, "--index", tmp_path / "index", "--near", "1") == 0
+    assert [file["path"] for file in said["captions_left_out"]] == ["two/x.txt"]
+    (first / "0.png").rename(second / "moved.png")
+    assert run(kit, first, second, "--index", tmp_path / "index", "--near", "1") == 0
     said = capsys.readouterr().out
     assert "0 added, 2 unchanged, 0 removed, 0 skipped" in said
     assert "1 moved, 0 updated" in said

@@ -30,13 +30,15 @@ def engine(tmp_path_factory):
 
 def test_a_reference_is_encoded_once_however_often_the_words_change(engine, monkeypatch):
     composer = engine.composer("duet")
-    encode, seen = composer.encode, []
-    monkeypatch.setattr(composer, "encode", lambda query: seen.append(query) or encode(query))
+    encode, encoded_queries = composer.encode, []
+    monkeypatch.setattr(
+        composer, "encode", lambda query: encoded_queries.append(query) or encode(query)
+    )
     first = engine.compose(Query(sketch=SKETCH, text="red"))
     engine.compose(Query(sketch=Sketch.from_strokes([SKETCH.strokes[0].copy()]), text="blue"))
-    assert len(seen) == 1
+    assert len(encoded_queries) == 1
     other = engine.compose(Query(sketch=OTHER, text="red"))
-    assert len(seen) == 2
+    assert len(encoded_queries) == 2
     assert not torch.equal(first.feature, other.feature)
 
 
@@ -57,11 +59,11 @@ def scan(*, upright):
         (Query(sketch=scan(upright=True)), Query(sketch=scan(upright=False))),
     ],
 )
-def test_references_of_one_size_are_told_apart_by_their_content(engine, first, second):
+def test_references_of_the_same_size_are_distinguished_by_content(engine, first, second):
     expected = [engine.composer("duet").encode(query) for query in (first, second)]
-    found = [engine.compose(query) for query in (first, second)]
-    assert not torch.allclose(found[0].feature, found[1].feature, atol=1e-3)
-    for query, encoded in zip(found, expected, strict=True):
+    composed = [engine.compose(query) for query in (first, second)]
+    assert not torch.allclose(composed[0].feature, composed[1].feature, atol=1e-3)
+    for query, encoded in zip(composed, expected, strict=True):
         alone = engine.composer("duet").compose(encoded, "", 0.5)
         torch.testing.assert_close(query.feature, alone.feature)
 
@@ -69,17 +71,19 @@ def test_references_of_one_size_are_told_apart_by_their_content(engine, first, s
 def test_only_the_last_references_are_remembered(engine, monkeypatch):
     monkeypatch.setattr(engine_module, "NUM_CACHED_REFERENCES", 2)
     composer = engine.composer("duet")
-    encode, seen = composer.encode, []
-    monkeypatch.setattr(composer, "encode", lambda query: seen.append(query) or encode(query))
+    encode, encoded_queries = composer.encode, []
+    monkeypatch.setattr(
+        composer, "encode", lambda query: encoded_queries.append(query) or encode(query)
+    )
     first, second, third = (Query(image=grey(level)) for level in (10, 20, 30))
     for query in (first, second, third):
         engine.compose(query)
-    assert seen == [first, second, third]
+    assert encoded_queries == [first, second, third]
     engine.compose(third)
     engine.compose(second)
-    assert len(seen) == 3
+    assert len(encoded_queries) == 3
     engine.compose(first)
-    assert len(seen) == 4
+    assert len(encoded_queries) == 4
 
 
 @pytest.mark.parametrize(
@@ -95,7 +99,7 @@ def test_only_the_last_references_are_remembered(engine, monkeypatch):
         ("pictures#shoes.db", False),
     ],
 )
-def test_addresses_of_milvus_are_told_from_folders(address, expected):
+def test_addresses_of_milvus_are_distinguished_from_folders(address, expected):
     assert is_of_milvus(address) is expected
 
 

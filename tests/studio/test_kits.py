@@ -23,7 +23,7 @@ def test_a_kit_is_read_from_its_folder(tmp_path):
     assert kit.pipeline is None
 
 
-def test_a_damaged_kit_and_a_missing_part_are_told(tmp_path):
+def test_a_damaged_kit_and_a_missing_part_are_reported(tmp_path):
     folder = write_kit(tmp_path / "kit")
     (folder / "composers/duet.safetensors").unlink()
     with pytest.raises(KitError, match=r"lacks .*duet\.safetensors"):
@@ -40,13 +40,13 @@ def test_a_kit_for_photos_of_ones_own_is_fetched_when_it_is_used():
     assert (kit.pipeline, set(kit.composers)) == (None, {"slerp", "inversion"})
     assert Engine(kit).default_composer == "slerp"
     command = [sys.executable, "-m", "studio", "search", "--kit", "clip-b32", "--text", "cat"]
-    found = subprocess.run(
+    process = subprocess.run(
         command,
         env={**os.environ, "HF_HUB_OFFLINE": "1"},
         capture_output=True,
         text=True,
         check=False,
     )
-    assert found.returncode == 2
-    assert "'ViT-B-32/laion2b_s34b_b79k' could not be fetched" in found.stderr
-    assert "Traceback" not in found.stderr
+    assert process.returncode == 2
+    assert "'ViT-B-32/laion2b_s34b_b79k' could not be fetched" in process.stderr
+    assert "Traceback" not in process.stderr

@@ -66,7 +66,7 @@ def test_a_transferred_image_needs_its_source(world, tmp_path, capsys):
     assert output.read_bytes() == (world / "moved.png").read_bytes()
 
 
-def test_a_file_without_metadata_is_one_sentence_and_code_2(world, tmp_path, capsys):
+def test_a_file_without_metadata_is_refused_in_a_sentence(world, tmp_path, capsys):
     Image.new("RGB", (8, 8)).save(tmp_path / "plain.png")
     Image.new("RGB", (8, 8)).save(tmp_path / "photo.jpg")
     for name, sentence in (

@@ -54,8 +54,8 @@ def test_words_decide_what_the_drawing_leaves_open(engine):
     chair = EXAMPLES[0]
 
     def captions(words: str) -> str:
-        found = engine.search(compose(engine, dataclasses.replace(chair, words=words)), top_k=5)
-        return " ".join(str(hit.metadata["caption"]) for hit in found.hits)
+        ranking = engine.search(compose(engine, dataclasses.replace(chair, words=words)), top_k=5)
+        return " ".join(str(hit.metadata["caption"]) for hit in ranking.hits)
 
     assert captions("with a red leather seat").count("red") >= 3
     assert captions("with a navy fabric seat").count("navy") >= 3
@@ -105,9 +105,9 @@ def test_control_keeps_to_the_drawing(engine):
             for control in controls
         ]
 
-    found = np.array([agreements(drawing) for drawing in drawings])
+    table = np.array([agreements(drawing) for drawing in drawings])
     # Pictures agree most with their own drawing; one of four may not, the kit being a draft.
-    assert (found.argmax(axis=1) == np.arange(4)).sum() >= 3
+    assert (table.argmax(axis=1) == np.arange(4)).sum() >= 3
 
 
 @pytest.mark.slow

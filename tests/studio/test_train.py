@@ -21,7 +21,7 @@ def pack(tmp_path):
     return folder
 
 
-def test_all_stages_run_in_order_and_each_is_told_where_things_are(tmp_path, pack, monkeypatch):
+def test_all_stages_run_in_order_on_the_pack(tmp_path, pack, monkeypatch):
     commands = []
 
     def ran(command, check):
@@ -84,9 +84,9 @@ def test_a_composer_is_trained_for_a_kit_that_exists(tmp_path, pack, monkeypatch
     assert main([*asked, "--out", str(tmp_path / "out")]) == 0
     (command,) = commands
     assert command[2:6] == ["composer.training.run", "--data", str(pack), "modality"]
-    told = dict(pairwise(command))
-    assert told["--clip"] == str(kit / "clip")
-    assert told["--output"] == str(kit / "composers/modality.safetensors")
+    passed = dict(pairwise(command))
+    assert passed["--clip"] == str(kit / "clip")
+    assert passed["--output"] == str(kit / "composers/modality.safetensors")
     assert (kit / "kit.toml").read_text() == before
 
 
@@ -100,6 +100,6 @@ def test_a_composer_is_trained_for_a_kit_that_exists(tmp_path, pack, monkeypatch
         (["composer", "duet", "--kit", "nowhere"], "There is no kit 'nowhere'"),
     ],
 )
-def test_what_cannot_be_trained_is_told(asked, said, tmp_path, pack, capsys):
+def test_what_cannot_be_trained_is_refused(asked, said, tmp_path, pack, capsys):
     assert main(["train", *asked, "--pack", str(pack), "--out", str(tmp_path)]) == 2
     assert said in capsys.readouterr().err

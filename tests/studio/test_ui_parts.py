@@ -24,9 +24,9 @@ from studio.cli import main
 from studio.commands.demo import free_port
 from studio.errors import UsageError
 from studio.ui.examples import load_examples
-from studio.ui.inputs import Picture, real, text, whole
-from studio.ui.messages import OUR_FAULT, told
-from studio.ui.present import found_line, unknown_words_line
+from studio.ui.inputs import UploadedImage, checked_float, checked_int, checked_text
+from studio.ui.messages import INTERNAL_ERROR, translate_errors
+from studio.ui.present import ranking_line, unknown_words_line
 from studio.ui.thumbnails import SMALL_PX, Thumbnails
 from studio.vocabulary import knows_any_word, unknown_words
 from tests.composer.tiny import tiny_backbone
@@ -34,7 +34,7 @@ from tests.studio.page import shared_world
 
 
 def raiser(error: Exception):
-    @told
+    @translate_errors
     def handler(_value: str) -> None:
         raise error
 
@@ -42,7 +42,7 @@ def raiser(error: Exception):
 
 
 @pytest.mark.parametrize("error", [UsageError("Mend this."), InputError("Mend this.")])
-def test_what_the_user_can_mend_is_said(error):
+def test_user_errors_are_displayed(error):
     with pytest.raises(gr.Error, match=r"^'Mend this\.'$") as caught:
         raiser(error)("x")
     assert not caught.value.print_exception
@@ -54,18 +54,18 @@ def test_what_the_user_can_mend_is_said(error):
 def test_a_bug_is_logged_without_what_was_typed(error, caplog):
     with pytest.raises(gr.Error) as caught:
         raiser(error)("my secret words")
-    assert caught.value.message == OUR_FAULT
+    assert caught.value.message == INTERNAL_ERROR
     assert type(error).__name__ in caplog.text
     assert "secret" not in caplog.text
 
 
-def test_a_full_disk_is_said():
+def test_a_full_disk_is_reported():
     with pytest.raises(gr.Error, match="disk of the server is full"):
         raiser(OSError(errno.ENOSPC, "No space left on device"))("x")
 
 
 def test_the_signature_survives_the_wrapper():
-    @told
+    @translate_errors
     def handler(value: str, event: gr.SelectData) -> str:
         return value
 
@@ -126,31 +126,31 @@ def test_a_missing_picture_is_a_blank(tmp_path):
 
 
 def test_numbers_are_numbers():
-    assert real(0.5, "It") == 0.5
-    assert whole(3.0, "It") == 3
-    assert text(None, "It") == ""
+    assert checked_float(0.5, "It") == 0.5
+    assert checked_int(3.0, "It") == 3
+    assert checked_text(None, "It") == ""
     for value in (None, True, "1", [], {}, float("nan"), float("inf"), -float("inf")):
         with pytest.raises(RequestError, match="It must be"):
-            real(value, "It")
+            checked_float(value, "It")
         with pytest.raises(RequestError, match="It must be"):
-            whole(value, "It")
+            checked_int(value, "It")
     with pytest.raises(RequestError, match="at most"):
-        whole(1e300, "It")
+        checked_int(1e300, "It")
     with pytest.raises(RequestError, match="It must be text"):
-        text(3, "It")
+        checked_text(3, "It")
 
 
 @pytest.mark.parametrize("address", ["http://127.0.0.1/x.png", "https://x", "file:///etc/passwd"])
 def test_an_address_is_not_fetched(address):
     with pytest.raises(gr.Error, match="addresses are not fetched"):
-        asyncio.run(Picture().async_move_resource_to_block_cache(address))
+        asyncio.run(UploadedImage().async_move_resource_to_block_cache(address))
 
 
 def test_our_components_write_no_stub_files(repo_root):
     assert list((repo_root / "studio").rglob("*.pyi")) == []
 
 
-def test_strange_words_are_found_whole():
+def test_unknown_words_are_listed_whole():
     backbone = tiny_backbone()
     assert unknown_words(backbone, "Red chair, oak!") == ()
     assert knows_any_word(backbone, "zebra, oak")
@@ -166,9 +166,9 @@ def test_a_taken_port_gives_the_next_and_says_so(capsys):
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         wanted = taken.getsockname()[1]
-        found = free_port("127.0.0.1", wanted)
-    assert wanted < found < wanted + 20
-    assert capsys.readouterr().out == f"Port {wanted} is taken; using {found}.\n"
+        port = free_port("127.0.0.1", wanted)
+    assert wanted < port < wanted + 20
+    assert capsys.readouterr().out == f"Port {wanted} is taken; using {port}.\n"
 
 
 @pytest.mark.slow
@@ -211,11 +211,11 @@ def test_the_line_over_the_hits_says_what_is_left_out_and_what_is_weak():
         region_similarity=None, metadata={}, near_duplicates=("b", "c"),
     )  # fmt: skip
     alone = dataclasses.replace(hit, near_duplicates=())
-    plain = found_line(Ranking(hits=(alone,), num_items=1200, standing=None), None)
+    plain = ranking_line(Ranking(hits=(alone,), num_items=1200, standing=None), None)
     assert plain == "The closest 1 of 1,200 pictures, best first."
     folded = Ranking(hits=(hit,), num_items=1200, standing=None)
-    assert found_line(folded, Confidence(probability=0.9, matches=True)) == (
-        f"{plain} 2 that look the same as one of them are left out."
+    assert ranking_line(folded, Confidence(probability=0.9, matches=True)) == (
+        f"{plain} 2 near-duplicates of them are left out."
     )
-    weak = found_line(folded, Confidence(probability=0.1, matches=False))
+    weak = ranking_line(folded, Confidence(probability=0.1, matches=False))
     assert weak.startswith("Nothing here matches well. The closest 1")

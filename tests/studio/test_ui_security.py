@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from studio.errors import UsageError
-from studio.ui.security import LOCAL_NAMES, Access, is_loopback, workplace
+from studio.ui.security import LOCAL_NAMES, Access, is_loopback, private_workspace
 from tests.studio.page import HOUSE, QUEUE_STATISTICS, serve, shared_world
 
 pytestmark = [*QUEUE_STATISTICS]
@@ -129,7 +129,7 @@ def test_a_link_out_of_the_cache_is_not_followed(client, server):
     link.unlink()
 
 
-def test_thumbnails_come_from_our_own_cache(client, server):
+def test_thumbnails_come_from_our_cache(client, server):
     kind, data = call(client, "retrieve", [HOUSE, "red", 0.5])
     assert kind == "complete"
     path = json.loads(data)[0]["value"][0]["image"]["path"]
@@ -195,8 +195,8 @@ def test_no_address_and_no_foreign_path_is_taken_as_a_picture(client, picture):
 
 def test_fifty_clients_at_once_all_get_an_answer(server):
     def ask(number: int) -> str:
-        with httpx.Client(base_url=server.address, timeout=120) as own:
-            return call(own, "retrieve", [HOUSE, "red" * (number % 3), 0.5])[0]
+        with httpx.Client(base_url=server.address, timeout=120) as visitor:
+            return call(visitor, "retrieve", [HOUSE, "red" * (number % 3), 0.5])[0]
 
     with ThreadPoolExecutor(50) as pool:
         answers = list(pool.map(ask, range(50)))
@@ -219,16 +219,16 @@ def test_the_public_interface_is_what_it_was(client):
     }  # fmt: skip
 
 
-def test_nothing_is_told_to_others(client):
+def test_no_analytics_or_foreign_fonts(client):
     config = client.get("/config").json()
     assert config["analytics_enabled"] is False
     page = client.get("/").text
     assert "fonts.googleapis" not in page
 
 
-def test_the_workplace_is_private_empty_and_gone():
+def test_the_workspace_is_private_empty_and_removed():
     before = Path.cwd()
-    with workplace() as folder:
+    with private_workspace() as folder:
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
         assert Path.cwd() == folder / "work"
         assert list(Path.cwd().iterdir()) == []
@@ -250,7 +250,7 @@ def test_another_host_needs_to_be_public(host):
     assert not {"0.0.0.0", "::"} & set(access.hosts)
 
 
-def test_the_own_machine_needs_nothing():
+def test_the_local_machine_needs_nothing():
     assert is_loopback("localhost")
     assert is_loopback("127.0.0.1")
     assert Access().hosts == ["127.0.0.1", "localhost", "127.0.0.1"]

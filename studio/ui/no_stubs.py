@@ -1,4 +1,4 @@
-"""Subclasses of gradio's components without the files that gradio would write for them."""
+"""Metaclass of components for which gradio writes no stub files."""
 
 from typing import Any
 
@@ -8,20 +8,20 @@ from gradio import component_meta
 class WithoutStub(component_meta.ComponentMeta):
     """Metaclass of our components.
 
-    Gradio's own writes a `.pyi` beside every module that subclasses a component, at import: into
-    the user's installation, where type checkers take it for ours.
+    Gradio's metaclass writes a `.pyi` file beside every module that subclasses a component when
+    that module is imported; type checkers would then read it in place of the module.
     """
 
     def __new__(cls, name: str, bases: tuple[type, ...], attrs: dict[str, Any]) -> "WithoutStub":
-        """Make the class while the writing is switched off."""
+        """Create the class without writing a file."""
         writer = component_meta.create_or_modify_pyi
         component_meta.create_or_modify_pyi = _write_nothing
         try:
-            made: Any = super().__new__(cls, name, bases, attrs)
+            created: Any = super().__new__(cls, name, bases, attrs)
         finally:
             component_meta.create_or_modify_pyi = writer
-        return made
+        return created
 
 
 def _write_nothing(*_: object) -> None:
-    """Stand where gradio writes."""
+    """Replace gradio's writer."""

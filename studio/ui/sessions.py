@@ -1,4 +1,4 @@
-"""Who is drawing what at the moment: one cancel token per running request, by session."""
+"""Running work and files of each visitor."""
 
 import shutil
 from collections import defaultdict
@@ -12,10 +12,10 @@ from studio.ui.security import private_name
 
 
 class Sessions:
-    """Running work and kept files of each visitor, ended and removed when the visit ends."""
+    """Running work and files of each visitor; the end of a visit stops and removes them."""
 
     def __init__(self, folder: Path) -> None:
-        """Keep the visitors' files below `folder`, which must be private."""
+        """Keep the files of visitors below `folder`, which must be private."""
         self._folder, self._lock = folder, Lock()
         self._tokens: defaultdict[str, set[CancelToken]] = defaultdict(set)
         self._folders: dict[str, Path] = {}
@@ -23,7 +23,7 @@ class Sessions:
 
     @contextmanager
     def running(self, session: str) -> Generator[CancelToken, None, None]:
-        """Note that a session's work runs, and hand out its switch."""
+        """Register work of a session; yield the token that cancels it."""
         token = CancelToken()
         with self._lock:
             self._tokens[session].add(token)
@@ -36,7 +36,7 @@ class Sessions:
                     del self._tokens[session]
 
     def stop(self, session: str) -> int:
-        """Stop what a session runs; returns how many pieces of work that were."""
+        """Stop the work of a session; return how many pieces were running."""
         with self._lock:
             tokens = tuple(self._tokens.get(session, ()))
         for token in tokens:
@@ -53,12 +53,12 @@ class Sessions:
         return folder
 
     def note_upload(self, session: str, file: Path) -> None:
-        """Remember a file that goes when the visit ends."""
+        """Register a file to remove when the visit ends."""
         with self._lock:
             self._uploads[session].add(file)
 
     def leave(self, session: str) -> None:
-        """End a visit: stop its work, remove its files."""
+        """End a visit: stop its work and remove its files."""
         self.stop(session)
         with self._lock:
             folder = self._folders.pop(session, None)

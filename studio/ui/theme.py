@@ -1,4 +1,4 @@
-"""The look: paper, ink and one warm colour; fonts of the system, nothing fetched."""
+"""Theme of the page: paper, ink and one warm colour, with system fonts."""
 
 from typing import Any
 
@@ -17,8 +17,8 @@ THEME_FONTS = (
 
 
 def theme() -> gr.themes.Base:
-    """Make the theme; a dark desktop gets the same paper, as the gallery was painted for it."""
-    made: Any = gr.themes.Base(font=SANS, font_mono=MONO, text_size="md", radius_size="sm").set(
+    """Return the theme; its dark mode has the same colours, which suit the gallery."""
+    base: Any = gr.themes.Base(font=SANS, font_mono=MONO, text_size="md", radius_size="sm").set(
         body_background_fill=PAPER,
         body_text_color=INK,
         body_text_color_subdued=MUTED,
@@ -68,6 +68,6 @@ def theme() -> gr.themes.Base:
         loader_color=WARM,
         stat_background_fill=WARM_PALE,
     )
-    for name in [name for name in vars(made) if name.endswith("_dark")]:
-        setattr(made, name, getattr(made, name.removesuffix("_dark")))
-    return made
+    for name in [name for name in vars(base) if name.endswith("_dark")]:
+        setattr(base, name, getattr(base, name.removesuffix("_dark")))
+    return base
