@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageOps
 
-from composer.data import heldout
+from composer.data import archives, heldout
 from composer.data.augment import draw_augmented, turn_raster
 from composer.data.instances import Drawing, InstanceDataset, Photo
 from composer.data.pictures import fit_square
@@ -23,7 +23,6 @@ from composer.data.sketchy import SEEN_104, open_sketchy
 from composer.medium import Medium
 from composer.sketch import LINE_FRACTION, Sketch, rasterise
 
-CHAIRV2, SKETCHY = "chairv2_train.tar", "sketchy_subset.tar"
 NUM_VALIDATION_CLASSES = 14
 _LINES = (0.010, 0.030)  # widths of the lines of augmented rasters, as a share of the side
 
@@ -97,8 +96,8 @@ def encoder_sets(folder: Path, *, num_views: int = 4) -> Iterator[PictureSet]:
         num_views: Versions of each drawing: the first as it is, the others augmented, for training
             alone.
     """
-    chairs = open_chairv2(folder / CHAIRV2)
-    sketchy = open_sketchy(folder / SKETCHY, with_extension=False)
+    chairs = open_chairv2(folder / archives.CHAIRV2)
+    sketchy = open_sketchy(folder / archives.SKETCHY, with_extension=False)
 
     def part_of_chair(item: Photo | Drawing) -> Part:
         return chair_part(item.instance)

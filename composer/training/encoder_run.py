@@ -11,7 +11,7 @@ from torch import nn
 
 from composer.data.encoder_sets import PictureSet, encoder_sets
 from composer.training.drawing_tower import DrawingTower
-from composer.training.encoder import EncoderTraining, encoder_trainer
+from composer.training.encoder import EncoderObjective, EncoderTraining, encoder_trainer
 from composer.training.encoder_folder import write_encoder
 from composer.training.loop import Budget
 from composer.training.public_trunk import MEAN, STD, public_tower
@@ -31,8 +31,9 @@ class EncoderPlan:
         output: Folder of the encoder.
         work: Folder of what is seen once, of states and of heads.
         image_px: Side of the pictures.
-        head_steps: Steps of the heads alone; drawings behind the trunk are kept for them.
-        tower_steps: Steps of heads and normalisation layers; each looks at its drawings anew.
+        head_steps: Steps of the heads alone, on what the trunk saw once; 0 keeps the closed form.
+        tower_steps: Steps of heads and the drawings' normalisation layers, which look at their
+            drawings anew; 0 for the heads alone.
         num_drawings: Drawings of each data set in a step of the second kind.
         num_views: Versions of each drawing that are kept.
         joint_dim: Width of the joint space, that of the text tower.
@@ -73,9 +74,7 @@ def make_encoder(plan: EncoderPlan, tower: nn.Module | None = None) -> None:
     pictures = {one.name: one for one in encoder_sets(plan.natural, num_views=plan.num_views)}
     seen_at = plan.work / str(plan.image_px)
     sets = _see(visual, pictures, seen_at, plan.image_px)
-    heads = plan.work / "heads.safetensors"
-    first = replace(HEADS, joint_dim=plan.joint_dim)
-    encoder_trainer(first, sets, _settings(plan, "heads", plan.head_steps)).run()
+    trained = _train_heads(plan, sets)
     if plan.tower_steps:
         levels = {
             name: draw_set(one, seen_at, size_px=plan.image_px)
@@ -85,10 +84,23 @@ def make_encoder(plan: EncoderPlan, tower: nn.Module | None = None) -> None:
         recipe = replace(TOWER, joint_dim=plan.joint_dim, num_drawings=plan.num_drawings)
         settings = _settings(plan, "tower", plan.tower_steps)
         own = DrawingTower(visual, levels, mean=MEAN, std=STD)
-        encoder_trainer(recipe, sets, settings, tower=own, start=heads).run()
-    trained = plan.work / ("tower.safetensors" if plan.tower_steps else "heads.safetensors")
+        encoder_trainer(recipe, sets, settings, tower=own, start=trained).run()
+        trained = settings.output
     write_encoder(plan.output, tower=visual, trained=trained, sets=sets, text_from=plan.text_from)
     logger.info("wrote %s", plan.output)
+
+
+def _train_heads(plan: EncoderPlan, sets: Mapping[str, SeenSet]) -> Path:
+    """Trains the heads and returns their file; without a step, that of the closed form."""
+    recipe = replace(HEADS, joint_dim=plan.joint_dim)
+    if plan.head_steps:
+        settings = _settings(plan, "heads", plan.head_steps)
+        encoder_trainer(recipe, sets, settings).run()
+        return settings.output
+    start = EncoderObjective(recipe, sets, seed=plan.seed)
+    path = plan.work / "closed.safetensors"
+    start.export(path, start.validate(), {})
+    return path
 
 
 def _see(
