@@ -210,7 +210,7 @@ def _add_rerun(commands: "Subparsers[argparse.ArgumentParser]") -> None:
     )
     command.add_argument("--output", type=Path, required=True, metavar="PNG")
     command.add_argument("--kit", dest="kit_name", help="default: the kit that the PNG names")
-    command.add_argument("--device", default="cpu", help=_DEVICES)
+    _add_hardware(command)
     _add_json(command)
 
 
@@ -342,12 +342,22 @@ def _add_drawing(command: argparse.ArgumentParser) -> None:
     command.add_argument("--negative-text", default="")
 
 
-_DEVICES = "cpu, cuda, cuda:1, mps"
-
-
 def _add_kit(command: argparse.ArgumentParser) -> None:
     command.add_argument("--kit", default="mini", help="name or folder of a kit (default: mini)")
-    command.add_argument("--device", default="cpu", help=_DEVICES)
+    _add_hardware(command)
+
+
+def _add_hardware(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--device",
+        default="auto",
+        help="cpu, cuda, cuda:1, mps; default: auto, the fastest that is present",
+    )
+    command.add_argument(
+        "--dtype",
+        default="auto",
+        help="fp32, fp16, bf16; default: auto, bf16 or fp16 on a GPU and fp32 on a CPU",
+    )
 
 
 def _add_json(command: argparse.ArgumentParser) -> None:

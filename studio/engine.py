@@ -48,9 +48,11 @@ DEFAULT_COMPOSE_OPTIONS = ComposeOptions()
 class Engine:
     """A kit in memory. Each part loads at first use; all methods are thread-safe."""
 
-    def __init__(self, kit: Kit, *, device: str = "cpu") -> None:
+    def __init__(
+        self, kit: Kit, *, device: str = "cpu", dtype: torch.dtype = torch.float32
+    ) -> None:
         """Store the kit; nothing is loaded yet."""
-        self.kit, self.device = kit, device
+        self.kit, self.device, self.dtype = kit, device, dtype
         self._lock = RLock()
         self._backbone: Backbone | None = None
         self._pipeline: ImagePipeline | None = None
@@ -75,7 +77,9 @@ class Engine:
             if self._backbone is None:
                 # Weights loaded in inference mode have no gradients, which inversion needs.
                 with torch.inference_mode(mode=False):
-                    self._backbone = Backbone.load(self.kit.backbone, device=self.device)
+                    self._backbone = Backbone.load(
+                        self.kit.backbone, device=self.device, dtype=self.dtype
+                    )
             return self._backbone
 
     def composer(self, name: str) -> Composer:
@@ -183,7 +187,7 @@ class Engine:
         with self._lock:
             if self._pipeline is None:
                 source = PipelineSource(folder=self.kit.pipeline, controlnet=self.kit.controlnet)
-                pipeline = ImagePipeline.load(source, device=self.device)
+                pipeline = ImagePipeline.load(source, device=self.device, dtype=self.dtype)
                 pipeline.check_token_table(self.backbone.token_table())
                 self._pipeline = pipeline
             return self._pipeline

@@ -5,9 +5,11 @@ from importlib import metadata
 
 import torch
 
+from composer.hardware import Memory, memory_of
 from studio.commands.options import DoctorOptions
 from studio.commands.shared import open_engine, print_json, print_line
 
+_GIB = 1 << 30
 LIBRARIES = (
     "duet-studio",
     "torch",
@@ -27,7 +29,9 @@ def run(options: DoctorOptions) -> int:
     report = {
         "python": platform.python_version(),
         **{name: metadata.version(name) for name in LIBRARIES},
-        "device": options.kit.device,
+        "device": engine.device,
+        "precision": str(engine.dtype).removeprefix("torch."),
+        "memory": _describe_memory(memory_of(torch.device(engine.device))),
         "threads": torch.get_num_threads(),
         "kit": engine.kit.name,
         "draws": engine.kit.pipeline is not None,
@@ -42,3 +46,9 @@ def run(options: DoctorOptions) -> int:
         for name, value in report.items():
             print_line(f"{name:16} {value}")
     return 0
+
+
+def _describe_memory(memory: Memory) -> str:
+    if memory.total_bytes is None or memory.free_bytes is None:
+        return "not reported by this system"
+    return f"{memory.free_bytes / _GIB:.1f} of {memory.total_bytes / _GIB:.1f} GiB free"

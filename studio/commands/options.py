@@ -11,15 +11,17 @@ Options = TypeVar("Options")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class KitOptions:
-    """The kit and the device it runs on.
+    """The kit and the hardware it runs on.
 
     Attributes:
         kit: Name, or path of the kit's folder.
-        device: As torch names it.
+        device: As torch names it; "auto" is the fastest present.
+        dtype: Precision; "auto" is the fastest that the device computes natively.
     """
 
     kit: str
     device: str
+    dtype: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -141,6 +143,7 @@ class RerunOptions:
 
     kit_name: str | None
     device: str
+    dtype: str
     image: Path
     source: Path | None
     output: Path

@@ -38,7 +38,7 @@ def run(options: RerunOptions) -> int:
     request = _request(options, provenance)
     index = _image_index(provenance, request.settings.num_images)
     kit = options.kit_name or _kit_of(options, provenance)
-    engine = open_engine(KitOptions(kit=kit, device=options.device))
+    engine = open_engine(KitOptions(kit=kit, device=options.device, dtype=options.dtype))
     _check_weights(options, provenance, engine)
     result = _draw(engine, request)
     with translate_save_errors(options.output):

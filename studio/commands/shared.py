@@ -9,10 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from composer.composed import ComposedQuery
 from composer.errors import InputError
+from composer.hardware import resolve_device, resolve_dtype
 from composer.images import open_image
 from composer.query import Query
 from composer.sketch import Sketch
@@ -27,13 +26,11 @@ def open_engine(options: KitOptions) -> Engine:
 
     Raises:
         KitError: There is no such kit.
-        UsageError: There is no such device.
+        InputError: There is no such device or precision.
     """
-    try:
-        torch.empty(0, device=options.device)
-    except (RuntimeError, AssertionError) as error:
-        raise UsageError(f"There is no device {options.device!r} on this machine.") from error
-    return Engine(load_kit(options.kit), device=options.device)
+    device = resolve_device(options.device)
+    dtype = resolve_dtype(options.dtype, device)
+    return Engine(load_kit(options.kit), device=str(device), dtype=dtype)
 
 
 def read_sketch(path: Path) -> Sketch:

@@ -233,6 +233,28 @@ def test_doctor_names_the_licence_of_the_weights(world, capsys):
     assert report["gallery_hash"] == tiny_backbone().gallery_hash
 
 
+def test_doctor_reports_device_precision_and_memory(world, capsys):
+    hardware = ("--device", "cpu", "--dtype", "bf16")
+    assert run(world, "doctor", *hardware, "--json") == 0
+    report = json.loads(capsys.readouterr().out)
+    assert (report["device"], report["precision"]) == ("cpu", "bfloat16")
+    assert report["memory"]
+
+
+def test_a_search_runs_in_half_precision(world, capsys):
+    scores: dict[str, dict[str, float]] = {}
+    for dtype in ("fp32", "bf16"):
+        hardware = ("--device", "cpu", "--dtype", dtype)
+        assert (
+            search(world, "--sketch", world / "sketch.png", "--text", "red", *hardware, "--json")
+            == 0
+        )
+        hits = json.loads(capsys.readouterr().out)["hits"]
+        scores[dtype] = {hit["id"]: hit["similarity"] for hit in hits}
+    assert scores["fp32"] != scores["bf16"]
+    assert scores["fp32"] == pytest.approx(scores["bf16"], abs=0.05)
+
+
 def test_every_command_has_help():
     for name in ("demo", "index", "search", "generate", "transfer", "kits", "train", "bench"):
         with pytest.raises(SystemExit) as stopped:

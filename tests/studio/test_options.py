@@ -54,7 +54,7 @@ def options_of(*arguments):
 def test_groups_are_made_from_the_same_values():
     options = options_of("generate", "--text", "red", "--seed", "7", "--output", "a.png")
     assert isinstance(options, GenerateOptions)
-    assert options.kit == KitOptions(kit="mini", device="cpu")
+    assert options.kit == KitOptions(kit="mini", device="auto", dtype="auto")
     assert (options.query.text, options.output) == ("red", Path("a.png"))
     assert isinstance(options.drawing, DrawingOptions)
     assert options.drawing.seed == 7
