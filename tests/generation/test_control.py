@@ -3,7 +3,14 @@ import pytest
 from PIL import Image, ImageDraw
 
 from composer.sketch import Sketch
-from generation.control import binarise, control_image, edge_image, find_edges, sketch_agreement
+from generation.control import (
+    binarise,
+    control_image,
+    dilate,
+    edge_image,
+    find_edges,
+    sketch_agreement,
+)
 from tests.generation import tiny
 
 
@@ -83,3 +90,108 @@ def test_agreement_falls_as_the_object_moves_away():
     assert scores[0] > scores[1] + 0.1 > scores[2] + 0.1
     blank = np.full((128, 128, 3), 90, np.uint8)
     assert sketch_agreement(blank, control) == 0
+
+
+def test_control_is_centred_either_way():
+    wide = control_image(circle_sketch(), 64, 128)
+    tall = control_image(circle_sketch(), 128, 64)
+    square = control_image(circle_sketch(), 64, 64)
+    np.testing.assert_array_equal(wide[:, 32:96], square)
+    np.testing.assert_array_equal(tall[32:96], square)
+    assert wide[:, :32].max() == wide[:, 96:].max() == 0
+    assert tall[:32].max() == tall[96:].max() == 0
+
+
+def test_control_lines_are_three_of_128_pixels_wide():
+    upright = Sketch.from_strokes([np.array([[0.5, 0.0], [0.5, 1.0]], np.float32)])
+    for size in (128, 256):
+        widths = (control_image(upright, size, size) > 0).sum(1)
+        assert np.median(widths[widths > 0]) == pytest.approx(3 * size / 128, abs=1)
+
+
+def otsu(ink):
+    """The threshold of the largest variance between two classes, by trying each."""
+    spreads = []
+    for level in range(256):
+        below, above = ink[ink <= level], ink[ink > level]
+        if len(below) and len(above):
+            spread = len(below) * len(above) * (below.mean() - above.mean()) ** 2
+        else:
+            spread = 0.0
+        spreads.append(spread)
+    return int(np.argmax(spreads))
+
+
+def test_binarise_is_otsus_method_between_limits():
+    rng = np.random.default_rng(0)
+    for dark, light in ((110, 220), (60, 230), (10, 40), (230, 250)):
+        levels = np.where(rng.random((40, 40)) < 0.3, dark, light) + rng.integers(-8, 9, (40, 40))
+        raster = levels.clip(0, 255).astype(np.uint8)
+        expected = raster <= min(max(otsu(raster), 96), 208)
+        np.testing.assert_array_equal(binarise(raster), expected)
+
+
+def test_dilation_gives_lines_their_width():
+    lines = np.zeros((9, 9), bool)
+    lines[4, 4] = True
+    assert (dilate(lines, 1.0) > 0).sum() == 1
+    three = dilate(lines, 2.0)
+    assert three.dtype == np.uint8
+    assert [tuple(p) for p in np.argwhere(three == 255)] == [(3, 4), (4, 3), (4, 4), (4, 5), (5, 4)]
+    assert dilate(np.zeros((4, 5), bool), 3.0).shape == (4, 5)
+    assert not dilate(np.zeros((4, 5), bool), 3.0).any()
+
+
+def test_an_edge_is_one_pixel_wide_wherever_it_leads():
+    ground = np.full((64, 64, 3), 90, np.uint8)
+    for rows, columns in ((slice(None), slice(32, None)), (slice(32, None), slice(None))):
+        halves = ground.copy()
+        halves[rows, columns] = (230, 60, 40)
+        edges = find_edges(halves)
+        along = edges.any(0) if columns == slice(None) else edges.any(1)
+        assert along.all()
+        assert 64 <= edges.sum() <= 66
+        across = np.flatnonzero(edges.any(1) if columns == slice(None) else edges.any(0))
+        assert set(across.tolist()) <= {31, 32}
+
+
+def test_weak_edges_stay_only_where_they_touch_a_strong_one():
+    def step(contrast):
+        picture = np.full((64, 64, 3), 100, np.float64)
+        picture[:, 32:] += contrast * 255
+        return picture.round().clip(0, 255).astype(np.uint8)
+
+    # A step of c, smoothed by a sigma of 1, rises by about 0.31 c a pixel.
+    assert not find_edges(step(0.10)).any()
+    assert not find_edges(step(0.30)).any()  # above the lower threshold, below the higher
+    assert find_edges(step(0.5)).any()
+    fading = np.full((64, 64, 3), 100.0)
+    fading[:, 32:] += np.linspace(0.2, 0.6, 64)[:, None, None] * 255
+    edges = find_edges(fading.round().clip(0, 255).astype(np.uint8))
+    assert edges[5:].any(1).mean() > 0.95  # its weak end hangs on the strong one
+
+
+def test_edges_are_those_of_any_one_channel():
+    for channel in range(3):
+        picture = np.full((64, 64, 3), 90, np.uint8)
+        picture[:, 32:, channel] = 250
+        assert find_edges(picture)[10:-10].any(1).all()
+
+
+def test_agreement_by_hand():
+    """A bar whose left edge lies 3 pixels beside the only line; the box holds no other edge."""
+    picture = np.full((100, 100, 3), 90, np.uint8)
+    picture[:, 50:] = (230, 60, 40)
+    edges = find_edges(picture)
+    (column,) = set(np.flatnonzero(edges.any(0)).tolist())
+    line = np.zeros((100, 100), np.uint8)
+    line[:, column] = 255
+    assert sketch_agreement(picture, line) == pytest.approx(1.0)
+    beside = np.roll(line, 3, axis=1)
+    # Forward 3 of at most 8 pixels, counted twice; backward nothing lies inside: the whole reach.
+    assert sketch_agreement(picture, beside) == pytest.approx(1 - (2 * 3 + 8) / 24)
+    framed = np.maximum(beside, np.roll(line, -1, axis=1))
+    forward, back = (3 + 1) / 2, 1.0
+    assert sketch_agreement(picture, framed) == pytest.approx(1 - (2 * forward + back) / 24)
+    assert sketch_agreement(picture, np.zeros((100, 100), np.uint8)) == 0
+    assert sketch_agreement(picture, np.full((100, 100), 127, np.uint8)) == 0

@@ -46,6 +46,53 @@ def test_the_largest_settings_are_accepted():
     assert settings.scheduler is Scheduler.KIT
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"num_inference_steps": 1},
+        {"seed": 0},
+        {"seed": 2**63 - 9},
+        {"num_images": 1},
+        {"guidance_scale": 1.0},
+        {"guidance_scale": 30.0},
+        {"controlnet_conditioning_scale": 0.0},
+        {"controlnet_conditioning_scale": 2.0},
+        {"height": 8, "width": 8},
+        {"height": 288, "width": 2048},
+        {"height": 2048, "width": 288},
+        {"negative_text": "x" * 1000},
+    ],
+)
+def test_values_at_the_caps_are_accepted(change):
+    settings = DrawingSettings(**change)
+    assert {name: getattr(settings, name) for name in change} == change
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"seed": 2**63 - 8}, "`seed` must be a whole number from 0 to 9223372036854775799, got"),
+        ({"num_images": 0}, "`num_images` must be a whole number from 1 to 8, got 0"),
+        ({"guidance_scale": 30.1}, r"from 1 to 30, got 30\.1"),
+        ({"controlnet_conditioning_scale": 2.1}, r"from 0 to 2, got 2\.1"),
+        ({"width": 64}, "both `height` and `width`"),
+        ({"height": 64, "width": 60}, "`width` must be a multiple of 8 pixels, got 60"),
+        ({"height": 2056, "width": 8}, "`height` must be a whole number from 8 to 2048, got 2056"),
+        ({"height": 8, "width": 2056}, "`width` must be a whole number from 8 to 2048, got 2056"),
+        ({"height": 8, "width": 7}, "`width` must be a whole number from 8 to 2048, got 7"),
+    ],
+)
+def test_values_just_beyond_the_caps_are_refused(change, message):
+    with pytest.raises(RequestError, match=message):
+        DrawingSettings(**change)
+
+
+def test_a_long_value_is_told_in_part():
+    with pytest.raises(RequestError) as told:
+        DrawingSettings(num_inference_steps=10**60)
+    assert str(told.value).endswith(f"got {'1' + 39 * '0'}.")
+
+
 def test_a_request_cannot_change():
     request = GenerateRequest(query=tiny.make_query())
     with pytest.raises(FrozenInstanceError):
@@ -68,6 +115,18 @@ def test_transfer_strength_is_a_share(strength):
     source = Image.new("RGB", (64, 64))
     with pytest.raises(RequestError, match="strength"):
         TransferRequest(query=tiny.make_query(), source=source, strength=strength)
+
+
+def test_a_transfer_of_one_step_is_enough():
+    settings = DrawingSettings(num_inference_steps=4)
+    for strength in (0.25, 1.0):
+        request = TransferRequest(
+            query=tiny.make_query(),
+            source=Image.new("RGB", (64, 64)),
+            strength=strength,
+            settings=settings,
+        )
+        assert request.strength == strength
 
 
 def test_transfer_needs_one_step_and_rgb():
