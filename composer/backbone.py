@@ -1,4 +1,4 @@
-"""The frozen CLIP of a kit: the one door to open_clip."""
+"""Frozen CLIP of a kit; the only module that opens it with open_clip."""
 
 import gzip
 import io
@@ -47,7 +47,7 @@ class BackboneError(ValueError):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TextEncoding:
-    """What the text tower says about n prompts.
+    """Output of the text tower for n prompts.
 
     Attributes:
         features: Unit vectors in the joint space, pooled at the end positions.
@@ -59,14 +59,14 @@ class TextEncoding:
 
 
 class Backbone:
-    """A frozen CLIP in eval mode, with entrances for token embeddings and patch features.
+    """A frozen CLIP in eval mode that takes token embeddings and gives patch features.
 
     No method disables gradients: the weights ask for none, and a caller that trains what flows
     through them needs the graph. Wrap calls in `torch.inference_mode()` otherwise.
     """
 
     def __init__(self, model: nn.Module, tokenizer: open_clip.SimpleTokenizer) -> None:
-        """Takes a loaded model of open_clip and the tokenizer it was trained with.
+        """Take a loaded model of open_clip and the tokenizer it was trained with.
 
         Raises:
             BackboneError: The model's layout is not supported.
@@ -94,13 +94,13 @@ class Backbone:
         device: str | torch.device = "cpu",
         dtype: torch.dtype = torch.float32,
     ) -> "Backbone":
-        """Loads a CLIP from a local folder, or a public one by name.
+        """Load a CLIP from a local folder, or a public one by name.
 
         Args:
             source: A folder with `open_clip_config.json`, `open_clip_model.safetensors` and, for
-                an own vocabulary, `merges.txt`; or "architecture/tag" as open_clip lists them,
-                which downloads its safetensors on first use. The tag "untrained" gives random
-                weights, always the same: to measure with, nothing else.
+                a vocabulary of its own, `merges.txt`; or "architecture/tag" as open_clip lists
+                them, which downloads its safetensors on first use. The tag "untrained" gives random
+                weights, always the same, for measurements only.
             device: Where the weights go.
             dtype: Their precision; the hashes are taken before the conversion.
 
@@ -126,11 +126,11 @@ class Backbone:
 
     @property
     def logit_scale(self) -> float:
-        """Factor CLIP was trained to multiply cosines with."""
+        """Factor that cosines are multiplied by, as CLIP was trained."""
         return float(self.model.logit_scale.exp())
 
     def preprocess(self, images: Sequence[Image.Image]) -> Float[Tensor, "n 3 h w"]:
-        """Resizes, crops and normalises RGB images as the backbone was trained.
+        """Resize, crop and normalise RGB images as the backbone was trained.
 
         Panoramas are cut to an aspect of four first, so that resizing the shorter side stays small.
         """
@@ -138,9 +138,9 @@ class Backbone:
         return pixels.to(device=self.device, dtype=self.dtype)
 
     def crop(self, image: Image.Image) -> UInt8[np.ndarray, "h w 3"]:
-        """Resizes and crops one RGB image as `preprocess` does, and leaves it at that.
+        """Resize and crop one RGB image as `preprocess` does, without normalising it.
 
-        `normalise_pixels` does the rest for a whole batch; this part may run in threads.
+        `normalise_pixels` normalises a whole batch; this part may run in threads.
         """
         image = _limit_aspect(image)
         for step in self._transform.transforms[:-2]:  # before levels become numbers
@@ -148,7 +148,7 @@ class Backbone:
         return np.array(image)
 
     def normalise_pixels(self, images: UInt8[np.ndarray, "n h w 3"]) -> Float[Tensor, "n 3 h w"]:
-        """Normalises RGB levels that have the backbone's size already; no resizing.
+        """Normalise RGB levels that have the backbone's size already; no resizing.
 
         Raises:
             ValueError: The images have another size.
@@ -160,7 +160,7 @@ class Backbone:
         return self.normalise_levels(levels.permute(0, 3, 1, 2).float() / 255)
 
     def normalise_levels(self, levels: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n 3 h w"]:
-        """Normalises RGB levels in [0, 1] of any size."""
+        """Normalise RGB levels in [0, 1] of any size."""
         config = self._preprocess_cfg
         mean = torch.tensor(config.mean, device=self.device).view(1, 3, 1, 1)
         std = torch.tensor(config.std, device=self.device).view(1, 3, 1, 1)
@@ -169,19 +169,19 @@ class Backbone:
     def encode_image(
         self, pixels: Float[Tensor, "n 3 h w"], medium: Medium = Medium.PHOTO
     ) -> ImageEncoding:
-        """Encodes preprocessed images with the frozen vision tower; galleries are photos."""
+        """Encode preprocessed images with the frozen vision tower; galleries are photos."""
         return encode_with_tower(self.model.visual, pixels, medium=medium)
 
     def layouts(self, seen: ImageEncoding) -> Float[Tensor, "n c"]:
-        """Layouts of images that this tower or a tuned copy encoded; see `composer.layout`."""
+        """Return the layouts of images that this tower, or a tuned copy, encoded."""
         return lay_out(self.model.visual, seen)
 
     def copy_vision_tower(self) -> nn.Module:
-        """Copies the vision tower for tuning its normalisation layers and nothing else."""
+        """Copy the vision tower for tuning its normalisation layers and nothing else."""
         return copy_with_own_norms(self.model.visual)
 
     def word_ids(self, text: str) -> list[list[int]]:
-        """Splits a text into words and each word into vocabulary ids, without start and end.
+        """Split a text into words and each word into vocabulary ids, without start and end.
 
         Markers of start and end written by a user are dropped, as they would end the prompt.
         """
@@ -191,11 +191,11 @@ class Backbone:
         return [word for word in ids if word]
 
     def words(self, text: str) -> list[str]:
-        """The cleaned words that `word_ids` gives the ids of."""
+        """Return the cleaned words whose ids `word_ids` returns."""
         return [self._tokenizer.decode(ids).strip() for ids in self.word_ids(text)]
 
     def tokenize(self, texts: Sequence[str]) -> Int[Tensor, "n l"]:
-        """Vocabulary ids: start, words, end, padded with end-of-text to the context length.
+        """Return vocabulary ids: start, words, end, padded with end-of-text to the context length.
 
         Longer texts are cut and the end is kept.
         """
@@ -207,11 +207,11 @@ class Backbone:
         return rows.to(self.device)
 
     def token_table(self) -> Float[Tensor, "v w"]:
-        """Token embeddings of the whole vocabulary (the live weights: do not write to them)."""
+        """Return the token embeddings of the vocabulary: live weights, never to be changed."""
         return self._text.token_embedding.weight
 
     def encode_text(self, texts: Sequence[str]) -> Float[Tensor, "n d"]:
-        """Unit text features of plain texts; their padding is not computed."""
+        """Return unit text features of plain texts; their padding is not computed."""
         ids = self.tokenize(texts)
         ends = end_positions(ids, self.end_id)
         ids = ids[:, : int(ends.max()) + 1]
@@ -220,14 +220,14 @@ class Backbone:
     def encode_embeddings(
         self, embeddings: Float[Tensor, "n l w"], end_positions: Int[Tensor, " n"]
     ) -> TextEncoding:
-        """Encodes prompts given as token embeddings, before positions are added.
+        """Encode prompts given as token embeddings, before positions are added.
 
         Args:
             embeddings: Token embeddings of at most `context_length` positions.
             end_positions: Index of the first end-of-text of each prompt, where it is pooled.
 
         Returns:
-            Features and hidden states; what stands behind an end cannot change its feature.
+            Features and hidden states; what follows an end cannot change its feature.
 
         Raises:
             ValueError: The prompts are longer than the context or have another width.
@@ -256,14 +256,14 @@ class Backbone:
 
 
 def trunk_tower(architecture: str, *, image_px: int, joint_dim: int) -> nn.Module:
-    """Makes a vision tower with a convolutional trunk of timm and random weights."""
+    """Make a vision tower with a convolutional trunk of timm and random weights."""
     return TimmModel(
         architecture, joint_dim, image_size=image_px, pool="avg", proj="linear", proj_bias=True
     )
 
 
 def end_positions(ids: Int[Tensor, "n l"], end_id: int) -> Int[Tensor, " n"]:
-    """Index of the first end-of-text in each row, padded with end-of-text or not."""
+    """Return the index of the first end-of-text in each row, padded with end-of-text or not."""
     return (ids != end_id).int().cumprod(dim=-1).sum(dim=-1)
 
 
@@ -291,13 +291,13 @@ def _load_folder(folder: Path) -> tuple[nn.Module, open_clip.SimpleTokenizer]:
 
 
 def _add_media(visual: nn.Module, path: Path) -> None:
-    """Gives a trunk what its kit adds to it; a module of the tower, so that hashes cover it."""
+    """Give a trunk what its kit adds to it; a module of the tower, so that hashes cover it."""
     if path.is_file() and has_trunk(visual):
         visual.add_module("media", MediaHeads.load(path, visual))
 
 
 def load_tokenizer(folder: Path, context_length: int) -> open_clip.SimpleTokenizer:
-    """Reads the tokenizer of a CLIP folder: its own merges, or the standard vocabulary."""
+    """Read the tokenizer of a CLIP folder: from its merges, or the standard vocabulary."""
     merges = folder / MERGES_NAME
     if not merges.is_file():
         return open_clip.SimpleTokenizer(context_length=context_length)

@@ -1,4 +1,4 @@
-"""The composed query: the one value that crosses from the composer to retrieval and generation."""
+"""Composed query: the value that retrieval and generation take from a composer."""
 
 import hashlib
 import json
@@ -21,19 +21,19 @@ BALANCED = 0.5
 
 
 class MissingTokensError(ValueError):
-    """A composed query that can search but not draw, and why."""
+    """A composed query that can search but not generate; the message says why."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class ComposedQuery:
-    """A reference and words, composed once; retrieval and generation take it from here.
+    """A reference and words, composed once for retrieval and generation.
 
     Attributes:
         pseudo_tokens: The reference as pseudo-word tokens; no rows where there is no reference.
         prompt_embeddings: The whole spliced prompt before positions are added, padded with
             end-of-text; no rows where `missing_tokens` says why.
         end_position: Index of the prompt's first end-of-text.
-        pseudo_positions: Where the pseudo-words stand in the prompt.
+        pseudo_positions: Indices of the pseudo-words in the prompt.
         feature: Unit vector in the joint space that searches, at this `balance`.
         both_feature: The feature at balance 0.5.
         reference_feature: The feature of the reference alone; None without a reference.
@@ -67,7 +67,7 @@ class ComposedQuery:
     layout: Float[Tensor, " c"] | None = None
 
     def require_tokens(self) -> Float[Tensor, "l w"]:
-        """The prompt, for whoever is about to draw with it.
+        """Return the prompt that an image is generated from.
 
         Raises:
             MissingTokensError: The composer has no converter from features to tokens.
@@ -78,7 +78,7 @@ class ComposedQuery:
 
     @property
     def digest(self) -> str:
-        """Sixteen hex digits that name this value: same digits, same query."""
+        """Sixteen hex digits of a hash of the whole value."""
         digest = hashlib.sha256(json.dumps(_metadata(self), sort_keys=True).encode())
         for name, tensor in sorted(_tensors(self).items()):
             digest.update(f"{name}{tuple(tensor.shape)}".encode())
@@ -86,12 +86,12 @@ class ComposedQuery:
         return digest.hexdigest()[:16]
 
     def save(self, path: Path) -> None:
-        """Writes everything to one `.safetensors`, atomically."""
+        """Write everything to one `.safetensors`, atomically."""
         write_safetensors(path, _tensors(self), _metadata(self))
 
     @classmethod
     def load(cls, path: Path) -> "ComposedQuery":
-        """Reads what `save` wrote.
+        """Read what `save` wrote.
 
         Raises:
             WeightsError: The file is damaged or holds something else.
@@ -114,7 +114,7 @@ class ComposedQuery:
 
 
 def rebalance(query: ComposedQuery, balance: float) -> ComposedQuery:
-    """Moves the feature between reference, both and words, by vector arithmetic alone.
+    """Move the feature between reference, both and words, by vector arithmetic alone.
 
     The path is spherical, reference to both for 0 to 0.5 and both to words for 0.5 to 1; 0.5 is
     exactly the composed feature. A query with one side only keeps its feature.
@@ -132,7 +132,7 @@ def interpolate(
     words: Float[Tensor, " d"] | None,
     balance: float,
 ) -> Float[Tensor, " d"]:
-    """The feature at a balance; see `rebalance`.
+    """Return the feature at a balance; see `rebalance`.
 
     Raises:
         InputError: `balance` is not in [0, 1].
@@ -147,7 +147,7 @@ def interpolate(
 
 
 def slerp(a: Float[Tensor, "*n d"], b: Float[Tensor, "*n d"], t: float) -> Float[Tensor, "*n d"]:
-    """Goes the share t of the great circle from unit vector a to unit vector b; exact at its ends.
+    """Return the point a share t along the great circle from unit vector a to b; exact at its ends.
 
     Opposite vectors have no shortest path: the result then is the normalised straight mix.
     """

@@ -1,4 +1,4 @@
-"""Intake of untrusted images: bytes in, a clean RGB image out, or one clear sentence."""
+"""Intake of untrusted images: from bytes to a clean RGB image."""
 
 import io
 import struct
@@ -50,7 +50,7 @@ DEFAULT = ImageLimits()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Picture:
+class DecodedPicture:
     """A decoded picture and the little of its file that outlives it.
 
     Attributes:
@@ -67,7 +67,7 @@ class Picture:
 
 
 def open_image(source: Path | bytes, limits: ImageLimits = DEFAULT) -> Image.Image:
-    """Reads one picture as plain RGB.
+    """Read one picture as plain RGB.
 
     EXIF rotation is applied, all metadata is dropped, transparency is laid over white, sixteen-bit
     samples are scaled to eight, and of an animation only the first frame is read.
@@ -87,8 +87,8 @@ def open_image(source: Path | bytes, limits: ImageLimits = DEFAULT) -> Image.Ima
 
 def open_picture(
     source: Path | bytes, limits: ImageLimits = DEFAULT, *, least_px: int | None = None
-) -> Picture:
-    """Reads one picture as `open_image` does, with its size and date.
+) -> DecodedPicture:
+    """Read one picture as `open_image` does, with its size and date.
 
     Args:
         source: Path of a file, or the bytes of one.
@@ -146,7 +146,7 @@ def _check_bytes(num_bytes: int, limits: ImageLimits, name: str) -> None:
 
 
 def _sniff(data: bytes, name: str) -> str:
-    """Names the format by its magic bytes; a file's ending is never trusted."""
+    """Name the format by its magic bytes; a file's ending is never trusted."""
     if data.startswith(b"\x89PNG\r\n\x1a\n"):
         return "PNG"
     if data.startswith(b"\xff\xd8\xff"):
@@ -168,20 +168,20 @@ def _too_many_pixels(limits: ImageLimits) -> str:
     return f"has more than {limits.max_px / 1e6:g} million pixels; make it smaller."
 
 
-def _picture(opened: Image.Image, least_px: int | None) -> Picture:
+def _picture(opened: Image.Image, least_px: int | None) -> DecodedPicture:
     width, height = opened.size
     _draft(opened, least_px)
     image = _clean(opened)
     exif = opened.getexif()  # read with the pixels, at no cost
     if exif.get(ExifTags.Base.Orientation) in _TURNED:
         width, height = height, width
-    return Picture(image=image, width_px=width, height_px=height, taken=_taken(exif))
+    return DecodedPicture(image=image, width_px=width, height_px=height, taken=_taken(exif))
 
 
 def is_large(data: bytes, *, least_px: int | None = None) -> bool:
-    """Tells from its header whether a picture takes more memory than most, decoded in this way.
+    """Tell from its header whether a decoded picture takes more memory than most.
 
-    False for what is no picture.
+    False where the data are no picture.
     """
     try:
         with Image.open(io.BytesIO(data), formats=[_sniff(data, "")]) as opened:
@@ -200,7 +200,7 @@ def _draft(opened: Image.Image, least_px: int | None) -> None:
 
 
 def _taken(exif: Image.Exif) -> str:
-    """Returns the date of an EXIF block in ISO 8601; what is no date counts as none."""
+    """Return the date of an EXIF block in ISO 8601; invalid dates count as missing."""
     try:
         text = exif.get_ifd(ExifTags.IFD.Exif).get(ExifTags.Base.DateTimeOriginal)
         moment = datetime.strptime(str(text).strip("\0 "), "%Y:%m:%d %H:%M:%S")

@@ -1,4 +1,4 @@
-"""What a kit has for one of its composers; light, so that listing kits loads no model code."""
+"""Files of a kit's composers, in a light module, so that listing kits loads no model code."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -30,7 +30,7 @@ class LearnedNames:
         words: Iterable[str] = (),
         rows: Sequence[int] | None = None,
     ) -> None:
-        """Takes names and the mean picture of each; `rows` lets several names share one.
+        """Take names and the mean picture of each; `rows` lets several names share one.
 
         Raises:
             ValueError: A name has no feature.
@@ -49,7 +49,7 @@ class LearnedNames:
 
     @classmethod
     def load(cls, path: Path) -> "LearnedNames":
-        """Reads what `save` wrote.
+        """Read what `save` wrote.
 
         Raises:
             WeightsError: The file is missing, damaged or no such table.
@@ -63,7 +63,7 @@ class LearnedNames:
             raise WeightsError(f"{path.name} must give every name a feature.") from error
 
     def save(self, path: Path) -> None:
-        """Writes the table, its features in half precision."""
+        """Write the table, its features in half precision."""
         tensors = {
             "features": self.features.half(),
             "rows": torch.tensor(self.rows, dtype=torch.int32),
@@ -72,7 +72,7 @@ class LearnedNames:
         write_safetensors(path, tensors, metadata)
 
     def knows(self, name: str) -> bool:
-        """Whether a name or word came with pictures, itself or the singular it may be of."""
+        """Return whether a name or word came with pictures, itself or the singular it may be of."""
         head, _, last = name.lower().rpartition(" ")
         forms = [last]
         if last.endswith("s"):
@@ -84,7 +84,7 @@ class LearnedNames:
         return any(f"{head} {form}".strip() in self._known for form in forms)
 
     def unknown_words(self, text: str) -> tuple[str, ...]:
-        """Returns the words of a text that came with no picture, in order, each once.
+        """Return the words of a text that came with no picture, in order, each once.
 
         Words that a learned name of several words covers are known there.
         """
@@ -99,7 +99,7 @@ class LearnedNames:
         return tuple(dict.fromkeys(unknown))
 
     def closest(self, feature: Float[Tensor, " d"], *, count: int = 2) -> tuple[str, ...]:
-        """Returns the names whose mean pictures are closest to a text feature, the closest first.
+        """Return the names whose mean pictures are closest to a text feature, the closest first.
 
         Of names that share a picture, the first stands for all.
         """
@@ -112,7 +112,7 @@ class LearnedNames:
         return tuple(named)[:count]
 
     def _covered(self, words: Sequence[str]) -> int:
-        """Returns how many of the first words one known name covers, 0 if none does."""
+        """Return how many of the first words one known name covers, 0 if none does."""
         for size in range(min(self._longest, len(words)), 0, -1):
             if self.knows(" ".join(words[:size])):
                 return size

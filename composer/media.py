@@ -35,7 +35,7 @@ class CellHead(nn.Module):
         self.weight = nn.Parameter(torch.zeros(channels, CELL_DIM))
 
     def forward(self, cells: Float[Tensor, "n r c"]) -> Float[Tensor, "n k"]:
-        """Unit vectors of 1,024 numbers, cell by cell, of float32 under autocast too."""
+        """Return unit vectors of 1,024 numbers, cell by cell, of float32 under autocast too."""
         with torch.autocast(cells.device.type, enabled=False):
             projected = (cells.float() - self.mean.float()) @ self.weight.float()
         return functional.normalize(projected.flatten(1), dim=-1)
@@ -59,30 +59,30 @@ class MediaHeads(nn.Module):
 
     @classmethod
     def for_tower(cls, visual: nn.Module) -> "MediaHeads":
-        """Empty heads of the size of a tower with a trunk."""
+        """Return empty heads of the size of a tower with a trunk."""
         tower: Any = visual
         joint_dim, width = (int(n) for n in tower.head.proj.weight.shape)
         return cls(width, joint_dim, middle_channels(tower.trunk))
 
     def lay_out(self, cells: Float[Tensor, "n r c"], medium: Medium) -> Float[Tensor, "n k"]:
-        """The layouts of pictures of one medium."""
+        """Return the layouts of pictures of one medium."""
         return self.cells[medium.value](cells)
 
     def own_state(self) -> dict[str, Tensor]:
-        """What the file holds: the heads, and the drawings' own normalisation layers, if any."""
+        """Return the tensors of the file: heads, and the drawings' normalisation layers, if any."""
         heads = {n: t for n, t in self.state_dict().items() if not n.startswith("trunk.")}
         norms = {} if self.trunk is None else _norms(self.trunk)
         return heads | {f"{_NORMS}{name}": tensor for name, tensor in norms.items()}
 
     def save(self, path: Path, *, half: bool = False, notes: dict[str, str] | None = None) -> None:
-        """Writes a `.safetensors`, atomically; `half` stores fp16."""
+        """Write a `.safetensors`, atomically; `half` stores fp16."""
         dtype = torch.float16 if half else torch.float32
         tensors = {name: tensor.to(dtype) for name, tensor in self.own_state().items()}
         write_safetensors(path, tensors, {"schema": SCHEMA, **(notes or {})})
 
     @classmethod
     def load(cls, path: Path, visual: nn.Module) -> "MediaHeads":
-        """Reads what `save` wrote, for a tower of that size.
+        """Read what `save` wrote, for a tower of that size.
 
         Raises:
             WeightsError: The file is damaged, or made for a tower of another size.
@@ -100,7 +100,7 @@ class MediaHeads(nn.Module):
         return heads
 
     def give_norms(self, visual: nn.Module) -> None:
-        """Gives drawings normalisation layers of their own, which begin as the tower's."""
+        """Give drawings normalisation layers of their own, which begin as the tower's."""
         tower: Any = visual
         own = {id(p) for p in _norms(tower.trunk).values()}
         shared: dict[int, Any] = {id(p): p for p in tower.trunk.parameters() if id(p) not in own}

@@ -1,4 +1,4 @@
-"""Prompts as token embeddings: start, a prefix, pseudo-words, the user's words, end."""
+"""Prompts as token embeddings: start, prefix, pseudo-words, the user's words, end."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -45,10 +45,10 @@ def build_prompt(
     pseudo: Float[Tensor, "n w"] | None,
     text: str,
 ) -> Prompt:
-    """Lays out one prompt of the full context length.
+    """Lay out one prompt of the full context length.
 
     Args:
-        backbone: Whose tokens are used.
+        backbone: Gives the tokens.
         prefix: Learned vectors, or words such as "a photo of".
         pseudo: Pseudo-word tokens; None for none.
         text: The user's words; they are cut where they do not fit, the end never is.
@@ -84,10 +84,10 @@ def assemble_prompts(
     word_ids: Sequence[Sequence[int]],
     length: int | None = None,
 ) -> PromptBatch:
-    """Lays out n prompts with a common prefix; gradients reach the prefix and the pseudo-words.
+    """Lay out n prompts with a common prefix; gradients reach the prefix and the pseudo-words.
 
     Args:
-        backbone: Whose token table and markers are used.
+        backbone: Gives token table, start and end.
         prefix: Learned vectors, or vocabulary ids.
         pseudo: p pseudo-word tokens for each prompt; None for none.
         word_ids: Vocabulary ids of each prompt's words, cut where they do not fit.
@@ -126,7 +126,7 @@ def assemble_prompts(
 
 
 def stack_prompts(prompts: Sequence[Prompt]) -> PromptBatch:
-    """Stacks prompts and cuts what stands behind the last end; the features stay the same."""
+    """Stack prompts and cut what follows the last end; the features stay the same."""
     ends = [prompt.end_position for prompt in prompts]
     embeddings = torch.stack([prompt.token_embeddings for prompt in prompts])
     return PromptBatch(
@@ -140,11 +140,11 @@ def _flatten(words: Sequence[Sequence[int]]) -> list[int]:
 
 
 def _positions(words: Sequence[Sequence[int]], first: int, end: int) -> tuple[tuple[int, ...], ...]:
-    found: list[tuple[int, ...]] = []
+    positions: list[tuple[int, ...]] = []
     for word in words:
-        found.append(tuple(i for i in range(first, first + len(word)) if i < end))
+        positions.append(tuple(i for i in range(first, first + len(word)) if i < end))
         first += len(word)
-    return tuple(found)
+    return tuple(positions)
 
 
 def encode_by_length(
@@ -152,7 +152,7 @@ def encode_by_length(
     encode: Callable[[Int[Tensor, " k"], int], Float[Tensor, "k d"]],
     num_groups: int = 4,
 ) -> Float[Tensor, "n d"]:
-    """Encodes sequences in groups of like length, so that little of the work is padding.
+    """Encode sequences in groups of like length, so that little of the work is padding.
 
     Args:
         lengths: Of each sequence.

@@ -1,4 +1,4 @@
-"""What a person asks: a drawing or a photo, words, or both."""
+"""Query of a user: a drawing or a photo, words, or both."""
 
 from dataclasses import dataclass
 
@@ -25,7 +25,7 @@ class Query:
     text: str = ""
 
     def __post_init__(self) -> None:
-        """Checks that the query asks something and is not ambiguous.
+        """Check that the query is neither empty nor ambiguous.
 
         Raises:
             InputError: Nothing was given, both references were given, or the text is too long.

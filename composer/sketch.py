@@ -1,4 +1,4 @@
-"""Drawings: strokes or a raster, always ink on white, framed the same way for every encoder."""
+"""Sketches: strokes or a raster, ink on white, framed alike for every encoder."""
 
 import json
 import math
@@ -45,7 +45,7 @@ class Sketch:
     raster: UInt8[np.ndarray, "h w"] | None = None
 
     def __post_init__(self) -> None:
-        """Checks that there is exactly one form, and something in it.
+        """Check that there is exactly one form and that it is not empty.
 
         Raises:
             InputError: Both or no form was given, or the drawing is empty.
@@ -57,7 +57,7 @@ class Sketch:
 
     @classmethod
     def from_strokes(cls, strokes: Sequence[Sized]) -> "Sketch":
-        """Makes a sketch from polylines in the unit square.
+        """Make a sketch from polylines in the unit square.
 
         Args:
             strokes: Arrays or nested lists of shape (n, 2) or (n, 3), the third column being
@@ -76,7 +76,7 @@ class Sketch:
 
     @classmethod
     def from_json(cls, text: str | bytes, *, extent: float = 1.0) -> "Sketch":
-        """Reads the strokes of the canvas.
+        """Read the strokes of the canvas.
 
         Args:
             text: `[[[x, y], ...], ...]` or `{"strokes": [...]}`; points may carry a pressure.
@@ -101,9 +101,9 @@ class Sketch:
 
     @classmethod
     def from_image(cls, image: Image.Image) -> "Sketch":
-        """Reads a drawing from a picture of it, whichever its polarity.
+        """Read a drawing from a picture of it, whichever its polarity.
 
-        The border tells the ground; levels are stretched so that paper becomes white.
+        Its border is taken for the background; levels are stretched so that paper becomes white.
 
         Raises:
             InputError: The picture is blank.
@@ -114,13 +114,13 @@ class Sketch:
         paper = float(np.median(_border(grey)))
         ink = float(np.percentile(grey, 0.05))
         if paper - ink < _MIN_CONTRAST:
-            raise InputError("No drawing was found in the image; it looks blank.")
+            raise InputError("The image holds no drawing; it looks blank.")
         level = np.clip((grey - ink) / (0.92 * paper - ink + 1e-6), 0.0, 1.0)
         return cls(raster=np.round(level * 255).astype(np.uint8))
 
 
 def detect_polarity(grey: Float[np.ndarray, "h w"]) -> Polarity:
-    """Tells ink on white from white on black by the border of the picture (levels 0..255)."""
+    """Tell ink on white from white on black by the border of the picture (levels 0..255)."""
     is_dark = float(np.median(_border(grey))) < 128
     return Polarity.WHITE_ON_BLACK if is_dark else Polarity.INK_ON_WHITE
 
@@ -128,7 +128,7 @@ def detect_polarity(grey: Float[np.ndarray, "h w"]) -> Polarity:
 def rasterise(
     sketch: Sketch, size_px: int, line_px: float | None = None
 ) -> UInt8[np.ndarray, "size size"]:
-    """Draws a sketch, centred and scaled so that its longer side fills 80 % of the square.
+    """Draw a sketch, centred and scaled so that its longer side fills 80 % of the square.
 
     Args:
         sketch: The drawing; a small one in a corner comes out like a large one.
@@ -214,7 +214,7 @@ def _pad(image: Image.Image, rim: int) -> Image.Image:
 
 
 def _line_width_px(raster: np.ndarray) -> float:
-    """Estimates the width of the lines as twice their area over their outline."""
+    """Estimate the width of the lines as twice their area over their outline."""
     ink = np.pad(raster < _INK_LEVEL, 1)
     core = ink[:-2, 1:-1] & ink[2:, 1:-1] & ink[1:-1, :-2] & ink[1:-1, 2:]
     area = int(ink.sum())

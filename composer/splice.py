@@ -1,4 +1,4 @@
-"""Putting vectors into a sequence of token embeddings, and taking them out."""
+"""Splicing of vectors into sequences of token embeddings."""
 
 import torch
 from jaxtyping import Float, Int
@@ -10,12 +10,12 @@ def splice(
     positions: Int[Tensor, "n k"],
     vectors: Float[Tensor, "n k w"],
 ) -> Float[Tensor, "n l w"]:
-    """Replaces the token embeddings at the given positions; gradients reach both inputs.
+    """Replace the token embeddings at the given positions; gradients reach both inputs.
 
     Args:
         embeddings: Token embeddings before positions are added; left unchanged.
         positions: Indices to replace in each row, all different within a row.
-        vectors: What to put there, in the same order.
+        vectors: The replacements, in the same order.
 
     Raises:
         ValueError: A position lies outside the sequence.
@@ -34,5 +34,5 @@ def splice(
 def take_positions(
     sequence: Float[Tensor, "n l w"], positions: Int[Tensor, " n"]
 ) -> Float[Tensor, "n w"]:
-    """Takes one vector of each row."""
+    """Take one vector of each row."""
     return sequence[torch.arange(len(sequence), device=sequence.device), positions]

@@ -21,7 +21,7 @@ from composer.trunk import REGION_GRID, has_trunk, last_grid, see_last, see_midd
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ImageEncoding:
-    """What the vision tower says about n images.
+    """Output of the vision tower for n images.
 
     Attributes:
         features: Unit vectors in the joint space.
@@ -105,7 +105,7 @@ def encode_with_tower(
     *,
     medium: Medium = Medium.PHOTO,
 ) -> ImageEncoding:
-    """Encodes preprocessed images with a vision tower or a tuned copy of one.
+    """Encode preprocessed images with a vision tower or a tuned copy of one.
 
     Args:
         visual: The tower.
@@ -141,7 +141,7 @@ def encode_with_tower(
 
 
 def lay_out(visual: nn.Module, seen: ImageEncoding) -> Float[Tensor, "n c"]:
-    """Layouts of encoded images, as an index keeps them; see `composer.layout`.
+    """Return layouts of encoded images, as an index keeps them; see `composer.layout`.
 
     By the kit's learned cells where it has them, else by random signs of the patch features.
     """
@@ -159,7 +159,7 @@ def enter_tower(
     *,
     medium: Medium = Medium.PHOTO,
 ) -> Halfway:
-    """Preprocessed images behind the tower's first part.
+    """Return preprocessed images behind the tower's first part.
 
     Args:
         visual: The tower.
@@ -179,7 +179,7 @@ def enter_tower(
 
 
 def leave_tower(visual: nn.Module, halfway: Halfway, share: float) -> Float[Tensor, "n d"]:
-    """Unit features of what `enter_tower` gave.
+    """Return unit features of what `enter_tower` gave.
 
     Args:
         visual: The tower.
@@ -197,7 +197,7 @@ def leave_tower(visual: nn.Module, halfway: Halfway, share: float) -> Float[Tens
 
 
 def patches_alone(visual: nn.Module, halfway: Halfway, share: float) -> Float[Tensor, "p d"]:
-    """What each patch of one picture says by itself: unit features.
+    """Return the unit feature of each patch of one picture, encoded by itself.
 
     A ViT's patch goes on with the pooled token alone. A trunk's is what the joint space makes of
     its place of the last map, between places interpolated.
@@ -268,7 +268,7 @@ def _project(visual: nn.Module, hidden: Float[Tensor, "n q v"]) -> Float[Tensor,
 
 
 def norm_layers(visual: nn.Module) -> dict[str, nn.LayerNorm | nn.BatchNorm2d]:
-    """Finds the normalisation layers that tuning for references may change, by name.
+    """Find the normalisation layers that tuning for references may change, by name.
 
     Of a kit whose drawings have normalisation layers of their own these are they; its photos' stay.
     """
@@ -278,7 +278,7 @@ def norm_layers(visual: nn.Module) -> dict[str, nn.LayerNorm | nn.BatchNorm2d]:
 
 
 def norm_state(visual: nn.Module) -> dict[str, Tensor]:
-    """Weights and biases of these layers, and no running statistics.
+    """Return weights and biases of these layers, and no running statistics.
 
     They are called `layer_norms.<name>.<weight or bias>`, as in every composer's file.
     """
@@ -290,7 +290,7 @@ def norm_state(visual: nn.Module) -> dict[str, Tensor]:
 
 
 def copy_with_own_norms(visual: nn.Module) -> nn.Module:
-    """Copies a tower for tuning its normalisation layers.
+    """Copy a tower for tuning its normalisation layers.
 
     Only these are new and ask for gradients; every other weight and all running statistics are
     shared with the original, so a copy costs next to no memory. It stays in evaluation mode

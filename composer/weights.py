@@ -1,4 +1,4 @@
-"""Safetensors that are checked before use; pickles are refused."""
+"""Weights in safetensors, checked before use; pickles are refused."""
 
 import json
 import re
@@ -22,7 +22,7 @@ Shape = tuple[int | None, ...]
 
 
 class WeightsError(ValueError):
-    """A weights file that must not be used, and why."""
+    """A weights file that must not be used; the message says why."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,7 +34,7 @@ class Weights:
 
 
 def refuse_pickle(path: Path) -> None:
-    """Accepts only files that end in `.safetensors`.
+    """Return accept only files that end in `.safetensors`.
 
     Raises:
         WeightsError: The file is a pickle, which can run code, or of an unknown kind.
@@ -49,7 +49,7 @@ def refuse_pickle(path: Path) -> None:
 
 
 def check_safetensors_header(path: Path) -> dict[str, Any]:
-    """Reads and checks the header of a safetensors file without reading its tensors.
+    """Read and check the header of a safetensors file without reading its tensors.
 
     Returns:
         Per tensor its `dtype`, `shape` and `data_offsets`, and `__metadata__` where there is one.
@@ -82,7 +82,7 @@ def check_safetensors_header(path: Path) -> dict[str, Any]:
 
 
 def read_metadata(path: Path) -> dict[str, str]:
-    """Reads what a weights file says about itself, without its tensors.
+    """Read the metadata of a weights file, without its tensors.
 
     Raises:
         WeightsError: The file is missing, damaged, or no weights file.
@@ -91,7 +91,7 @@ def read_metadata(path: Path) -> dict[str, str]:
 
 
 def read_safetensors(path: Path, expected: Mapping[str, Shape] | None = None) -> Weights:
-    """Reads a weights file after checking what it says about itself.
+    """Read a weights file after checking its header.
 
     Args:
         path: A `.safetensors` file.
@@ -121,14 +121,14 @@ def read_safetensors(path: Path, expected: Mapping[str, Shape] | None = None) ->
 def write_safetensors(
     path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None
 ) -> None:
-    """Writes a weights file so that a reader sees the old one or the whole new one.
+    """Write a weights file so that a reader sees the old one or the whole new one.
 
     Raises:
         OSError: The folder is missing or full; nothing is left behind then.
     """
     # Cloned, because the format refuses tensors that share memory.
-    own = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    write_bytes(path, encode_safetensors(own, dict(metadata or {})), is_durable=True)
+    copies = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    write_bytes(path, encode_safetensors(copies, dict(metadata or {})), is_durable=True)
 
 
 def _check_metadata(path: Path, entry: object) -> None:
@@ -153,8 +153,10 @@ def _check_entry(path: Path, name: str, entry: object, num_data: int) -> None:
         assert 0 <= begin <= end <= num_data
         assert end - begin == size
     except (AssertionError, KeyError, TypeError, ValueError) as error:
-        shown = re.sub(r"[^\w.*-]", "?", name)[:80]
-        raise WeightsError(f"{path.name} is damaged: the entry of {shown} is invalid.") from error
+        printable = re.sub(r"[^\w.*-]", "?", name)[:80]
+        raise WeightsError(
+            f"{path.name} is damaged: the entry of {printable} is invalid."
+        ) from error
 
 
 def _check_shapes(path: Path, header: Mapping[str, Any], expected: Mapping[str, Shape]) -> None:
@@ -165,14 +167,16 @@ def _check_shapes(path: Path, header: Mapping[str, Any], expected: Mapping[str, 
             continue
         if name not in header:
             raise WeightsError(f"{path.name} has no tensor {name}; it is not the file this needs.")
-        found = tuple(header[name]["shape"])
-        fits = len(found) == len(shape) and all(
-            s is None or s == f for s, f in zip(shape, found, strict=True)
+        actual = tuple(header[name]["shape"])
+        fits = len(actual) == len(shape) and all(
+            s is None or s == f for s, f in zip(shape, actual, strict=True)
         )
         if not fits:
-            wanted = tuple("any" if length is None else length for length in shape)
-            raise WeightsError(f"{path.name}: {name} must have shape {wanted}, got {found}.")
+            expected_text = tuple("any" if length is None else length for length in shape)
+            raise WeightsError(
+                f"{path.name}: {name} must have shape {expected_text}, got {actual}."
+            )
     for name in names:
         if name not in expected and not (prefixes and name.startswith(prefixes)):
-            shown = re.sub(r"[^\w.*-]", "?", name)[:80]
-            raise WeightsError(f"{path.name} has an unexpected tensor {shown}.")
+            printable = re.sub(r"[^\w.*-]", "?", name)[:80]
+            raise WeightsError(f"{path.name} has an unexpected tensor {printable}.")

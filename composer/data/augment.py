@@ -1,4 +1,4 @@
-"""Augmentation: drawings by other hands and pens, photos cut otherwise."""
+"""Augmentation of drawings and photos."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ from composer.sketch import Sketch, Stroke, rasterise
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StrokeAugmentation:
-    """How far a training drawing may leave the drawn one.
+    """How far a training drawing may differ from the original.
 
     Attributes:
         rotation_deg: Largest turn to either side.
@@ -42,9 +42,9 @@ def draw_augmented(
     rng: np.random.Generator,
     settings: StrokeAugmentation = DEFAULT,
 ) -> UInt8[np.ndarray, "size size"]:
-    """Rasterises a stroke sketch with random pose, wobble, missing strokes and pen.
+    """Rasterise a stroke sketch with random pose, wobble, missing strokes and pen.
 
-    It is never mirrored: a handle to the left stays to the left.
+    It is never mirrored, since left and right carry meaning.
 
     Raises:
         ValueError: The sketch is a raster.
@@ -64,7 +64,7 @@ def turn_raster(
     rng: np.random.Generator,
     settings: StrokeAugmentation = DEFAULT,
 ) -> UInt8[np.ndarray, "h w"]:
-    """Turns, stretches and shears a drawing that has no strokes, ink on white, about its middle."""
+    """Turn, stretch and shear a drawing that has no strokes, ink on white, about its middle."""
     inverse = np.linalg.inv(_random_affine(rng, settings))
     middle = np.array([ink.shape[1], ink.shape[0]]) / 2
     offset = middle - inverse @ middle
@@ -87,7 +87,7 @@ def crop_photos(
     smallest: float = 0.8,
     mirrors: bool = True,
 ) -> Float[Tensor, "n 3 {size_px} {size_px}"]:
-    """Cuts a random part out of each picture and mirrors half of them; levels in [0, 1].
+    """Cut a random part out of each picture and mirror half of them; levels in [0, 1].
 
     Args:
         images: RGB levels.
@@ -128,7 +128,7 @@ def _random_affine(rng: np.random.Generator, settings: StrokeAugmentation) -> np
 
 def _move(stroke: Stroke, matrix: np.ndarray, rng: np.random.Generator, jitter: float) -> Stroke:
     moved = stroke.copy()
-    # A stroke shifts as a whole and bends towards its end, as a hand drifts.
+    # A stroke shifts as a whole and bends towards its end, as a hand does.
     drift = np.linspace(0, 1, len(stroke))[:, None] * rng.normal(0, jitter, 2)
     points = (stroke[:, :2] - 0.5) @ matrix.T + rng.normal(0, jitter, 2) + drift
     moved[:, :2] = points.astype(np.float32)

@@ -50,10 +50,10 @@ class PackItem:
         part_names: Named parts, the most conspicuous first.
         part_finishes: A finish phrase for each of them ("striped blue fabric").
         part_colours: A colour word for each of them.
-        caption: Everything said in one sentence.
+        caption: The full description in one sentence.
         attributes: The finishes without kind and shape.
         shape: The shape without kind and finishes.
-        paraphrases: Other ways to say the caption, some shorter.
+        paraphrases: Other wordings of the caption, some shorter.
     """
 
     id: str
@@ -92,7 +92,7 @@ class CataloguePack:
         sketches: Sequence[PackSketch],
         blobs: Mapping[str, pa.ChunkedArray],
     ) -> None:
-        """Takes what `open` read; `blobs` holds the encoded "image" and "parts" of each item."""
+        """Take what `open` read; `blobs` holds the encoded "image" and "parts" of each item."""
         self.items = tuple(items)
         self.sketches = tuple(sketches)
         self._blobs = blobs
@@ -102,7 +102,7 @@ class CataloguePack:
 
     @classmethod
     def open(cls, folder: Path) -> "CataloguePack":
-        """Reads the tables of a pack; pictures stay encoded.
+        """Read the tables of a pack; pictures stay encoded.
 
         Raises:
             PackError: A file is missing, damaged or has other columns.
@@ -116,7 +116,7 @@ class CataloguePack:
         )
 
     def rows(self, *, split: str, domain: str | None = None) -> Int[np.ndarray, " n"]:
-        """Indices of the pictures of a split, of one domain or of all."""
+        """Return the indices of the pictures of a split, of one domain or of all."""
         return np.array(
             [
                 row
@@ -127,7 +127,7 @@ class CataloguePack:
         )
 
     def validation_photos(self) -> Int[np.ndarray, " n"]:
-        """Indices of the photos that choose among trainings.
+        """Return the indices of the photos that choose among trainings.
 
         Raises:
             PackError: There is none.
@@ -143,14 +143,14 @@ class CataloguePack:
     def pixels(
         self, rows: Int[np.ndarray, " n"], size_px: int = IMAGE_PX
     ) -> UInt8[np.ndarray, "n {size_px} {size_px} 3"]:
-        """RGB pictures, decoded where they have not been yet; other sizes than 128 are resized."""
+        """Return RGB pictures, decoded on first use and resized where `size_px` is not 128."""
         for row in rows[~self._is_decoded[rows]]:
             self._pixels[row] = self._decode("image", int(row), "RGB")
             self._is_decoded[row] = True
         return resize_squares(self._pixels[rows], size_px)
 
     def parts(self, row: int) -> UInt8[np.ndarray, "h w"]:
-        """Part map of a picture: 0 is background, i + 1 is `part_names[i]` or a further part."""
+        """Return the part map of a picture: 0 is background, i + 1 is `part_names[i]` or a part."""
         return self._decode("parts", row, "L")
 
     def _decode(self, column: str, row: int, mode: str) -> np.ndarray:
@@ -163,10 +163,10 @@ class CataloguePack:
 
 
 def picture_tables(pack: CataloguePack, split: str = "train") -> list[PictureTable]:
-    """The pack as captioned tables: `catalogue_photos`, `_domains` and `_sketches`.
+    """Return the pack as captioned tables: `catalogue_photos`, `_domains` and `_sketches`.
 
-    A picture's captions are its caption, its attributes and its paraphrases; a sketch's say kind
-    and shape. Groups are the kinds. Empty tables are left out.
+    A picture's captions are its caption and its paraphrases; those of a sketch name kind and shape.
+    Groups are the kinds. Empty tables are left out.
     """
     rows = pack.rows(split=split)
     is_photo = np.array([pack.items[row].domain == PHOTO for row in rows], dtype=bool)
@@ -206,8 +206,8 @@ def _sketch_table(pack: CataloguePack, split: str) -> PictureTable | None:
 
 def _sketch_captions(kind: str, shape: str) -> tuple[str, ...]:
     noun = f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}"
-    said = (noun, f"{noun} {shape}") if shape else (noun,)
-    return tuple(template.format(thing) for template in _SKETCH_CAPTIONS for thing in said)
+    nouns = (noun, f"{noun} {shape}") if shape else (noun,)
+    return tuple(template.format(thing) for template in _SKETCH_CAPTIONS for thing in nouns)
 
 
 def _read_shards(folder: Path, name: str, columns: tuple[str, ...]) -> pa.Table:

@@ -1,4 +1,4 @@
-"""Reader of CIRR (Liu 2021): a photo, a sentence of change, and the photo that is meant.
+"""Reader of CIRR (Liu 2021): a photo, a sentence that changes it, and the target photo.
 
 Layout: `captions/cap.rc2.<split>.json`, `image_splits/split.rc2.<split>.json`, and the pictures of
 NLVR2 in `img_raw/` or beside the captions, or given separately.
@@ -12,7 +12,7 @@ from typing import Any, cast
 
 from PIL import Image
 
-from composer.data.tree import DatasetError, Tree, some
+from composer.data.tree import DatasetError, Tree, summarise
 from composer.images import open_image
 
 SPLITS = ("train", "val", "test1")
@@ -29,9 +29,9 @@ class CirrQuery:
 
     Attributes:
         pair_id: Its number.
-        reference: Name of the picture it starts from; never an answer itself.
-        target: Name of the picture that is meant; empty in `test1`, which keeps its answers.
-        text: What shall be different.
+        reference: Name of the picture it starts from; never an answer.
+        target: Name of the right picture; empty in `test1`, whose answers are not published.
+        text: The change to the reference.
         members: Names of the six similar pictures that the subset recall ranks, the reference
             among them.
     """
@@ -45,7 +45,7 @@ class CirrQuery:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class CirrSplit:
-    """Queries of a split and the gallery they are asked of.
+    """Queries of a split and the gallery they search.
 
     Attributes:
         name: "train", "val" or "test1".
@@ -65,7 +65,7 @@ class CirrSplit:
         return tuple(self.paths)
 
     def image(self, name: str) -> Image.Image:
-        """Decodes a picture of the gallery to RGB.
+        """Decode a picture of the gallery to RGB.
 
         Raises:
             DatasetError: There is none of that name, or it is damaged.
@@ -108,7 +108,7 @@ def _gallery(tree: Tree, split: str) -> dict[str, PurePosixPath]:
         raise DatasetError(f"{file} must map names of pictures to their files. {HINT}")
     paths = {name: PurePosixPath(str(at)) for name, at in listed.items()}
     if unsafe := [at for at in paths.values() if at.is_absolute() or ".." in at.parts]:
-        raise DatasetError(f"{file} must list paths below the pictures, got {some(unsafe)}.")
+        raise DatasetError(f"{file} must list paths below the pictures, got {summarise(unsafe)}.")
     return paths
 
 
@@ -123,7 +123,7 @@ def _queries(tree: Tree, split: str, listed: Mapping[str, PurePosixPath]) -> tup
         if unknown := named - set(listed):
             raise DatasetError(
                 f"Query {query.pair_id} of {file} names pictures that the split does not list: "
-                f"{some(unknown)}. {HINT}"
+                f"{summarise(unknown)}. {HINT}"
             )
     return queries
 
@@ -163,7 +163,7 @@ def _picture_paths(tree: Tree, listed: Mapping[str, PurePosixPath]) -> dict[str,
     paths = {name: root / at for name, at in listed.items()}
     if missing := set(paths.values()) - set(tree.files):
         raise DatasetError(
-            f"{tree.name} lacks {len(missing)} of {len(paths)} pictures: {some(missing)}. "
+            f"{tree.name} lacks {len(missing)} of {len(paths)} pictures: {summarise(missing)}. "
             f"{IMAGES_HINT}"
         )
     return paths

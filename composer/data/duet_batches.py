@@ -1,4 +1,4 @@
-"""Batches for duet training: references, words, and which photos answer them."""
+"""Batches for duet training: references, words, and the photos that answer them."""
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -23,7 +23,7 @@ from composer.data.wording import (
     sample_wording,
 )
 from composer.sketch import rasterise
-from composer.training.phrases import DOMAIN_SAYINGS
+from composer.training.phrases import MEDIUM_PHRASES
 from composer.vision import ImageEncoding
 
 _ENCODE_BATCH = 64
@@ -31,7 +31,7 @@ _ENCODE_BATCH = 64
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class GalleryFeatures:
-    """Pictures of a pack as the frozen tower sees them; row i belongs to `rows[i]` of the pack.
+    """Features of a pack's pictures by the frozen tower; row i belongs to `rows[i]` of the pack.
 
     Attributes:
         rows: Rows of the pack.
@@ -54,9 +54,9 @@ class DuetBatch:
         references: Drawn or photographed, RGB at the backbone's size; or, where they were encoded
             before, unit features of the frozen tower.
         anchors: Gallery row of a photo of each reference's design, P+.
-        targets: Gallery row of the picture that the words were said of.
+        targets: Gallery row of the picture that the words describe.
         word_ids: Vocabulary ids of the words; empty where they were dropped.
-        shows_design: Photos of the design, whichever colourway: right for the reference alone.
+        shows_design: Photos of the design in any colourway: right for the reference alone.
         design_ignored: Other media of the design: neither right nor wrong for it.
         answers: Pictures of the design of which the words are true.
         answer_ignored: Pictures neither right nor wrong for reference and words.
@@ -80,8 +80,8 @@ class Mixture:
 
     Attributes:
         photo_references: References that are a photo of the design in another colourway.
-        domain_targets: Words that name a medium and are said of a picture in it.
-        dropped_words: References whose words are left out, so that the prompt stands alone.
+        domain_targets: Words that name a medium and describe a picture in it.
+        dropped_words: References without words.
     """
 
     photo_references: float = 0.12
@@ -98,7 +98,7 @@ def encode_gallery(
     region_grid: int = 4,
     encode_batch: int = _ENCODE_BATCH,
 ) -> GalleryFeatures:
-    """Encodes pictures once with the frozen tower.
+    """Encode pictures once with the frozen tower.
 
     Args:
         pack: The training pack.
@@ -117,10 +117,10 @@ def encode_gallery(
     for start in range(0, len(rows), encode_batch):
         images = pack.pixels(rows[start : start + encode_batch], size_px)
         pixels = backbone.normalise_pixels(images)
-        seen = backbone.encode_image(pixels)
-        features.append(seen.features.float())
-        regions.append(average_regions(seen.patch_features.float(), backbone.grid, region_grid))
-        layouts.append(backbone.layouts(seen))
+        encoding = backbone.encode_image(pixels)
+        features.append(encoding.features.float())
+        regions.append(average_regions(encoding.patch_features.float(), backbone.grid, region_grid))
+        layouts.append(backbone.layouts(encoding))
     return GalleryFeatures(
         rows=rows,
         features=torch.cat(features),
@@ -132,7 +132,7 @@ def encode_gallery(
 def average_regions(
     patches: Float[Tensor, "n p d"], grid: tuple[int, int], region_grid: int
 ) -> Float[Tensor, "n r d"]:
-    """Averages patch features over `region_grid` squared regions, each of unit length.
+    """Average patch features over `region_grid` squared regions, each of unit length.
 
     Regions of a grid that cannot be divided so overlap.
     """
@@ -143,11 +143,11 @@ def average_regions(
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class EncodedReferences:
-    """References as a vision tower sees them, encoded before a training.
+    """Features of references, encoded before a training starts.
 
     Attributes:
         drawings: Unit features by design, k being `count` times the sketches of the design.
-        photos: Unit features of the gallery's photos, by their place in it.
+        photos: Unit features of the gallery's photos, by their row in it.
     """
 
     drawings: Mapping[str, Float[Tensor, "k d"]]
@@ -165,47 +165,49 @@ def encode_references(
     count: int,
     seed: int = 0,
 ) -> EncodedReferences:
-    """Encodes each sketch of the designs, augmented `count` times, and the gallery's photos.
+    """Encode each sketch of the designs, augmented `count` times, and the gallery's photos.
 
     Args:
         pack: The training pack.
-        designs: Whose sketches.
+        designs: The designs whose sketches are encoded.
         rows: The gallery's rows of the pack.
         backbone: Its preprocessing.
         encode: The tower.
-        count: Times that a sketch is augmented.
+        count: Augmentations of each sketch.
         seed: Of the augmentation.
     """
-    wanted = set(designs)
-    sketches = [sketch for sketch in pack.sketches if sketch.design in wanted]
+    chosen = set(designs)
+    sketches = [sketch for sketch in pack.sketches if sketch.design in chosen]
     rng = np.random.default_rng(seed)
     size_px = backbone.image_size_px
 
-    def see(images: UInt8[np.ndarray, "n h w 3"]) -> Float[Tensor, "n d"]:
+    def encode_images(images: UInt8[np.ndarray, "n h w 3"]) -> Float[Tensor, "n d"]:
         return encode(backbone.normalise_pixels(images)).features.float()
 
     features: dict[str, list[Tensor]] = defaultdict(list)
     for start in range(0, len(sketches), _ENCODE_BATCH):
         part = sketches[start : start + _ENCODE_BATCH]
         for _ in range(count):
-            seen = see(_as_rgb(np.stack([draw_augmented(s.sketch, size_px, rng) for s in part])))
-            for sketch, feature in zip(part, seen, strict=True):
+            encoded = encode_images(
+                _as_rgb(np.stack([draw_augmented(s.sketch, size_px, rng) for s in part]))
+            )
+            for sketch, feature in zip(part, encoded, strict=True):
                 features[sketch.design].append(feature)
     photos: dict[int, Tensor] = {}
-    places = [place for place, row in enumerate(rows) if is_photo(pack.items[row])]
-    for start in range(0, len(places), _ENCODE_BATCH):
-        part = places[start : start + _ENCODE_BATCH]
-        photos.update(zip(part, see(pack.pixels(rows[part], size_px)), strict=True))
+    indices = [index for index, row in enumerate(rows) if is_photo(pack.items[row])]
+    for start in range(0, len(indices), _ENCODE_BATCH):
+        part = indices[start : start + _ENCODE_BATCH]
+        photos.update(zip(part, encode_images(pack.pixels(rows[part], size_px)), strict=True))
     return EncodedReferences(
-        drawings={design: torch.stack(found) for design, found in features.items()}, photos=photos
+        drawings={design: torch.stack(parts) for design, parts in features.items()}, photos=photos
     )
 
 
 class DuetBatches:
     """Draws batches; every draw is a function of the seed and the step alone.
 
-    A batch has as many different designs. References are augmented sketches and, as an addition of
-    ours, some photos in another colourway; words are attribute phrases, parts of them, colours,
+    All references of a batch are of different designs. They are augmented sketches and, as our
+    addition, some photos in another colourway; words are attribute phrases, parts of them, colours,
     paraphrases, or the name of a medium.
     """
 
@@ -218,7 +220,7 @@ class DuetBatches:
         seed: int = 0,
         mixture: Mixture | None = None,
     ) -> None:
-        """Takes the pack and the encoded pictures of the designs to train on."""
+        """Take the pack and the encoded pictures of the designs to train on."""
         self._pack, self._backbone, self._seed = pack, backbone, seed
         self._mixture = mixture or Mixture()
         self._items = [pack.items[row] for row in gallery.rows]
@@ -247,20 +249,20 @@ class DuetBatches:
         batch_size: int,
         encoded: EncodedReferences | None = None,
     ) -> DuetBatch:
-        """Draws the batch of a step; smaller where there are fewer designs.
+        """Draw the batch of a step; smaller where there are fewer designs.
 
-        With `encoded`, references are such features in place of pixels.
+        With `encoded`, references are its features instead of pixels.
         """
         rng = np.random.default_rng([self._seed, step])
         count = min(batch_size, len(self.designs))
         chosen = rng.choice(len(self.designs), size=count, replace=False)
-        drawn = [self._draw_one(self.designs[int(index)], rng, encoded) for index in chosen]
+        drawn = [self._draw_reference(self.designs[int(index)], rng, encoded) for index in chosen]
         masks = np.zeros((5, count, len(self._items)), dtype=bool)
-        for row, (_, anchor, target, said, _) in enumerate(drawn):
-            self._mark(masks[:, row], anchor, target, said)
+        for row, (_, anchor, target, wording, _) in enumerate(drawn):
+            self._mark(masks[:, row], anchor, target, wording)
         flags = [torch.from_numpy(mask).to(self._backbone.device) for mask in masks]
-        features = [found for found, *_ in drawn if isinstance(found, Tensor)]
-        pixels = [found for found, *_ in drawn if isinstance(found, np.ndarray)]
+        features = [reference for reference, *_ in drawn if isinstance(reference, Tensor)]
+        pixels = [reference for reference, *_ in drawn if isinstance(reference, np.ndarray)]
         return DuetBatch(
             references=torch.stack(features) if features else np.stack(pixels),
             anchors=torch.tensor([anchor for _, anchor, *_ in drawn]),
@@ -273,25 +275,25 @@ class DuetBatches:
             same_look=flags[4],
         )
 
-    def _draw_one(
+    def _draw_reference(
         self,
         design: str,
         rng: np.random.Generator,
         encoded: EncodedReferences | None,
     ) -> tuple[np.ndarray | Tensor, int, int, Wording, str]:
-        """Reference, anchor, target, what is said of it, and the words that are kept of that."""
+        """Return the reference, its anchor, its target, the target's wording and its text."""
         members = self._members[design]
         photos = [int(row) for row in members if is_photo(self._items[row])]
-        media = [int(row) for row in members if self._items[row].domain in DOMAIN_SAYINGS]
+        media = [int(row) for row in members if self._items[row].domain in MEDIUM_PHRASES]
         anchor = target = int(rng.choice(photos))
-        said = sample_wording(self._items[target], rng)
+        wording = sample_wording(self._items[target], rng)
         if media and rng.random() < self._mixture.domain_targets:
             target = int(rng.choice(media))
-            said = sample_domain_wording(self._items[target], rng)
+            wording = sample_domain_wording(self._items[target], rng)
         elif rng.random() < self._mixture.dropped_words:
-            said = Wording(text="", facts=frozenset())
+            wording = Wording(text="", facts=frozenset())
         reference = self._reference(design, photos, anchor, rng, encoded)
-        return reference, anchor, target, said, said.text
+        return reference, anchor, target, wording, wording.text
 
     def _reference(
         self,
@@ -301,7 +303,7 @@ class DuetBatches:
         rng: np.random.Generator,
         encoded: EncodedReferences | None,
     ) -> np.ndarray | Tensor:
-        """A drawing or another photo of a design: pixels, or features where there are any."""
+        """Return a drawing or another photo of a design: features if there are any, else pixels."""
         colourway = self._items[anchor].colourway
         others = [row for row in photos if self._items[row].colourway != colourway]
         if others and rng.random() < self._mixture.photo_references:
@@ -317,16 +319,16 @@ class DuetBatches:
         ink = draw_augmented(sketch, self._backbone.image_size_px, rng)
         return _as_rgb(ink)
 
-    def _mark(self, masks: np.ndarray, anchor: int, target: int, said: Wording) -> None:
-        """Fills the five masks of one reference, in the order of `DuetBatch`."""
-        wanted, look = self._items[target].domain, self._items[anchor].colourway
+    def _mark(self, masks: np.ndarray, anchor: int, target: int, wording: Wording) -> None:
+        """Fill the five masks of one reference, in the order of `DuetBatch`."""
+        domain, look = self._items[target].domain, self._items[anchor].colourway
         for row in self._members[self._items[target].design]:
             item = self._items[row]
-            is_true = said.facts <= self._facts[row]
+            is_true = wording.facts <= self._facts[row]
             masks[0, row] = is_photo(item)
             masks[1, row] = not is_photo(item)
-            masks[2, row] = is_true and item.domain == wanted
-            # Words that are silent about the medium do not exclude any.
+            masks[2, row] = is_true and item.domain == domain
+            # Words that name no medium exclude none.
             masks[3, row] = is_true and is_photo(self._items[target]) and not is_photo(item)
             masks[4, row] = is_photo(item) and item.colourway == look
 
@@ -348,7 +350,7 @@ class ValidationQueries:
 
 
 def validation_sketches(pack: CataloguePack, rows: Int[np.ndarray, " n"]) -> list[PackSketch]:
-    """Choose a sketch of each picture's design, its skill fixed by the picture's place.
+    """Choose a sketch of each picture's design, its skill fixed by the picture's index.
 
     Raises:
         ValueError: A design has no sketch.
@@ -357,26 +359,26 @@ def validation_sketches(pack: CataloguePack, rows: Int[np.ndarray, " n"]) -> lis
     for sketch in pack.sketches:
         sketches[sketch.design].append(sketch)
     chosen: list[PackSketch] = []
-    for place, row in enumerate(rows):
+    for index, row in enumerate(rows):
         design = pack.items[row].design
         if not sketches[design]:
             raise ValueError(f"The validation design {design} has no sketch.")
         options = sorted(sketches[design], key=lambda sketch: (sketch.skill, sketch.seed))
-        chosen.append(options[place % len(options)])
+        chosen.append(options[index % len(options)])
     return chosen
 
 
 def validation_queries(
     pack: CataloguePack, rows: Int[np.ndarray, " n"], size_px: int
 ) -> ValidationQueries:
-    """Draws each photo's sketch, its skill fixed by the photo's place.
+    """Draw each photo's sketch, its skill fixed by the photo's index.
 
     Raises:
         ValueError: A design has no sketch.
     """
-    drawn = [rasterise(one.sketch, size_px) for one in validation_sketches(pack, rows)]
+    drawings = [rasterise(sketch.sketch, size_px) for sketch in validation_sketches(pack, rows)]
     return ValidationQueries(
-        sketches=_as_rgb(np.stack(drawn)),
+        sketches=_as_rgb(np.stack(drawings)),
         words=tuple(attribute_wording(pack.items[row]).text for row in rows),
     )
 

@@ -1,4 +1,4 @@
-"""What no training of ours may see of the standard data sets: one rule for every reader.
+"""Held-out parts of the standard data sets, by one rule for every reader.
 
 The held-out parts are measured on later: 20 of the 104 seen Sketchy classes (photos, sketches and
 Tiny-ImageNet classes of the same name), 60 of ChairV2's 300 training photos with their sketches,

@@ -1,8 +1,8 @@
 """Reader of ImageNet-R in Pic2Word's protocol: a real photo and a domain word ask for a rendition.
 
 Layouts: `<wnid>/<rendition>_<n>.jpg` with `README.txt`, whose lines are `<wnid> <name>`; and, given
-separately, ImageNet's validation photos sorted into `<wnid>/`. Right is the asked class in the
-asked domain. Pic2Word's published gallery holds the real photos too, as distractors.
+separately, ImageNet's validation photos sorted into `<wnid>/`. A right answer shows the queried
+class in the queried domain. Pic2Word's published gallery holds the real photos too, as distractors.
 """
 
 import re
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from composer.data.instances import InstanceDataset, Photo
-from composer.data.tree import DatasetError, Tree, is_picture, some
+from composer.data.tree import DatasetError, Tree, is_picture, summarise
 
 DOMAINS = ("cartoon", "origami", "toy", "sculpture")
 README = "README.txt"
@@ -26,12 +26,12 @@ _README_LINE = re.compile(r"(n\d{8})[\s:,]+(\S.*?)\s*")
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class ImageNetR:
-    """Renditions and real photos of the same classes; a class is called by its wnid.
+    """Renditions and real photos of the same classes; a class is named by its wnid.
 
     Attributes:
-        renditions: What is searched for; the domain of a picture is its rendition.
-        real: What is asked with, domain "photo".
-        words: The name of each class, as one writes it ("great white shark").
+        renditions: The gallery; the domain of a picture is its rendition.
+        real: The queries, domain "photo".
+        words: The name of each class in plain words ("great white shark").
     """
 
     renditions: InstanceDataset
@@ -55,16 +55,16 @@ def open_imagenet_r(path: Path, real: Path, *, domains: tuple[str, ...] = DOMAIN
     tree = _class_folders(Tree.open(path), HINT)
     words = _words(tree)
     everything = [_rendition(file) for file in _class_pictures(tree)]
-    found = {photo.class_name for photo in everything}
-    if found != set(words):
+    classes = {photo.class_name for photo in everything}
+    if classes != set(words):
         raise DatasetError(
             f"The classes of {tree.name} must be those of its {README}; they differ in "
-            f"{some(found ^ set(words))}. {HINT}"
+            f"{summarise(classes ^ set(words))}. {HINT}"
         )
     kept = tuple(photo for photo in everything if photo.domain in domains)
     if missing := set(domains) - {photo.domain for photo in kept}:
-        there = some({photo.domain for photo in everything}, 20)
-        raise DatasetError(f"{tree.name} has no pictures of {some(missing)}, only of {there}.")
+        there = summarise({photo.domain for photo in everything}, 20)
+        raise DatasetError(f"{tree.name} has no pictures of {summarise(missing)}, only of {there}.")
     return ImageNetR(
         renditions=InstanceDataset(name="ImageNet-R", tree=tree, photos=kept, drawings=()),
         real=_open_real(real, frozenset(words)),
@@ -80,17 +80,17 @@ def _open_real(path: Path, classes: frozenset[str]) -> InstanceDataset:
         if file.parent.name in classes
     )
     if missing := classes - {photo.class_name for photo in photos}:
-        raise DatasetError(f"{tree.name} has no real photos of {some(missing)}. {REAL_HINT}")
+        raise DatasetError(f"{tree.name} has no real photos of {summarise(missing)}. {REAL_HINT}")
     return InstanceDataset(name="ImageNet validation", tree=tree, photos=photos, drawings=())
 
 
 def _class_folders(tree: Tree, hint: str) -> Tree:
-    """See a tree from the folder whose subfolders are the classes."""
+    """Return a tree rooted at the folder whose subfolders are the classes."""
     holders = {file.parent.parent for file in tree.files if _WNID.fullmatch(file.parent.name)}
     if len(holders) != 1:
-        where = f"in {some(holders)}" if holders else "nowhere"
+        where = f"in {summarise(holders)}" if holders else "nowhere"
         raise DatasetError(
-            f"{tree.name} must hold folders named by wnid (n01443537) in one place, but they are "
+            f"{tree.name} must hold folders named by wnid (n01443537) in one folder, but they are "
             f"{where}. {hint}"
         )
     return tree.at(holders.pop())

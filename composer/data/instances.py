@@ -1,4 +1,4 @@
-"""Photos and the drawings of them: the value types that the readers of data sets share."""
+"""Value types shared by the readers of data sets: photos and drawings of them."""
 
 import json
 from collections.abc import Callable, Collection
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from composer.data.tree import DatasetError, Tree, some
+from composer.data.tree import DatasetError, Tree, summarise
 from composer.images import open_image
 from composer.sketch import Sketch, Stroke
 
@@ -18,7 +18,7 @@ STROKE_BOX = 256.0
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Photo:
-    """A picture that can be found.
+    """A picture of the gallery.
 
     Attributes:
         path: Its file, below the root of the data set's tree.
@@ -35,7 +35,7 @@ class Photo:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Drawing:
-    """A drawing somebody made.
+    """A drawing by hand.
 
     Attributes:
         path: Its file, below the root of the data set's tree.
@@ -52,7 +52,7 @@ class Drawing:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class InstanceDataset:
-    """Photos and drawings of a data set; files are decoded when they are asked for."""
+    """Photos and drawings of a data set; files are decoded on demand."""
 
     name: str
     tree: Tree
@@ -60,7 +60,7 @@ class InstanceDataset:
     drawings: tuple[Drawing, ...]
 
     def __post_init__(self) -> None:
-        """Checks that there is something in it.
+        """Check that the data set is not empty.
 
         Raises:
             DatasetError: There is neither a photo nor a drawing.
@@ -74,7 +74,7 @@ class InstanceDataset:
         return tuple(sorted({item.class_name for item in (*self.photos, *self.drawings)}))
 
     def image(self, photo: Photo) -> Image.Image:
-        """Decodes a photo to RGB.
+        """Decode a photo to RGB.
 
         Raises:
             DatasetError: The file is missing, damaged or no picture.
@@ -86,7 +86,7 @@ class InstanceDataset:
             raise self._unreadable(photo.path, error) from error
 
     def sketch(self, drawing: Drawing) -> Sketch:
-        """Decodes a drawing: strokes where the file is JSON, else a raster.
+        """Decode a drawing: strokes where the file is JSON, else a raster.
 
         Raises:
             DatasetError: The file is missing, damaged or holds no drawing.
@@ -105,15 +105,17 @@ class InstanceDataset:
         classes: Collection[str] | None = None,
         instance: Callable[[str], bool] | None = None,
     ) -> "InstanceDataset":
-        """The part of some classes, of the instances a predicate accepts, or of both.
+        """Return the part of some classes, of the instances a predicate accepts, or of both.
 
-        The predicate sees the empty name of an unpaired drawing too.
+        The predicate also gets the empty name of unpaired drawings.
 
         Raises:
             DatasetError: A class is not in the data set, or nothing is left.
         """
         if classes is not None and (unknown := set(classes) - set(self.classes)):
-            raise DatasetError(f"{self.name} has no class {some(unknown)} in {self.tree.name}.")
+            raise DatasetError(
+                f"{self.name} has no class {summarise(unknown)} in {self.tree.name}."
+            )
 
         def is_kept(item: Photo | Drawing) -> bool:
             return (classes is None or item.class_name in classes) and (
@@ -123,7 +125,7 @@ class InstanceDataset:
         return self.where(is_kept)
 
     def where(self, is_kept: Callable[[Photo | Drawing], bool]) -> "InstanceDataset":
-        """The part of the photos and drawings a predicate accepts.
+        """Return the part of the photos and drawings a predicate accepts.
 
         Raises:
             DatasetError: Nothing is left.
@@ -159,9 +161,9 @@ def split_parts(dataset: InstanceDataset, is_held_out: Callable[[Photo | Drawing
 
 
 def sketch_from_pen_json(data: bytes) -> Sketch:
-    """Read a drawing as a pen's way: `{"points_xy_penup": [[x, y, pen_up], ...], "size": 256}`.
+    """Read a drawing from pen movements: `{"points_xy_penup": [[x, y, pen_up], ...], "size": 256}`.
 
-    x and y lie between 0 and `size` (256 where it is not said), y downwards; a `pen_up` of 1 ends
+    x and y lie between 0 and `size` (256 by default), y downwards; a `pen_up` of 1 ends
     a stroke at its point, 0 goes on.
 
     Raises:
@@ -172,7 +174,7 @@ def sketch_from_pen_json(data: bytes) -> Sketch:
         box = float(value.get("size", STROKE_BOX))
         points = np.asarray(value["points_xy_penup"], dtype=np.float32)
     except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
-        raise ValueError("It must be JSON with the list `points_xy_penup`.") from error
+        raise ValueError("The drawing must be JSON with the list `points_xy_penup`.") from error
     if points.ndim != 2 or points.shape[1] != 3 or not box > 0:
         raise ValueError("`points_xy_penup` must be rows of x, y and pen_up in a box of a size.")
     return Sketch.from_strokes(_strokes(points, box))

@@ -79,7 +79,7 @@ def read_tiny_imagenet(folder: Path, size_px: int) -> PictureTable:
                 continue
             images.append(_decode(archive.read(name), min(64, size_px)))
             names = [word.strip() for word in words[wnid].split(",")][:3]
-            captions.append(_said(PHOTO, names))
+            captions.append(_captions(PHOTO, names))
             groups.append(wnid)
     return _table("tiny_imagenet", images, captions, groups)
 
@@ -95,7 +95,7 @@ def read_sketchy(folder: Path, size_px: int) -> PictureTable:
         media = DRAWING if "sketch" in path.parts[1] else PHOTO
         noun = re.sub(r"\(.*", "", class_name).replace("_", " ").strip()
         images.append(_decode(data, size_px))
-        captions.append(_said(media, [noun]))
+        captions.append(_captions(media, [noun]))
     return _table("sketchy", images, captions)
 
 
@@ -112,14 +112,14 @@ def read_chairv2(folder: Path, size_px: int) -> PictureTable:
             images.append(_draw(json.loads(data)["points_xy_penup"], size_px))
         else:
             images.append(_decode(data, size_px))
-        captions.append(_said(DRAWING if is_sketch else PHOTO, ["chair"]))
+        captions.append(_captions(DRAWING if is_sketch else PHOTO, ["chair"]))
     return _table("chairv2", images, captions)
 
 
 def read_shoev2(folder: Path, size_px: int) -> PictureTable:
     """Read the ShoeV2 photos, which carry no labels beyond being shoes."""
     images = [_decode(data, size_px) for _, data in _members(folder / archives.SHOEV2)]
-    return _table("shoev2", images, [_said(PHOTO, ["shoe"])] * len(images))
+    return _table("shoev2", images, [_captions(PHOTO, ["shoe"])] * len(images))
 
 
 def read_pacs(folder: Path, size_px: int) -> PictureTable:
@@ -131,7 +131,7 @@ def read_pacs(folder: Path, size_px: int) -> PictureTable:
             continue
         medium, class_name = path.parts[1], path.parts[2]
         images.append(_decode(data, size_px))
-        captions.append(_said(PACS_MEDIA[medium], [class_name]))
+        captions.append(_captions(PACS_MEDIA[medium], [class_name]))
     return _table("pacs", images, captions)
 
 
@@ -140,11 +140,11 @@ def read_flickr(folder: Path, size_px: int) -> PictureTable:
     images: list[np.ndarray] = []
     captions: list[tuple[str, ...]] = []
     files = dict(_members(folder / archives.FLICKR))
-    said = json.loads(files[PurePosixPath("flickr/captions.json")])
+    lines_of = json.loads(files[PurePosixPath("flickr/captions.json")])
     for path, data in files.items():
-        if path.name in said and not heldout.flickr_is_held_out(path.name):
+        if path.name in lines_of and not heldout.flickr_is_held_out(path.name):
             images.append(_decode(data, size_px))
-            captions.append(tuple(line.rstrip(" .").lower() for line in said[path.name]))
+            captions.append(tuple(line.rstrip(" .").lower() for line in lines_of[path.name]))
     return _table("flickr", images, captions)
 
 
@@ -161,7 +161,7 @@ def read_noto(folder: Path, size_px: int) -> PictureTable:
             names = [word.replace("_", " ") for word in words[:4] if word[0].isalpha()]
             if names:
                 images.append(_decode(data, min(SMALL_PX, size_px)))
-                captions.append(_said(("an emoji of", ""), names))
+                captions.append(_captions(("an emoji of", ""), names))
     return _table("noto", images, captions)
 
 
@@ -184,7 +184,7 @@ def read_phosphor(folder: Path, size_px: int) -> PictureTable:
             background="white",
         )
         images.append(_decode(bytes(png), side))
-        captions.append(_said(ICON_STYLES[style], [noun]))
+        captions.append(_captions(ICON_STYLES[style], [noun]))
     return _table("phosphor", images, captions)
 
 
@@ -232,7 +232,7 @@ def _draw(points: list[list[float]], size_px: int) -> np.ndarray:
     return np.repeat(np.asarray(small)[..., None], 3, axis=2)
 
 
-def _said(media: tuple[str, ...], nouns: list[str]) -> tuple[str, ...]:
+def _captions(media: tuple[str, ...], nouns: list[str]) -> tuple[str, ...]:
     """Put every medium before every noun, with an article."""
     return tuple(
         f"{medium} {with_article(noun)}".strip().lower() for medium in media for noun in nouns

@@ -4,7 +4,7 @@ from pathlib import Path, PurePosixPath
 
 from composer.data import heldout
 from composer.data.instances import Drawing, InstanceDataset, Parts, Photo, split_parts
-from composer.data.tree import DatasetError, Tree, is_picture, some
+from composer.data.tree import DatasetError, Tree, is_picture, summarise
 
 DOMAINS = ("photo", "art_painting", "cartoon", "sketch")
 CLASSES = ("dog", "elephant", "giraffe", "guitar", "horse", "house", "person")
@@ -41,7 +41,7 @@ def open_pacs(path: Path) -> InstanceDataset:
 
 
 def pacs_parts(dataset: InstanceDataset) -> Parts:
-    """Divide PACS into ours: a quarter of each domain is held out.
+    """Divide PACS into our parts: a quarter of each domain is held out.
 
     Raises:
         DatasetError: One of the parts is empty.
@@ -50,12 +50,12 @@ def pacs_parts(dataset: InstanceDataset) -> Parts:
 
 
 def _check(tree: Tree, files: list[PurePosixPath]) -> None:
-    found = {"/".join(file.parts[:-1]) for file in files}
-    wanted = {f"{domain}/{name}" for domain in DOMAINS for name in CLASSES}
-    if missing := wanted - found:
-        raise DatasetError(f"{tree.name} has no pictures in {some(missing)}. {HINT}")
-    if strange := found - wanted:
+    present = {"/".join(file.parts[:-1]) for file in files}
+    expected = {f"{domain}/{name}" for domain in DOMAINS for name in CLASSES}
+    if missing := expected - present:
+        raise DatasetError(f"{tree.name} has no pictures in {summarise(missing)}. {HINT}")
+    if unknown := present - expected:
         raise DatasetError(
             f"PACS has pictures in <domain>/<class>/ of {len(CLASSES)} classes, but {tree.name} "
-            f"has some in {some(strange)}. {HINT}"
+            f"has some in {summarise(unknown)}. {HINT}"
         )

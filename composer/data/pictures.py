@@ -1,11 +1,11 @@
-"""Captioned pictures held in memory, and the tables batches are drawn from."""
+"""Tables of captioned pictures in memory, from which batches are drawn."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int, UInt8
+from jaxtyping import Bool, Int, UInt8
 from PIL import Image
 from torch import Tensor
 from torch.nn import functional
@@ -50,7 +50,7 @@ class CaptionIds:
         """Number every distinct caption in order of appearance."""
         self.texts: list[str] = list(
             dict.fromkeys(
-                said for table in tables for captions in table.captions for said in captions
+                caption for table in tables for captions in table.captions for caption in captions
             )
         )
         number = {text: index for index, text in enumerate(self.texts)}
@@ -61,7 +61,7 @@ class CaptionIds:
         width = max(len(captions) for captions in table.captions)
         ids = np.full((len(table), width), -1, dtype=np.int32)
         for row, captions in enumerate(table.captions):
-            ids[row, : len(captions)] = [number[said] for said in captions]
+            ids[row, : len(captions)] = [number[caption] for caption in captions]
         return ids
 
     def of(self, table: int, rows: Int[np.ndarray, " b"]) -> Int[np.ndarray, "b k"]:
@@ -70,27 +70,15 @@ class CaptionIds:
 
 
 def truth_matrix(
-    true_ids: Sequence[Int[np.ndarray, "_ _"]], said: Int[np.ndarray, " t"]
+    true_ids: Sequence[Int[np.ndarray, "_ _"]], caption_ids: Int[np.ndarray, " t"]
 ) -> Bool[Tensor, "b t"]:
-    """Tell for each picture (row) and each caption of the batch (column) whether it is true.
+    """Mark for each picture (row) which captions of the batch (columns) are true of it.
 
-    `true_ids` are the blocks of `CaptionIds.of` that make up the batch, in order; `said` holds the
-    numbers of the captions.
+    `true_ids` are the blocks of `CaptionIds.of` that make up the batch, in order; `caption_ids` are
+    the numbers of the captions.
     """
-    rows = [(block[:, :, None] == said[None, None, :]).any(1) for block in true_ids]
+    rows = [(block[:, :, None] == caption_ids[None, None, :]).any(1) for block in true_ids]
     return torch.from_numpy(np.concatenate(rows))
-
-
-def to_pixels(
-    images: UInt8[np.ndarray, "b h w 3"], size_px: int
-) -> Float[Tensor, "b 3 {size_px} {size_px}"]:
-    """Turn uint8 pictures into [0, 1] floats of one size (bilinear, antialiased)."""
-    pixels = torch.from_numpy(images).permute(0, 3, 1, 2).float().div_(255)
-    if pixels.shape[-1] == size_px and pixels.shape[-2] == size_px:
-        return pixels
-    return functional.interpolate(
-        pixels, size=(size_px, size_px), mode="bilinear", antialias=True, align_corners=False
-    )
 
 
 def fit_square(image: Image.Image, size_px: int) -> UInt8[np.ndarray, "{size_px} {size_px} 3"]:
@@ -104,7 +92,7 @@ def fit_square(image: Image.Image, size_px: int) -> UInt8[np.ndarray, "{size_px}
 def resize_squares(
     images: UInt8[np.ndarray, "n s s 3"], size_px: int
 ) -> UInt8[np.ndarray, "n {size_px} {size_px} 3"]:
-    """Resize square pictures (bicubic, antialiased); those of the size already stay as they are."""
+    """Resize square pictures (bicubic, antialiased); pictures of that size stay as they are."""
     if images.shape[1] == size_px:
         return images
     levels = torch.from_numpy(images).permute(0, 3, 1, 2)

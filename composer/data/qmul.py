@@ -12,14 +12,14 @@ from pathlib import Path, PurePosixPath
 
 from composer.data import heldout
 from composer.data.instances import Drawing, InstanceDataset, Parts, Photo, split_parts
-from composer.data.tree import DatasetError, Tree, is_picture, some
+from composer.data.tree import DatasetError, Tree, is_picture, summarise
 
 SPLITS = ("train", "test")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Sheet:
-    """A drawing and the split its folder names; empty where none is named."""
+    """A drawing and the split that its folder names; empty where it names none."""
 
     drawing: Drawing
     split: str
@@ -30,7 +30,7 @@ def open_shoev2(path: Path, *, split: str = "") -> InstanceDataset:
 
     Args:
         path: Folder or archive; wrapper folders do not matter.
-        split: "train" or "test" where the layout tells them apart; empty for all there is.
+        split: "train" or "test" where the layout distinguishes them; empty for all.
 
     Raises:
         DatasetError: The layout is another one, the split is not there, a sketch is not named
@@ -44,7 +44,7 @@ def open_chairv2(path: Path, *, split: str = "") -> InstanceDataset:
 
     Args:
         path: Folder or archive; wrapper folders do not matter.
-        split: "train" or "test" where the layout tells them apart; empty for all there is.
+        split: "train" or "test" where the layout distinguishes them; empty for all.
 
     Raises:
         DatasetError: As `open_shoev2`.
@@ -53,7 +53,7 @@ def open_chairv2(path: Path, *, split: str = "") -> InstanceDataset:
 
 
 def chairv2_parts(dataset: InstanceDataset) -> Parts:
-    """Divide ChairV2's training split into ours: 240 photos to train on and 60 held out.
+    """Divide ChairV2's training split into our parts: 240 photos to train on, 60 held out.
 
     Raises:
         DatasetError: One of the parts is empty.
@@ -75,7 +75,9 @@ def _open(path: Path, name: str, class_name: str, split: str) -> InstanceDataset
     if split:
         photos, sheets = _of_split(name, photos, sheets, split, hint)
     if lost := {s.drawing.instance for s in sheets} - {p.instance for p in photos}:
-        raise DatasetError(f"{name} has sketches of photos that are missing: {some(lost)}. {hint}")
+        raise DatasetError(
+            f"{name} has sketches of photos that are missing: {summarise(lost)}. {hint}"
+        )
     sheets = _without_rasters_of_strokes(sheets)
     drawings = tuple(sheet.drawing for sheet in sheets)
     return InstanceDataset(name=name, tree=tree, photos=tuple(photos), drawings=drawings)
@@ -92,28 +94,30 @@ def _photo_and_sketch(tree: Tree, class_name: str) -> tuple[list[Photo], list[_S
 
 
 def _paired_folders(
-    tree: Tree, class_name: str, splits: Iterable[str], wanted: str
+    tree: Tree, class_name: str, splits: Iterable[str], chosen: str
 ) -> tuple[list[Photo], list[_Sheet]]:
     photos: list[Photo] = []
     sheets: list[_Sheet] = []
     for split in splits:
         drawn = (file for file in tree.under(f"{split}A") if _is_drawing(file))
         sheets += [_sheet(file, class_name, split) for file in drawn]
-        if wanted in ("", split):
-            shown = (file for file in tree.under(f"{split}B") if is_picture(file))
-            photos += [_photo(file, class_name) for file in shown]
+        if chosen in ("", split):
+            pictures = (file for file in tree.under(f"{split}B") if is_picture(file))
+            photos += [_photo(file, class_name) for file in pictures]
     return photos, sheets
 
 
 def _of_split(
     name: str, photos: Iterable[Photo], sheets: Iterable[_Sheet], split: str, hint: str
 ) -> tuple[list[Photo], list[_Sheet]]:
-    """Keep the sketches of a split, and the photos that no other split drew."""
+    """Keep the sketches of a split, and the photos that no other split has sketches of."""
     kept = [sheet for sheet in sheets if sheet.split == split]
     if not kept:
-        found = {sheet.split for sheet in sheets} - {""}
-        there = f"the splits there are {some(found)}" if found else "its folders name no split"
-        raise DatasetError(f"{name} has no sketches of split {split!r}; {there}. {hint}")
+        known = {sheet.split for sheet in sheets} - {""}
+        splits_text = (
+            f"the splits there are {summarise(known)}" if known else "its folders name no split"
+        )
+        raise DatasetError(f"{name} has no sketches of split {split!r}; {splits_text}. {hint}")
     drawn = {sheet.drawing.instance for sheet in kept}
     elsewhere = {sheet.drawing.instance for sheet in sheets} - drawn
     return [photo for photo in photos if photo.instance not in elsewhere], kept

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from composer.data import heldout
 from composer.data.instances import Drawing, InstanceDataset, Photo
-from composer.data.tree import DatasetError, Tree, is_picture, some
+from composer.data.tree import DatasetError, Tree, is_picture, summarise
 
 STRETCHED = "tx_000000000000"
 CENTRED = "tx_000100000000"
@@ -77,7 +77,9 @@ def open_sketchy(
     drawings = [_drawing(file) for file in _class_files(tree, base / "sketch" / transform)]
     pictured = {photo.class_name for photo in originals}
     if bare := {drawing.class_name for drawing in drawings} - pictured:
-        raise DatasetError(f"Every class of Sketchy needs photos; {some(bare)} has none. {HINT}")
+        raise DatasetError(
+            f"Every class of Sketchy needs photos; {summarise(bare)} has none. {HINT}"
+        )
     added = _extension(tree, originals) if with_extension else []
     return InstanceDataset(
         name="Sketchy", tree=tree, photos=(*originals, *added), drawings=tuple(drawings)
@@ -85,7 +87,7 @@ def open_sketchy(
 
 
 def split_104_21(dataset: InstanceDataset) -> ClassSplit:
-    """The split whose 21 unseen classes are not among ImageNet's 1,000 (Yelamarthi 2018).
+    """Return the split whose 21 unseen classes are not among ImageNet's 1,000 (Yelamarthi 2018).
 
     Raises:
         DatasetError: A class is missing, or one has no photos or no sketches.
@@ -94,9 +96,9 @@ def split_104_21(dataset: InstanceDataset) -> ClassSplit:
 
 
 def split_100_25(dataset: InstanceDataset) -> ClassSplit:
-    """The random split of the zero-shot literature (Shen 2018), as ZSE-SBIR's lists have it.
+    """Return the random split of the zero-shot literature (Shen 2018), as ZSE-SBIR's lists have it.
 
-    Papers that drew other classes cannot be compared.
+    Results on other random classes cannot be compared.
 
     Raises:
         DatasetError: A class is missing, or one has no photos or no sketches.
@@ -105,9 +107,9 @@ def split_100_25(dataset: InstanceDataset) -> ClassSplit:
 
 
 def split_heldout(dataset: InstanceDataset) -> ClassSplit:
-    """Our own split: of the 104 classes that are seen, 20 that no training of ours may see.
+    """Return our split: of the 104 training classes, 20 are held out from every training of ours.
 
-    The 21 unseen classes are in neither part, so a data set with or without them will do.
+    The 21 unseen classes are in neither part and need not be in the data set.
 
     Raises:
         DatasetError: A class of the 104 is missing, or has no photos or no sketches.
@@ -121,7 +123,7 @@ def _split(dataset: InstanceDataset, classes: set[str], test: Collection[str]) -
         if missing := classes - {item.class_name for item in items}:
             raise DatasetError(
                 f"The split needs {what} of {len(classes)} classes, but {dataset.tree.name} has "
-                f"none of {some(missing)}. {HINT}"
+                f"none of {summarise(missing)}. {HINT}"
             )
     return ClassSplit(train=tuple(sorted(classes - set(test))), test=tuple(sorted(test)))
 
@@ -130,10 +132,10 @@ def _class_files(tree: Tree, folder: PurePosixPath) -> Iterator[PurePosixPath]:
     """Yield the pictures of `<folder>/<class>/`."""
     files = [file for file in tree.under(folder) if is_picture(file)]
     if not files:
-        found = {file.relative_to(folder.parent).parts[0] for file in tree.under(folder.parent)}
+        present = {file.relative_to(folder.parent).parts[0] for file in tree.under(folder.parent)}
         raise DatasetError(
             f"{tree.name} must hold pictures in {folder}/<class>/, but {folder.parent} has "
-            f"{some(found)}. {HINT}"
+            f"{summarise(present)}. {HINT}"
         )
     for file in files:
         if file.parent.parent != folder:
@@ -161,5 +163,5 @@ def _extension(tree: Tree, originals: Collection[Photo]) -> list[Photo]:
     folder = tree.locate(EXTENSION) / EXTENSION
     photos = [_photo(file) for file in _class_files(tree, folder)]
     if strange := {photo.class_name for photo in photos} - classes:
-        raise DatasetError(f"{EXTENSION} has classes Sketchy has not: {some(strange)}. {HINT}")
+        raise DatasetError(f"{EXTENSION} has classes Sketchy has not: {summarise(strange)}. {HINT}")
     return [photo for photo in photos if (photo.class_name, photo.instance) not in known]

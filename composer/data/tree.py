@@ -1,7 +1,7 @@
 """Files of a data set, in a folder or an archive, read in place.
 
 Nothing is extracted. An archive's table of contents is read once; every read then opens the file
-and goes straight to the bytes, so that threads and forked loaders may share one tree.
+and reads the bytes directly, so that threads and forked loaders may share one tree.
 """
 
 import gzip
@@ -64,7 +64,7 @@ class Tree:
     archive and linked folders inside a folder.
 
     Attributes:
-        name: What messages call it.
+        name: Its name in messages.
         files: Paths below the root of the tree, sorted.
         source: Where the bytes are.
         root: Folder of the source that is the root of the tree.
@@ -77,23 +77,23 @@ class Tree:
 
     @classmethod
     def open(cls, path: Path) -> "Tree":
-        """Lists the files of a folder or an archive.
+        """List the files of a folder or an archive.
 
         A .tar.gz is unpacked in memory once, for it has no random access; a large one is refused.
 
         Raises:
-            DatasetError: There is nothing, it is no folder or known archive, it is damaged or
-                empty, or an archive holds a path that would leave it.
+            DatasetError: The path is missing, no folder or known archive, damaged or empty, or an
+                archive holds a path that would leave it.
         """
         source = _open_source(path)
         files = _folder_files(path) if source.spans is None else source.spans
-        shown = tuple(sorted(file for file in files if not _is_hidden(file)))
-        if not shown:
+        visible = tuple(sorted(file for file in files if not _is_hidden(file)))
+        if not visible:
             raise DatasetError(f"{path.name} must hold the files of a data set; it is empty.")
-        return cls(name=path.name, files=shown, source=source)
+        return cls(name=path.name, files=visible, source=source)
 
     def read(self, path: PurePosixPath) -> bytes:
-        """Reads one of `files`.
+        """Read one of `files`.
 
         Raises:
             DatasetError: There is no such file, or it is damaged.
@@ -106,7 +106,7 @@ class Tree:
             raise DatasetError(f"{path} of {self.name} is damaged and cannot be read.") from error
 
     def under(self, *parts: str | PurePosixPath) -> tuple[PurePosixPath, ...]:
-        """The files below a folder, at any depth; none where there is no such folder."""
+        """Return the files below a folder, at any depth; none where there is no such folder."""
         folder = PurePosixPath(*parts).parts
         return tuple(
             file
@@ -115,32 +115,34 @@ class Tree:
         )
 
     def locate(self, *names: str, hint: str = "") -> PurePosixPath:
-        """The folder nearest to the root that has all of the given folders in it.
+        """Return the folder nearest to the root that has all of the given folders in it.
 
         Args:
             names: Folders, as `photo` or `photo/dog`.
-            hint: What the message adds when there is none: where to get the data set.
+            hint: Added to the message when there is none: where to get the data set.
 
         Raises:
             DatasetError: No folder has them, or several at the same depth do.
         """
         folders = self._folders()
-        found = [at for at in folders if all(at / name in folders for name in names)]
-        wanted = " and ".join(f"{name}/" for name in names)
-        if not found:
+        holders = [at for at in folders if all(at / name in folders for name in names)]
+        names_text = " and ".join(f"{name}/" for name in names)
+        if not holders:
             tops = ", ".join(sorted({file.parts[0] for file in self.files})[:6])
-            raise DatasetError(f"{self.name} must hold {wanted}, but holds {tops}. {hint}".strip())
-        depth = min(len(at.parts) for at in found)
-        nearest = sorted(at for at in found if len(at.parts) == depth)
-        if len(nearest) > 1:
-            places = " and in ".join(map(str, nearest[:3]))
             raise DatasetError(
-                f"{self.name} holds {wanted} in {places}. Pass the one that is meant."
+                f"{self.name} must hold {names_text}, but holds {tops}. {hint}".strip()
+            )
+        depth = min(len(at.parts) for at in holders)
+        nearest = sorted(at for at in holders if len(at.parts) == depth)
+        if len(nearest) > 1:
+            folders_text = " and in ".join(map(str, nearest[:3]))
+            raise DatasetError(
+                f"{self.name} holds {names_text} in {folders_text}. Pass one of them."
             )
         return nearest[0]
 
     def rooted(self, *names: str, hint: str = "") -> "Tree":
-        """The same tree seen from the folder that `locate` finds, so wrapper folders drop away.
+        """Return the tree below the folder that `locate` finds, without wrapper folders.
 
         Raises:
             DatasetError: As `locate`.
@@ -148,7 +150,7 @@ class Tree:
         return self.at(self.locate(*names, hint=hint))
 
     def at(self, folder: PurePosixPath) -> "Tree":
-        """The same tree seen from one of its folders.
+        """Return the tree below one of its folders.
 
         Raises:
             DatasetError: There are no files in it.
@@ -164,12 +166,12 @@ class Tree:
 
 
 def is_picture(path: PurePosixPath) -> bool:
-    """Tell by its ending whether a file is a picture."""
+    """Tell by its suffix whether a file is a picture."""
     return path.suffix.lower() in PICTURE_SUFFIXES
 
 
-def some(names: Iterable[object], most: int = 5) -> str:
-    """Write a collection for a message: its first few, in order, and how many more there are."""
+def summarise(names: Iterable[object], most: int = 5) -> str:
+    """Write a collection for a message: its first few names, in order, and how many more."""
     ordered = sorted(map(str, names))
     more = f" and {len(ordered) - most} more" if len(ordered) > most else ""
     return ", ".join(ordered[:most]) + more
@@ -179,7 +181,9 @@ def _open_source(path: Path) -> _Source:
     if path.is_dir():
         return _Source(path=path)
     if not path.is_file():
-        raise DatasetError(f"{path} must be the folder or archive of a data set; it is not there.")
+        raise DatasetError(
+            f"{path} must be the folder or archive of a data set; it does not exist."
+        )
     try:
         if path.name.endswith(_GZIP_SUFFIXES):
             unpacked = _unpack(path)
@@ -256,12 +260,12 @@ def _read_span(opened: io.BufferedReader | io.BytesIO, span: _Span) -> bytes:
 
 
 def _folder_files(root: Path) -> list[PurePosixPath]:
-    found: list[PurePosixPath] = []
+    paths: list[PurePosixPath] = []
     for base, folders, names in os.walk(root):
         folders[:] = [name for name in folders if not name.startswith(".")]
         at = PurePosixPath(Path(base).relative_to(root).as_posix())
-        found.extend(at / name for name in names if (Path(base) / name).is_file())
-    return found
+        paths.extend(at / name for name in names if (Path(base) / name).is_file())
+    return paths
 
 
 def _safe(name: str) -> PurePosixPath:

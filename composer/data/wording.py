@@ -1,23 +1,22 @@
-"""Words for pictures, and of which pictures they are true."""
+"""Words for pictures, and the facts they claim."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from composer.data.catalogue import PHOTO, PackItem
-from composer.training.phrases import DOMAIN_SAYINGS
+from composer.training.phrases import MEDIUM_PHRASES
 
 Facts = frozenset[str]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Wording:
-    """Words said of one picture.
+    """Words that describe one picture.
 
     Attributes:
         text: The words.
-        facts: What they claim; true of every picture whose `item_facts` hold them all.
+        facts: What they claim; true of every picture whose `item_facts` contain them all.
     """
 
     text: str
@@ -25,7 +24,7 @@ class Wording:
 
 
 def item_facts(item: PackItem) -> Facts:
-    """Everything that words can claim of a picture's finishes, by part and of any part."""
+    """Return everything that words can claim of a picture's finishes, by part and of any part."""
     facts: set[str] = set()
     named = zip(item.part_names, item.part_finishes, item.part_colours, strict=True)
     for part, finish, colour in named:
@@ -34,13 +33,13 @@ def item_facts(item: PackItem) -> Facts:
 
 
 def attribute_wording(item: PackItem) -> Wording:
-    """The benchmark's words: the attribute phrase, without kind and shape."""
+    """Return the benchmark's words: the attribute phrase, without kind and shape."""
     named = zip(item.part_names, item.part_finishes, strict=True)
     return Wording(text=item.attributes, facts=frozenset(f"{p}={f}" for p, f in named))
 
 
 def sample_wording(item: PackItem, rng: np.random.Generator) -> Wording:
-    """Draws words for a photo: attributes, some of them, colours alone, or a paraphrase."""
+    """Draw words for a photo: attributes, some of them, colours alone, or a paraphrase."""
     if not item.part_names:
         return Wording(text=item.caption, facts=frozenset())
     choice = rng.random()
@@ -49,35 +48,30 @@ def sample_wording(item: PackItem, rng: np.random.Generator) -> Wording:
     if choice < 0.65:
         return _some_finishes(item, rng)
     if choice < 0.8:
-        return _one_thing(item, rng)
+        return _single_finish(item, rng)
     return _paraphrase(item, rng)
 
 
 def sample_domain_wording(item: PackItem, rng: np.random.Generator) -> Wording:
-    """Draws words that name the medium of a picture, and half of the time its finishes too.
+    """Draw words that name the medium of a picture, and half of the time its finishes too.
 
     Raises:
         ValueError: The picture is a photo or of a domain that words do not name.
     """
-    if item.domain not in DOMAIN_SAYINGS:
+    if item.domain not in MEDIUM_PHRASES:
         raise ValueError(f"There are no words for the domain {item.domain!r}.")
-    saying = str(rng.choice(np.array(DOMAIN_SAYINGS[item.domain])))
-    # Media without colour have no finishes to speak of.
+    phrase = str(rng.choice(np.array(MEDIUM_PHRASES[item.domain])))
+    # Media without colour show no finishes.
     is_coloured = bool(item.part_finishes) and item.part_finishes[0] in item.caption
     if not is_coloured or rng.random() < 0.5:
-        return Wording(text=saying, facts=frozenset())
-    said = attribute_wording(item)
-    pieces = (said.text, saying) if rng.random() < 0.5 else (saying, said.text)
-    return Wording(text=", ".join(pieces), facts=said.facts)
-
-
-def true_rows(items: Sequence[PackItem], facts: Sequence[Facts], said: Wording) -> list[int]:
-    """Indices of the items of which the words are true, by finishes; media are not looked at."""
-    return [row for row in range(len(items)) if said.facts <= facts[row]]
+        return Wording(text=phrase, facts=frozenset())
+    attributes = attribute_wording(item)
+    pieces = (attributes.text, phrase) if rng.random() < 0.5 else (phrase, attributes.text)
+    return Wording(text=", ".join(pieces), facts=attributes.facts)
 
 
 def is_photo(item: PackItem) -> bool:
-    """Whether the picture is a plain photo."""
+    """Return whether the picture is a plain photo."""
     return item.domain == PHOTO
 
 
@@ -92,7 +86,7 @@ def _some_finishes(item: PackItem, rng: np.random.Generator) -> Wording:
     return Wording(text=text, facts=facts)
 
 
-def _one_thing(item: PackItem, rng: np.random.Generator) -> Wording:
+def _single_finish(item: PackItem, rng: np.random.Generator) -> Wording:
     first = int(rng.integers(0, len(item.part_names)))
     part, finish = item.part_names[first], item.part_finishes[first]
     colour = item.part_colours[first]
@@ -115,7 +109,7 @@ def _paraphrase(item: PackItem, rng: np.random.Generator) -> Wording:
 
 
 def with_article(noun: str) -> str:
-    """Puts "a" or "an" before a singular noun phrase; a plural (ending in one s) stays bare."""
+    """Put "a" or "an" before a singular noun phrase; a plural (ending in one s) stays bare."""
     if noun.endswith("s") and not noun.endswith(("ss", "glass")):
         return noun
     return f"{'an' if noun[:1].lower() in 'aeiou' else 'a'} {noun}"

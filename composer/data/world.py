@@ -1,4 +1,4 @@
-"""Photos and the drawings of them from several data sets, as one world to train on."""
+"""World of several data sets to train on: photos and drawings of them."""
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
@@ -18,7 +18,7 @@ from composer.data.sketchy import open_sketchy, split_heldout
 from composer.sketch import Sketch, rasterise
 
 NUM_VALIDATION_CLASSES = 8
-# Share of the classes of a batch that each table gives: for things, and for classes of things.
+# Share of the classes of a batch that each table gives, at instance and at category level.
 SHARES: Mapping[str, float] = {"catalogue": 0.5, "sketchy": 0.35, "chairv2": 0.15}
 CATEGORY_SHARES: Mapping[str, float] = {"catalogue": 0.2, "sketchy": 0.8, "chairv2": 0.0}
 
@@ -31,10 +31,10 @@ class PairTable:
         name: Of the data set.
         photos: RGB pictures.
         photo_classes: What each shows, in words ("armchair").
-        photo_instances: Name of the thing it shows; unique across data sets.
+        photo_instances: Name of the instance it shows; unique across data sets.
         drawings: Strokes, or rasters of the photos' size.
         drawing_classes: What each shows.
-        drawing_instances: The thing it shows; empty where no photo of it is known.
+        drawing_instances: The instance it shows; empty where no photo of it is known.
     """
 
     name: str
@@ -47,7 +47,7 @@ class PairTable:
 
 
 def catalogue_table(pack: CataloguePack, split: str, size_px: int) -> PairTable:
-    """The photos and sketches of a split; a design is an instance, a kind a class."""
+    """Return the photos and sketches of a split; a design is an instance, a kind a class."""
     rows = pack.rows(split=split, domain=PHOTO)
     items = [pack.items[row] for row in rows]
     sketches = [sketch for sketch in pack.sketches if sketch.split == split]
@@ -65,51 +65,53 @@ def catalogue_table(pack: CataloguePack, split: str, size_px: int) -> PairTable:
 def dataset_table(
     name: str, dataset: InstanceDataset, size_px: int, class_name: str = ""
 ) -> PairTable:
-    """Decodes a data set; drawings without strokes are framed at `size_px`.
+    """Decode a data set; drawings without strokes are framed at `size_px`.
 
     Args:
         name: Of the table.
         dataset: What to read.
         size_px: Side of the pictures.
-        class_name: What everything shows, where the data set has no classes of its own.
+        class_name: The class of every picture, for data sets without classes.
 
     Raises:
         DatasetError: A file is damaged.
     """
 
-    def said(folder: str) -> str:
+    def class_words(folder: str) -> str:
         return class_name or words_of_class(folder)
 
-    known = {(p.class_name, p.instance) for p in dataset.photos}
+    photographed = {(p.class_name, p.instance) for p in dataset.photos}
     return PairTable(
         name=name,
         photos=np.stack([fit_square(dataset.image(p), size_px) for p in dataset.photos]),
-        photo_classes=tuple(said(p.class_name) for p in dataset.photos),
+        photo_classes=tuple(class_words(p.class_name) for p in dataset.photos),
         photo_instances=tuple(_instance(name, p.class_name, p.instance) for p in dataset.photos),
         drawings=tuple(_framed(dataset.sketch(d), size_px) for d in dataset.drawings),
-        drawing_classes=tuple(said(d.class_name) for d in dataset.drawings),
+        drawing_classes=tuple(class_words(d.class_name) for d in dataset.drawings),
         drawing_instances=tuple(
-            _instance(name, d.class_name, d.instance) if (d.class_name, d.instance) in known else ""
+            _instance(name, d.class_name, d.instance)
+            if (d.class_name, d.instance) in photographed
+            else ""
             for d in dataset.drawings
         ),
     )
 
 
 def words_of_class(name: str) -> str:
-    """A folder name as words: "car_(sedan)" is "car"."""
+    """Return a folder name as words: "car_(sedan)" is "car"."""
     return name.partition("_(")[0].replace("_", " ").strip().lower()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NaturalParts:
-    """What of the natural archives is trained on, and what chooses among trainings."""
+    """Training and validation parts of the natural archives."""
 
     train: tuple[PairTable, ...]
     validation: tuple[PairTable, ...]
 
 
 def natural_tables(folder: Path, size_px: int) -> NaturalParts:
-    """Reads Sketchy's and ChairV2's training parts; what `heldout` names is left out.
+    """Read Sketchy's and ChairV2's training parts; what `heldout` names is left out.
 
     Of Sketchy's training classes eight, chosen by the hash of their names, are for validation.
 
@@ -132,7 +134,7 @@ def natural_tables(folder: Path, size_px: int) -> NaturalParts:
 
 
 def validation_classes(names: Sequence[str]) -> tuple[str, ...]:
-    """The classes that choose among trainings: the same on every machine."""
+    """Return the classes that trainings are validated on, the same on every machine."""
 
     def digest(name: str) -> str:
         return hashlib.sha256(f"validation/{name}".encode()).hexdigest()
@@ -144,7 +146,7 @@ class World:
     """Several tables with common numbers for classes and instances."""
 
     def __init__(self, tables: Sequence[PairTable]) -> None:
-        """Numbers classes and instances.
+        """Number classes and instances.
 
         Raises:
             ValueError: The pictures differ in size, or a class is drawn but never photographed.
@@ -158,17 +160,17 @@ class World:
         if strange := sorted(set(drawn) - set(photographed)):
             raise ValueError(f"There is no photo of a class that is drawn: {strange[0]}.")
         self.classes = tuple(sorted(set(photographed)))
-        shown = _joined(tables, lambda table: table.photo_instances)
+        photo_instances = _joined(tables, lambda table: table.photo_instances)
         self.photo_classes = _numbers(photographed, self.classes)
         self.drawing_classes = _numbers(drawn, self.classes)
-        instances = tuple(sorted(set(shown)))
-        self.photo_instances = _numbers(shown, instances)
+        instances = tuple(sorted(set(photo_instances)))
+        self.photo_instances = _numbers(photo_instances, instances)
         paired = _joined(tables, lambda table: table.drawing_instances)
         self.drawing_instances = _numbers(paired, instances)
         self.tables = tuple(name for table in tables for name in [table.name] * len(table.drawings))
 
     def ink(self, drawing: int, rng: np.random.Generator | None) -> UInt8[np.ndarray, "s s"]:
-        """A drawing on white at the photos' size: augmented, or as it is without `rng`."""
+        """Return a drawing on white at the photos' size: augmented, or as it is without `rng`."""
         sketch, size_px = self.drawings[drawing], self.photos.shape[1]
         if sketch.raster is not None:
             return sketch.raster if rng is None else turn_raster(sketch.raster, rng)
@@ -184,8 +186,8 @@ class PairBatch:
     Attributes:
         drawings: RGB pictures of drawings.
         classes: Number of each one's class.
-        instances: Number of the thing drawn; -1 where no photo of it is known.
-        positives: Row of a photo of that thing, or of its class where there is none.
+        instances: Number of the drawn instance; -1 where no photo of it is known.
+        positives: Row of a photo of that instance, or of its class where there is none.
     """
 
     drawings: UInt8[np.ndarray, "n s s 3"]
@@ -195,7 +197,7 @@ class PairBatch:
 
     @property
     def is_paired(self) -> Bool[np.ndarray, " n"]:
-        """Whether a photo of the very thing is known."""
+        """Whether a photo of the same instance is known."""
         return self.instances >= 0
 
 
@@ -211,7 +213,7 @@ class PairBatches:
         shares: Mapping[str, float] = SHARES,
         seed: int = 0,
     ) -> None:
-        """Takes the world, P and K, and the share of each of its tables."""
+        """Take the world, P and K, and the share of each of its tables."""
         self._world, self._seed = world, seed
         self.num_classes, self.per_class = num_classes, per_class
         tables = np.array(world.tables)
@@ -227,19 +229,19 @@ class PairBatches:
         }
 
     def draw(self, number: int) -> PairBatch:
-        """The batch of a number: P x K drawings, those of one class side by side."""
+        """Return the batch of a number: P x K drawings, grouped by class."""
         rng = np.random.default_rng([self._seed, number])
         rows: list[int] = []
         for name, count in zip(
             self._names, rng.multinomial(self.num_classes, self._shares), strict=True
         ):
             members = self._members[name]
-            # A table of fewer classes gives some of them more than once.
+            # A table with fewer classes repeats some.
             classes = rng.choice(list(members), count, replace=count > len(members))
-            for one in classes:
-                found = members[int(one)]
-                few = len(found) < self.per_class
-                rows += rng.choice(found, self.per_class, replace=few).tolist()
+            for class_number in classes:
+                rows_of_class = members[int(class_number)]
+                is_short = len(rows_of_class) < self.per_class
+                rows += rng.choice(rows_of_class, self.per_class, replace=is_short).tolist()
         world, picked = self._world, np.array(rows)
         ink = np.stack([world.ink(row, rng) for row in rows])
         return PairBatch(
@@ -273,6 +275,6 @@ def _joined(tables: Sequence[PairTable], get: Callable[[PairTable], tuple[str, .
 
 
 def _numbers(names: Sequence[str], known: Sequence[str]) -> Int[np.ndarray, " n"]:
-    """Place of each name in `known`; -1 where it is not there."""
-    place = {name: number for number, name in enumerate(known)}
-    return np.array([place.get(name, -1) for name in names], dtype=np.int64)
+    """Return the index of each name in `known`; -1 where it is missing."""
+    number_of = {name: number for number, name in enumerate(known)}
+    return np.array([number_of.get(name, -1) for name in names], dtype=np.int64)

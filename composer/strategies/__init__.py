@@ -1,4 +1,4 @@
-"""The catalogue of composers: one method, one file."""
+"""Catalogue of composers."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -63,7 +63,7 @@ TRAINING_FREE: Final = ("slerp", "inversion")
 
 
 def load_composer(name: str, backbone: Backbone, files: ComposerFiles = NOTHING) -> Composer:
-    """Loads a composer by its exact name.
+    """Load a composer by its exact name.
 
     Args:
         name: A key of `COMPOSERS`.

@@ -1,4 +1,4 @@
-"""C: joint features to pseudo-word tokens; and the one of a kit that is trained on text alone."""
+"""Converters of joint features to pseudo-word tokens."""
 
 from pathlib import Path
 
@@ -41,18 +41,18 @@ class Converter(nn.Module):
 
     @classmethod
     def of(cls, backbone: Backbone, num_tokens: int = NUM_TOKENS) -> "Converter":
-        """An untrained converter of a backbone's widths, on its device."""
+        """Return an untrained converter of a backbone's widths, on its device."""
         norm = float(backbone.token_table().detach().float().norm(dim=-1).mean())
         made = cls(backbone.joint_dim, backbone.token_width, norm, num_tokens)
         return made.to(backbone.device)
 
     def forward(self, features: Float[Tensor, "n d"]) -> Float[Tensor, "n k w"]:
-        """Converts unit features of n references, or n differences of such."""
+        """Convert unit features of n references, or n differences of such."""
         return self.norm(self.layers(features).unflatten(1, (self.num_tokens, -1)))
 
 
 class TextConverter(nn.Module):
-    """A kit's converter, trained on text alone, for composers that have none of their own.
+    """The converter of a kit, trained on text alone, for composers without one.
 
     It reads text features. Picture features lie elsewhere in the joint space, so they are moved by
     the difference of the two means first.
@@ -71,26 +71,26 @@ class TextConverter(nn.Module):
             self.register_buffer(name, torch.zeros(backbone.joint_dim, device=backbone.device))
 
     def forward(self, features: Float[Tensor, "n d"]) -> Float[Tensor, "n k w"]:
-        """Tokens of text features, or of differences of two features."""
+        """Return the tokens of text features, or of differences of two features."""
         return self.converter(features.float())
 
     def from_images(self, features: Float[Tensor, "n d"]) -> Float[Tensor, "n k w"]:
-        """Tokens of picture features."""
+        """Return the tokens of picture features."""
         moved = features.float() - self.image_mean + self.text_mean
         return self.converter(functional.normalize(moved, dim=-1))
 
     def trainable_state(self) -> dict[str, Tensor]:
-        """The converter and the two means under the names of the file."""
+        """Return the converter and the two means under the names of the file."""
         layers = {f"converter.{n}": p for n, p in self.converter.named_parameters()}
         return {**layers, "text_mean": self.text_mean, "image_mean": self.image_mean}
 
     def save(self, path: Path, *, half: bool = False, notes: dict[str, str] | None = None) -> None:
-        """Writes a `.safetensors`, atomically; `notes` goes to its metadata."""
+        """Write a `.safetensors`, atomically; `notes` goes to its metadata."""
         write_composer(path, SCHEMA, self.trainable_state(), self.backbone, half=half, notes=notes)
 
     @classmethod
     def load(cls, path: Path, backbone: Backbone) -> "TextConverter":
-        """Reads what `save` wrote.
+        """Read what `save` wrote.
 
         Raises:
             ComposerError: It belongs to another backbone, or is damaged.

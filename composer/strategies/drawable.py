@@ -1,4 +1,4 @@
-"""Tokens for queries that have none: found by inversion when there is something to draw."""
+"""Tokens by inversion, for queries that are drawn from and have none."""
 
 from dataclasses import replace
 
@@ -15,10 +15,10 @@ SETTINGS = InversionSettings(num_tokens=4)
 def with_tokens(
     backbone: Backbone, query: ComposedQuery, settings: InversionSettings = SETTINGS
 ) -> ComposedQuery:
-    """The same query with a prompt to draw from; as it is where it has one.
+    """Return a query with tokens to generate from; unchanged where it has them.
 
-    Composers that make no tokens leave them out in a kit without a converter, so that searching
-    stays cheap. Here the feature of the reference becomes tokens; the words follow them.
+    Composers without tokens leave them out in a kit without a converter, so that searching stays
+    cheap. Here the feature of the reference is inverted to tokens; the words follow them.
 
     Args:
         backbone: The kit's CLIP, which the query was composed with.
@@ -30,11 +30,11 @@ def with_tokens(
     """
     if not query.missing_tokens or query.reference_feature is None:
         return query
-    found = invert(backbone, query.reference_feature[None], settings)
-    prompt = build_prompt(backbone, PLAIN_PROMPT, found.tokens[0], query.text)
+    inversion = invert(backbone, query.reference_feature[None], settings)
+    prompt = build_prompt(backbone, PLAIN_PROMPT, inversion.tokens[0], query.text)
     return replace(
         query,
-        pseudo_tokens=found.tokens[0],
+        pseudo_tokens=inversion.tokens[0],
         prompt_embeddings=prompt.token_embeddings,
         end_position=prompt.end_position,
         pseudo_positions=prompt.pseudo_positions,

@@ -35,14 +35,14 @@ class DuetShape:
 
     Attributes:
         prompt_length: L, vectors of the learned prompt; three are those of "a photo of".
-        num_tokens: Pseudo-words per reference; the paper has one.
+        num_tokens: Pseudo-words per reference; one in the paper.
     """
 
     prompt_length: int = 3
     num_tokens: int = NUM_TOKENS
 
     def __post_init__(self) -> None:
-        """Checks the size.
+        """Check the size.
 
         Raises:
             ComposerError: A number is out of range.
@@ -85,31 +85,31 @@ class DuetModel(nn.Module):
     def encode_image(
         self, pixels: Float[Tensor, "n 3 h w"], medium: Medium = Medium.DRAWING
     ) -> ImageEncoding:
-        """Encodes preprocessed references with the tuned tower."""
+        """Encode preprocessed references with the tuned tower."""
         return encode_with_tower(self.tower, pixels, medium=medium)
 
     def convert(self, features: Float[Tensor, "n d"]) -> Float[Tensor, "n k w"]:
-        """Pseudo-word tokens of each feature, or of each difference of two features."""
+        """Return the pseudo-word tokens of each feature, or of each difference of two features."""
         return self.converter(features.float())
 
     def read_alone(self, features: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
-        """Unit text features of the prompts `[P_L; s_w]` of references' features."""
+        """Return unit text features of the prompts `[P_L; s_w]` of references' features."""
         tokens = self.convert(features)
         silent: list[list[int]] = [[] for _ in features]
         prompts = assemble_prompts(
             self.backbone, prefix=self.prompt, pseudo=tokens, word_ids=silent
         )
-        seen = self.backbone.encode_embeddings(prompts.embeddings, prompts.end_positions)
-        return seen.features.float()
+        encoding = self.backbone.encode_embeddings(prompts.embeddings, prompts.end_positions)
+        return encoding.features.float()
 
     def trainable_state(self) -> dict[str, Tensor]:
-        """LayerNorms, converter and prompt under the names of the file."""
+        """Return LayerNorms, converter and prompt under the names of the file."""
         norms = norm_state(self.tower)
         converter = {f"converter.{n}": p for n, p in self.converter.named_parameters()}
         return {**norms, **converter, "prompt": self.prompt}
 
     def save(self, path: Path, *, half: bool = False, notes: dict[str, str] | None = None) -> None:
-        """Writes LayerNorms, converter and prompt, and nothing of the frozen weights.
+        """Write LayerNorms, converter and prompt, and nothing of the frozen weights.
 
         Args:
             path: A `.safetensors` file, written atomically.
@@ -125,7 +125,7 @@ class DuetModel(nn.Module):
 
     @classmethod
     def load(cls, path: Path, backbone: Backbone) -> "DuetModel":
-        """Reads what `save` wrote, for the backbone it was trained on.
+        """Read what `save` wrote, for the backbone it was trained on.
 
         Raises:
             ComposerError: It belongs to another backbone, or is damaged.
@@ -154,7 +154,7 @@ class DuetComposer:
 
     @classmethod
     def load(cls, path: Path, backbone: Backbone) -> "DuetComposer":
-        """Loads a composer from `duet.safetensors`.
+        """Load a composer from `duet.safetensors`.
 
         Raises:
             ComposerError: It belongs to another backbone, or is damaged.
@@ -163,25 +163,25 @@ class DuetComposer:
 
     @torch.no_grad()
     def encode(self, query: Query) -> EncodedReference:
-        """Encodes the reference of a query with the tuned tower and converts it to tokens."""
+        """Encode the reference of a query with the tuned tower and convert it to tokens."""
         pixels = reference_pixels(self.backbone, query)
         if pixels is None:
             return EncodedReference()
-        seen = self.model.encode_image(pixels, reference_medium(query))
+        encoding = self.model.encode_image(pixels, reference_medium(query))
         return EncodedReference(
-            image_feature=seen.features[0],
-            pseudo_tokens=self.model.convert(seen.features)[0],
-            patch_features=seen.patch_features[0],
-            layout=learned_layout(self.backbone, seen),
+            image_feature=encoding.features[0],
+            pseudo_tokens=self.model.convert(encoding.features)[0],
+            patch_features=encoding.patch_features[0],
+            layout=learned_layout(self.backbone, encoding),
         )
 
     def encode_pictures(self, pixels: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n d"]:
-        """Unit features of a gallery's pictures by the tuned tower, as in the paper."""
+        """Return unit features of a gallery's pictures by the tuned tower, as in the paper."""
         return self.model.encode_image(pixels, Medium.PHOTO).features
 
     @torch.no_grad()
     def compose(self, encoded: EncodedReference, text: str, balance: float = 0.5) -> ComposedQuery:
-        """Composes an encoded reference with words; every side that is missing is left out.
+        """Compose an encoded reference with words; every side that is missing is left out.
 
         Raises:
             ValueError: There is neither a reference nor a word, or `balance` is not in [0, 1].
@@ -197,11 +197,11 @@ class DuetComposer:
 
 
 def _read_shape(path: Path, metadata: dict[str, str]) -> DuetShape:
-    """The size a file says; files that say none have the default's."""
-    said = {name: metadata[name] for name in asdict(DEFAULT_SHAPE) if name in metadata}
+    """Return the size that a file states; the default where it states none."""
+    saved = {name: metadata[name] for name in asdict(DEFAULT_SHAPE) if name in metadata}
     try:
-        return DuetShape(**{name: int(value) for name, value in said.items()})
+        return DuetShape(**{name: int(value) for name, value in saved.items()})
     except ComposerError:
         raise
     except ValueError as error:
-        raise ComposerError(f"{path.name} is damaged: it does not say its own size.") from error
+        raise ComposerError(f"{path.name} is damaged: it does not state its size.") from error

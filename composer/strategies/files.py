@@ -1,4 +1,4 @@
-"""The files of trained composers: tensors, and the backbone that they belong to."""
+"""Files of trained composers: tensors, and the backbone that they belong to."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -28,7 +28,7 @@ def write_composer(
     half: bool = False,
     notes: Mapping[str, str] | None = None,
 ) -> None:
-    """Writes what was trained and nothing of the frozen weights, atomically.
+    """Write what was trained and nothing of the frozen weights, atomically.
 
     Args:
         path: A `.safetensors` file.
@@ -56,7 +56,7 @@ def write_composer(
 def read_composer(
     path: Path, schema: str, like: Mapping[str, Tensor], backbone: Backbone
 ) -> Weights:
-    """Reads what `write_composer` wrote, for the backbone it was trained on.
+    """Read what `write_composer` wrote, for the backbone it was trained on.
 
     Args:
         path: The file.
@@ -77,18 +77,18 @@ def read_composer(
 def load_with_number(
     path: Path, schema: str, live: Mapping[str, Tensor], backbone: Backbone, *, number: str
 ) -> float:
-    """Reads a file into a model's own tensors; returns the one number it carries beside them.
+    """Read a file into a model's tensors and return the number it holds beside them.
 
     Raises:
         ComposerError: As in `read_composer`.
     """
-    found = read_composer(path, schema, {**live, number: torch.zeros(1)}, backbone)
-    load_tensors(live, found.tensors)
-    return round(float(found.tensors[number]), 4)
+    saved = read_composer(path, schema, {**live, number: torch.zeros(1)}, backbone)
+    load_tensors(live, saved.tensors)
+    return round(float(saved.tensors[number]), 4)
 
 
 def read_origin(path: Path, schema: str, backbone: Backbone) -> dict[str, str]:
-    """Reads a file's metadata and checks its kind and the backbone it was trained on.
+    """Read a file's metadata and check its kind and the backbone it was trained on.
 
     Raises:
         ComposerError: It is of another kind, belongs to another backbone, or is damaged.
@@ -101,10 +101,10 @@ def read_origin(path: Path, schema: str, backbone: Backbone) -> dict[str, str]:
         kind = schema.partition("/")[0].replace("-", " ")
         raise ComposerError(f"{path.name} is not a {kind} of this program.")
     for name, meaning in (("token_width", "token table"), ("joint_dim", "joint space")):
-        want = str(getattr(backbone, name))
-        if metadata.get(name) != want:
+        expected = str(getattr(backbone, name))
+        if metadata.get(name) != expected:
             raise ComposerError(
-                f"`{name}` must equal the width of the backbone's {meaning} ({want}), "
+                f"`{name}` must equal the width of the backbone's {meaning} ({expected}), "
                 f"got {metadata.get(name)}. Choose a composer trained for this backbone."
             )
     if any(metadata.get(name) != getattr(backbone, name) for name in _HASHES):
@@ -116,7 +116,7 @@ def read_origin(path: Path, schema: str, backbone: Backbone) -> dict[str, str]:
 
 
 def load_tensors(live: Mapping[str, Tensor], saved: Mapping[str, Tensor]) -> None:
-    """Copies saved values into a model's own tensors; all of its names must be there."""
+    """Copy saved values into a model's tensors; every name must be present."""
     with torch.no_grad():
         for name, tensor in live.items():
             tensor.copy_(saved[name])

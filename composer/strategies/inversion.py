@@ -1,4 +1,4 @@
-"""Inversion: pseudo-words found for one query by gradient descent, with no training before."""
+"""Inversion: pseudo-words of one query by gradient descent, without training."""
 
 import hashlib
 import math
@@ -28,15 +28,15 @@ from composer.training.phrases import HAND_PROMPTS
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class InversionSettings:
-    """How tokens are searched for.
+    """Settings of the optimisation.
 
     Attributes:
         num_tokens: Tokens per feature.
         num_restarts: Starts per feature, optimised side by side; the best one wins.
         max_steps: Steps at most.
-        patience: Steps between two looks at the cosines.
+        patience: Steps between two evaluations of the cosines.
         tolerance: A feature is done when none of its restarts gained more cosine than this
-            between two looks.
+            between two evaluations.
         learning_rate: Of AdamW.
         weight_decay: Of AdamW.
         ema_decay: Of the running mean of the tokens, which is what is kept.
@@ -58,7 +58,7 @@ class InversionSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Checks every range that does not depend on the backbone.
+        """Check every range that does not depend on the backbone.
 
         Raises:
             ValueError: A setting is out of its range.
@@ -81,7 +81,7 @@ class InversionSettings:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Inversion:
-    """Tokens found for k features.
+    """Tokens of k features.
 
     Attributes:
         tokens: n token embeddings per feature, in the dtype of the token table.
@@ -109,7 +109,7 @@ class InversionComposer:
     name = "inversion"
 
     def __init__(self, backbone: Backbone, settings: InversionSettings | None = None) -> None:
-        """Takes the kit's backbone.
+        """Take the kit's backbone.
 
         Raises:
             ValueError: The context has no room for that many tokens.
@@ -121,44 +121,44 @@ class InversionComposer:
             self._shift = modality_shift(backbone) if self.settings.moves_sketches else None
 
     def encode(self, query: Query) -> EncodedReference:
-        """Encodes the reference of a query and inverts its feature; the same one, the same way."""
+        """Encode the reference of a query and invert its feature, deterministically."""
         return self.encode_batch([query])[0]
 
     @torch.no_grad()
     def encode_batch(self, queries: Sequence[Query]) -> list[EncodedReference]:
-        """Encodes several references; their tokens are found side by side, which costs less."""
+        """Encode several references; their tokens are optimised side by side, which costs less."""
         encoded = [EncodedReference() for _ in queries]
         pixels = {
-            place: found
-            for place, query in enumerate(queries)
-            if (found := reference_pixels(self.backbone, query)) is not None
+            index: prepared
+            for index, query in enumerate(queries)
+            if (prepared := reference_pixels(self.backbone, query)) is not None
         }
         if not pixels:
             return encoded
-        # One by one: a batch rounds otherwise, and the starts are drawn from a feature's own bytes.
-        seen = [
-            self.backbone.encode_image(one, reference_medium(queries[place]))
-            for place, one in pixels.items()
+        # One at a time: a batch rounds differently, and a feature's bytes seed its starts.
+        encodings = [
+            self.backbone.encode_image(image, reference_medium(queries[index]))
+            for index, image in pixels.items()
         ]
-        is_sketch = [queries[place].sketch is not None for place in pixels]
-        targets = torch.cat([one.features for one in seen])
+        is_sketch = [queries[index].sketch is not None for index in pixels]
+        targets = torch.cat([encoding.features for encoding in encodings])
         if self._shift is not None:
             moved = functional.normalize(targets + self._shift, dim=-1)
             flags = torch.tensor(is_sketch, device=targets.device).unsqueeze(1)
             targets = torch.where(flags, moved, targets)
         tokens = invert(self.backbone, targets, self.settings).tokens
-        for row, place in enumerate(pixels):
-            encoded[place] = EncodedReference(
+        for row, index in enumerate(pixels):
+            encoded[index] = EncodedReference(
                 image_feature=targets[row],
                 pseudo_tokens=tokens[row],
-                patch_features=seen[row].patch_features[0],
-                layout=learned_layout(self.backbone, seen[row]),
+                patch_features=encodings[row].patch_features[0],
+                layout=learned_layout(self.backbone, encodings[row]),
             )
         return encoded
 
     @torch.no_grad()
     def compose(self, encoded: EncodedReference, text: str, balance: float = 0.5) -> ComposedQuery:
-        """Composes an encoded reference with words; every side that is missing is left out.
+        """Compose an encoded reference with words; every side that is missing is left out.
 
         Raises:
             ValueError: There is neither a reference nor a word, or `balance` is not in [0, 1].
@@ -169,9 +169,9 @@ class InversionComposer:
 def invert(
     backbone: Backbone, features: Float[Tensor, "k d"], settings: InversionSettings
 ) -> Inversion:
-    """Finds tokens whose text feature, in random templates, is close to each feature.
+    """Find tokens whose text feature, in random templates, is close to each feature.
 
-    Each feature is searched for on its own: in a batch it gets the tokens it gets alone, up to
+    Each feature is optimised separately: in a batch it gets the same tokens as alone, up to
     rounding, and the same tokens for the same seed. Works under `torch.no_grad()` and
     `torch.inference_mode()`; the result carries no graph.
 
@@ -199,7 +199,7 @@ def invert(
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class _Templates:
-    """t fixed prompts with empty places for the tokens, padded to the longest."""
+    """t fixed prompts with empty slots for the tokens, padded to the longest."""
 
     embeddings: Float[Tensor, "t l w"]
     first: Int[Tensor, " t"]
@@ -223,12 +223,14 @@ def _search(
     active = torch.arange(len(targets), device=targets.device)
     for step in range(1, settings.max_steps + 1):
         optimiser.zero_grad()
-        some = tokens[active]
-        found = _cosines(backbone, templates, draws[active, :, step - 1], some, targets[active])
-        pull = (some.norm(dim=-1) / mean_norm - 1).square().mean(dim=-1)
+        current = tokens[active]
+        reached = _cosines(
+            backbone, templates, draws[active, :, step - 1], current, targets[active]
+        )
+        pull = (current.norm(dim=-1) / mean_norm - 1).square().mean(dim=-1)
         # A sum, so that no feature's gradient depends on how many others there are.
-        (1 - found + settings.norm_weight * pull).sum().backward()
-        optimiser.step()  # features that are done drift on, unread
+        (1 - reached + settings.norm_weight * pull).sum().backward()
+        optimiser.step()  # finished features go on changing, but are no longer read
         mean.lerp_(tokens.detach(), 1 - settings.ema_decay)
         if step % settings.patience and step < settings.max_steps:
             continue
@@ -261,13 +263,13 @@ def _cosines(
     tokens: Float[Tensor, "a r n w"],
     targets: Float[Tensor, "a d"],
 ) -> Float[Tensor, "a r"]:
-    """Cosine of every target with its tokens, each in the template chosen for it."""
+    """Return the cosine of every target with its tokens, each in the template chosen for it."""
     chosen = which.flatten()
     ends = templates.ends[chosen]
-    places = torch.arange(tokens.shape[2], device=ends.device)
+    offsets = torch.arange(tokens.shape[2], device=ends.device)
     embeddings = splice(
         templates.embeddings[chosen, : int(ends.max()) + 1],
-        templates.first[chosen, None] + places,
+        templates.first[chosen, None] + offsets,
         tokens.flatten(0, 1),
     )
     text = backbone.encode_embeddings(embeddings, ends).features.float()
@@ -283,18 +285,18 @@ def _mean_cosines(
     tokens: Float[Tensor, "a r n w"],
     targets: Float[Tensor, "a d"],
 ) -> Float[Tensor, "a r"]:
-    """Mean of the cosines over all templates."""
+    """Return the mean of the cosines over all templates."""
     num_starts, num_templates = tokens.shape[1], len(templates.ends)
     which = torch.arange(num_templates, device=tokens.device).repeat(len(tokens), num_starts)
     repeated = tokens.repeat_interleave(num_templates, dim=1)  # a r n w -> a rt n w
-    found = _cosines(backbone, templates, which, repeated, targets)
-    return found.unflatten(1, (num_starts, num_templates)).mean(dim=-1)
+    cosines = _cosines(backbone, templates, which, repeated, targets)
+    return cosines.unflatten(1, (num_starts, num_templates)).mean(dim=-1)
 
 
 def _make_templates(backbone: Backbone, num_tokens: int) -> _Templates:
-    places = [backbone.end_id] * num_tokens  # overwritten before anything is encoded
+    slots = [backbone.end_id] * num_tokens  # overwritten before anything is encoded
     batch = assemble_prompts(
-        backbone, prefix=(), pseudo=None, word_ids=[ids + places for ids in _prefixes(backbone)]
+        backbone, prefix=(), pseudo=None, word_ids=[ids + slots for ids in _prefixes(backbone)]
     )
     return _Templates(
         embeddings=batch.embeddings.float(),
@@ -314,9 +316,9 @@ def _draw(
     *,
     num_templates: int,
 ) -> tuple[Float[Tensor, "k r n w"], Int[Tensor, "k r s"]]:
-    """Starts of all restarts, and the template of each of their steps.
+    """Return the starts of all restarts and the template of each of their steps.
 
-    Every restart has a generator of its own, so that asking for more adds to the first ones.
+    Every restart has its own generator, so that further restarts leave the first unchanged.
     """
     table = backbone.token_table().float()
     shape = (settings.num_tokens, backbone.token_width)
@@ -334,7 +336,7 @@ def _draw(
 
 
 def _mix(seed: int, restart: int, target: Float[Tensor, " d"]) -> int:
-    """A generator's seed from the user's, the restart and the bytes of the target."""
+    """Return a generator's seed from the user's, the restart and the bytes of the target."""
     digest = hashlib.sha256(f"{seed} {restart} ".encode())
     digest.update(target.cpu().contiguous().numpy().tobytes())
     return int.from_bytes(digest.digest()[:7], "big")

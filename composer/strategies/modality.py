@@ -1,4 +1,4 @@
-"""Modality: vectors that say photo, sketch or text, taken from a feature and put in its place."""
+"""Modality: learned vectors of photo, sketch and text, exchanged within a feature."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -53,7 +53,7 @@ class ModalityModel(nn.Module):
         self.backbone = backbone
         self.words_share = 0.5
         self.tower = backbone.copy_vision_tower()
-        # Small against unit features, or they would drown them.
+        # Small, so that they do not dominate unit features.
         self.vectors = nn.Parameter(0.02 * torch.randn(len(Modality), backbone.joint_dim))
         self.classifier = nn.Linear(backbone.joint_dim, len(Modality))
         self.to(backbone.device)
@@ -61,39 +61,39 @@ class ModalityModel(nn.Module):
     def encode_image(
         self, pixels: Float[Tensor, "n 3 h w"], medium: Medium = Medium.DRAWING
     ) -> ImageEncoding:
-        """Encodes preprocessed references with the tuned tower."""
+        """Encode preprocessed references with the tuned tower."""
         return encode_with_tower(self.tower, pixels, medium=medium)
 
     def vector(self, modality: Modality) -> Float[Tensor, " d"]:
-        """The vector m of a modality."""
+        """Return the vector m of a modality."""
         return self.vectors[list(Modality).index(modality)]
 
     def semantics(
         self, features: Float[Tensor, "*n d"], modality: Modality
     ) -> Float[Tensor, "*n d"]:
-        """`s = z - m`."""
+        """Return `s = z - m`."""
         return features - self.vector(modality)
 
     def convert(
         self, features: Float[Tensor, "*n d"], source: Modality, target: Modality
     ) -> Float[Tensor, "*n d"]:
-        """`normalise(z - m + m')`."""
+        """Return `normalise(z - m + m')`."""
         moved = self.semantics(features, source) + self.vector(target)
         return functional.normalize(moved, dim=-1)
 
     def trainable_state(self) -> dict[str, Tensor]:
-        """LayerNorms, vectors and classifier under the names of the file."""
+        """Return LayerNorms, vectors and classifier under the names of the file."""
         classifier = {f"classifier.{n}": p for n, p in self.classifier.named_parameters()}
         return {**norm_state(self.tower), **classifier, "vectors": self.vectors}
 
     def save(self, path: Path, *, half: bool = False, notes: dict[str, str] | None = None) -> None:
-        """Writes what was trained to a `.safetensors`; `notes` goes to its metadata."""
+        """Write what was trained to a `.safetensors`; `notes` goes to its metadata."""
         tensors = {**self.trainable_state(), _WORDS_SHARE: torch.tensor([self.words_share])}
         write_composer(path, SCHEMA, tensors, self.backbone, half=half, notes=notes)
 
     @classmethod
     def load(cls, path: Path, backbone: Backbone) -> "ModalityModel":
-        """Reads what `save` wrote.
+        """Read what `save` wrote.
 
         Raises:
             ComposerError: It belongs to another backbone, or is damaged.
@@ -107,7 +107,7 @@ class ModalityModel(nn.Module):
 def mix(
     reference: Float[Tensor, "*n d"], words: Float[Tensor, "*n d"], share: float
 ) -> Float[Tensor, "*n d"]:
-    """`normalise((1 - b) r + b w)` of two features converted to the photo side.
+    """Return `normalise((1 - b) r + b w)` of two features converted to the photo side.
 
     With `r = s + m_photo` and `w = s_text + m_photo` this is the design's
     `(1 - b) s + b s_text + m_photo`.
@@ -119,7 +119,7 @@ class ModalityComposer:
     """Composes with a trained `ModalityModel`: everything is converted to the photo side.
 
     Tokens come from the kit's converter, which reads the reference converted to the text side;
-    these are ours, the method has none.
+    the method itself has no tokens.
 
     Source: docs/papers.md, section 2; the composition with words is ours.
     """
@@ -133,29 +133,31 @@ class ModalityComposer:
 
     @torch.no_grad()
     def encode(self, query: Query) -> EncodedReference:
-        """Encodes the reference of a query and converts it to the photo side."""
+        """Encode the reference of a query and convert it to the photo side."""
         pixels = reference_pixels(self.backbone, query)
         if pixels is None:
             return EncodedReference()
-        own = Modality.PHOTO if query.sketch is None else Modality.SKETCH
-        seen = self.model.encode_image(pixels, reference_medium(query))
+        modality = Modality.PHOTO if query.sketch is None else Modality.SKETCH
+        encoding = self.model.encode_image(pixels, reference_medium(query))
         tokens = None
         if self._converter is not None:
-            tokens = self._converter(self.model.convert(seen.features, own, Modality.TEXT))[0]
+            tokens = self._converter(
+                self.model.convert(encoding.features, modality, Modality.TEXT)
+            )[0]
         return EncodedReference(
-            image_feature=self.model.convert(seen.features, own, Modality.PHOTO)[0],
+            image_feature=self.model.convert(encoding.features, modality, Modality.PHOTO)[0],
             pseudo_tokens=tokens,
-            patch_features=seen.patch_features[0],
-            layout=learned_layout(self.backbone, seen),
+            patch_features=encoding.patch_features[0],
+            layout=learned_layout(self.backbone, encoding),
         )
 
     def encode_pictures(self, pixels: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n d"]:
-        """Unit features of a gallery's pictures by the tuned tower, as in the paper."""
+        """Return unit features of a gallery's pictures by the tuned tower, as in the paper."""
         return self.model.encode_image(pixels, Medium.PHOTO).features
 
     @torch.no_grad()
     def compose(self, encoded: EncodedReference, text: str, balance: float = 0.5) -> ComposedQuery:
-        """Mixes an encoded reference with words, both on the photo side.
+        """Mix an encoded reference with words, both on the photo side.
 
         Raises:
             ValueError: There is neither a reference nor a word, or `balance` is not in [0, 1].

@@ -50,21 +50,21 @@ class PromptedModel(nn.Module):
     def encode_image(
         self, pixels: Float[Tensor, "n 3 h w"], medium: Medium = Medium.DRAWING
     ) -> ImageEncoding:
-        """Encodes preprocessed references with the prompted tower."""
+        """Encode preprocessed references with the prompted tower."""
         return encode_with_tower(self.tower, pixels, self.prompts, medium=medium)
 
     def trainable_state(self) -> dict[str, Tensor]:
-        """LayerNorms and prompts under the names of the file."""
+        """Return LayerNorms and prompts under the names of the file."""
         return {**norm_state(self.tower), "prompts": self.prompts}
 
     def save(self, path: Path, *, half: bool = False, notes: dict[str, str] | None = None) -> None:
-        """Writes what was trained to a `.safetensors`; `notes` goes to its metadata."""
+        """Write what was trained to a `.safetensors`; `notes` goes to its metadata."""
         tensors = {**self.trainable_state(), _ALPHA: torch.tensor([self.alpha])}
         write_composer(path, SCHEMA, tensors, self.backbone, half=half, notes=notes)
 
     @classmethod
     def load(cls, path: Path, backbone: Backbone) -> "PromptedModel":
-        """Reads what `save` wrote.
+        """Read what `save` wrote.
 
         Raises:
             ComposerError: It belongs to another backbone, or is damaged.
@@ -79,7 +79,7 @@ class PromptedComposer:
     """Composes with a trained `PromptedModel`: slerp of the prompted feature and the words'.
 
     Category and instance level are two trainings of it, so two files. Tokens come from the kit's
-    converter; these are ours, the method has none.
+    converter; the method itself has no tokens.
 
     Source: docs/papers.md, section 3; the composition with words is ours.
     """
@@ -94,26 +94,28 @@ class PromptedComposer:
 
     @torch.no_grad()
     def encode(self, query: Query) -> EncodedReference:
-        """Encodes the reference of a query with the prompted tower."""
+        """Encode the reference of a query with the prompted tower."""
         pixels = reference_pixels(self.backbone, query)
         if pixels is None:
             return EncodedReference()
-        seen = self.model.encode_image(pixels, reference_medium(query))
+        encoding = self.model.encode_image(pixels, reference_medium(query))
         converter = self._converter
         return EncodedReference(
-            image_feature=seen.features[0],
-            pseudo_tokens=None if converter is None else converter.from_images(seen.features)[0],
-            patch_features=seen.patch_features[0],
-            layout=learned_layout(self.backbone, seen),
+            image_feature=encoding.features[0],
+            pseudo_tokens=None
+            if converter is None
+            else converter.from_images(encoding.features)[0],
+            patch_features=encoding.patch_features[0],
+            layout=learned_layout(self.backbone, encoding),
         )
 
     def encode_pictures(self, pixels: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n d"]:
-        """Unit features of a gallery's pictures by the tuned tower, as in the paper."""
+        """Return unit features of a gallery's pictures by the tuned tower, as in the paper."""
         return self.model.encode_image(pixels, Medium.PHOTO).features
 
     @torch.no_grad()
     def compose(self, encoded: EncodedReference, text: str, balance: float = 0.5) -> ComposedQuery:
-        """Mixes an encoded reference with words.
+        """Mix an encoded reference with words.
 
         Raises:
             ValueError: There is neither a reference nor a word, or `balance` is not in [0, 1].

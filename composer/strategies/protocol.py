@@ -1,4 +1,4 @@
-"""What every composer offers."""
+"""Protocols of composers."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,12 +14,12 @@ from composer.query import Query
 
 
 class ComposerError(ValueError):
-    """A composer that cannot be loaded or asked this, and what to do."""
+    """A composer that cannot be loaded or used so; the message says what to do."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class EncodedReference:
-    """The expensive half of a composition: the reference, seen once and asked many times.
+    """An encoded reference: the expensive half of a composition, reusable with other words.
 
     Without a reference every attribute is None.
 
@@ -45,11 +45,11 @@ class Composer(Protocol):
     backbone: Backbone
 
     def encode(self, query: Query) -> EncodedReference:
-        """Encodes the reference of a query; its words play no part."""
+        """Encode the reference of a query; its words are ignored."""
         ...
 
     def compose(self, encoded: EncodedReference, text: str, balance: float = 0.5) -> ComposedQuery:
-        """Composes an encoded reference with words.
+        """Compose an encoded reference with words.
 
         Raises:
             ValueError: There is neither a reference nor a word, or `balance` is not in [0, 1].
@@ -59,47 +59,47 @@ class Composer(Protocol):
 
 @runtime_checkable
 class BatchEncoder(Protocol):
-    """A composer that encodes several references for much less than one after the other."""
+    """A composer that encodes several references at once for much less than one by one."""
 
     def encode_batch(self, queries: Sequence[Query]) -> list[EncodedReference]:
-        """Encodes the references of several queries, in their order."""
+        """Encode the references of several queries, in their order."""
         ...
 
 
 @runtime_checkable
 class PictureEncoder(Protocol):
-    """A composer whose own tower can see galleries too: the papers' shared tower.
+    """A composer whose tower can also encode galleries: the papers' shared tower.
 
-    Galleries of a kit are never encoded so; it is there to be measured.
+    Kits never encode galleries so; benchmarks do.
     """
 
     backbone: Backbone
 
     def encode_pictures(self, pixels: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n d"]:
-        """Unit features of preprocessed pictures."""
+        """Return unit features of preprocessed pictures."""
         ...
 
 
 @runtime_checkable
 class LightEncoder(Protocol):
-    """A composer with a vision tower of its own that is to cost less than the backbone's."""
+    """A composer with a vision tower that costs less than the backbone's."""
 
     backbone: Backbone
 
     @property
     def num_tower_parameters(self) -> int:
-        """Weights of all that sees a reference."""
+        """Number of weights that encode a reference."""
         ...
 
     def tokens(self, pixels: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n l t"]:
-        """Pseudo-words of preprocessed references."""
+        """Return pseudo-words of preprocessed references."""
         ...
 
 
 def encode_all(
     composer: Composer, queries: Iterable[Query], *, batch_size: int = 64
 ) -> Iterator[EncodedReference]:
-    """Encodes queries in their order, side by side where the composer gains by it.
+    """Encode queries in their order, in batches where the composer supports them.
 
     Args:
         composer: Any composer.

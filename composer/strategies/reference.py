@@ -1,4 +1,4 @@
-"""What composers share: pixels of a reference, prompts encoded in one batch, the result."""
+"""Functions shared by composers: pixels of a reference, prompts, the composed query."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,15 +22,15 @@ PLAIN_PROMPT = "a photo of"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Composition:
-    """What a strategy decided about one query.
+class ComposedFeatures:
+    """Features and prompt of one composed query.
 
     Attributes:
         both: Unit feature of the composed query; the reference or the words where one is missing.
         reference: Unit feature of the reference alone.
         words: Unit feature of the words alone.
         prompt: The spliced prompt; None where `missing_tokens` says why there is none.
-        missing_tokens: One sentence, or nothing.
+        missing_tokens: One sentence; empty where there is a prompt.
     """
 
     both: Float[Tensor, " d"]
@@ -41,7 +41,7 @@ class Composition:
 
 
 def reference_pixels(backbone: Backbone, query: Query) -> Float[Tensor, "1 3 h w"] | None:
-    """Preprocessed pixels of a query's reference; None where it has none.
+    """Return preprocessed pixels of a query's reference; None where it has none.
 
     Sketches are drawn as ink on white, framed by `rasterise` at the backbone's size.
     """
@@ -54,17 +54,17 @@ def reference_pixels(backbone: Backbone, query: Query) -> Float[Tensor, "1 3 h w
 
 
 def reference_medium(query: Query) -> Medium:
-    """What the encoder should take a query's reference for."""
+    """Return what the encoder should take a query's reference for."""
     return Medium.PHOTO if query.sketch is None else Medium.DRAWING
 
 
 def learned_layout(backbone: Backbone, seen: ImageEncoding) -> Float[Tensor, " c"] | None:
-    """The layout of one encoded reference, if the kit has learned layouts."""
+    """Return the layout of one encoded reference, if the kit has learned layouts."""
     return None if seen.cells is None else backbone.layouts(seen)[0]
 
 
 def encode_prompts(backbone: Backbone, prompts: list[Prompt]) -> list[Float[Tensor, " d"]]:
-    """Unit text features of several prompts, in one batch."""
+    """Return unit text features of several prompts, in one batch."""
     batch = stack_prompts(prompts)
     return list(backbone.encode_embeddings(batch.embeddings, batch.end_positions).features)
 
@@ -72,27 +72,27 @@ def encode_prompts(backbone: Backbone, prompts: list[Prompt]) -> list[Float[Tens
 def composed_query(
     composer: Composer,
     encoded: EncodedReference,
-    found: Composition,
+    parts: ComposedFeatures,
     *,
     text: str,
     balance: float,
 ) -> ComposedQuery:
-    """Wraps what a strategy decided.
+    """Make a composed query of its features and prompt.
 
     Raises:
         InputError: `balance` is not in [0, 1].
     """
-    backbone, prompt = composer.backbone, found.prompt
-    none = backbone.token_table().new_zeros(0, backbone.token_width)
+    backbone, prompt = composer.backbone, parts.prompt
+    no_tokens = backbone.token_table().new_zeros(0, backbone.token_width)
     return ComposedQuery(
-        pseudo_tokens=none if encoded.pseudo_tokens is None else encoded.pseudo_tokens,
-        prompt_embeddings=none if prompt is None else prompt.token_embeddings,
+        pseudo_tokens=no_tokens if encoded.pseudo_tokens is None else encoded.pseudo_tokens,
+        prompt_embeddings=no_tokens if prompt is None else prompt.token_embeddings,
         end_position=0 if prompt is None else prompt.end_position,
         pseudo_positions=() if prompt is None else prompt.pseudo_positions,
-        feature=interpolate(found.both, found.reference, found.words, balance),
-        both_feature=found.both,
-        reference_feature=found.reference,
-        words_feature=found.words,
+        feature=interpolate(parts.both, parts.reference, parts.words, balance),
+        both_feature=parts.both,
+        reference_feature=parts.reference,
+        words_feature=parts.words,
         patch_features=encoded.patch_features,
         layout=encoded.layout,
         balance=float(balance),
@@ -100,7 +100,7 @@ def composed_query(
         text=text,
         gallery_hash=backbone.gallery_hash,
         text_hash=backbone.text_hash,
-        missing_tokens=found.missing_tokens,
+        missing_tokens=parts.missing_tokens,
     )
 
 
@@ -113,17 +113,17 @@ def compose_features(
     mix: Callable[[Float[Tensor, " d"], Float[Tensor, " d"]], Float[Tensor, " d"]],
     move_words: Callable[[Float[Tensor, " d"]], Float[Tensor, " d"]] | None = None,
 ) -> ComposedQuery:
-    """Composes by a mixture of two features: the reference's and that of the words.
+    """Compose by a mixture of two features: the reference's and that of the words.
 
     The prompt to draw with is "a photo of", the reference's tokens, and the words.
 
     Args:
-        composer: Whose query it is.
+        composer: The composer.
         encoded: The reference, if there is one.
         text: The words, if there are any.
         balance: As in `Composer.compose`.
-        mix: Reference and words to the feature of both.
-        move_words: What is done to the text feature first.
+        mix: Makes the feature of both from those of reference and words.
+        move_words: Applied to the text feature first; None for nothing.
 
     Raises:
         InputError: There is neither a reference nor a word, or `balance` is not in [0, 1].
@@ -142,7 +142,7 @@ def compose_features(
         both = mix(reference, words)
     assert both is not None
     has_tokens = reference is None or encoded.pseudo_tokens is not None
-    found = Composition(
+    parts = ComposedFeatures(
         both=both,
         reference=reference,
         words=words,
@@ -151,7 +151,7 @@ def compose_features(
         else None,
         missing_tokens="" if has_tokens else _no_tokens(composer.name),
     )
-    return composed_query(composer, encoded, found, text=text, balance=balance)
+    return composed_query(composer, encoded, parts, text=text, balance=balance)
 
 
 def compose_tokens(
@@ -163,17 +163,17 @@ def compose_tokens(
     prefix: Float[Tensor, "k w"] | str = PLAIN_PROMPT,
     residual: float = 0.0,
 ) -> ComposedQuery:
-    """Composes by reading prompts: `[prefix; tokens; words]`, and each side alone.
+    """Compose by reading prompts: `[prefix; tokens; words]`, and each side alone.
 
-    The words alone stand behind "a photo of".
+    The prompt of the words alone begins with "a photo of".
 
     Args:
-        composer: Whose query it is.
+        composer: The composer.
         encoded: The reference, if there is one.
         text: The words, if there are any.
         balance: As in `Composer.compose`.
-        prefix: What stands before the tokens.
-        residual: How much of the reference's own feature is added to what its tokens give.
+        prefix: What precedes the tokens.
+        residual: Share of the reference's image feature that is added to its text feature.
 
     Raises:
         InputError: There is neither a reference nor a word, or `balance` is not in [0, 1].
@@ -191,26 +191,26 @@ def compose_tokens(
         if words is not None:
             prompts += [build_prompt(backbone, prefix, tokens, ""), words]
     features = encode_prompts(backbone, prompts)
-    own = encoded.image_feature
-    if residual and own is not None:
+    image_feature = encoded.image_feature
+    if residual and image_feature is not None:
         with_reference = features[:2]  # both and reference, or the reference alone
-        features[:2] = [complete(f, own, residual) for f in with_reference]
-    found = Composition(
+        features[:2] = [complete(f, image_feature, residual) for f in with_reference]
+    parts = ComposedFeatures(
         both=features[0],
         reference=None if tokens is None else features[min(1, len(features) - 1)],
         words=features[-1] if has_words else None,
         prompt=prompts[0],
     )
-    return composed_query(composer, encoded, found, text=text, balance=balance)
+    return composed_query(composer, encoded, parts, text=text, balance=balance)
 
 
 def complete(
     prompts: Float[Tensor, "*n d"], references: Float[Tensor, "*#n d"], residual: float
 ) -> Float[Tensor, "*n d"]:
-    """Adds the references' own features to those of the prompts that hold them; unit vectors.
+    """Add the references' image features to the text features of their prompts; unit vectors.
 
-    Tokens pass through a text tower trained on captions, and what no caption says, such as the
-    exact outline, is partly lost there. Drawing uses the tokens alone.
+    A text tower trained on captions partly loses what captions do not describe, such as the exact
+    outline. Generation uses the tokens alone.
     """
     return functional.normalize(prompts + residual * references, dim=-1)
 
@@ -218,5 +218,5 @@ def complete(
 def _no_tokens(name: str) -> str:
     return (
         f"The {name} composer makes no tokens in a kit without a converter, so this query can "
-        "search but not yet draw; find its tokens first, which takes seconds (`with_tokens`)."
+        "search but not generate; compute its tokens first, which takes seconds (`with_tokens`)."
     )

@@ -42,7 +42,7 @@ class SentenceShape:
     """Size of a sentence model.
 
     Attributes:
-        tower: A key of `TOWERS`; those that stem from the backbone know their own size.
+        tower: A key of `TOWERS`; those made from the backbone have a size of their own.
         num_tokens: L, pseudo-words per reference; the paper's accuracy peaks at 4 to 8.
         image_px: Side of the images the tower sees, a multiple of 32.
         head: The adaptive token learner, or an MLP on the pooled map (with one token, the
@@ -55,7 +55,7 @@ class SentenceShape:
     head: TokenHead = TokenHead.ATTENTION
 
     def __post_init__(self) -> None:
-        """Checks the size.
+        """Check the size.
 
         Raises:
             ComposerError: The tower is unknown, or a number is out of range.
@@ -75,17 +75,17 @@ class SentenceShape:
 
 
 def compete(logits: Float[Tensor, "n l p"]) -> Float[Tensor, "n l p"]:
-    """Attention of l queries that compete for p positions; each query's weights sum to one.
+    """Return attention of l queries that compete for p positions; each query's weights sum to one.
 
-    A softmax over the queries says whose a position is; these shares, divided by their sum over
-    the positions, say where a query looks. Taken in logarithms, so that a query which wins
-    nowhere still has weights.
+    A softmax over the queries assigns each position; these shares, divided by their sum over the
+    positions, are the weights of a query. Computed in logarithms, so that a query which wins no
+    position still has weights.
     """
     return logits.log_softmax(dim=1).softmax(dim=2)
 
 
 class TokenLearner(nn.Module):
-    """L learned queries that share out a feature map among them, one pseudo-word each.
+    """L learned queries that divide a feature map among them, one pseudo-word each.
 
     Source: docs/papers.md, equation (20), a reconstruction: cross-attention, softmax over the
     queries and then normalised over the positions, a linear layer to the token width, and a
@@ -101,14 +101,14 @@ class TokenLearner(nn.Module):
         self.norm = _token_norm(width, token_norm)
 
     def attend(self, features: Float[Tensor, "n p c"]) -> Float[Tensor, "n l p"]:
-        """Where each query looks; non-negative, and one in sum over the positions."""
+        """Return each query's weights over the positions; non-negative, with a sum of one."""
         keys = self.keys(self.input_norm(features))
         return compete(torch.einsum("lc,npc->nlp", self.queries, keys) / keys.shape[-1] ** 0.5)
 
     def forward(self, features: Float[Tensor, "n p c"]) -> Float[Tensor, "n l w"]:
-        """Pseudo-words of n maps of p positions; their order plays no part."""
-        seen = self.attend(features) @ self.input_norm(features)  # n l c
-        return self.norm(self.words(seen))
+        """Return pseudo-words of n maps of p positions; their order does not matter."""
+        attended = self.attend(features) @ self.input_norm(features)  # n l c
+        return self.norm(self.words(attended))
 
 
 class TokenMlp(nn.Module):
@@ -132,7 +132,7 @@ class TokenMlp(nn.Module):
         self.norm = _token_norm(width, token_norm)
 
     def forward(self, features: Float[Tensor, "n p c"]) -> Float[Tensor, "n l w"]:
-        """Pseudo-words of n maps of p positions."""
+        """Return pseudo-words of n maps of p positions."""
         return self.norm(self.layers(features.mean(dim=1)).unflatten(1, (self.num_tokens, -1)))
 
 
@@ -147,7 +147,7 @@ class SentenceModel(nn.Module):
     """
 
     def __init__(self, backbone: Backbone, shape: SentenceShape) -> None:
-        """Builds a model with random weights.
+        """Build a model with random weights.
 
         Raises:
             ComposerError: The text encoder has no room for so many tokens.
@@ -170,25 +170,25 @@ class SentenceModel(nn.Module):
 
     @property
     def num_parameters(self) -> int:
-        """Of tower and head together: all that is trained."""
+        """Number of trained weights, of tower and head together."""
         return sum(parameter.numel() for parameter in self.parameters())
 
     def trainable_state(self) -> dict[str, Tensor]:
-        """Tower and head, with the running statistics of their norms."""
+        """Return tower and head, with the running statistics of their norms."""
         return {n: t for n, t in self.state_dict(keep_vars=True).items() if t.is_floating_point()}
 
     def tokens(self, pixels: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n l t"]:
-        """Pseudo-words of images that were preprocessed by the backbone, of any size."""
+        """Return pseudo-words of images that were preprocessed by the backbone, of any size."""
         return self.head(self.map_features(pixels))
 
     def map_features(self, pixels: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n p c"]:
-        """The tower's feature map of such images, row by row."""
+        """Return the tower's feature map of such images, row by row."""
         return map_features(self.tower, pixels, self.shape.image_px)
 
     def read(
         self, tokens: Float[Tensor, "n l t"], word_ids: Sequence[Sequence[int]] | None = None
     ) -> Float[Tensor, "n d"]:
-        """Unit text features of `[a photo of; tokens; words]`; gradients reach the tokens.
+        """Return unit text features of `[a photo of; tokens; words]`; gradients reach the tokens.
 
         Args:
             tokens: Pseudo-words of n references.
@@ -196,11 +196,11 @@ class SentenceModel(nn.Module):
         """
         words = [[] for _ in tokens] if word_ids is None else word_ids
         batch = assemble_prompts(self.backbone, prefix=self._prefix, pseudo=tokens, word_ids=words)
-        found = self.backbone.encode_embeddings(batch.embeddings, batch.end_positions)
-        return found.features.float()
+        encoding = self.backbone.encode_embeddings(batch.embeddings, batch.end_positions)
+        return encoding.features.float()
 
     def save(self, path: Path, *, half: bool = False, notes: dict[str, str] | None = None) -> None:
-        """Writes tower and head, and nothing of the backbone.
+        """Write tower and head, and nothing of the backbone.
 
         Args:
             path: A `.safetensors` file, written atomically.
@@ -220,7 +220,7 @@ class SentenceModel(nn.Module):
 
     @classmethod
     def load(cls, path: Path, backbone: Backbone) -> "SentenceModel":
-        """Reads what `save` wrote, for the backbone it was trained on, in eval mode.
+        """Read what `save` wrote, for the backbone it was trained on, in eval mode.
 
         Raises:
             ComposerError: It belongs to another backbone, or is damaged.
@@ -236,8 +236,8 @@ class SentenceComposer:
     """Composes with a trained `SentenceModel`.
 
     The composed prompt is `[a photo of; tokens; words]`, the reference alone `[a photo of;
-    tokens]`, the words alone "a photo of" and the words. Nothing sees the reference in the joint
-    space, so an encoded one has tokens alone.
+    tokens]`, the words alone "a photo of" and the words. The reference has no feature in the
+    joint space, only tokens.
 
     Source: docs/papers.md, section 4, at test time.
     """
@@ -250,7 +250,7 @@ class SentenceComposer:
 
     @classmethod
     def load(cls, path: Path, backbone: Backbone) -> "SentenceComposer":
-        """Loads a composer from `sentence.safetensors`.
+        """Load a composer from `sentence.safetensors`.
 
         Raises:
             ComposerError: It belongs to another backbone, or is damaged.
@@ -259,22 +259,22 @@ class SentenceComposer:
 
     @property
     def num_tower_parameters(self) -> int:
-        """Of what sees a reference: the tower, the backbone's own if it is that, and the head."""
+        """Number of weights of tower and head; in symmetric mode the tower is the backbone's."""
         parts = (self._tower, self.model.head)
-        own = sum(p.numel() for part in parts for p in part.parameters())
+        count = sum(p.numel() for part in parts for p in part.parameters())
         if self.model.shape.tower != SYMMETRIC:
-            return own
-        return own + sum(p.numel() for p in self.backbone.model.visual.parameters())
+            return count
+        return count + sum(p.numel() for p in self.backbone.model.visual.parameters())
 
     @torch.no_grad()
     def tokens(self, pixels: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n l t"]:
-        """Pseudo-words of preprocessed references, in the backbone's precision."""
-        seen = map_features(self._tower, pixels, self.model.shape.image_px)
-        return self.model.head(seen).to(self.backbone.dtype)
+        """Return pseudo-words of preprocessed references, in the backbone's precision."""
+        features = map_features(self._tower, pixels, self.model.shape.image_px)
+        return self.model.head(features).to(self.backbone.dtype)
 
     @torch.no_grad()
     def encode(self, query: Query) -> EncodedReference:
-        """Turns the reference of a query into pseudo-words."""
+        """Turn the reference of a query into pseudo-words."""
         pixels = reference_pixels(self.backbone, query)
         if pixels is None:
             return EncodedReference()
@@ -282,7 +282,7 @@ class SentenceComposer:
 
     @torch.no_grad()
     def compose(self, encoded: EncodedReference, text: str, balance: float = 0.5) -> ComposedQuery:
-        """Composes an encoded reference with words; every side that is missing is left out.
+        """Compose an encoded reference with words; every side that is missing is left out.
 
         Raises:
             ValueError: There is neither a reference nor a word, or `balance` is not in [0, 1].
@@ -302,5 +302,5 @@ def _read_shape(path: Path, metadata: dict[str, str]) -> SentenceShape:
         num_tokens, image_px = int(metadata["num_tokens"]), int(metadata["image_px"])
         tower, head = metadata["tower"], TokenHead(metadata["head"])
     except (KeyError, ValueError) as error:
-        raise ComposerError(f"{path.name} is damaged: it does not say its own size.") from error
+        raise ComposerError(f"{path.name} is damaged: it does not state its size.") from error
     return SentenceShape(tower=tower, num_tokens=num_tokens, image_px=image_px, head=head)

@@ -1,4 +1,4 @@
-"""Slerp: spherical mixture of an image and a text feature, the baseline everybody has."""
+"""Slerp: spherical mixture of an image and a text feature, the common baseline."""
 
 from dataclasses import dataclass
 
@@ -32,11 +32,11 @@ NOUNS = ("chair", "table", "lamp", "bottle", "car", "bag", "clock", "bowl", "sof
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SlerpSettings:
-    """How slerp mixes.
+    """Settings of slerp.
 
     Attributes:
         alpha: Share of the way from the reference to the words; 0.8 to 0.9 in the literature.
-        uses_tuned_tower: See references with the duet's tower instead of the frozen one.
+        uses_tuned_tower: Encode references with the duet's tower instead of the frozen one.
         moves_sketches: Move a sketch to the photo side before mixing.
     """
 
@@ -50,7 +50,7 @@ class SlerpComposer:
 
     A sketch is first moved to the photo side, `normalise(V(S) - m_sketch + m_photo)`, the vectors
     being means of text features of "a drawing of ..." and "a photo of ..."; otherwise it would
-    search for drawings. Tokens come from the kit's converter: these are ours, the method has none.
+    search for drawings. Tokens come from the kit's converter: the method itself has none.
 
     Source: docs/papers.md, equation (26).
     """
@@ -65,7 +65,7 @@ class SlerpComposer:
         duet: DuetModel | None = None,
         converter: TextConverter | None = None,
     ) -> None:
-        """Takes the kit's backbone and, where it has them, its duet and its converter.
+        """Take the kit's backbone and, where it has them, its duet and its converter.
 
         Raises:
             ValueError: `alpha` is not in [0, 1], or the tuned tower of a missing duet is asked for.
@@ -83,26 +83,26 @@ class SlerpComposer:
 
     @torch.no_grad()
     def encode(self, query: Query) -> EncodedReference:
-        """Encodes the reference of a query, moving sketches to the photo side."""
+        """Encode the reference of a query, moving sketches to the photo side."""
         pixels = reference_pixels(self.backbone, query)
         if pixels is None:
             return EncodedReference()
         tower = self.backbone if self._tuned is None else self._tuned
-        seen = tower.encode_image(pixels, reference_medium(query))
-        feature = seen.features[0]
+        encoding = tower.encode_image(pixels, reference_medium(query))
+        feature = encoding.features[0]
         if query.sketch is not None and self.settings.moves_sketches:
             feature = functional.normalize(feature + self._shift, dim=-1)
         converter = self._converter
         return EncodedReference(
             image_feature=feature,
             pseudo_tokens=None if converter is None else converter.from_images(feature[None])[0],
-            patch_features=seen.patch_features[0],
-            layout=learned_layout(self.backbone, seen),
+            patch_features=encoding.patch_features[0],
+            layout=learned_layout(self.backbone, encoding),
         )
 
     @torch.no_grad()
     def compose(self, encoded: EncodedReference, text: str, balance: float = 0.5) -> ComposedQuery:
-        """Mixes an encoded reference with words.
+        """Mix an encoded reference with words.
 
         Raises:
             ValueError: There is neither a reference nor a word, or `balance` is not in [0, 1].
@@ -117,7 +117,7 @@ class SlerpComposer:
 
 
 def modality_shift(backbone: Backbone) -> Float[Tensor, " d"]:
-    """`m_photo - m_sketch`: what separates photos from drawings, told by text prompts."""
+    """Return `m_photo - m_sketch`: the direction from drawings to photos, by text prompts."""
     means = [
         backbone.encode_text([t.format(noun) for t in templates for noun in NOUNS]).mean(dim=0)
         for templates in (PHOTO_TEMPLATES, SKETCH_TEMPLATES)

@@ -1,4 +1,4 @@
-"""The towers that see a sentence's reference: light ones of timm, and the backbone's own."""
+"""Vision towers of the sentence composer: light ones of timm, and two of the backbone."""
 
 import math
 from collections.abc import Callable
@@ -21,8 +21,8 @@ INHERITED, SYMMETRIC = "inherited", "symmetric"
 class InheritedTower(nn.Module):
     """The first third of the backbone's blocks, copied to be trained, at half its size.
 
-    It begins with what the backbone knows of edges and parts, where a tower of random weights
-    needs a hundred thousand pictures to learn as much.
+    It starts from the backbone's knowledge of edges and parts, which a tower of random weights
+    takes a hundred thousand pictures to learn.
 
     Source: weight inheritance as in TinyCLIP (Wu et al., ICCV 2023), by depth and by resolution.
     """
@@ -41,7 +41,7 @@ class InheritedTower(nn.Module):
         self.visual = visual
 
     def forward_features(self, pixels: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n p c"]:
-        """Patch tokens after the norm."""
+        """Return patch tokens after the norm."""
         hidden = self.visual.transformer(self.visual._embeds(pixels))
         return self.visual.ln_post(hidden)[:, 1:]
 
@@ -49,23 +49,25 @@ class InheritedTower(nn.Module):
 def shrink_positions(
     positions: Float[Tensor, "q c"], grid: tuple[int, int], side: int
 ) -> Float[Tensor, "r c"]:
-    """Position vectors of a square grid of `side`, the class token's first and as it was."""
-    own, patches = positions[:1], positions[1:]
+    """Return position vectors of a square grid of `side`, the class token's first, unchanged."""
+    class_token, patches = positions[:1], positions[1:]
     picture = patches.T.unflatten(1, grid)[None]  # p c -> 1 c h w
     smaller = functional.interpolate(picture, size=(side, side), mode="bicubic", antialias=True)
-    return torch.cat([own, smaller[0].flatten(1).T])
+    return torch.cat([class_token, smaller[0].flatten(1).T])
 
 
 class FrozenTower(nn.Module):
-    """The backbone's own vision tower, for the symmetric mode; none of its weights are ours."""
+    """The backbone's vision tower, for the symmetric mode; the module does not own its weights."""
 
     def __init__(self, backbone: Backbone) -> None:
         super().__init__()
         self.image_px = backbone.image_size_px
-        self._visual = (backbone.model.visual,)  # in a tuple, or its weights would count as ours
+        self._visual = (
+            backbone.model.visual,
+        )  # in a tuple, so that its weights are not registered
 
     def forward_features(self, pixels: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n p c"]:
-        """Patch tokens after the final norm."""
+        """Return patch tokens after the final norm."""
         (visual,) = self._visual
         return encode_with_tower(visual, pixels.to(visual.proj.dtype)).hidden.float()
 
@@ -74,7 +76,7 @@ def _create(architecture: str, options: dict[str, Any]) -> nn.Module:
     tower: Any = timm.create_model(
         architecture, pretrained=False, num_classes=0, global_pool="", in_chans=3, **options
     )
-    # Only the map is used: layers behind it would be dead weight in the file.
+    # Only the map is used: later layers would only enlarge the file.
     tower.prune_intermediate_layers(1, prune_norm=False, prune_head=True)
     return tower
 
@@ -96,11 +98,11 @@ TOWERS: Final[dict[str, Callable[[Backbone, int], nn.Module]]] = {
 def map_features(
     tower: nn.Module, pixels: Float[Tensor, "n 3 h w"], image_px: int
 ) -> Float[Tensor, "n p c"]:
-    """The tower's feature map of preprocessed images, row by row, after resizing to `image_px`.
+    """Return the feature map of preprocessed images, row by row, after resizing to `image_px`.
 
-    Towers that stem from the backbone know their own size, whatever `image_px`.
+    Towers made from the backbone have a size of their own, whatever `image_px`.
     """
-    sees: Any = tower
+    network: Any = tower
     pixels = pixels.float()
     if isinstance(tower, FrozenTower | InheritedTower):
         image_px = tower.image_px
@@ -108,16 +110,16 @@ def map_features(
         pixels = functional.interpolate(
             pixels, size=(image_px, image_px), mode="bilinear", antialias=True
         )
-    found = sees.forward_features(pixels)
-    return found if found.ndim == 3 else found.flatten(2).mT  # n c h w -> n p c
+    features = network.forward_features(pixels)
+    return features if features.ndim == 3 else features.flatten(2).mT  # n c h w -> n p c
 
 
 def fold_batch_norms(tower: nn.Module, image_px: int) -> nn.Module:
-    """Copies a tower for inference, with every BatchNorm multiplied into the convolution before.
+    """Copy a tower for inference, with every BatchNorm multiplied into the convolution before.
 
-    A tower without any is returned as it is. The pairs are found by watching one pass: a norm whose
+    A tower without any is returned as it is. Pairs are detected during one pass: a norm whose
     input is the very output of a convolution. What a norm did besides (timm's carry the activation)
-    stays in its place.
+    is kept.
     """
     if not any(isinstance(module, nn.BatchNorm2d) for module in tower.modules()):
         return tower
@@ -131,7 +133,7 @@ def fold_batch_norms(tower: nn.Module, image_px: int) -> nn.Module:
 
 @torch.no_grad()
 def _watch_pairs(tower: nn.Module, image_px: int) -> list[tuple[nn.Conv2d, nn.BatchNorm2d]]:
-    sees: Any = tower
+    network: Any = tower
     pairs: list[tuple[nn.Conv2d, nn.BatchNorm2d]] = []
     last: list[tuple[nn.Conv2d, object]] = []
 
@@ -143,7 +145,7 @@ def _watch_pairs(tower: nn.Module, image_px: int) -> list[tuple[nn.Conv2d, nn.Ba
 
     handles = [module.register_forward_hook(watch) for module in tower.modules()]
     device = next(tower.parameters()).device
-    sees.forward_features(torch.zeros(1, 3, image_px, image_px, device=device))
+    network.forward_features(torch.zeros(1, 3, image_px, image_px, device=device))
     for handle in handles:
         handle.remove()
     return pairs
@@ -151,8 +153,8 @@ def _watch_pairs(tower: nn.Module, image_px: int) -> list[tuple[nn.Conv2d, nn.Ba
 
 @torch.no_grad()
 def count_channels(tower: nn.Module, image_px: int) -> int:
-    """Width of a tower's feature map."""
-    tower.eval()  # or the blank image would enter the running statistics
-    found = map_features(tower, torch.zeros(1, 3, image_px, image_px), image_px)
+    """Return the width of a tower's feature map."""
+    tower.eval()  # keeps the blank image out of the running statistics
+    features = map_features(tower, torch.zeros(1, 3, image_px, image_px), image_px)
     tower.train()
-    return found.shape[-1]
+    return features.shape[-1]

@@ -1,4 +1,4 @@
-"""Ablations that train: duet with one thing changed at a time, each a short run from the start."""
+"""Trained ablations of duet: short runs with one setting changed at a time."""
 
 import logging
 import tempfile
@@ -16,8 +16,8 @@ logger = logging.getLogger(__name__)
 
 PROMPT_LENGTHS = (1, 2, 3, 4)
 TOKENS = (1, 2, 4, 8, 16)
-NUM_DRAWINGS = 2  # of each sketch, encoded before: short runs see few of them twice
-RECONSTRUCTION = 0.25  # the weight it is tried with; off in the recipe
+NUM_DRAWINGS = 2  # of each sketch, encoded once: short runs repeat few of them
+RECONSTRUCTION = 0.25  # the weight that is tried; zero in the recipe
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -27,7 +27,7 @@ class AblationSettings:
     Attributes:
         num_steps: Steps of each run, all on references that were encoded once.
         batch_size: References in each of them.
-        seed: Of every draw; all runs see the same batches from the same start.
+        seed: Of every draw; all runs have the same batches and the same start.
         device: "cpu", "cuda" or "auto".
     """
 
@@ -42,8 +42,8 @@ class AblationRow:
     """One run on the validation designs; accuracies in [0, 1] with the best residual.
 
     Attributes:
-        ablation: What is varied: "loss", "prompt length" or "tokens".
-        variant: How; "recipe" is the recipe itself.
+        ablation: The setting: "loss", "prompt length" or "tokens".
+        variant: Its value; "recipe" is the recipe itself.
         num_steps: Steps trained.
         sketch_1: Acc@1 of the sketch alone.
         both_1: Acc@1 of sketch and words.
@@ -63,26 +63,26 @@ class AblationRow:
 
 
 def variants(recipe: DuetTraining) -> dict[tuple[str, str], DuetTraining]:
-    """The recipe, and it with one thing changed, by what is varied and how."""
-    found = {("loss", "recipe"): recipe}
+    """Return the recipe and its variants with one setting changed, by ablation and variant."""
+    recipes = {("loss", "recipe"): recipe}
     names = [field.name for field in fields(DuetWeights)]
     for name in (name for name in names if name not in TOWER_TERMS):
         weight = getattr(recipe.weights, name)
         changed = replace(recipe.weights, **{name: 0.0 if weight else RECONSTRUCTION})
-        found["loss", f"{'without' if weight else 'with'} {name}"] = replace(
+        recipes["loss", f"{'without' if weight else 'with'} {name}"] = replace(
             recipe, weights=changed
         )
     for length in (n for n in PROMPT_LENGTHS if n != recipe.shape.prompt_length):
         shape = DuetShape(prompt_length=length, num_tokens=recipe.shape.num_tokens)
-        found["prompt length", str(length)] = replace(recipe, shape=shape)
+        recipes["prompt length", str(length)] = replace(recipe, shape=shape)
     for count in (n for n in TOKENS if n != recipe.shape.num_tokens):
         shape = DuetShape(prompt_length=recipe.shape.prompt_length, num_tokens=count)
-        found["tokens", str(count)] = replace(recipe, shape=shape)
-    return found
+        recipes["tokens", str(count)] = replace(recipe, shape=shape)
+    return recipes
 
 
 def duet_ablations(recipe: DuetTraining, settings: AblationSettings) -> Iterator[AblationRow]:
-    """Trains each variant and scores it on validation; a row comes as soon as it is known.
+    """Train each variant and score it on validation; yield each row as soon as it is known.
 
     Raises:
         ValueError: The backbone or the pack cannot be used.
@@ -99,14 +99,14 @@ def duet_ablations(recipe: DuetTraining, settings: AblationSettings) -> Iterator
             state=Path(folder) / "state",
             budget=Budget(num_steps=settings.num_steps),
             device=settings.device,
-            average_decay=0.95,  # a long average of a short run would be its start
+            average_decay=0.95,  # a longer average of a short run would keep its start
             validate_every=settings.num_steps,
             seed=settings.seed,
         )
         data = DuetData(recipe, make_accelerator(run), seed=settings.seed)
         for number, ((ablation, variant), changed) in enumerate(variants(recipe).items()):
-            own = replace(run, state=Path(folder) / f"state-{number}")
-            scores = duet_trainer(changed, own, data=data).run()
+            settings_of_run = replace(run, state=Path(folder) / f"state-{number}")
+            scores = duet_trainer(changed, settings_of_run, data=data).run()
             row = AblationRow(
                 ablation=ablation,
                 variant=variant,

@@ -1,4 +1,4 @@
-"""A byte-level BPE vocabulary of our own, in the file format of CLIP's.
+"""Byte-level BPE vocabularies in CLIP's file format.
 
 The merges are learned by the `tokenizers` library; the ids follow CLIP's order (256 bytes, 256
 bytes that end a word, the merges, start of text, end of text), so that open_clip's
@@ -88,8 +88,3 @@ def read_merges(path: Path) -> list[tuple[str, str]]:
             raise ValueError(f"{path.name} line {number} must hold two symbols, got {line!r}.")
         merges.append((pieces[0], pieces[1]))
     return merges
-
-
-def write_vocabulary(merges: Iterable[tuple[str, str]], path: Path) -> None:
-    """Write `vocab.json`, the numbering that transformers' CLIP tokenizer reads."""
-    path.write_text(json.dumps(vocabulary(merges), ensure_ascii=False), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Training of a kit's converter, on text alone."""
+"""Training of a kit's converter on text alone."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -30,7 +30,7 @@ from composer.training.trainer import (
 )
 
 _BATCH = 256
-# Words that are left standing when the others give way to tokens.
+# Words that tokens never replace.
 _PLAIN_WORDS = frozenset(
     ("a", "an", "the", "of", "with", "and", "in", "on", "at", "as", "it", "is", "to", "from", "by")
 )
@@ -43,8 +43,8 @@ class ConverterWeights:
     Attributes:
         whole: "a photo of" and the tokens of a caption's feature give that feature; in-batch
             InfoNCE.
-        replaced: A caption whose keywords gave way to its own tokens keeps its feature.
-        difference: The tokens of the difference of two media, behind a photo's caption, give the
+        replaced: A caption whose keywords are replaced by its tokens keeps its feature.
+        difference: The tokens of the difference of two media, after a photo's caption, give the
             caption in that medium; C also converts domain differences.
     """
 
@@ -55,7 +55,7 @@ class ConverterWeights:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ConverterTraining:
-    """The recipe of the converter; how the run goes stands in `RunSettings`.
+    """The recipe of the converter; settings of the run are in `RunSettings`.
 
     Attributes:
         clip: The frozen CLIP: its folder, or the name of a public one.
@@ -83,11 +83,11 @@ class ConverterTraining:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ConverterScores:
-    """How often a converted feature finds its own among all of the validation photos.
+    """Accuracy of converted features among all validation photos.
 
     Attributes:
-        captions: Tokens of a caption's feature find the caption's feature among all captions.
-        photos: Tokens of a photo's feature find that photo.
+        captions: Of the tokens of a caption's feature, among all captions.
+        photos: Of the tokens of a photo's feature, among all photos.
     """
 
     captions: Accuracy
@@ -95,17 +95,17 @@ class ConverterScores:
 
     @property
     def score(self) -> float:
-        """What a run is selected by: photos are what it will be asked to convert."""
+        """The number a run is selected by: of photos, since photos are converted in use."""
         return self.photos.at_1 + 0.1 * self.photos.at_10
 
     def summary(self) -> str:
-        """One line for the log."""
+        """Return one line for the log."""
         rows = (("captions", self.captions), ("photos", self.photos))
         return " ".join(f"{name} {r.at_1:.1%}/{r.at_5:.1%}/{r.at_10:.1%}" for name, r in rows)
 
 
 class ConverterObjective:
-    """What a run of the converter trains, and on what.
+    """Objective of the converter: model, data, losses, validation.
 
     Source: docs/papers.md, equation (25). The InfoNCE in place of its squared error and
     the differences of media are ours.
@@ -114,7 +114,7 @@ class ConverterObjective:
     name = "converter"
 
     def __init__(self, recipe: ConverterTraining, accelerator: Accelerator, *, seed: int) -> None:
-        """Reads captions and encodes them once.
+        """Read captions and encode them once.
 
         Raises:
             ValueError: Backbone or pack cannot be used.
@@ -124,34 +124,36 @@ class ConverterObjective:
         self.backbone = Backbone.load(recipe.clip, device=accelerator.device)
         pack = CataloguePack.open(recipe.pack)
         items = [pack.items[row] for row in pack.rows(split="train")]
-        said = (text for item in items for text in (item.caption, *item.paraphrases))
-        self._texts = list(dict.fromkeys((*said, *recipe.captions)))
+        photo_captions = (text for item in items for text in (item.caption, *item.paraphrases))
+        self._texts = list(dict.fromkeys((*photo_captions, *recipe.captions)))
         self._words = [self.backbone.word_ids(text) for text in self._texts]
         self._keywords = [_keyword_runs(self.backbone.words(text)) for text in self._texts]
         with accelerator.autocast():
             self._features = self._encode_texts(self._texts)
-        place = {text: row for row, text in enumerate(self._texts)}
-        self._media = [(place[a], place[b]) for a, b in _media_pairs(items)]
+        row_of = {text: row for row, text in enumerate(self._texts)}
+        self._media = [(row_of[a], row_of[b]) for a, b in _media_pairs(items)]
         self.model = TextConverter(self.backbone)
         size_px = self.backbone.image_size_px
         rows = pack.rows(split="train", domain=PHOTO)
-        some = rows[:: max(1, len(rows) // 1024)]
+        sample = rows[:: max(1, len(rows) // 1024)]
         with accelerator.autocast():
-            photos = encode_photos(self.backbone, pack.pixels(some, size_px))
-        captions = [place[item.caption] for item in items if item.domain == PHOTO]
+            photos = encode_photos(self.backbone, pack.pixels(sample, size_px))
+        photo_captions = [row_of[item.caption] for item in items if item.domain == PHOTO]
         self.model.image_mean.copy_(photos.mean(dim=0))
-        self.model.text_mean.copy_(self._features[captions].mean(dim=0))
-        held = pack.validation_photos()
-        self._held_photos = encode_photos(self.backbone, pack.pixels(held, size_px))
-        self._held_captions = self._encode_texts([pack.items[row].caption for row in held])
+        self.model.text_mean.copy_(self._features[photo_captions].mean(dim=0))
+        validation_rows = pack.validation_photos()
+        self._held_photos = encode_photos(self.backbone, pack.pixels(validation_rows, size_px))
+        self._held_captions = self._encode_texts(
+            [pack.items[row].caption for row in validation_rows]
+        )
         self._plain = _flat(self.backbone.word_ids(PLAIN_PROMPT))
 
     def trainable_state(self) -> dict[str, Tensor]:
-        """The converter; its two means are of the data and rest."""
+        """Return the converter's weights and its two means, which training leaves unchanged."""
         return self.model.trainable_state()
 
     def parameter_groups(self) -> list[ParameterGroup]:
-        """Only matrices decay."""
+        """Return two groups: matrices, which decay, and vectors."""
         matrices = [p for p in self.model.parameters() if p.ndim == 2]
         vectors = [p for p in self.model.parameters() if p.ndim != 2]
         recipe = self.recipe
@@ -161,33 +163,33 @@ class ConverterObjective:
         ]
 
     def losses(self, step: int, draw: int) -> Losses:
-        """All terms of a batch."""
+        """Return all terms of a batch."""
         recipe, device = self.recipe, self.backbone.device
         rng = np.random.default_rng([self._seed, draw])
         rows = rng.choice(
             len(self._texts), size=min(recipe.batch_size, len(self._texts)), replace=False
         )
-        wanted = self._features[torch.from_numpy(rows).to(device)]
-        tokens = self.model(self._noisy(wanted, rng))
+        features = self._features[torch.from_numpy(rows).to(device)]
+        tokens = self.model(self._noisy(features, rng))
         prompts = [self._whole(tokens), self._replaced(rows, tokens, rng)]
-        goals = [wanted, wanted]
+        targets = [features, features]
         if self._media and recipe.weights.difference > 0:
-            batch, goal = self._differences(rng)
+            batch, target = self._differences(rng)
             prompts.append(batch)
-            goals.append(goal)
+            targets.append(target)
         with self._accelerator.autocast():
-            found = [encode_prompt_batch(self.backbone, batch) for batch in prompts]
+            encoded = [encode_prompt_batch(self.backbone, batch) for batch in prompts]
         terms = {
-            "whole": in_batch_nce(found[0], wanted, temperature=recipe.temperature),
-            "replaced": distance(found[1], wanted).mean(),
+            "whole": in_batch_nce(encoded[0], features, temperature=recipe.temperature),
+            "replaced": distance(encoded[1], features).mean(),
         }
-        if len(found) > 2:
-            terms["difference"] = distance(found[2], goals[2]).mean()
+        if len(encoded) > 2:
+            terms["difference"] = distance(encoded[2], targets[2]).mean()
         return Losses(terms=terms, total=weighted_sum(terms, recipe.weights))
 
     @torch.no_grad()
     def validate(self) -> ConverterScores:
-        """Scores captions and photos of the validation split."""
+        """Score captions and photos of the validation split."""
         right = torch.arange(len(self._held_photos), device=self.backbone.device)
         captions = encode_prompt_batch(self.backbone, self._whole(self.model(self._held_captions)))
         photos = encode_prompt_batch(
@@ -199,7 +201,7 @@ class ConverterObjective:
         )
 
     def export(self, path: Path, scores: ConverterScores, notes: dict[str, str]) -> None:
-        """Writes `converter.safetensors`."""
+        """Write `converter.safetensors`."""
         self.model.save(path, half=True, notes=notes)
 
     def _whole(self, tokens: Float[Tensor, "n k w"]) -> PromptBatch:
@@ -209,7 +211,7 @@ class ConverterObjective:
     def _replaced(
         self, rows: Int[np.ndarray, " n"], tokens: Float[Tensor, "n k w"], rng: np.random.Generator
     ) -> PromptBatch:
-        """Captions in which one run of keywords, drawn at random, gave way to the tokens."""
+        """Return captions in which the tokens replace one run of keywords, drawn at random."""
         before: list[list[int]] = []
         after: list[list[int]] = []
         for row in rows.tolist():
@@ -220,7 +222,7 @@ class ConverterObjective:
         return splice_between(self.backbone, before, tokens, after)
 
     def _differences(self, rng: np.random.Generator) -> tuple[PromptBatch, Float[Tensor, "m d"]]:
-        """Photo captions followed by the tokens of what makes them captions of another medium."""
+        """Return photo captions and the tokens of the difference to another medium."""
         count = max(1, self.recipe.batch_size // 4)
         picked = rng.choice(len(self._media), size=min(count, len(self._media)), replace=False)
         device = self.backbone.device
@@ -233,7 +235,7 @@ class ConverterObjective:
     def _noisy(
         self, features: Float[Tensor, "n d"], rng: np.random.Generator
     ) -> Float[Tensor, "n d"]:
-        """Unit features with Gaussian noise, each of its own strength up to `noise`."""
+        """Return unit features with Gaussian noise, each of a random strength up to `noise`."""
         strength = self.recipe.noise * rng.random((len(features), 1)) / features.shape[1] ** 0.5
         noise = torch.from_numpy(rng.standard_normal(features.shape) * strength)
         return functional.normalize(features + noise.to(features), dim=-1)
@@ -242,11 +244,11 @@ class ConverterObjective:
     def _encode_texts(self, texts: Sequence[str]) -> Float[Tensor, "n d"]:
         # Texts of like length together, so that little of the work is padding.
         order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
-        found = torch.empty(len(texts), self.backbone.joint_dim, device=self.backbone.device)
+        features = torch.empty(len(texts), self.backbone.joint_dim, device=self.backbone.device)
         for start in range(0, len(order), _BATCH):
             part = order[start : start + _BATCH]
-            found[part] = self.backbone.encode_text([texts[i] for i in part]).float()
-        return found
+            features[part] = self.backbone.encode_text([texts[i] for i in part]).float()
+        return features
 
 
 def splice_between(
@@ -255,7 +257,7 @@ def splice_between(
     tokens: Float[Tensor, "n k w"],
     after: Sequence[Sequence[int]],
 ) -> PromptBatch:
-    """Prompts with pseudo-words in their middle; words that do not fit are cut at the end."""
+    """Return prompts with pseudo-words in the middle; words that do not fit are cut."""
     table, num_tokens = backbone.token_table(), tokens.shape[1]
     room = backbone.context_length - 2 - num_tokens
     ids = [
@@ -274,7 +276,7 @@ def splice_between(
 
 
 def encode_prompt_batch(backbone: Backbone, batch: PromptBatch) -> Float[Tensor, "n d"]:
-    """Unit text features of prompts, those of like length together."""
+    """Return unit text features of prompts, those of like length together."""
     ends = batch.end_positions
 
     def encode(group: Int[Tensor, " k"], most: int) -> Float[Tensor, "k d"]:
@@ -284,26 +286,26 @@ def encode_prompt_batch(backbone: Backbone, batch: PromptBatch) -> Float[Tensor,
 
 
 def captions_of(tables: Sequence[PictureTable]) -> tuple[str, ...]:
-    """The distinct captions of natural pictures."""
-    said = (text for table in tables for captions in table.captions for text in captions)
-    return tuple(dict.fromkeys(said))
+    """Return the distinct captions of natural pictures."""
+    texts = (text for table in tables for captions in table.captions for text in captions)
+    return tuple(dict.fromkeys(texts))
 
 
 def _keyword_runs(words: Sequence[str]) -> list[tuple[int, int]]:
-    """Stretches of words that say something, as (first, behind the last)."""
+    """Return the runs of content words, as (first, one past the last)."""
     runs: list[tuple[int, int]] = []
-    for place, word in enumerate(words):
+    for index, word in enumerate(words):
         if word in _PLAIN_WORDS or not word[:1].isalpha():
             continue
-        if runs and runs[-1][1] == place:
-            runs[-1] = (runs[-1][0], place + 1)
+        if runs and runs[-1][1] == index:
+            runs[-1] = (runs[-1][0], index + 1)
         else:
-            runs.append((place, place + 1))
+            runs.append((index, index + 1))
     return runs
 
 
 def _media_pairs(items: Sequence[PackItem]) -> list[tuple[str, str]]:
-    """Captions of one design and colourway, as a photo and in another medium."""
+    """Return captions of one design and colourway, as a photo and in another medium."""
     photos = {(i.design, i.colourway): i.caption for i in items if i.domain == PHOTO}
     return [
         (photos[item.design, item.colourway], item.caption)
@@ -317,7 +319,7 @@ def _flat(words: Sequence[Sequence[int]]) -> list[int]:
 
 
 def converter_trainer(recipe: ConverterTraining, settings: RunSettings) -> Trainer[ConverterScores]:
-    """Makes a run of the converter, which goes on from its state where there is one.
+    """Make a run of the converter, which goes on from its state where there is one.
 
     Raises:
         ValueError: The backbone, the pack or the state cannot be used.

@@ -1,7 +1,7 @@
-"""`python -m composer.training.cost`: what a step of each training costs on a CLIP of any size.
+"""Cost of a step of each training on a CLIP of any size: `python -m composer.training.cost`.
 
-The backbone has random weights, so nothing is fetched and nothing learnt: shapes, memory and speed
-are those of the real one.
+The backbone has random weights, so nothing is downloaded and nothing learnt; shapes, memory and
+speed are those of trained weights.
 """
 
 import argparse
@@ -26,7 +26,7 @@ from composer.training.trainer import RunSettings
 
 PER_CLASS = 4
 COMPOSERS = ("duet", "modality", "prompted", "sentence")
-CHOICES = tuple(name for name in TRAININGS if name != "converter")  # it sees no picture
+CHOICES = tuple(name for name in TRAININGS if name != "converter")  # trained on text alone
 _MATRIX = {"cpu": 2048, "cuda": 8192}
 _REPEATS = 5
 
@@ -36,7 +36,7 @@ class StepCost:
     """One training on one machine.
 
     Attributes:
-        composer: Which; of duet the steps that go through the tower.
+        composer: Its name; of duet, steps through the tower.
         backbone: Architecture.
         num_trainable: Parameters that are trained.
         num_samples: References of a step.
@@ -68,7 +68,7 @@ def step_costs(
     num_steps: int = 3,
     device: str = "auto",
 ) -> Iterator[StepCost]:
-    """Measures some steps of each training, after one that counts its operations.
+    """Measure some steps of each training, after one step that counts operations.
 
     Args:
         architecture: As open_clip lists them, for example "ViT-L-14".
@@ -117,23 +117,23 @@ def step_costs(
 
 
 def peak_flops(device: torch.device) -> float:
-    """Operations a second of a large matrix product, in bf16 on a GPU and fp32 elsewhere."""
+    """Return the operations a second of a large matrix product: bf16 on a GPU, else fp32."""
     side = _MATRIX[device.type]
     dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
-    one = torch.randn(side, side, device=device, dtype=dtype)
-    torch.mm(one, one)
-    return 2 * side**3 / _median_seconds(lambda: torch.mm(one, one), device, _REPEATS)
+    matrix = torch.randn(side, side, device=device, dtype=dtype)
+    torch.mm(matrix, matrix)
+    return 2 * side**3 / _median_seconds(lambda: torch.mm(matrix, matrix), device, _REPEATS)
 
 
 def _median_seconds(act: Callable[[], object], device: torch.device, repeats: int) -> float:
-    found: list[float] = []
+    durations: list[float] = []
     for _ in range(repeats):
         started = time.perf_counter()
         act()
         if device.type == "cuda":
             torch.cuda.synchronize(device)
-        found.append(time.perf_counter() - started)
-    return statistics.median(found)
+        durations.append(time.perf_counter() - started)
+    return statistics.median(durations)
 
 
 def _peak_gb(device: torch.device) -> float:
@@ -143,7 +143,7 @@ def _peak_gb(device: torch.device) -> float:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Prints a line of JSON for each training; returns 2 where the user can mend it."""
+    """Print a line of JSON for each training; return 2 for an error the user can fix."""
     parser = argparse.ArgumentParser(prog="python -m composer.training.cost")
     parser.add_argument("--architecture", default="ViT-L-14")
     parser.add_argument("--data", type=Path, required=True, help="folder of the training pack")

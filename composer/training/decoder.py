@@ -1,4 +1,4 @@
-"""G: pictures back from query features; it trains what is in them and is thrown away."""
+"""Decoder G, from query features to pictures; used in training only."""
 
 import itertools
 
@@ -28,7 +28,7 @@ class Decoder(nn.Module):
         self.levels = nn.Conv2d(_CHANNELS[-1], 3, 3, padding=1)
 
     def forward(self, features: Float[Tensor, "n d"]) -> Float[Tensor, "n 3 64 64"]:
-        """RGB levels in [0, 1]."""
+        """Return RGB levels in [0, 1]."""
         coarse = self.coarse(features).unflatten(1, (-1, _COARSE_PX, _COARSE_PX))
         return torch.sigmoid(self.levels(self.blocks(coarse)))
 
@@ -39,9 +39,9 @@ def reconstruction(
     query: Float[Tensor, "n d"],
     completed: Float[Tensor, "n d"],
 ) -> Float[Tensor, ""]:
-    """`L_rec = |P - G(q)| + |P - G(q_delta)|`, means over pixels.
+    """Return `L_rec = |P - G(q)| + |P - G(q_delta)|`, means over pixels.
 
-    From the drawing alone the shape, with delta_w shape and appearance.
+    The query of the drawing gives the shape; completed by delta_w, shape and appearance.
 
     Source: docs/papers.md, equation (9), a reconstruction.
     """

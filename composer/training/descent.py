@@ -17,7 +17,7 @@ from composer.training.state import (
 
 
 class TrainingError(ValueError):
-    """A run that cannot go on, and what to do."""
+    """A run that cannot go on; the message says what to do."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -122,9 +122,9 @@ class Descent:
         if self.average is not None:
             tensors |= {f"average.{name}": t for name, t in self.average.tensors.items()}
         tensors |= optimizer_tensors(self._optimizer, self._names)
-        own = {"step": self.num_steps, "elapsed_s": self.watch.elapsed_s}
+        base = {"step": self.num_steps, "elapsed_s": self.watch.elapsed_s}
         folder.parent.mkdir(parents=True, exist_ok=True)
-        save_state(folder, TrainingState(tensors=tensors, counters={**own, **counters}))
+        save_state(folder, TrainingState(tensors=tensors, counters={**base, **counters}))
 
     def restore(self, state: TrainingState, folder: Path) -> None:
         """Go on from a state that `save` wrote.

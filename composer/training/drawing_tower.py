@@ -32,16 +32,16 @@ class DrawingTower:
         mean: float,
         std: float,
     ) -> None:
-        """Takes a frozen tower and the grey levels of the drawings of each set, by its name."""
+        """Take a frozen tower and the grey levels of the drawings of each set, by its name."""
         self.visual: Any = copy_with_own_norms(visual)
         self._levels, self._mean, self._std = levels, mean, std
 
     def trainable_state(self) -> dict[str, Tensor]:
-        """Weights and biases of the normalisation layers."""
+        """Return weights and biases of the normalisation layers."""
         return norm_state(self.visual)
 
     def see(self, name: str, drawings: SeenSet) -> SeenSet:
-        """Look at drawings of the set called `name` anew; the graph is kept."""
+        """Encode drawings of the set `name`, keeping the graph."""
         rows = np.asarray(drawings.rows)
         levels = torch.from_numpy(self._levels[name][rows]).float().div_(255)
         pixels = ((levels - self._mean) / self._std).unsqueeze(1).expand(-1, 3, -1, -1)
@@ -55,7 +55,7 @@ class DrawingTower:
 
     @torch.no_grad()
     def see_many(self, name: str, drawings: SeenSet) -> SeenSet:
-        """The same in small batches, without a graph."""
+        """Return the same in small batches, without a graph."""
         pooled: list[Float[Tensor, "n w"]] = []
         cells: list[Float[Tensor, "n r c"]] = []
         for start in range(0, len(drawings.rows), _BATCH):

@@ -45,7 +45,7 @@ from composer.training.trainer import (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DuetTraining:
-    """The recipe of duet; how the run goes stands in `RunSettings`.
+    """The recipe of duet; settings of the run are in `RunSettings`.
 
     Attributes:
         clip: The frozen CLIP: its folder, or the name of a public one.
@@ -53,18 +53,18 @@ class DuetTraining:
         natural: Folder of the natural archives; None for the catalogue alone.
         start: A trained `duet.safetensors` to go on from; None for a new one.
         batch_size: References, all of different designs.
-        num_natural: Drawings of the natural world beside them, in steps through the tower.
-        num_cached_steps: Steps at the beginning that see references through the tower as it is at
-            the start, encoded once, and so train converter and prompt alone: many times cheaper.
+        num_natural: Further drawings of the natural world, in steps through the tower.
+        num_cached_steps: First steps, on references that the initial tower encoded once; they train
+            converter and prompt alone and are many times cheaper.
         cached_batch_size: References in each of these.
-        num_drawings: Times that each sketch is augmented and encoded for them.
+        num_drawings: Augmentations of each sketch that are encoded for them.
         norm_rate: Learning rate of the LayerNorms.
         head_rate: Learning rate of converter and prompt.
         weight_decay: On the converter's matrices only.
-        auxiliary_share: Share of a batch that the three auxiliary prompts are read for.
+        auxiliary_share: Share of a batch that has the three auxiliary prompts.
         weights: Of the losses.
         margins: Of the losses.
-        mixture: What batches are made of.
+        mixture: Of the batches.
     """
 
     clip: str | Path
@@ -87,14 +87,14 @@ class DuetTraining:
 
 
 class DuetData:
-    """What runs of duet on one pack share, seen once by the frozen towers.
+    """Data of runs of duet on one pack, encoded once by the frozen towers.
 
-    Frozen photo features of the whole training gallery serve as negatives of every step, which a
-    memory bank could only approximate: the gallery's tower never changes.
+    Frozen photo features of the whole training gallery serve as negatives of every step, which is
+    exact where a memory bank approximates: the gallery's tower never changes.
     """
 
     def __init__(self, recipe: DuetTraining, accelerator: Accelerator, *, seed: int) -> None:
-        """Loads backbone and pack and encodes the galleries.
+        """Load backbone and pack and encode the galleries.
 
         Raises:
             ValueError: The backbone, the pack or an archive cannot be used.
@@ -104,9 +104,9 @@ class DuetData:
         self.pack = CataloguePack.open(recipe.data)
         with accelerator.autocast():
             self.gallery = encode_gallery(self.pack, self.pack.rows(split="train"), self.backbone)
-        held = self.pack.validation_photos()
-        self.held_gallery = encode_gallery(self.pack, held, self.backbone)
-        self.queries = validation_queries(self.pack, held, self.backbone.image_size_px)
+        validation_rows = self.pack.validation_photos()
+        self.held_gallery = encode_gallery(self.pack, validation_rows, self.backbone)
+        self.queries = validation_queries(self.pack, validation_rows, self.backbone.image_size_px)
         self.batches = DuetBatches(
             self.pack, self.gallery, self.backbone, seed=seed, mixture=recipe.mixture
         )
@@ -123,7 +123,7 @@ class DuetData:
         self._references: EncodedReferences | None = None
 
     def references(self, model: DuetModel) -> EncodedReferences:
-        """Features of the training references, encoded once, when they are first asked for.
+        """Return the features of the training references, encoded on first use.
 
         Runs that share data must begin with the same tower.
         """
@@ -142,7 +142,7 @@ class DuetData:
 
 
 class DuetObjective:
-    """What a run of duet trains, and on what."""
+    """Objective of duet: model, data, losses, validation."""
 
     name = "duet"
 
@@ -154,7 +154,7 @@ class DuetObjective:
         seed: int,
         data: DuetData | None = None,
     ) -> None:
-        """Takes the data of another run of the same sources, or loads it.
+        """Take the data of another run of the same sources, or load it.
 
         Raises:
             ValueError: The backbone, the pack, an archive or the start cannot be used.
@@ -173,13 +173,13 @@ class DuetObjective:
             self._decoder = Decoder(self.backbone.joint_dim).to(self.backbone.device)
 
     def trainable_state(self) -> dict[str, Tensor]:
-        """LayerNorms, converter and prompt; and the decoder, which the file leaves out."""
+        """Return LayerNorms, converter and prompt, and the decoder, which is not exported."""
         decoder = {} if self._decoder is None else dict(self._decoder.named_parameters())
         decoder = {f"training.decoder.{name}": p for name, p in decoder.items()}
         return {**self.model.trainable_state(), **decoder}
 
     def parameter_groups(self) -> list[ParameterGroup]:
-        """LayerNorms at their own rate; only matrices of the converter decay."""
+        """Return LayerNorms at their rate, and the rest; only matrices of the converter decay."""
         norms: list[Tensor] = []
         matrices: list[Tensor] = []
         vectors: list[Tensor] = []
@@ -200,7 +200,7 @@ class DuetObjective:
         ]
 
     def losses(self, step: int, draw: int) -> Losses:
-        """All terms of a batch."""
+        """Return all terms of a batch."""
         recipe, data = self.recipe, self._data
         batch = self._draw(step, draw)
         rng = np.random.default_rng([self._seed, draw, 1])
@@ -211,8 +211,8 @@ class DuetObjective:
         terms = duet_terms(features, batch, data.gallery, recipe.margins)
         if self._decoder is not None:
             terms["reconstruction"] = self._reconstruction(self._decoder, features, batch)
-        is_seen = features.layouts is not None
-        if is_seen and data.natural is not None and recipe.weights.natural > 0:
+        has_layouts = features.layouts is not None
+        if has_layouts and data.natural is not None and recipe.weights.natural > 0:
             terms["natural"] = data.natural.loss(
                 self.model,
                 draw,
@@ -222,33 +222,33 @@ class DuetObjective:
         return Losses(terms=terms, total=weighted_sum(terms, recipe.weights))
 
     def validate(self) -> DuetScores:
-        """Scores the validation split."""
+        """Score the validation split."""
         scores = validate(self.model, self._data.queries, self._data.held_gallery)
         if self._data.natural is None:
             return scores
         return replace(scores, category=self._data.natural.held.precision(self._read_alone))
 
     def export(self, path: Path, scores: DuetScores, notes: dict[str, str]) -> None:
-        """Writes `duet.safetensors` with the residual that validation chose."""
+        """Write `duet.safetensors` with the residual that validation chose."""
         self.model.residual = scores.residual
         self.model.save(path, half=True, notes=notes)
 
     def _read_alone(self, pixels: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n d"]:
-        """Prompts `[P_L; s_w]` of preprocessed drawings."""
+        """Return the text features of `[P_L; s_w]` of preprocessed drawings."""
         return self.model.read_alone(self.model.encode_image(pixels).features)
 
     def _reconstruction(
         self, decoder: Decoder, features: DuetFeatures, batch: DuetBatch
     ) -> Float[Tensor, ""]:
-        """`L_rec` of the references that the auxiliary prompts are read for."""
-        few, data = len(features.q_delta), self._data
-        rows = data.gallery.rows[batch.anchors[:few].numpy()]
+        """Return `L_rec` of the references that have auxiliary prompts."""
+        num_auxiliary, data = len(features.q_delta), self._data
+        rows = data.gallery.rows[batch.anchors[:num_auxiliary].numpy()]
         levels = torch.from_numpy(data.pack.pixels(rows, PICTURE_PX)).to(self.backbone.device)
         photos = levels.permute(0, 3, 1, 2).float() / 255  # n h w 3 -> n 3 h w
-        return reconstruction(decoder, photos, features.q[:few], features.q_delta)
+        return reconstruction(decoder, photos, features.q[:num_auxiliary], features.q_delta)
 
     def _draw(self, step: int, draw: int) -> DuetBatch:
-        """The batch of the step: of features while these serve, then of pixels."""
+        """Return the batch of a step: of cached features first, then of pixels."""
         recipe, data = self.recipe, self._data
         if step >= recipe.num_cached_steps:
             return data.batches.draw(draw, recipe.batch_size)
@@ -258,11 +258,11 @@ class DuetObjective:
 def duet_trainer(
     recipe: DuetTraining, settings: RunSettings, *, data: DuetData | None = None
 ) -> Trainer[DuetScores]:
-    """Makes a run of duet, which goes on from its state where there is one.
+    """Make a run of duet, which goes on from its state where there is one.
 
     Args:
         recipe: What is trained.
-        settings: How the run goes.
+        settings: Of the run.
         data: That of another run of the same sources and seed; None to load it.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Hand-drawn references with photos of the natural world, for duet's tower."""
+"""Drawings and photos of the natural world in the training of duet's tower."""
 
 import torch
 from accelerate import Accelerator
@@ -9,7 +9,7 @@ from composer.backbone import Backbone
 from composer.data.world import NaturalParts, PairBatches, World
 from composer.strategies.duet import DuetModel
 from composer.training.losses import multi_positive_nce
-from composer.training.pairs import HeldClasses, numbers
+from composer.training.pairs import HeldClasses, to_device
 
 NATURAL_SHARES = {"sketchy": 0.4, "chairv2": 0.6}
 _PER_CLASS = 4
@@ -17,7 +17,7 @@ _ENCODE_BATCH = 64
 
 
 class NaturalReferences:
-    """Sketchy's and ChairV2's training parts, photos seen once by the frozen tower.
+    """Training parts of Sketchy and ChairV2; photos encoded once by the frozen tower.
 
     Attributes:
         held: Sketchy's validation classes.
@@ -32,7 +32,7 @@ class NaturalReferences:
         batch_size: int,
         seed: int,
     ) -> None:
-        """Encodes the photos."""
+        """Encode the photos."""
         self._accelerator, self._world = accelerator, World(parts.train)
         self._batches = PairBatches(
             self._world,
@@ -47,36 +47,36 @@ class NaturalReferences:
         with accelerator.autocast(), torch.no_grad():
             for start in range(0, len(photos), _ENCODE_BATCH):
                 part = backbone.normalise_pixels(photos[start : start + _ENCODE_BATCH])
-                seen = backbone.encode_image(part)
-                features.append(seen.features.float())
-                layouts.append(backbone.layouts(seen))
+                encoding = backbone.encode_image(part)
+                features.append(encoding.features.float())
+                layouts.append(backbone.layouts(encoding))
             self.held = HeldClasses(World(parts.validation), backbone)
         self._gallery, self._layouts = torch.cat(features), torch.cat(layouts)
-        self._classes = numbers(self._world.photo_classes, backbone.device)
-        self._instances = numbers(self._world.photo_instances, backbone.device)
+        self._classes = to_device(self._world.photo_classes, backbone.device)
+        self._instances = to_device(self._world.photo_instances, backbone.device)
 
     def loss(
         self, model: DuetModel, draw: int, *, temperature: float, layout_temperature: float
     ) -> Float[Tensor, ""]:
-        """InfoNCE of drawings against all photos of the natural world.
+        """Return the InfoNCE of drawings against all photos of the natural world.
 
-        The mean of three: the prompt `[P_L; s_w]` is near photos of the drawing's class, and near
-        those of the very thing, where there are any; the drawing's layout is near theirs. Drawings
-        of ChairV2, all of one class, say nothing in the first.
+        The mean of three terms: the prompt `[P_L; s_w]` is near photos of the drawing's class, and
+        near those of the same instance, if there are any; the drawing's layout is near theirs.
+        Drawings of ChairV2, all of one class, contribute nothing to the first.
         """
         batch = self._batches.draw(draw)
         pixels = model.backbone.normalise_pixels(batch.drawings)
         with self._accelerator.autocast():
-            seen = model.encode_image(pixels)
-            q = model.read_alone(seen.features)
+            encoding = model.encode_image(pixels)
+            q = model.read_alone(encoding.features)
         to_photos = q @ self._gallery.T
-        to_layouts = model.backbone.layouts(seen) @ self._layouts.T
-        is_class = numbers(batch.classes, to_photos.device).unsqueeze(1) == self._classes
-        is_thing = numbers(batch.instances, to_photos.device).unsqueeze(1) == self._instances
-        nothing = torch.zeros_like(is_class)
+        to_layouts = model.backbone.layouts(encoding) @ self._layouts.T
+        is_class = to_device(batch.classes, to_photos.device).unsqueeze(1) == self._classes
+        is_thing = to_device(batch.instances, to_photos.device).unsqueeze(1) == self._instances
+        none_ignored = torch.zeros_like(is_class)
         terms = [
-            multi_positive_nce(to_photos, is_class, nothing, temperature=temperature),
-            multi_positive_nce(to_photos, is_thing, nothing, temperature=temperature),
-            multi_positive_nce(to_layouts, is_thing, nothing, temperature=layout_temperature),
+            multi_positive_nce(to_photos, is_class, none_ignored, temperature=temperature),
+            multi_positive_nce(to_photos, is_thing, none_ignored, temperature=temperature),
+            multi_positive_nce(to_layouts, is_thing, none_ignored, temperature=layout_temperature),
         ]
         return torch.stack(terms).mean()

@@ -1,4 +1,4 @@
-"""The losses of duet training, put together."""
+"""Losses of duet training."""
 
 from dataclasses import dataclass
 
@@ -37,11 +37,11 @@ class DuetWeights:
         compositionality: `L_comp`.
         neutrality: `L_reg`.
         text_to_text: `L_TT`.
-        reconstruction: `L_rec`, by a decoder that is thrown away.
+        reconstruction: `L_rec`, by a decoder that is not exported.
         words: Multi-positive InfoNCE of reference and words against the whole training gallery.
         reference: The same of the reference alone.
-        layout: The same of the tuned tower's layout of the reference, by which a search orders its
-            best hits once more.
+        layout: The same of the tuned tower's layout of the reference, by which a search re-ranks
+            its best hits.
         natural: InfoNCE of hand-drawn references against photos of the natural world.
     """
 
@@ -85,7 +85,7 @@ class DuetFeatures:
     """Unit text features of one batch's prompts, named as in docs/papers.md, section 1.
 
     `q_delta`, `q_neutral` and `q_hand` are of the batch's first k references alone: a part of a
-    batch is enough for what they teach, and each prompt costs as much as the first two.
+    batch is enough for their terms, and each of these prompts costs as much as the first two.
 
     Attributes:
         q: `T([P_L; s_w])`.
@@ -93,8 +93,7 @@ class DuetFeatures:
         q_delta: `T([P_L; s_w; delta_w])` with `delta = V(P+) - V(S)`.
         q_neutral: `T([P_L; s_w; N])`.
         q_hand: `T([P_F; s_w])`.
-        layouts: Of the references, as the tuned tower sees them; None where they were encoded
-            before.
+        layouts: Of the references, by the tuned tower; None where they were encoded before.
     """
 
     q: Float[Tensor, "n d"]
@@ -109,7 +108,7 @@ class Banks:
     """What is made once: neutral phrases and hand-written prompts as ids."""
 
     def __init__(self, backbone: Backbone) -> None:
-        """Tokenises the phrases."""
+        """Tokenise the phrases."""
         self.neutral = [_ids(backbone, phrase) for phrase in NEUTRAL]
         self.hand = [_ids(backbone, phrase) for phrase in HAND_PROMPTS]
 
@@ -122,22 +121,22 @@ def encode_batch(
     rng: np.random.Generator,
     auxiliary_share: float = 1.0,
 ) -> DuetFeatures:
-    """Sees the references with the tuned tower and reads their prompts.
+    """Encode the references with the tuned tower, and their prompts with the text tower.
 
-    Two of each, and three more of the first `auxiliary_share` of them, at least one.
+    Every reference has two prompts; the first `auxiliary_share` of them, at least one, three more.
     """
     backbone = model.backbone
-    seen, layouts = batch.references, None
-    if not isinstance(seen, Tensor):
-        encoding = model.encode_image(backbone.normalise_pixels(seen))
-        seen, layouts = encoding.features, backbone.layouts(encoding)
-    s_w = model.convert(seen)  # n k w
-    few = max(1, round(auxiliary_share * len(seen)))
-    photos = gallery.features[batch.anchors[:few].to(seen.device)]
-    delta_w = model.convert(photos - seen[:few].float())
+    references, layouts = batch.references, None
+    if not isinstance(references, Tensor):
+        encoding = model.encode_image(backbone.normalise_pixels(references))
+        references, layouts = encoding.features, backbone.layouts(encoding)
+    s_w = model.convert(references)  # n k w
+    num_auxiliary = max(1, round(auxiliary_share * len(references)))
+    photos = gallery.features[batch.anchors[:num_auxiliary].to(references.device)]
+    delta_w = model.convert(photos - references[:num_auxiliary].float())
     hand = banks.hand[int(rng.integers(0, len(banks.hand)))]
-    neutral = [banks.neutral[i] for i in rng.integers(0, len(banks.neutral), few)]
-    silent: list[list[int]] = [[] for _ in range(len(seen))]
+    neutral = [banks.neutral[i] for i in rng.integers(0, len(banks.neutral), num_auxiliary)]
+    silent: list[list[int]] = [[] for _ in range(len(references))]
     q, q_words, q_delta, q_neutral, q_hand = _encode_together(
         backbone,
         [
@@ -146,11 +145,15 @@ def encode_batch(
             assemble_prompts(
                 backbone,
                 prefix=model.prompt,
-                pseudo=torch.cat([s_w[:few], delta_w], dim=1),
-                word_ids=silent[:few],
+                pseudo=torch.cat([s_w[:num_auxiliary], delta_w], dim=1),
+                word_ids=silent[:num_auxiliary],
             ),
-            assemble_prompts(backbone, prefix=model.prompt, pseudo=s_w[:few], word_ids=neutral),
-            assemble_prompts(backbone, prefix=hand, pseudo=s_w[:few], word_ids=silent[:few]),
+            assemble_prompts(
+                backbone, prefix=model.prompt, pseudo=s_w[:num_auxiliary], word_ids=neutral
+            ),
+            assemble_prompts(
+                backbone, prefix=hand, pseudo=s_w[:num_auxiliary], word_ids=silent[:num_auxiliary]
+            ),
         ],
     )
     return DuetFeatures(
@@ -166,39 +169,44 @@ def encode_batch(
 def duet_terms(
     features: DuetFeatures, batch: DuetBatch, gallery: GalleryFeatures, margins: DuetMargins
 ) -> dict[str, Float[Tensor, ""]]:
-    """Losses of `DuetWeights`, unweighted, under the same names.
+    """Return the losses of `DuetWeights`, unweighted, under the same names.
 
-    All but `L_rec` and that of the natural world; `layout` where the tower saw the references.
+    All but `L_rec` and the natural world's; `layout` only where the tower encoded the references.
     """
     q, device = features.q, features.q.device
     anchors = batch.anchors.to(device)
     photos = gallery.features[anchors]
     is_other_design = ~(batch.shows_design | batch.design_ignored)
     to_gallery = 1 - q @ gallery.features.T
-    few = len(features.q_delta)
+    num_auxiliary = len(features.q_delta)
     delta_to_gallery = 1 - features.q_delta @ gallery.features.T
-    to_photo, delta_to_photo = distance(q, photos), distance(features.q_delta, photos[:few])
-    others = ~torch.eye(few, dtype=torch.bool, device=device)
+    to_photo, delta_to_photo = (
+        distance(q, photos),
+        distance(features.q_delta, photos[:num_auxiliary]),
+    )
+    others = ~torch.eye(num_auxiliary, dtype=torch.bool, device=device)
     terms = {
         "triplet": triplet(to_photo, to_gallery, is_other_design, margin=margins.triplet),
         "delta_triplet": triplet(
             delta_to_photo,
             delta_to_gallery,
-            ~(batch.same_look | batch.design_ignored)[:few],
+            ~(batch.same_look | batch.design_ignored)[:num_auxiliary],
             margin=margins.triplet,
         ),
         "region": region_triplet(
-            q[:few],
-            gallery.regions[anchors[:few]].float(),
+            q[:num_auxiliary],
+            gallery.regions[anchors[:num_auxiliary]].float(),
             others,
             margin=margins.triplet,
             temperature=margins.region_temperature,
         ),
         "compositionality": compositionality(
-            to_photo[:few], delta_to_photo, margin=margins.compositionality
+            to_photo[:num_auxiliary], delta_to_photo, margin=margins.compositionality
         ),
-        "neutrality": neutrality(to_photo[:few], distance(features.q_neutral, photos[:few])),
-        "text_to_text": text_to_text(q[:few], features.q_hand),
+        "neutrality": neutrality(
+            to_photo[:num_auxiliary], distance(features.q_neutral, photos[:num_auxiliary])
+        ),
+        "text_to_text": text_to_text(q[:num_auxiliary], features.q_hand),
         "words": multi_positive_nce(
             features.q_words @ gallery.features.T,
             batch.answers,
@@ -225,7 +233,7 @@ def duet_terms(
 def _encode_together(
     backbone: Backbone, prompts: list[PromptBatch]
 ) -> tuple[Float[Tensor, "n d"], ...]:
-    """Encodes several prompts per reference, those of like length in one pass."""
+    """Encode several prompts per reference, those of similar length in one pass."""
     longest = max(batch.embeddings.shape[1] for batch in prompts)
     end = backbone.token_table()[backbone.end_id]
     padded: list[Tensor] = []

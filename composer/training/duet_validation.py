@@ -1,7 +1,7 @@
 """Validation of a duet in training: the reference alone, with words, and words alone.
 
-The paper's trap is a delta_w that carries the whole photo while words are ignored: accuracies of
-q_delta would look fine. So these three are what a run is judged by.
+A delta_w may carry the whole photo while words are ignored, and accuracies of q_delta would not
+show it. So a run is selected by these three.
 """
 
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from composer.training.losses import distance
 from composer.training.phrases import NEUTRAL_VALIDATION
 
 _BATCH = 64
-TOLERANCE = 0.005  # of a score: less is a query or two
+TOLERANCE = 0.005  # of a score: about two queries
 RESIDUALS = tuple(round(0.05 * step, 2) for step in range(11))
 
 
@@ -40,12 +40,11 @@ class DuetScores:
     Attributes:
         reference: Of the sketch alone.
         composed: Of sketch and words.
-        reranked: Of sketch and words, the first hundred ordered once more by layout, as a search
-            does.
+        reranked: Of sketch and words, the first hundred re-ranked by layout, as a search does.
         words: Of the words alone.
         moved_by_neutral: Mean distance that words without content move the query of a sketch.
-        category: Share of the 25 nearest photos that show the drawn class, among classes of Sketchy
-            that no training sees; None without natural archives.
+        category: Share of the 25 nearest photos that show the drawn class, among the validation
+            classes of Sketchy; None without natural archives.
         residual: The smallest of `RESIDUALS` that is within `TOLERANCE` of the best with sketch and
             words, re-ranked; the first three accuracies are with it.
     """
@@ -60,11 +59,11 @@ class DuetScores:
 
     @property
     def score(self) -> float:
-        """What a run is selected by: Acc@1 of sketch and words re-ranked, Acc@10 breaking ties."""
+        """The number a run is selected by: Acc@1 of sketch and words re-ranked, then Acc@10."""
         return _score(self.reranked)
 
     def summary(self) -> str:
-        """One line for the log."""
+        """Return one line for the log."""
         rows = (
             ("sketch", self.reference),
             ("both", self.composed),
@@ -80,45 +79,45 @@ class DuetScores:
 
 @torch.inference_mode()
 def validate(model: DuetModel, queries: ValidationQueries, gallery: GalleryFeatures) -> DuetScores:
-    """Ranks all validation photos for every query; the right answer of query i is photo i.
+    """Rank all validation photos for every query; the right answer of query i is photo i.
 
-    The model's own residual plays no part: all of `RESIDUALS` are tried.
+    The model's residual is ignored: all of `RESIDUALS` are tried.
     """
     backbone = model.backbone
     word_ids = [[i for word in backbone.word_ids(text) for i in word] for text in queries.words]
     plain = [i for word in backbone.word_ids(PLAIN_PROMPT) for i in word]
     neutral = [[i for word in backbone.word_ids(text) for i in word] for text in NEUTRAL_VALIDATION]
-    names = ("own", "reference", "composed", "neutral", "words")
-    found: dict[str, list[Tensor]] = {name: [] for name in (*names, "layouts")}
+    names = ("image", "reference", "composed", "neutral", "words")
+    encoded: dict[str, list[Tensor]] = {name: [] for name in (*names, "layouts")}
     for start in range(0, len(word_ids), _BATCH):
         part = slice(start, start + _BATCH)
         ids = word_ids[part]
         pixels = backbone.normalise_pixels(queries.sketches[part])
-        seen = model.encode_image(pixels)
-        own = seen.features
-        s_w = model.convert(own)
-        found["layouts"].append(backbone.layouts(seen))
+        encoding = model.encode_image(pixels)
+        image_features = encoding.features
+        s_w = model.convert(image_features)
+        encoded["layouts"].append(backbone.layouts(encoding))
         silent: list[list[int]] = [[] for _ in ids]
-        found["own"].append(own)
-        found["reference"].append(_encode(backbone, model.prompt, s_w, silent))
-        found["composed"].append(_encode(backbone, model.prompt, s_w, ids))
-        said = [neutral[i % len(neutral)] for i in range(len(ids))]
-        found["neutral"].append(_encode(backbone, model.prompt, s_w, said))
-        found["words"].append(_encode(backbone, plain, None, ids))
+        encoded["image"].append(image_features)
+        encoded["reference"].append(_encode(backbone, model.prompt, s_w, silent))
+        encoded["composed"].append(_encode(backbone, model.prompt, s_w, ids))
+        phrases = [neutral[i % len(neutral)] for i in range(len(ids))]
+        encoded["neutral"].append(_encode(backbone, model.prompt, s_w, phrases))
+        encoded["words"].append(_encode(backbone, plain, None, ids))
     right = torch.arange(len(word_ids), device=gallery.features.device)
-    features = {name: torch.cat(parts) for name, parts in found.items()}
+    features = {name: torch.cat(parts) for name, parts in encoded.items()}
 
     layouts = features["layouts"] @ gallery.layouts.float().T
 
     def completed(name: str, residual: float) -> Float[Tensor, "n m"]:
-        return complete(features[name], features["own"], residual) @ gallery.features.T
+        return complete(features[name], features["image"], residual) @ gallery.features.T
 
     tried = {
         residual: accuracy(rerank(completed("composed", residual), layouts), right)
         for residual in RESIDUALS
     }
-    enough = max(_score(found) for found in tried.values()) - TOLERANCE
-    best = min(residual for residual, found in tried.items() if _score(found) >= enough)
+    enough = max(_score(encoded) for encoded in tried.values()) - TOLERANCE
+    best = min(residual for residual, encoded in tried.items() if _score(encoded) >= enough)
     return DuetScores(
         reference=accuracy(completed("reference", best), right),
         composed=accuracy(completed("composed", best), right),
@@ -132,27 +131,29 @@ def validate(model: DuetModel, queries: ValidationQueries, gallery: GalleryFeatu
 def rerank(
     similarities: Float[Tensor, "n m"], layouts: Float[Tensor, "n m"]
 ) -> Float[Tensor, "n m"]:
-    """Similarities of which each row's best hundred are mixed with their layouts' cosines.
+    """Return similarities; the best hundred of each row are mixed with their layouts' cosines.
 
     The hundred stay ahead of all others.
     """
     first = similarities.topk(min(SHORT_LIST, similarities.shape[1]), dim=1).indices
     mixed = torch.full_like(similarities, -torch.inf)
-    for row, places in enumerate(first):
-        mixed[row, places] = blend(similarities[row, places], layouts[row, places], REGION_WEIGHT)
+    for row, columns in enumerate(first):
+        mixed[row, columns] = blend(
+            similarities[row, columns], layouts[row, columns], REGION_WEIGHT
+        )
     return mixed
 
 
 def accuracy(similarities: Float[Tensor, "n m"], right: Int[Tensor, " n"]) -> Accuracy:
-    """Acc@1, @5 and @10; candidates as near as the right one count against it."""
-    own = similarities.gather(1, right.unsqueeze(1))
-    rank = (similarities >= own).sum(dim=1)  # 1 is the best
+    """Return Acc@1, @5 and @10; candidates as near as the right one count against it."""
+    right_scores = similarities.gather(1, right.unsqueeze(1))
+    rank = (similarities >= right_scores).sum(dim=1)  # 1 is the best
     shares = [float((rank <= k).float().mean()) for k in (1, 5, 10)]
     return Accuracy(at_1=shares[0], at_5=shares[1], at_10=shares[2])
 
 
-def _score(found: Accuracy) -> float:
-    return found.at_1 + 0.1 * found.at_10
+def _score(result: Accuracy) -> float:
+    return result.at_1 + 0.1 * result.at_10
 
 
 def _encode(

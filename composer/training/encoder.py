@@ -107,7 +107,7 @@ class EncoderObjective:
         seed: int,
         tower: DrawingTower | None = None,
     ) -> None:
-        """Takes what a frozen trunk saw, by the names of `encoder_sets`.
+        """Take what a frozen trunk saw, by the names of `encoder_sets`.
 
         Args:
             recipe: What to do.
@@ -124,12 +124,12 @@ class EncoderObjective:
         self._sketchy = PairTable(sets["sketchy.drawing"], sets["sketchy.photo"])
 
     def trainable_state(self) -> dict[str, Tensor]:
-        """Every parameter of the heads, and the drawing tower's normalisation layers."""
+        """Return every parameter of the heads, and the drawing tower's normalisation layers."""
         norms = {} if self._tower is None else self._tower.trainable_state()
         return self.heads.trainable_state() | norms
 
     def parameter_groups(self) -> list[ParameterGroup]:
-        """Heads and normalisation layers, each at its rate."""
+        """Return heads and normalisation layers, each at its rate."""
         heads = list(self.heads.trainable_state().values())
         groups = [ParameterGroup(parameters=heads, rate=self.recipe.rate)]
         if self._tower is not None:
@@ -138,7 +138,7 @@ class EncoderObjective:
         return groups
 
     def losses(self, step: int, draw: int) -> Losses:
-        """All terms of a batch, of pictures of one orientation."""
+        """Return all terms of a batch, of pictures of one orientation."""
         recipe, side = self.recipe, step % MIRRORED
         rng = np.random.default_rng((self._seed, draw))
         size = recipe.num_drawings
@@ -150,7 +150,7 @@ class EncoderObjective:
         return Losses(terms=terms, total=weighted_sum(terms, recipe.weights))
 
     def validate(self) -> PictureScores:
-        """Scores the validation chairs and classes."""
+        """Score the validation chairs and classes."""
         weight = self.recipe.region_weight
         sets = dict(self._sets)
         if self._tower is not None:
@@ -159,7 +159,7 @@ class EncoderObjective:
         return picture_scores(self.heads, sets, Part.VALIDATION, weight=weight)
 
     def export(self, path: Path, scores: PictureScores, notes: dict[str, str]) -> None:
-        """Writes what was trained, as it is; `encoder_folder` makes a kit of it."""
+        """Write what was trained, as it is; `encoder_folder` makes a kit of it."""
         write_safetensors(path, self.trainable_state(), {"scores": scores.summary(), **notes})
 
     def _pair_terms(
@@ -209,14 +209,14 @@ class EncoderObjective:
         )
 
     def _start(self, pooled: Float[Tensor, "n w"]) -> Float[Tensor, "n w"]:
-        """Photos as the trunk sees them, centred."""
+        """Return photos as the trunk sees them, centred."""
         return functional.normalize(pooled - self._photo_mean, dim=-1)
 
 
 def own_loss(
     similarities: Float[Tensor, "n m"], own: Tensor, temperature: float
 ) -> Float[Tensor, ""]:
-    """InfoNCE of each drawing's own photo against all others; -1 in `own` costs nothing."""
+    """Return InfoNCE of each drawing's own photo against all others; -1 in `own` costs nothing."""
     if not bool((own >= 0).any()):
         return similarities.sum() * 0
     return functional.cross_entropy(similarities / temperature, own, ignore_index=-1)
@@ -225,7 +225,7 @@ def own_loss(
 def class_loss(
     features: Float[Tensor, "m d"], classes: Tensor, temperature: float
 ) -> Float[Tensor, ""]:
-    """Photos of one class find each other, themselves left out."""
+    """Return the InfoNCE of photos against other photos of their class, themselves left out."""
     itself = torch.eye(len(classes), dtype=torch.bool)
     same = (classes.unsqueeze(1) == classes) & ~itself
     return multi_positive_nce(features @ features.T, same, itself, temperature=temperature)
@@ -234,7 +234,7 @@ def class_loss(
 def kept_loss(
     features: Float[Tensor, "m d"], before: Float[Tensor, "m w"], temperature: float = 0.1
 ) -> Float[Tensor, ""]:
-    """How each photo's likeness to the others departs from what it was: a divergence of softmaxes.
+    """Return the divergence of each photo's similarities to the others from those before.
 
     Args:
         features: Unit vectors in the joint space.
@@ -263,7 +263,7 @@ def encoder_trainer(
     tower: DrawingTower | None = None,
     start: Path | None = None,
 ) -> Trainer[PictureScores]:
-    """Makes a run of the encoder, which goes on from its state where there is one.
+    """Make a run of the encoder, which goes on from its state where there is one.
 
     Args:
         recipe: What to do.

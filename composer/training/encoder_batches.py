@@ -52,7 +52,7 @@ class PairTable:
     """Drawings and photos of one data set, drawn in batches of one orientation."""
 
     def __init__(self, drawings: SeenSet, photos: SeenSet) -> None:
-        """Takes what may be trained on of two sets.
+        """Take what may be trained on of two sets.
 
         Raises:
             ValueError: There are no drawings or no photos to train on.

@@ -88,7 +88,7 @@ def _give_norms(media: MediaHeads, tower: nn.Module, trained: Path) -> None:
 
 
 def _text_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The text tower under `text.`, from either of open_clip's two layouts, and the scale."""
+    """Return the text tower under `text.`, from either layout of open_clip, and the scale."""
     found = {n: t for n, t in tensors.items() if n.startswith("text.")}
     flat = {f"text.{n}": t for n, t in tensors.items() if n.startswith(_FLAT_TEXT)}
     return (found or flat) | {"logit_scale": tensors["logit_scale"]}

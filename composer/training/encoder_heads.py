@@ -26,11 +26,11 @@ class MediumHead(nn.Module):
         self.register_buffer("scale", torch.tensor(space.scale))
 
     def forward(self, pooled: Float[Tensor, "n w"]) -> Float[Tensor, "n d"]:
-        """Unit vectors in the joint space."""
+        """Return unit vectors in the joint space."""
         return functional.normalize((pooled - self.mean) / self.scale @ self.weight, dim=-1)
 
     def folded(self) -> tuple[Float[Tensor, "d w"], Float[Tensor, " d"]]:
-        """Weight and bias of the linear layer that does the same."""
+        """Return weight and bias of the linear layer that does the same."""
         return fold(self.weight.detach(), self.mean.detach(), float(self.scale))
 
 
@@ -38,7 +38,7 @@ class EncoderHeads(nn.Module):
     """Heads and cells of both media, which start alike: common axes behind each medium's mean."""
 
     def __init__(self, space: Space, sets: Mapping[str, SeenSet]) -> None:
-        """Starts from a space; `sets` are what its cells are centred by."""
+        """Start from a space; `sets` are what its cells are centred by."""
         super().__init__()
         train = [one.of(Part.TRAIN, plain=True) for one in sets.values()]
         means, axes = fit_cells([one for one in train if one.classes], CELL_DIM)
@@ -50,15 +50,15 @@ class EncoderHeads(nn.Module):
             cell.load_state_dict({"mean": means[medium], "weight": axes})
 
     def features(self, pooled: Float[Tensor, "n w"], medium: Medium) -> Float[Tensor, "n d"]:
-        """Unit vectors in the joint space."""
+        """Return unit vectors in the joint space."""
         return self.heads[medium.value](pooled)
 
     def layouts(self, cells: Float[Tensor, "n r c"], medium: Medium) -> Float[Tensor, "n k"]:
-        """Unit vectors of 1,024 numbers."""
+        """Return unit vectors of 1,024 numbers."""
         return self.media.lay_out(cells, medium)
 
     def trainable_state(self) -> dict[str, Tensor]:
-        """Every parameter that training changes, by name."""
+        """Return every parameter that training changes, by name."""
         parts = {"heads": self.heads, "cells": self.media.cells}
         return {
             f"{part}.{name}": parameter
@@ -68,7 +68,7 @@ class EncoderHeads(nn.Module):
 
     @torch.no_grad()
     def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Takes over what `trainable_state` gave, of heads of the same size.
+        """Take over what `trainable_state` gave, of heads of the same size.
 
         Raises:
             ValueError: A tensor is missing or has another shape.
@@ -79,12 +79,12 @@ class EncoderHeads(nn.Module):
             parameter.copy_(state[name])
 
     def photo_head(self) -> dict[str, Tensor]:
-        """Weight and bias of the tower's own linear map."""
+        """Return weight and bias of the tower's own linear map."""
         return dict(zip(("weight", "bias"), self._folded(Medium.PHOTO), strict=True))
 
     @torch.no_grad()
     def media_heads(self) -> MediaHeads:
-        """What stands beside the tower, with the drawing head as it is trained."""
+        """Return what stands beside the tower, with the drawing head as it is trained."""
         weight, bias = self._folded(Medium.DRAWING)
         self.media.drawing.load_state_dict({"weight": weight, "bias": bias})
         return self.media

@@ -59,7 +59,7 @@ TOWER = replace(HEADS, rate=5e-4)
 
 
 def make_encoder(plan: EncoderPlan, tower: nn.Module | None = None) -> None:
-    """Trains the heads, then the drawings' normalisation layers with them; writes the folder.
+    """Train the heads, then the drawings' normalisation layers with them; write the folder.
 
     What is done already is not done again: pictures that were seen, and runs where they stopped.
 
@@ -127,7 +127,7 @@ def _settings(plan: EncoderPlan, name: str, num_steps: int) -> RunSettings:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Makes an encoder from a shell; returns the exit code, 2 where the user can mend it."""
+    """Make an encoder from a shell; return the exit code, 2 for an error the user can fix."""
     parser = argparse.ArgumentParser(prog="python -m composer.training.encoder_run")
     parser.add_argument("--natural", type=Path, required=True, help="folder of the archives")
     parser.add_argument("--text-from", type=Path, required=True, help="folder of a CLIP")

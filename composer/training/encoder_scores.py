@@ -36,12 +36,12 @@ class PictureScores:
 
     @property
     def score(self) -> float:
-        """What a run is selected by."""
+        """The number a run is selected by."""
         chairs = (self.chair + self.chair_cells + self.chair_both) / 3
         return (chairs + self.drawing_to_photo + self.photo_to_photo) / 3
 
     def summary(self) -> str:
-        """One line for the log."""
+        """Return one line for the log."""
         return (
             f"chair MRR {self.chair:.3f}, by layout {self.chair_cells:.3f}, by both "
             f"{self.chair_both:.3f}; class mAP@200 of drawings {self.drawing_to_photo:.3f}, of "

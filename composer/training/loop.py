@@ -12,7 +12,7 @@ from torch import Tensor
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Budget:
-    """How long a run may last: whichever of the two is reached first.
+    """Limits of a run: it ends when the first is reached.
 
     Attributes:
         num_steps: Steps; None for no limit.
@@ -23,7 +23,7 @@ class Budget:
     minutes: float | None = None
 
     def __post_init__(self) -> None:
-        """Checks that the run has an end.
+        """Check that the run has an end.
 
         Raises:
             ValueError: Neither limit is given, or one is not positive.
@@ -33,14 +33,14 @@ class Budget:
             raise ValueError("A run needs a positive number of steps or of minutes.")
 
     def part(self, share: float) -> "Budget":
-        """A share of this budget, in (0, 1], at least one step."""
+        """Return a share of this budget, in (0, 1], at least one step."""
         return Budget(
             num_steps=None if self.num_steps is None else max(1, round(share * self.num_steps)),
             minutes=None if self.minutes is None else share * self.minutes,
         )
 
     def progress(self, step: int, elapsed_s: float) -> float:
-        """Share of the run that is done, in [0, 1]."""
+        """Return the share of the run that is done, in [0, 1]."""
         by_steps = step / self.num_steps if self.num_steps is not None else 0.0
         by_time = elapsed_s / (60 * self.minutes) if self.minutes is not None else 0.0
         return min(1.0, max(by_steps, by_time))
@@ -61,7 +61,7 @@ class Stopwatch:
 
 @dataclass(slots=True)
 class EarlyStopping:
-    """Remembers the best score and how many checks ago it was.
+    """The best score, and the number of checks since.
 
     Attributes:
         patience: Checks without a better score before the run should stop.
@@ -74,7 +74,7 @@ class EarlyStopping:
     num_stale: int = 0
 
     def is_best(self, score: float) -> bool:
-        """Takes the score of a check; says whether it is the highest so far."""
+        """Record the score of a check and return whether it is the highest so far."""
         if score > self.best:
             self.best, self.num_stale = score, 0
             return True
@@ -91,20 +91,20 @@ class Average:
     """Exponential moving average of parameters, with a shorter memory at the beginning."""
 
     def __init__(self, parameters: Mapping[str, Tensor], decay: float) -> None:
-        """Starts from the parameters as they are; `decay` lies in [0, 1), 0 follows exactly."""
+        """Start from the current parameters; `decay` lies in [0, 1), and 0 follows exactly."""
         self.decay = decay
         self.tensors = {name: p.detach().clone() for name, p in parameters.items()}
 
     @torch.no_grad()
     def update(self, parameters: Mapping[str, Tensor], step: int) -> None:
-        """Moves towards the parameters after a step (counted from 0)."""
+        """Move towards the parameters after a step (counted from 0)."""
         decay = min(self.decay, (1 + step) / (10 + step))
         for name, parameter in parameters.items():
             self.tensors[name].lerp_(parameter.detach(), 1 - decay)
 
 
 def fast_precision(device: torch.device) -> str:
-    """Returns "bf16" on a GPU and on CPUs with bf16 dot products that torch uses, else "no"."""
+    """Return "bf16" on a GPU and on CPUs with bf16 dot products that torch uses, else "no"."""
     if device.type != "cpu":
         return "bf16"
     if torch.backends.cpu.get_cpu_capability() != "AVX512":  # also where the user narrows it
@@ -115,7 +115,7 @@ def fast_precision(device: torch.device) -> str:
 
 
 def progress_line(name: str, step: int, budget: Budget, elapsed_s: float, parts: str) -> str:
-    """One log line: step, what was measured, speed, time left."""
+    """Return one log line: step, what was measured, speed, time left."""
     progress = budget.progress(step, elapsed_s)
     left_s = elapsed_s * (1 - progress) / progress if progress > 0 else math.nan
     return f"{name} step {step} ({progress:.0%}) {parts} | {left_s / 60:.1f} min left"

@@ -17,13 +17,13 @@ Mining = Literal["hardest", "all"]
 
 
 def weighted_sum(terms: Mapping[str, Float[Tensor, ""]], weights: object) -> Float[Tensor, ""]:
-    """The loss: every term times the weight that has its name."""
+    """Return the loss: every term times the weight that has its name."""
     values = [getattr(weights, name) * value for name, value in terms.items()]
     return torch.stack(values).sum()
 
 
 def distance(a: Float[Tensor, "n d"], b: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
-    """`1 - cos` of paired unit vectors, in [0, 2]."""
+    """Return `1 - cos` of paired unit vectors, in [0, 2]."""
     return 1 - (a * b).sum(dim=-1)
 
 
@@ -35,7 +35,7 @@ def triplet(
     margin: float,
     mining: Mining = "hardest",
 ) -> Float[Tensor, ""]:
-    """`L_trip = max(0, m + d(q, p+) - d(q, p-))` over a batch.
+    """Return `L_trip = max(0, m + d(q, p+) - d(q, p-))` over a batch.
 
     Args:
         to_positive: d(q, p+) of each query.
@@ -57,7 +57,7 @@ def triplet(
 def pool_regions(
     query: Float[Tensor, "n d"], regions: Float[Tensor, "m p d"], *, temperature: float
 ) -> Float[Tensor, "n m d"]:
-    """Region-aware features: each image's regions, weighted by their likeness to each query.
+    """Return region-aware features: the regions of each image, weighted by each query.
 
     The weights are a softmax of the cosines over the regions; the result has unit length.
 
@@ -77,7 +77,7 @@ def region_triplet(
     temperature: float = 0.1,
     mining: Mining = "hardest",
 ) -> Float[Tensor, ""]:
-    """`L_RT`: the triplet loss on region-aware features, negatives from the batch.
+    """Return `L_RT`: the triplet loss on region-aware features, negatives from the batch.
 
     Args:
         query: One query per row.
@@ -100,7 +100,7 @@ def compositionality(
     *,
     margin: float,
 ) -> Float[Tensor, ""]:
-    """`L_comp = max(0, m_c + d(q_delta, p+) - d(q, p+))`: the missing text brings q nearer.
+    """Return `L_comp = max(0, m_c + d(q_delta, p+) - d(q, p+))`: the missing text brings q nearer.
 
     Source: docs/papers.md, equation (6), a reconstruction.
     """
@@ -110,7 +110,7 @@ def compositionality(
 def neutrality(
     query_to_photo: Float[Tensor, " n"], neutral_to_photo: Float[Tensor, " n"]
 ) -> Float[Tensor, ""]:
-    """`L_reg = |d(q, p+) - d(q_N, p+)|`: a phrase without content must not move the query.
+    """Return `L_reg = |d(q, p+) - d(q_N, p+)|`: a phrase without content must not change the query.
 
     Source: docs/papers.md, equation (7), a reconstruction.
     """
@@ -120,7 +120,7 @@ def neutrality(
 def text_to_text(
     query: Float[Tensor, "n d"], hand_prompted: Float[Tensor, "n d"]
 ) -> Float[Tensor, ""]:
-    """`L_TT = d(q, q_F)`: the learned prompt stays near hand-written ones.
+    """Return `L_TT = d(q, q_F)`: the learned prompt stays near hand-written ones.
 
     Source: docs/papers.md, equation (8), a reconstruction.
     """
@@ -134,12 +134,12 @@ def multi_positive_nce(
     *,
     temperature: float,
 ) -> Float[Tensor, ""]:
-    """Cross entropy of a softmax over all candidates against uniform targets on the positives.
+    """Return the cross entropy of a softmax over all candidates, targets uniform on the positives.
 
     Args:
         similarities: Cosines of n queries to m candidates.
-        is_positive: Right answers; a query without any costs nothing.
-        is_ignored: Candidates that are neither right nor wrong, left out of the softmax.
+        is_positive: Right answers; a query without any contributes nothing.
+        is_ignored: Candidates left out of the softmax, neither right nor wrong.
         temperature: Divides the cosines.
 
     Source: ours; the paper has triplets only.
@@ -153,22 +153,22 @@ def multi_positive_nce(
 
 
 def in_batch_nce(
-    found: Float[Tensor, "n d"],
-    wanted: Float[Tensor, "n d"],
-    extra: Float[Tensor, "m d"] | None = None,
+    vectors: Float[Tensor, "n d"],
+    targets: Float[Tensor, "n d"],
+    negatives: Float[Tensor, "m d"] | None = None,
     *,
     temperature: float,
 ) -> Float[Tensor, ""]:
-    """InfoNCE of unit vectors with their own goals, the others' goals being wrong answers.
+    """Return the InfoNCE of unit vectors and their targets; other rows' targets are wrong answers.
 
     Args:
-        found: Unit vectors.
-        wanted: Their goals, row by row.
-        extra: Further wrong answers; None for none.
+        vectors: Unit vectors.
+        targets: Their right answers, row by row.
+        negatives: Further wrong answers; None for none.
         temperature: Divides the cosines.
 
     Source: docs/papers.md, equation (21).
     """
-    candidates = wanted if extra is None else torch.cat([wanted, extra])
-    own = torch.arange(len(found), device=found.device)
-    return functional.cross_entropy(found @ candidates.T / temperature, own)
+    candidates = targets if negatives is None else torch.cat([targets, negatives])
+    right = torch.arange(len(vectors), device=vectors.device)
+    return functional.cross_entropy(vectors @ candidates.T / temperature, right)

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from composer.strategies.modality import Modality, ModalityModel, mix
 from composer.training.losses import distance, multi_positive_nce, weighted_sum
-from composer.training.pairs import PairData, PairScores, PairSources, numbers
+from composer.training.pairs import PairData, PairScores, PairSources, to_device
 from composer.training.trainer import (
     Losses,
     ParameterGroup,
@@ -29,10 +29,10 @@ class ModalityWeights:
 
     Attributes:
         contrastive: CLIP's loss of pictures and class captions, several positives a row.
-        semantic: Both semantics near the middle of picture and caption.
-        classification: A converted vector is told to be of the modality it was converted to.
+        semantic: Both semantics near the mean of picture and caption.
+        classification: A converted vector is classified as the modality it was converted to.
         reconstruction: Semantics of one side and the vector of the other give the other's feature.
-        orthogonality: Elementwise product of middle and modality vectors; zero as released.
+        orthogonality: Elementwise product of mean and modality vectors; zero as released.
         instance: The fine-grained variant's direct term between drawing and photo; its formula is
             a reconstruction, InfoNCE against all photos of the world.
     """
@@ -47,10 +47,10 @@ class ModalityWeights:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModalityTraining:
-    """The recipe of modality; how the run goes stands in `RunSettings`.
+    """The recipe of modality; settings of the run are in `RunSettings`.
 
-    The released rates, 5e-8 for everything and 5e-3 for new parts, are of a full fine-tune of a
-    large CLIP; LayerNorms alone of a small one bear more.
+    The released rates, 5e-8 for everything and 5e-3 for new parts, are for a full fine-tune of a
+    large CLIP; LayerNorms of a small one take higher rates.
     """
 
     sources: PairSources
@@ -78,7 +78,7 @@ class ModalityFeatures:
 
 
 class ModalityObjective:
-    """What a run of modality trains, and on what.
+    """Objective of modality: model, data, losses, validation.
 
     Source: docs/papers.md, section 2. There a sample is one picture, drawn or photographed, with
     its class caption; so here, except that drawings come with a photo for the instance term.
@@ -87,7 +87,7 @@ class ModalityObjective:
     name = "modality"
 
     def __init__(self, recipe: ModalityTraining, accelerator: Accelerator, *, seed: int) -> None:
-        """Loads data and backbone.
+        """Load data and backbone.
 
         Raises:
             ValueError: One of them cannot be used.
@@ -99,11 +99,11 @@ class ModalityObjective:
         self._scale = nn.Parameter(torch.tensor(INITIAL_SCALE, device=self.backbone.device))
 
     def trainable_state(self) -> dict[str, Tensor]:
-        """The model's own, and the learned scale of the contrastive term."""
+        """Return the model's state and the learned scale of the contrastive term."""
         return {**self.model.trainable_state(), "training.scale": self._scale}
 
     def parameter_groups(self) -> list[ParameterGroup]:
-        """LayerNorms at their own rate."""
+        """Return LayerNorms and the rest, each at its rate."""
         norms = [p for n, p in self.trainable_state().items() if n.startswith("layer_norms.")]
         heads = [p for n, p in self.trainable_state().items() if not n.startswith("layer_norms.")]
         return [
@@ -112,21 +112,23 @@ class ModalityObjective:
         ]
 
     def losses(self, step: int, draw: int) -> Losses:
-        """All terms of a batch."""
+        """Return all terms of a batch."""
         data, recipe = self._data, self.recipe
         batch = data.batches.draw(draw)
         device = self.backbone.device
         with self._accelerator.autocast():
-            seen = self.model.encode_image(self.backbone.normalise_pixels(batch.drawings)).features
-        classes = numbers(batch.classes, device)
+            sketches = self.model.encode_image(
+                self.backbone.normalise_pixels(batch.drawings)
+            ).features
+        classes = to_device(batch.classes, device)
         features = ModalityFeatures(
-            sketches=seen.float(),
-            photos=data.gallery[numbers(batch.positives, device)],
+            sketches=sketches.float(),
+            photos=data.gallery[to_device(batch.positives, device)],
             texts=data.class_features[classes],
             classes=classes,
         )
         terms = modality_terms(self.model, features, self._scale.exp())
-        is_instance = numbers(batch.instances, device).unsqueeze(1) == data.gallery_instances
+        is_instance = to_device(batch.instances, device).unsqueeze(1) == data.gallery_instances
         converted = self.model.convert(features.sketches, Modality.SKETCH, Modality.PHOTO)
         terms["instance"] = multi_positive_nce(
             converted @ data.gallery.T,
@@ -138,7 +140,7 @@ class ModalityObjective:
         return Losses(terms=terms, total=weighted_sum(terms, recipe.weights) / whole)
 
     def validate(self) -> PairScores:
-        """Scores the validation split, drawings converted to the photo side."""
+        """Score the validation split, drawings converted to the photo side."""
         model = self.model
         return self._data.validate(
             model.encode_image,
@@ -148,7 +150,7 @@ class ModalityObjective:
         )
 
     def export(self, path: Path, scores: PairScores, notes: dict[str, str]) -> None:
-        """Writes the composer's file with the share of the words that validation chose."""
+        """Write the composer's file with the share of the words that validation chose."""
         self.model.words_share = scores.share
         self.model.save(path, half=True, notes=notes)
 
@@ -156,15 +158,15 @@ class ModalityObjective:
 def modality_terms(
     model: ModalityModel, features: ModalityFeatures, scale: Float[Tensor, ""]
 ) -> dict[str, Float[Tensor, ""]]:
-    """Every term of `ModalityWeights` but the instance term, unweighted.
+    """Return every term of `ModalityWeights` but the instance term, unweighted.
 
     Source: docs/papers.md, equations (11) to (15).
     """
     sides = ((Modality.SKETCH, features.sketches), (Modality.PHOTO, features.photos))
     same = features.classes.unsqueeze(1) == features.classes
-    nothing = torch.zeros_like(same)
+    none_ignored = torch.zeros_like(same)
     texts = features.texts
-    found: dict[str, list[Tensor]] = {
+    parts: dict[str, list[Tensor]] = {
         name: [] for name in ("contrastive", "semantic", "reconstruction", "orthogonality")
     }
     s_text = model.semantics(texts, Modality.TEXT)
@@ -172,25 +174,25 @@ def modality_terms(
     for modality, images in sides:
         s_image, m_image = model.semantics(images, modality), model.vector(modality)
         logits = scale * images @ texts.T
-        found["contrastive"] += [
-            multi_positive_nce(logits, same, nothing, temperature=1.0),
-            multi_positive_nce(logits.T, same, nothing, temperature=1.0),
+        parts["contrastive"] += [
+            multi_positive_nce(logits, same, none_ignored, temperature=1.0),
+            multi_positive_nce(logits.T, same, none_ignored, temperature=1.0),
         ]
         middle = functional.normalize((images + texts) / 2, dim=-1)
         unit = functional.normalize
-        found["semantic"].append(
+        parts["semantic"].append(
             (
                 distance(unit(s_text, dim=-1), middle) + distance(unit(s_image, dim=-1), middle)
             ).mean()
         )
-        found["reconstruction"].append(
+        parts["reconstruction"].append(
             (
                 distance(unit(s_text + m_image, dim=-1), images)
                 + distance(unit(s_image + m_text, dim=-1), texts)
             ).mean()
         )
-        found["orthogonality"] += [(middle * m_image).abs().mean(), (middle * m_text).abs().mean()]
-    terms = {name: torch.stack(values).mean() for name, values in found.items()}
+        parts["orthogonality"] += [(middle * m_image).abs().mean(), (middle * m_text).abs().mean()]
+    terms = {name: torch.stack(parts).mean() for name, parts in parts.items()}
     terms["classification"] = _classification(model, (*sides, (Modality.TEXT, texts)))
     return terms
 
@@ -198,21 +200,21 @@ def modality_terms(
 def _classification(
     model: ModalityModel, sides: tuple[tuple[Modality, Float[Tensor, "n d"]], ...]
 ) -> Float[Tensor, ""]:
-    """Cross entropy of D on every side converted to each other modality."""
+    """Return the cross entropy of D on every side converted to each other modality."""
     members = list(Modality)
     losses: list[Tensor] = []
-    for own, features in sides:
-        for other in members:
-            if other is own:
+    for source, features in sides:
+        for target in members:
+            if target is source:
                 continue
-            scores = model.classifier(model.convert(features, own, other))
-            wanted = torch.full((len(features),), members.index(other), device=features.device)
-            losses.append(functional.cross_entropy(scores, wanted))
+            scores = model.classifier(model.convert(features, source, target))
+            labels = torch.full((len(features),), members.index(target), device=features.device)
+            losses.append(functional.cross_entropy(scores, labels))
     return torch.stack(losses).mean()
 
 
 def modality_trainer(recipe: ModalityTraining, settings: RunSettings) -> Trainer[PairScores]:
-    """Makes a run of modality, which goes on from its state where there is one.
+    """Make a run of modality, which goes on from its state where there is one.
 
     Raises:
         ValueError: The backbone, the data or the state cannot be used.

@@ -1,4 +1,4 @@
-"""What trainings on drawings and photos share: frozen features of the world, and validation."""
+"""Data of trainings on drawings and photos: frozen features and validation."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -31,7 +31,7 @@ WORDS_SHARES = tuple(round(0.05 * step, 2) for step in range(1, 20))
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PairSources:
-    """What a training on pairs reads.
+    """Sources of a training on pairs.
 
     Attributes:
         clip: The frozen CLIP: its folder, or the name of a public one.
@@ -51,10 +51,10 @@ class PairSources:
 
 
 class PairData:
-    """The world, its photos and words seen once by the frozen towers, and what validates."""
+    """The world, its photos and words encoded once by the frozen towers, and the validation."""
 
     def __init__(self, sources: PairSources, accelerator: Accelerator, *, seed: int) -> None:
-        """Loads and encodes everything.
+        """Load and encode everything.
 
         Raises:
             ValueError: The backbone, the pack or an archive cannot be used.
@@ -83,8 +83,8 @@ class PairData:
         with torch.no_grad():
             self.class_features = backbone.encode_text(names).float()
         device = backbone.device
-        self.gallery_classes = numbers(self.world.photo_classes, device)
-        self.gallery_instances = numbers(self.world.photo_instances, device)
+        self.gallery_classes = to_device(self.world.photo_classes, device)
+        self.gallery_instances = to_device(self.world.photo_instances, device)
         self._validation = _Validation(pack, held, backbone)
 
     def validate(
@@ -95,13 +95,13 @@ class PairData:
         move: Callable[[Float[Tensor, "n d"]], Float[Tensor, "n d"]] | None = None,
         move_words: Callable[[Float[Tensor, "n d"]], Float[Tensor, "n d"]] | None = None,
     ) -> "PairScores":
-        """Scores a way to see drawings and to mix them with words; every share is tried.
+        """Score an encoder of drawings and a mixture with words; every share is tried.
 
         Args:
             encode: Preprocessed drawings to features.
             mix: Features of drawings, of words, and the words' share, to queries.
-            move: What is done to a drawing's feature first.
-            move_words: What is done to that of words first.
+            move: Applied to a drawing's feature first; None for nothing.
+            move_words: Applied to that of words first; None for nothing.
         """
         return self._validation.scores(encode, mix, move or _as_is, move_words or _as_is)
 
@@ -110,7 +110,7 @@ class PairData:
         tokens: Callable[[Float[Tensor, "n 3 h w"]], Float[Tensor, "n k w"]],
         read: Callable[[Float[Tensor, "n k w"], Sequence[Sequence[int]]], Float[Tensor, "n d"]],
     ) -> "PairScores":
-        """Scores a way to turn drawings into tokens, read before the words.
+        """Score an encoder of drawings to tokens, which precede the words.
 
         Args:
             tokens: Preprocessed drawings to pseudo-words.
@@ -121,13 +121,13 @@ class PairData:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PairScores:
-    """Accuracies on the catalogue's validation photos, and on held classes of Sketchy.
+    """Accuracies on the catalogue's validation photos, and on validation classes of Sketchy.
 
     Attributes:
         reference: Of the sketch alone.
         composed: Of sketch and words, with the best share of the words.
         words: Of the words alone.
-        share: That share.
+        share: The best share of the words.
         category: Share of the 25 nearest photos that show the drawn class, among the validation
             classes; None without natural archives.
         by_category: Whether a run is selected by `category`.
@@ -142,13 +142,13 @@ class PairScores:
 
     @property
     def score(self) -> float:
-        """What a run is selected by."""
+        """The number a run is selected by."""
         if self.by_category and self.category is not None:
             return self.category
         return self.composed.at_1 + 0.1 * self.composed.at_10
 
     def summary(self) -> str:
-        """One line for the log."""
+        """Return one line for the log."""
         rows = (("sketch", self.reference), ("both", self.composed), ("words", self.words))
         parts = [f"{name} {row.at_1:.1%}/{row.at_5:.1%}/{row.at_10:.1%}" for name, row in rows]
         if self.category is not None:
@@ -157,25 +157,27 @@ class PairScores:
 
 
 class HeldClasses:
-    """Photos and drawings of classes that no training sees; photos seen once."""
+    """Photos and drawings of held-out classes; photos encoded once."""
 
     def __init__(self, held: World, backbone: Backbone) -> None:
-        """Encodes the photos with the frozen tower."""
+        """Encode the photos with the frozen tower."""
         self._held, self._backbone = held, backbone
         self._gallery = encode_photos(backbone, held.photos)
 
     @torch.no_grad()
-    def precision(self, see: Callable[[Float[Tensor, "n 3 h w"]], Float[Tensor, "n d"]]) -> float:
-        """Share of the 25 photos nearest to a drawing, as `see` sees it, that show its class."""
+    def precision(
+        self, encode: Callable[[Float[Tensor, "n 3 h w"]], Float[Tensor, "n d"]]
+    ) -> float:
+        """Return the share of the 25 photos nearest to each drawing that show its class."""
         held = self._held
         ink = np.stack([held.ink(row, None) for row in range(len(held.drawings))])
-        drawn = see_all(self._backbone, see, np.repeat(ink[..., None], 3, axis=-1))
+        drawn = encode_drawings(self._backbone, encode, np.repeat(ink[..., None], 3, axis=-1))
         nearest = (drawn @ self._gallery.T).topk(25, dim=1).indices.cpu().numpy()
         return float((held.photo_classes[nearest] == held.drawing_classes[:, None]).mean())
 
 
 class _Validation:
-    """Queries and galleries of the validation split, seen once."""
+    """Queries and galleries of the validation split, encoded once."""
 
     def __init__(self, pack: CataloguePack, held: HeldClasses | None, backbone: Backbone) -> None:
         rows = pack.validation_photos()
@@ -199,10 +201,10 @@ class _Validation:
         move: Callable[[Tensor], Tensor],
         move_words: Callable[[Tensor], Tensor],
     ) -> PairScores:
-        def see(pixels: Tensor) -> Tensor:
+        def encode_moved(pixels: Tensor) -> Tensor:
             return move(encode(pixels).features.float())
 
-        drawn = see_all(self._backbone, see, self._queries.sketches)
+        drawn = encode_drawings(self._backbone, encode_moved, self._queries.sketches)
         words = move_words(self._words)
         tried = {share: self._accuracy(mix(drawn, words, share)) for share in WORDS_SHARES}
         best = max(tried, key=lambda share: tried[share].at_1 + 0.1 * tried[share].at_10)
@@ -211,7 +213,7 @@ class _Validation:
             composed=tried[best],
             words=self._accuracy(words),
             share=best,
-            category=self._held and self._held.precision(see),
+            category=self._held and self._held.precision(encode_moved),
         )
 
     @torch.no_grad()
@@ -225,11 +227,11 @@ class _Validation:
             for text in self._queries.words
         ]
         silent: list[list[int]] = [[] for _ in words]
-        found = see_all(self._backbone, tokens, self._queries.sketches)
-        starts = range(0, len(found), _BATCH)
+        pseudo = encode_drawings(self._backbone, tokens, self._queries.sketches)
+        starts = range(0, len(pseudo), _BATCH)
 
-        def composed(said: list[list[int]]) -> Tensor:
-            parts = (read(found[at : at + _BATCH], said[at : at + _BATCH]) for at in starts)
+        def composed(word_ids: list[list[int]]) -> Tensor:
+            parts = (read(pseudo[at : at + _BATCH], word_ids[at : at + _BATCH]) for at in starts)
             return torch.cat(list(parts))
 
         return PairScores(
@@ -248,7 +250,7 @@ class _Validation:
 
 @torch.no_grad()
 def encode_photos(backbone: Backbone, photos: UInt8[np.ndarray, "n s s 3"]) -> Float[Tensor, "n d"]:
-    """Unit features of pictures by the frozen tower; callers choose autocast."""
+    """Return unit features of pictures by the frozen tower; callers choose autocast."""
     parts = (
         backbone.encode_image(backbone.normalise_pixels(photos[at : at + _BATCH])).features.float()
         for at in range(0, len(photos), _BATCH)
@@ -256,19 +258,19 @@ def encode_photos(backbone: Backbone, photos: UInt8[np.ndarray, "n s s 3"]) -> F
     return torch.cat(list(parts))
 
 
-def see_all(
+def encode_drawings(
     backbone: Backbone,
-    see: Callable[[Float[Tensor, "n 3 h w"]], Float[Tensor, "n *d"]],
+    encode: Callable[[Float[Tensor, "n 3 h w"]], Float[Tensor, "n *d"]],
     drawings: UInt8[np.ndarray, "n s s 3"],
 ) -> Float[Tensor, "n *d"]:
-    """What `see` makes of all drawings, some at a time."""
+    """Encode all drawings in batches."""
     starts = range(0, len(drawings), _BATCH)
     parts = (backbone.normalise_pixels(drawings[at : at + _BATCH]) for at in starts)
-    return torch.cat([see(pixels) for pixels in parts])
+    return torch.cat([encode(pixels) for pixels in parts])
 
 
-def numbers(values: Int[np.ndarray, " n"], device: torch.device) -> Int[Tensor, " n"]:
-    """Class or instance numbers on the device of the features."""
+def to_device(values: Int[np.ndarray, " n"], device: torch.device) -> Int[Tensor, " n"]:
+    """Return class or instance numbers on a device."""
     return torch.from_numpy(values).to(device)
 
 

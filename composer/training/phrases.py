@@ -1,4 +1,4 @@
-"""Phrases of our own that training puts into prompts."""
+"""Phrases for the prompts of training."""
 
 # Fixed prompts P_F that the learned prompt is kept near to.
 HAND_PROMPTS = (
@@ -12,8 +12,8 @@ HAND_PROMPTS = (
     "a clear picture of",
 )
 
-# How words may name the medium of a picture; written apart from the captions' own phrases.
-DOMAIN_SAYINGS = {
+# How words may name the medium of a picture; different from the phrases of the captions.
+MEDIUM_PHRASES = {
     "watercolour": ("in watercolour", "as a watercolour", "a watercolour of it", "watercolour"),
     "pencil": ("in pencil", "as a pencil drawing", "a pencil drawing of it", "pencil"),
     "cartoon": ("as a cartoon", "in cartoon style", "a cartoon of it", "cartoon"),
@@ -23,7 +23,7 @@ DOMAIN_SAYINGS = {
     "blueprint": ("as a blueprint", "in blueprint style", "a blueprint of it", "blueprint"),
 }
 
-# N: three to six words each that say nothing about the object.
+# N: three to six words each, without content about the object.
 NEUTRAL = (
     "a simple freehand drawing",
     "a quick freehand sketch",

@@ -15,7 +15,7 @@ from composer.composed import slerp
 from composer.data.world import PairBatch
 from composer.strategies.prompted import PromptedModel
 from composer.training.losses import distance, triplet, weighted_sum
-from composer.training.pairs import PairData, PairScores, PairSources, numbers
+from composer.training.pairs import PairData, PairScores, PairSources, to_device
 from composer.training.trainer import (
     Losses,
     ParameterGroup,
@@ -28,7 +28,7 @@ PATCHES = 2  # a side
 
 
 class Level(StrEnum):
-    """What counts as right: the class, or the very thing."""
+    """What counts as right: the class, or the same instance."""
 
     CATEGORY = "category"
     INSTANCE = "instance"
@@ -42,9 +42,9 @@ class PromptedWeights:
 
     Attributes:
         triplet: Margin between right and wrong photos.
-        classification: The drawing names its class among captions; the photos' own part of this
-            term has nothing to train here, as photos keep the frozen tower.
-        spread: `L_delta`, alike distributions of relative distances in all classes.
+        classification: Class of the drawing among captions; the term's part for photos has nothing
+            to train here, as photos keep the frozen tower.
+        spread: `L_delta`, equal distributions of relative distances in all classes.
         shuffle: `L_PS`, drawing and photo shuffled alike belong together.
     """
 
@@ -56,14 +56,14 @@ class PromptedWeights:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PromptedTraining:
-    """The recipe of prompted; how the run goes stands in `RunSettings`.
+    """The recipe of prompted; settings of the run are in `RunSettings`.
 
     Attributes:
         sources: What is read.
         level: Category or instance.
-        norm_rate: Learning rate of the LayerNorms; the paper's 1e-5 is of a large CLIP.
+        norm_rate: Learning rate of the LayerNorms; the paper's 1e-5 is for a large CLIP.
         prompt_rate: Learning rate of the visual prompts.
-        margin: Of the triplets; that of `L_PS` was not published, the same is taken.
+        margin: Of the triplets and of `L_PS`, whose margin was not published.
         shuffled_share: Share of a batch that `L_PS` is computed for.
         weights: Of the terms.
     """
@@ -78,14 +78,14 @@ class PromptedTraining:
 
 
 class PromptedObjective:
-    """What a run of prompted trains, and on what.
+    """Objective of prompted: model, data, losses, validation.
 
     Source: docs/papers.md, equations (16) and (17). The photos' tower is frozen here, so negatives
     of an instance come from all photos of its class in the world, not from the batch alone.
     """
 
     def __init__(self, recipe: PromptedTraining, accelerator: Accelerator, *, seed: int) -> None:
-        """Loads data and backbone.
+        """Load data and backbone.
 
         Raises:
             ValueError: One of them cannot be used.
@@ -98,11 +98,11 @@ class PromptedObjective:
         self.model = PromptedModel(self.backbone)
 
     def trainable_state(self) -> dict[str, Tensor]:
-        """LayerNorms and prompts."""
+        """Return LayerNorms and prompts."""
         return self.model.trainable_state()
 
     def parameter_groups(self) -> list[ParameterGroup]:
-        """LayerNorms and prompts, each at their own rate."""
+        """Return LayerNorms and prompts, each at their rate."""
         norms = [p for n, p in self.trainable_state().items() if n.startswith("layer_norms.")]
         return [
             ParameterGroup(parameters=norms, rate=self.recipe.norm_rate),
@@ -110,7 +110,7 @@ class PromptedObjective:
         ]
 
     def losses(self, step: int, draw: int) -> Losses:
-        """All terms of a batch."""
+        """Return all terms of a batch."""
         batch = self._data.batches.draw(draw)
         with self._accelerator.autocast():
             pixels = self.backbone.normalise_pixels(batch.drawings)
@@ -122,19 +122,19 @@ class PromptedObjective:
         return Losses(terms=terms, total=weighted_sum(terms, weights))
 
     def validate(self) -> PairScores:
-        """Scores the validation split."""
-        found = self._data.validate(self.model.encode_image, slerp)
-        return replace(found, by_category=self.recipe.level is Level.CATEGORY)
+        """Score the validation split."""
+        scores = self._data.validate(self.model.encode_image, slerp)
+        return replace(scores, by_category=self.recipe.level is Level.CATEGORY)
 
     def export(self, path: Path, scores: PairScores, notes: dict[str, str]) -> None:
-        """Writes the composer's file with the share of the words that validation chose."""
+        """Write the composer's file with the share of the words that validation chose."""
         self.model.alpha = scores.share
         self.model.save(path, half=True, notes={**notes, "level": str(self.recipe.level)})
 
     def _terms(self, batch: PairBatch, q: Float[Tensor, "n d"]) -> dict[str, Float[Tensor, ""]]:
         data, recipe, device = self._data, self.recipe, self.backbone.device
-        classes = numbers(batch.classes, device)
-        positives = numbers(batch.positives, device)
+        classes = to_device(batch.classes, device)
+        positives = to_device(batch.positives, device)
         to_positive = distance(q, data.gallery[positives])
         scores = self.backbone.logit_scale * q @ data.class_features.T
         terms = {"classification": functional.cross_entropy(scores, classes)}
@@ -155,14 +155,14 @@ class PromptedObjective:
         return terms
 
     def _wrong_instances(self, batch: PairBatch, classes: Int[Tensor, " n"]) -> Bool[Tensor, "n m"]:
-        """Photos of a drawing's class that show another thing; none where the thing is unknown."""
+        """Mark photos of a drawing's class that show another instance; none where it has none."""
         data = self._data
-        instances = numbers(batch.instances, self.backbone.device).unsqueeze(1)
+        instances = to_device(batch.instances, self.backbone.device).unsqueeze(1)
         is_kin = classes.unsqueeze(1) == data.gallery_classes
         return is_kin & (instances != data.gallery_instances) & (instances >= 0)
 
     def _shuffle(self, batch: PairBatch, rng: np.random.Generator) -> Float[Tensor, ""]:
-        """`L_PS` of a part of the batch: drawings whose very thing is photographed."""
+        """Return `L_PS` of a part of the batch: drawings with a photo of the same instance."""
         data, backbone = self._data, self.backbone
         paired = np.flatnonzero(batch.is_paired)
         count = max(1, round(self.recipe.shuffled_share * len(batch.instances)))
@@ -182,7 +182,7 @@ class PromptedObjective:
 
 
 def relative_spread(differences: Float[Tensor, "p k"]) -> Float[Tensor, ""]:
-    """`L_delta`: mean KL divergence over ordered pairs of classes.
+    """Return `L_delta`: mean KL divergence over ordered pairs of classes.
 
     Args:
         differences: `d(s, p+) - d(s, p-)` of the K triplets of each of P classes; a softmax over
@@ -200,7 +200,7 @@ def relative_spread(differences: Float[Tensor, "p k"]) -> Float[Tensor, ""]:
 
 
 def two_orders(rng: np.random.Generator) -> tuple[list[int], list[int]]:
-    """Two different orders of the patches, the first not the plain one."""
+    """Return two different orders of the patches, neither the original."""
     count = PATCHES**2
     plain = list(range(count))
     drawn = [plain]
@@ -212,7 +212,7 @@ def two_orders(rng: np.random.Generator) -> tuple[list[int], list[int]]:
 
 
 def shuffle_patches(pixels: Float[Tensor, "n c h w"], order: list[int]) -> Float[Tensor, "n c h w"]:
-    """Cuts pictures into 2 x 2 patches and puts patch `order[i]` at place i, row by row."""
+    """Cut pictures into 2 x 2 patches and put patch `order[i]` at position i, row by row."""
     half_h, half_w = pixels.shape[2] // PATCHES, pixels.shape[3] // PATCHES
     patches = [
         pixels[:, :, y * half_h : (y + 1) * half_h, x * half_w : (x + 1) * half_w]
@@ -225,7 +225,7 @@ def shuffle_patches(pixels: Float[Tensor, "n c h w"], order: list[int]) -> Float
 
 
 def prompted_trainer(recipe: PromptedTraining, settings: RunSettings) -> Trainer[PairScores]:
-    """Makes a run of prompted, which goes on from its state where there is one.
+    """Make a run of prompted, which goes on from its state where there is one.
 
     Raises:
         ValueError: The backbone, the data or the state cannot be used.

@@ -1,4 +1,4 @@
-"""`python -m composer.training.run NAME`: trains one composer of a kit."""
+"""Command that trains one composer of a kit: `python -m composer.training.run NAME`."""
 
 import argparse
 import logging
@@ -24,15 +24,15 @@ from composer.training.trainer import RunSettings, Trainer
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sources:
-    """What a training reads.
+    """Sources of a training.
 
     Attributes:
         clip: The frozen CLIP: its folder, or the name of a public one.
         pack: Folder of the catalogue's training pack.
         natural: Folder of the natural archives; None for the catalogue alone.
-        start: A trained composer's file to go on from; None for a new one.
+        start: A trained composer's file to continue from; None for a new one.
         num_samples: References of a step through the tower; None for the recipe's.
-        is_cached: Whether duet begins with steps on references that were encoded before.
+        is_cached: Whether duet begins with steps on cached references.
         holds_tower: Whether all of its steps are such.
     """
 
@@ -54,7 +54,7 @@ def _converter(sources: Sources, settings: RunSettings) -> Trainer[Any]:
 def _duet(sources: Sources, settings: RunSettings) -> Trainer[Any]:
     recipe = DuetTraining(clip=sources.clip, data=sources.pack, natural=sources.natural)
     if sources.start is not None:
-        # Converter and prompt are trained, the tower is not: it moves faster than they do.
+        # Converter and prompt are trained already: the tower learns at the higher rate.
         recipe = replace(recipe, start=sources.start, num_cached_steps=0, head_rate=3e-4)
     if sources.holds_tower:
         recipe = replace(recipe, num_cached_steps=sys.maxsize, head_rate=7e-4)
@@ -93,10 +93,10 @@ def _sentence(tower: str) -> Callable[[Sources, RunSettings], Trainer[Any]]:
 
 
 def _pairs(sources: Sources) -> PairSources:
-    found = PairSources(clip=sources.clip, pack=sources.pack, natural=sources.natural)
+    pairs = PairSources(clip=sources.clip, pack=sources.pack, natural=sources.natural)
     if sources.num_samples is None:
-        return found
-    return replace(found, num_classes=max(1, sources.num_samples // found.per_class))
+        return pairs
+    return replace(pairs, num_classes=max(1, sources.num_samples // pairs.per_class))
 
 
 TRAININGS: Final[dict[str, Callable[[Sources, RunSettings], Trainer[Any]]]] = {
@@ -114,19 +114,21 @@ TRAININGS: Final[dict[str, Callable[[Sources, RunSettings], Trainer[Any]]]] = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one training from a shell; returns the exit code, 2 where the user can mend it."""
+    """Run one training from a shell; return the exit code, 2 for an error the user can fix."""
     parser = argparse.ArgumentParser(prog="python -m composer.training.run")
     parser.add_argument("name", choices=tuple(TRAININGS))
     parser.add_argument("--clip", required=True, help="folder of the CLIP, or architecture/tag")
     parser.add_argument("--data", type=Path, required=True, help="folder of the training pack")
     parser.add_argument("--natural", type=Path, help="folder of the natural archives")
-    parser.add_argument("--start", type=Path, help="duet only: a trained file to go on from")
+    parser.add_argument("--start", type=Path, help="duet only: a trained file to continue from")
     parser.add_argument(
-        "--hold-tower", action="store_true", help="duet only: train converter and prompt alone"
+        "--hold-tower",
+        action="store_true",
+        help="duet only: keep the tower, train converter and prompt",
     )
-    parser.add_argument("--samples", type=int, help="references of a step; default: the recipe's")
+    parser.add_argument("--samples", type=int, help="references per step (default: the recipe's)")
     parser.add_argument("--minutes", type=float, default=20.0)
-    parser.add_argument("--steps", type=int, help="stop after so many steps")
+    parser.add_argument("--steps", type=int, help="largest number of steps")
     parser.add_argument("--output", type=Path, required=True, help="the composer's file")
     parser.add_argument("--state", type=Path, help="default: .cache/training/NAME")
     parser.add_argument("--logs", type=Path, help="folder for TensorBoard")
@@ -134,9 +136,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0)
     chosen = parser.parse_args(arguments)
     if chosen.start is not None and chosen.name != "duet":
-        parser.error("--start goes on from a duet's file, and from no other composer's yet")
+        parser.error("--start takes a duet's file; other composers cannot continue from one")
     if chosen.hold_tower and chosen.name != "duet":
-        parser.error("--hold-tower is for duet alone")
+        parser.error("--hold-tower is for duet only")
     logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     logging.getLogger("composer").setLevel(logging.INFO)
     settings = RunSettings(

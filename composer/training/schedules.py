@@ -49,5 +49,5 @@ def _warmup(step: int, num_steps: int) -> float:
 
 
 def _cosine(share: float) -> float:
-    """Half a period of a cosine, from 1 to 0."""
+    """Return half a period of a cosine, from 1 to 0."""
     return 0.5 * (1 + math.cos(math.pi * share))

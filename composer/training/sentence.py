@@ -1,4 +1,4 @@
-"""Training of the sentence composer: a light tower learns what the large encoder sees."""
+"""Training of the sentence composer by distillation of the large encoder."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +14,7 @@ from composer.data.augment import crop_photos
 from composer.data.world import PairBatch
 from composer.strategies.sentence import SentenceModel, SentenceShape
 from composer.training.losses import in_batch_nce, multi_positive_nce, weighted_sum
-from composer.training.pairs import PairData, PairScores, PairSources, encode_photos, numbers
+from composer.training.pairs import PairData, PairScores, PairSources, encode_photos, to_device
 from composer.training.sentence_losses import local_alignment, token_spread
 from composer.training.trainer import (
     Losses,
@@ -38,8 +38,8 @@ class SentenceWeights:
             the same pictures, photos and drawings alike. Ours: through the text tower alone a light
             tower of random weights learns to see several times more slowly. Zero for a tower that
             is not trained.
-        alignment: The sentence of a photo stays near its caption.
-        spread: Mean cosine of the tokens of one sentence; watched, not trained.
+        alignment: The tokens of a photo stay near its caption.
+        spread: Mean cosine of the tokens of one reference; logged, not trained.
     """
 
     distillation: float = 1.0
@@ -51,15 +51,15 @@ class SentenceWeights:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SentenceTraining:
-    """The recipe of sentence; how the run goes stands in `RunSettings`.
+    """The recipe of sentence; settings of the run are in `RunSettings`.
 
     Attributes:
         sources: What is read.
         shape: Tower, number of tokens, head.
         num_photos: Photos in a batch, beside P x K drawings.
         num_pictures: Further pictures in a batch, for the tower's own features alone.
-        num_negatives: Further photos of the world that each is told from.
-        rate: Learning rate of what begins at random.
+        num_negatives: Further photos of the world, as wrong answers.
+        rate: Learning rate of randomly initialised weights.
         tower_rate: Of the tower.
         weight_decay: On matrices and kernels alone.
         temperature: Of the softmaxes.
@@ -79,7 +79,7 @@ class SentenceTraining:
 
 
 class SentenceObjective:
-    """What a run of sentence trains, and on what.
+    """Objective of sentence: model, data, losses, validation.
 
     Source: docs/papers.md, section 4.
     """
@@ -87,7 +87,7 @@ class SentenceObjective:
     name = "sentence"
 
     def __init__(self, recipe: SentenceTraining, accelerator: Accelerator, *, seed: int) -> None:
-        """Loads data and backbone.
+        """Load data and backbone.
 
         Raises:
             ValueError: One of them cannot be used, or the shape does not fit.
@@ -101,22 +101,22 @@ class SentenceObjective:
             self._pictures = _Pictures(self._data, self.model.num_channels, accelerator)
 
     def trainable_state(self) -> dict[str, Tensor]:
-        """Tower and head with the running statistics of their norms; the file has no more.
+        """Return tower and head with the running statistics of their norms, and a projection.
 
-        A projection of the tower's features besides, while these are trained.
+        The projection of the tower's features, if they are trained, is not exported.
         """
         extra = {} if self._pictures is None else dict(self._pictures.named_parameters())
         return self.model.trainable_state() | {f"pictures.{n}": p for n, p in extra.items()}
 
     def parameter_groups(self) -> list[ParameterGroup]:
-        """The tower at its own rate; only matrices and kernels decay."""
+        """Return tower and head, each at its rate; only matrices and kernels decay."""
         recipe = self.recipe
         named = [(n, p) for n, p in self.trainable_state().items() if p.requires_grad]
         groups: list[ParameterGroup] = []
         for is_tower, rate in ((True, recipe.tower_rate), (False, recipe.rate)):
-            some = [p for n, p in named if n.startswith("tower.") == is_tower]
-            matrices = [p for p in some if p.ndim > 1]
-            vectors = [p for p in some if p.ndim <= 1]
+            parameters = [p for n, p in named if n.startswith("tower.") == is_tower]
+            matrices = [p for p in parameters if p.ndim > 1]
+            vectors = [p for p in parameters if p.ndim <= 1]
             groups += [
                 ParameterGroup(parameters=matrices, rate=rate, weight_decay=recipe.weight_decay),
                 ParameterGroup(parameters=vectors, rate=rate),
@@ -124,7 +124,7 @@ class SentenceObjective:
         return [group for group in groups if group.parameters]
 
     def losses(self, step: int, draw: int) -> Losses:
-        """All terms of a batch."""
+        """Return all terms of a batch."""
         data, recipe, device = self._data, self.recipe, self.backbone.device
         rng = np.random.default_rng([self._seed, draw, 1])
         batch = data.batches.draw(draw)
@@ -146,9 +146,9 @@ class SentenceObjective:
                 self.model, rng, recipe.num_pictures, recipe.temperature
             )
         self.model.tower.eval()
-        own = numbers(rows, device)
+        own = to_device(rows, device)
         others = rng.choice(len(data.world.photos), min(recipe.num_negatives, count * 8))
-        extra = data.gallery[numbers(np.setdiff1d(others, rows), device)]
+        extra = data.gallery[to_device(np.setdiff1d(others, rows), device)]
         captions = data.class_features[data.gallery_classes[own]]
         has_caption = torch.ones(count, dtype=torch.bool, device=device)
         terms = {
@@ -164,20 +164,20 @@ class SentenceObjective:
         return Losses(terms=terms, total=weighted_sum(terms, recipe.weights))
 
     def validate(self) -> PairScores:
-        """Scores the validation split."""
+        """Score the validation split."""
         self.model.eval()
         return self._data.validate_tokens(self.model.tokens, self.model.read)
 
     def export(self, path: Path, scores: PairScores, notes: dict[str, str]) -> None:
-        """Writes the composer's file."""
+        """Write the composer's file."""
         self.model.save(path, half=True, notes=notes)
 
     def _goals(self, batch: PairBatch, found: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
-        """InfoNCE of drawings and all photos: of the very thing, or of its class if unknown."""
+        """Return the InfoNCE of drawings and photos of the instance, or of its class if unknown."""
         data, device = self._data, self.backbone.device
-        instances = numbers(batch.instances, device).unsqueeze(1)
+        instances = to_device(batch.instances, device).unsqueeze(1)
         is_thing = instances == data.gallery_instances
-        is_kin = numbers(batch.classes, device).unsqueeze(1) == data.gallery_classes
+        is_kin = to_device(batch.classes, device).unsqueeze(1) == data.gallery_classes
         is_known = instances >= 0
         return multi_positive_nce(
             found @ data.gallery.T,
@@ -204,7 +204,7 @@ class _Pictures(nn.Module):
     def loss(
         self, model: SentenceModel, rng: np.random.Generator, count: int, temperature: float
     ) -> Float[Tensor, ""]:
-        """InfoNCE of the tower's features of some pictures, half of them drawings."""
+        """Return the InfoNCE of the tower's features of some pictures, half of them drawings."""
         sizes = [len(pixels) for pixels in self._pixels]
         picked = [rng.choice(n, min(count // 2, n), replace=False) for n in sizes]
         pixels = np.concatenate([p[rows] for p, rows in zip(self._pixels, picked, strict=True)])
@@ -212,12 +212,12 @@ class _Pictures(nn.Module):
         levels = crop_photos(pixels, size_px, rng, mirrors=False)
         features = model.map_features(self._backbone.normalise_levels(levels)).mean(dim=1)
         found = functional.normalize(self.project(features).float(), dim=-1)
-        rows = numbers(np.concatenate([picked[0], sizes[0] + picked[1]]), self._backbone.device)
+        rows = to_device(np.concatenate([picked[0], sizes[0] + picked[1]]), self._backbone.device)
         return in_batch_nce(found, self._features[0][rows], temperature=temperature)
 
 
 def sentence_trainer(recipe: SentenceTraining, settings: RunSettings) -> Trainer[PairScores]:
-    """Makes a run of sentence, which goes on from its state where there is one.
+    """Make a run of sentence, which goes on from its state where there is one.
 
     Raises:
         ValueError: The backbone, the data or the state cannot be used.

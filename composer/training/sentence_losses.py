@@ -17,7 +17,7 @@ def local_alignment(
     has_caption: Bool[Tensor, " n"],
     bank: Float[Tensor, "m d"] | None = None,
 ) -> Float[Tensor, ""]:
-    """Keeps a sentence near a real caption: `1 - cos` to its own, or to the nearest of a bank.
+    """Return `1 - cos` of each reference to its caption, or to the nearest of a bank.
 
     Args:
         sentences: Unit text features of the pseudo-words.
@@ -27,21 +27,21 @@ def local_alignment(
         bank: Unit text features of other captions; None or no rows for none.
 
     Returns:
-        The mean over the rows that have something to be near to; zero where none has.
+        The mean over the rows with a caption or a bank; zero where there are none.
 
     Source: docs/papers.md, equation (22), a reconstruction.
     """
-    own = distance(sentences, captions)
+    to_caption = distance(sentences, captions)
     if bank is None or len(bank) == 0:
-        return torch.where(has_caption, own, 0.0).sum() / has_caption.sum().clamp(min=1)
+        return torch.where(has_caption, to_caption, 0.0).sum() / has_caption.sum().clamp(min=1)
     nearest = 1 - (sentences @ bank.T).amax(dim=1)
-    return torch.where(has_caption, own, nearest).mean()
+    return torch.where(has_caption, to_caption, nearest).mean()
 
 
 def token_spread(tokens: Float[Tensor, "n l w"]) -> Float[Tensor, ""]:
-    """Mean cosine of two different tokens of one sentence: 1 where they have collapsed.
+    """Return the mean cosine of different tokens of one reference: 1 where they have collapsed.
 
-    A single token has no other and gives zero.
+    A single token gives zero.
 
     Source: docs/papers.md, equation (23).
     """

@@ -1,4 +1,4 @@
-"""Chooses how slerp mixes, on the validation split alone: the strong baseline, at its best."""
+"""Choice of slerp's settings on the validation split."""
 
 import argparse
 import json
@@ -27,7 +27,7 @@ BATCH = 64
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Choice:
+class ScoredSettings:
     """Settings of slerp and their validation Acc@1."""
 
     settings: SlerpSettings
@@ -35,8 +35,8 @@ class Choice:
 
 
 @torch.inference_mode()
-def choose(clip: Path, duet: Path, data: Path) -> list[Choice]:
-    """Try every alpha with both towers, with and without the move to the photo side; best first.
+def choose(clip: Path, duet: Path, data: Path) -> list[ScoredSettings]:
+    """Score every alpha with both towers, with and without the shift to photos; best first.
 
     Raises:
         ValueError: A file cannot be read, or the parts do not belong together.
@@ -49,15 +49,15 @@ def choose(clip: Path, duet: Path, data: Path) -> list[Choice]:
     queries = validation_queries(pack, rows, backbone.image_size_px)
     words = backbone.encode_text([f"{PLAIN_PROMPT} {text}" for text in queries.words])
     right = torch.arange(len(rows))
-    choices: list[Choice] = []
+    choices: list[ScoredSettings] = []
     for is_tuned, moves in product((True, False), (True, False)):
         drawn = _drawn(backbone, model if is_tuned else None, queries)
         if moves:
             drawn = functional.normalize(drawn + modality_shift(backbone), dim=-1)
         for alpha in ALPHAS:
             settings = SlerpSettings(alpha=alpha, uses_tuned_tower=is_tuned, moves_sketches=moves)
-            found = accuracy(slerp(drawn, words, alpha) @ gallery.T, right)
-            choices.append(Choice(settings=settings, acc_1=found.at_1))
+            result = accuracy(slerp(drawn, words, alpha) @ gallery.T, right)
+            choices.append(ScoredSettings(settings=settings, acc_1=result.at_1))
     return sorted(choices, key=lambda choice: -choice.acc_1)
 
 
@@ -71,15 +71,15 @@ def _drawn(
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Write the best settings of the tuned tower, the fair baseline of duet, to a JSON file."""
+    """Write the best settings with the tuned tower, the fair baseline of duet, to a JSON file."""
     parser = argparse.ArgumentParser(prog="python -m composer.training.slerp")
     parser.add_argument("--kit", type=Path, required=True, help="folder of the kit")
     parser.add_argument("--data", type=Path, required=True, help="folder of the training pack")
     parser.add_argument("--output", type=Path, help="default: KIT/composers/slerp.json")
     chosen = parser.parse_args(arguments)
     composers = chosen.kit / "composers"
-    found = choose(chosen.kit / "clip", composers / "duet.safetensors", chosen.data)
-    tuned = [choice for choice in found if choice.settings.uses_tuned_tower]
+    choices = choose(chosen.kit / "clip", composers / "duet.safetensors", chosen.data)
+    tuned = [choice for choice in choices if choice.settings.uses_tuned_tower]
     text = json.dumps({**asdict(tuned[0].settings), "validation_acc_1": tuned[0].acc_1}, indent=2)
     (chosen.output or composers / "slerp.json").write_text(text + "\n", encoding="utf-8")
     sys.stdout.write(text + "\n")

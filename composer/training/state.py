@@ -1,4 +1,4 @@
-"""Training state on disk: tensors as safetensors, counters as JSON, replaced as one."""
+"""Training state on disk: tensors as safetensors, counters as JSON, replaced together."""
 
 import json
 from collections.abc import Mapping
@@ -18,14 +18,14 @@ COUNTERS = "state.json"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainingState:
-    """All that a run needs to go on as if it had never stopped."""
+    """Everything a run needs to continue as if it had never stopped."""
 
     tensors: dict[str, Tensor]
     counters: dict[str, Any]
 
 
 def save_state(folder: Path, state: TrainingState) -> None:
-    """Write the state beside the old one, then swap; a kill leaves the old or the new."""
+    """Replace the state; a kill leaves the old or the new one."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.tensors.items()}
     with atomic_folder(folder) as unfinished:
         save_file(tensors, unfinished / TENSORS)
@@ -33,7 +33,7 @@ def save_state(folder: Path, state: TrainingState) -> None:
 
 
 def load_state(folder: Path) -> TrainingState | None:
-    """Read the state, or the one that was being replaced when the run was killed; None if none."""
+    """Read the state, also where its replacement was interrupted; None where there is none."""
     recover_folder(folder)
     if not (folder / COUNTERS).exists():
         return None
@@ -57,7 +57,7 @@ def optimizer_tensors(
 def restore_optimizer(
     optimizer: torch.optim.Optimizer, names: Mapping[Tensor, str], tensors: Mapping[str, Tensor]
 ) -> None:
-    """Put back what `optimizer_tensors` took out."""
+    """Load what `optimizer_tensors` returned."""
     by_name = {name: parameter for parameter, name in names.items()}
     for full_name, tensor in tensors.items():
         if full_name.startswith("optimizer."):

@@ -1,4 +1,4 @@
-"""The loop that trains any composer: resumable, averaged, validated, stopped early, logged."""
+"""Training loop of the composers: resumable, averaged, validated, stopped early, logged."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunSettings:
-    """How a run goes, whatever it trains.
+    """Settings of any run.
 
     Attributes:
         output: The composer's file; rewritten at every best validation score.
@@ -53,7 +53,7 @@ class RunSettings:
 
 @runtime_checkable
 class Scores(Protocol):
-    """What a validation found."""
+    """Result of a validation."""
 
     @property
     def score(self) -> float:
@@ -61,7 +61,7 @@ class Scores(Protocol):
         ...
 
     def summary(self) -> str:
-        """One line for the log and the file's notes."""
+        """Return one line for the log and the file's notes."""
         ...
 
 
@@ -94,7 +94,7 @@ class Frozen(Protocol):
 
 @runtime_checkable
 class Objective(Protocol[S]):
-    """What a run trains: a model, its losses, its validation."""
+    """Objective of a run: a model, its losses, its validation."""
 
     name: str
 
@@ -104,31 +104,31 @@ class Objective(Protocol[S]):
         ...
 
     def trainable_state(self) -> dict[str, Tensor]:
-        """All that training changes, under the names of the file."""
+        """Return all that training changes, under the names of the file."""
         ...
 
     def parameter_groups(self) -> list[ParameterGroup]:
-        """Every parameter that is descended, once."""
+        """Return every trained parameter, once."""
         ...
 
     def losses(self, step: int, draw: int) -> Losses:
-        """The losses of a step, encoded in the accelerator's precision and summed in full.
+        """Return the losses of a step, encoded in the accelerator's precision and summed in fp32.
 
         `draw` numbers the batch, differently on every process.
         """
         ...
 
     def validate(self) -> S:
-        """Scores the model as it is, on the validation split alone."""
+        """Score the model as it is, on the validation split alone."""
         ...
 
     def export(self, path: Path, scores: S, notes: dict[str, str]) -> None:
-        """Writes the composer's file."""
+        """Write the composer's file."""
         ...
 
 
 def make_accelerator(settings: RunSettings) -> Accelerator:
-    """Chooses device and precision: bf16 where the hardware has it."""
+    """Choose device and precision: bf16 where the hardware has it."""
     device = settings.device
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -141,7 +141,7 @@ def make_accelerator(settings: RunSettings) -> Accelerator:
 
 
 class Trainer(Generic[S]):
-    """A run: objective, optimizer, average, step. It resumes where its state folder left off.
+    """A run of an objective, which continues from its state folder.
 
     On several processes each draws its own batch and gradients are averaged.
     """
@@ -149,7 +149,7 @@ class Trainer(Generic[S]):
     def __init__(
         self, objective: Objective[S], settings: RunSettings, accelerator: Accelerator
     ) -> None:
-        """Takes what to train, and goes on from the state where there is one.
+        """Take the objective, and continue from the state where there is one.
 
         Raises:
             TrainingError: The state belongs to another backbone or another shape of model.
@@ -175,7 +175,7 @@ class Trainer(Generic[S]):
         return self._descent.num_steps
 
     def run(self) -> S:
-        """Trains to the end of the budget or of patience; returns the last validation.
+        """Train to the end of the budget or of patience; return the last validation.
 
         Raises:
             TrainingError: A loss is not finite; the last saved state and file stay as they are.
@@ -196,7 +196,7 @@ class Trainer(Generic[S]):
         return scores
 
     def train_step(self) -> dict[str, float]:
-        """One step; returns the unweighted losses.
+        """Make one step and return the unweighted losses.
 
         Raises:
             TrainingError: The loss is not finite.
@@ -209,7 +209,7 @@ class Trainer(Generic[S]):
         if not bool(torch.isfinite(losses.total)):
             raise TrainingError(
                 f"The loss of {self.objective.name} is not finite at step {self.step} ({terms}); "
-                "lower the learning rate and run the command again: it goes on from the last state."
+                "lower the learning rate and run the command again to continue from the last state."
             )
         self._descent.step(
             losses.total,
@@ -221,11 +221,11 @@ class Trainer(Generic[S]):
         return terms
 
     def validate(self) -> S:
-        """Scores the averaged weights on the validation split."""
+        """Score the averaged weights on the validation split."""
         return self._with_average(self.objective.validate)
 
     def save(self) -> None:
-        """Writes the resumable state, atomically; on the first process alone."""
+        """Write the resumable state, atomically; on the first process alone."""
         if not self._accelerator.is_main_process:
             return
         self._descent.save(
@@ -237,7 +237,7 @@ class Trainer(Generic[S]):
         )
 
     def export(self, scores: S) -> None:
-        """Writes the averaged weights as the composer's file; on the first process alone."""
+        """Write the averaged weights as the composer's file; on the first process alone."""
         if not self._accelerator.is_main_process:
             return
         output = self.settings.output
@@ -283,7 +283,7 @@ class Trainer(Generic[S]):
         return self._progress() >= 1.0 or self._stopping.should_stop
 
     def _common_time(self) -> float:
-        """The first process's clock, so that all of them end at the same step."""
+        """Return the first process's clock, so that all of them end at the same step."""
         elapsed_s = self._descent.watch.elapsed_s
         if self._accelerator.num_processes == 1:
             return elapsed_s

@@ -47,7 +47,7 @@ class SeenSet:
     rows: tuple[int, ...]
 
     def select(self, rows: Sequence[int]) -> "SeenSet":
-        """Keep some of the pictures, in the order asked for."""
+        """Keep some of the pictures, in the given order."""
         index = torch.as_tensor(rows, dtype=torch.long)
         return SeenSet(
             medium=self.medium,
@@ -94,7 +94,7 @@ def see_levels(
 def see_set(
     visual: nn.Module, pictures: PictureSet, folder: Path, *, size_px: int, mean: float, std: float
 ) -> SeenSet:
-    """Look at a set, or read what was seen before from `folder`."""
+    """Encode a set, or read its features from `folder`."""
     tensors, notes = folder / f"{pictures.name}.safetensors", folder / f"{pictures.name}.json"
     if not notes.exists():
         pooled: list[Tensor] = []
@@ -112,7 +112,7 @@ def see_set(
 
 
 def read_seen(folder: Path, name: str) -> SeenSet:
-    """Read a set that was seen.
+    """Read the features of a set.
 
     Raises:
         OSError: It was not.
@@ -140,7 +140,7 @@ def see_all(
     mean: float,
     std: float,
 ) -> dict[str, SeenSet]:
-    """Look at every set, keeping what is seen in `folder`."""
+    """Encode every set, keeping the features in `folder`."""
     return {
         one.name: see_set(visual, one, folder, size_px=size_px, mean=mean, std=std) for one in sets
     }

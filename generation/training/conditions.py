@@ -15,7 +15,7 @@ from composer.data.wording import sample_domain_wording, sample_wording
 from composer.prompt import assemble_prompts
 from composer.query import Query
 from composer.strategies.duet import DuetComposer
-from composer.training.phrases import DOMAIN_SAYINGS
+from composer.training.phrases import MEDIUM_PHRASES
 
 _PHOTOS_PER_DESIGN = 2
 
@@ -87,7 +87,7 @@ def collect_tokens(composer: DuetComposer, pack: CataloguePack, split: str) -> D
 
 def usable_rows(pack: CataloguePack, split: str) -> Int[np.ndarray, " n"]:
     """Return rows of photos and of named media; unnamed media are reserved for examples."""
-    named = {PHOTO, *DOMAIN_SAYINGS}
+    named = {PHOTO, *MEDIUM_PHRASES}
     rows = pack.rows(split=split)
     return np.array([row for row in rows if pack.items[row].domain in named], dtype=np.int64)
 

@@ -49,11 +49,11 @@ def test_token_embeddings_reproduce_encode_text_exactly(backbone):
     ids = backbone.tokenize(TEXTS)
     with torch.no_grad():
         expected = backbone.model.encode_text(ids, normalize=True)
-        found = backbone.encode_embeddings(
+        encoding = backbone.encode_embeddings(
             backbone.token_table()[ids], end_positions(ids, backbone.end_id)
         )
-    assert torch.equal(found.features, expected)
-    assert found.hidden.shape == (len(TEXTS), CONTEXT, TEXT_WIDTH)
+    assert torch.equal(encoding.features, expected)
+    assert encoding.hidden.shape == (len(TEXTS), CONTEXT, TEXT_WIDTH)
 
 
 def test_encode_text_skips_padding_without_changing_the_feature(backbone):
@@ -77,10 +77,10 @@ def test_image_features_are_those_of_open_clip(backbone):
     pixels = backbone.preprocess(noise_images(3))
     with torch.no_grad():
         expected = backbone.model.encode_image(pixels, normalize=True)
-        found = backbone.encode_image(pixels)
-    torch.testing.assert_close(found.features, expected, atol=1e-6, rtol=0)
-    assert found.patch_features.shape == (3, 16, JOINT_DIM)
-    norms = found.patch_features.norm(dim=-1)
+        encoding = backbone.encode_image(pixels)
+    torch.testing.assert_close(encoding.features, expected, atol=1e-6, rtol=0)
+    assert encoding.patch_features.shape == (3, 16, JOINT_DIM)
+    norms = encoding.patch_features.norm(dim=-1)
     torch.testing.assert_close(norms, torch.ones_like(norms))
 
 
@@ -90,8 +90,8 @@ def test_patch_features_follow_the_pooled_path(backbone):
     with torch.no_grad():
         x = visual.transformer(visual._embeds(pixels))
         expected = torch.nn.functional.normalize(visual.ln_post(x)[:, 1:] @ visual.proj, dim=-1)
-        found = backbone.encode_image(pixels).patch_features
-    torch.testing.assert_close(found, expected, atol=1e-6, rtol=0)
+        patches = backbone.encode_image(pixels).patch_features
+    torch.testing.assert_close(patches, expected, atol=1e-6, rtol=0)
 
 
 def test_normalised_arrays_equal_preprocessed_images(backbone):
@@ -161,9 +161,9 @@ def test_the_copied_tower_shares_all_but_its_layer_norms():
     tuned = {name for name, p in tower.named_parameters() if p.requires_grad}
     expected = {f"{n}.{leaf}" for n in norm_layers(tower) for leaf in ("weight", "bias")}
     assert tuned == expected
-    own = dict(backbone.model.visual.named_parameters())
+    parameters = dict(backbone.model.visual.named_parameters())
     for name, parameter in tower.named_parameters():
-        assert (parameter is own[name]) == (name not in tuned), name
+        assert (parameter is parameters[name]) == (name not in tuned), name
     pixels = backbone.preprocess(noise_images(1))
     before = backbone.encode_image(pixels).features
     assert torch.equal(encode_with_tower(tower, pixels).features, before)

@@ -57,9 +57,9 @@ def test_balances_outside_are_refused(balance):
 def test_slerp_stays_on_the_sphere_and_divides_the_angle():
     a, b = unit(1, 0), unit(math.cos(1.2), math.sin(1.2))
     for t in (0.0, 0.3, 1.0):
-        found = slerp(a, b, t)
-        assert found.norm().item() == pytest.approx(1, abs=1e-6)
-        assert math.acos(min(1, (found @ a).item())) == pytest.approx(1.2 * t, abs=1e-3)
+        mixture = slerp(a, b, t)
+        assert mixture.norm().item() == pytest.approx(1, abs=1e-6)
+        assert math.acos(min(1, (mixture @ a).item())) == pytest.approx(1.2 * t, abs=1e-3)
     torch.testing.assert_close(slerp(a, a, 0.5), a)
     assert torch.isfinite(slerp(a, -a, 0.4)).all()
 

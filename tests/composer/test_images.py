@@ -44,9 +44,9 @@ def test_paths_work_and_their_ending_is_not_trusted(tmp_path):
 def test_transparency_lies_over_white():
     image = Image.new("RGBA", (2, 1), (0, 0, 0, 0))
     image.putpixel((1, 0), (255, 0, 0, 128))
-    found = np.asarray(open_image(encoded(image)))[0].tolist()
-    assert found[0] == [255, 255, 255]
-    assert found[1] == pytest.approx([255, 127, 127], abs=1)
+    result = np.asarray(open_image(encoded(image)))[0].tolist()
+    assert result[0] == [255, 255, 255]
+    assert result[1] == pytest.approx([255, 127, 127], abs=1)
 
 
 def test_transparent_palettes_and_grey_alpha_work():
@@ -61,29 +61,29 @@ def test_exif_rotation_is_applied_and_dropped():
     image.putpixel((0, 0), (255, 255, 255))
     exif = image.getexif()
     exif[0x0112] = 6  # rotate by 90 degrees clockwise to view
-    found = open_image(encoded(image, exif=exif))
-    assert found.size == (2, 4)
-    assert found.getpixel((1, 0)) == (255, 255, 255)
-    assert dict(found.getexif()) == {}
+    result = open_image(encoded(image, exif=exif))
+    assert result.size == (2, 4)
+    assert result.getpixel((1, 0)) == (255, 255, 255)
+    assert dict(result.getexif()) == {}
 
 
 def test_text_chunks_do_not_pass():
     chunks = PngImagePlugin.PngInfo()
     chunks.add_text("parameters", "secret")
-    found = open_image(encoded(Image.new("RGB", (2, 2)), pnginfo=chunks))
-    assert found.info == {}
-    assert b"secret" not in encoded(found)
+    image = open_image(encoded(Image.new("RGB", (2, 2)), pnginfo=chunks))
+    assert image.info == {}
+    assert b"secret" not in encoded(image)
 
 
 def test_sixteen_bits_become_eight():
     levels = np.array([[0, 256, 65535]], dtype=np.uint16)
-    found = np.asarray(open_image(encoded(Image.fromarray(levels))))[0, :, 0]
-    assert found.tolist() == [0, 1, 255]
+    result = np.asarray(open_image(encoded(Image.fromarray(levels))))[0, :, 0]
+    assert result.tolist() == [0, 1, 255]
 
 
 def test_cmyk_is_converted():
-    found = open_image(encoded(Image.new("CMYK", (4, 4), (0, 255, 255, 0)), "JPEG"))
-    red, green, blue = np.asarray(found)[1, 1].tolist()
+    image = open_image(encoded(Image.new("CMYK", (4, 4), (0, 255, 255, 0)), "JPEG"))
+    red, green, blue = np.asarray(image)[1, 1].tolist()
     assert red > 200
     assert max(green, blue) < 60
 
@@ -119,8 +119,8 @@ def test_random_damage_gives_only_our_error():
         whole = encoded(noise((24, 24), 90).convert("RGB"), fmt)
         for _ in range(60):
             data = bytearray(whole)
-            for place in rng.integers(0, len(data), 4):
-                data[place] = rng.integers(0, 256)
+            for index in rng.integers(0, len(data), 4):
+                data[index] = rng.integers(0, 256)
             with contextlib.suppress(ImageError):
                 assert open_image(bytes(data)).mode == "RGB"
 

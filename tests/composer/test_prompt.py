@@ -31,9 +31,9 @@ def test_words_alone_reproduce_the_plain_encoder(backbone):
     prompts = [build_prompt(backbone, "", None, text) for text in texts]
     batch = stack_prompts(prompts)
     with torch.no_grad():
-        found = backbone.encode_embeddings(batch.embeddings, batch.end_positions).features
+        features = backbone.encode_embeddings(batch.embeddings, batch.end_positions).features
         expected = backbone.encode_text(texts)
-    torch.testing.assert_close(found, expected, atol=1e-6, rtol=0)
+    torch.testing.assert_close(features, expected, atol=1e-6, rtol=0)
 
 
 def test_ordinary_tokens_as_pseudo_words_reproduce_the_text(backbone):
@@ -78,8 +78,8 @@ def test_prompts_of_many_lengths_are_padded_to_the_longest_or_as_told(backbone):
         assert batch.embeddings.shape == (3, expected, TEXT_WIDTH)
         assert batch.end_positions.tolist() == [5, 2, 3]
         for row, words in zip(batch.embeddings, ids, strict=True):
-            told = [backbone.start_id, 3, *words]
-            padded = told + [backbone.end_id] * (expected - len(told))
+            arguments = [backbone.start_id, 3, *words]
+            padded = arguments + [backbone.end_id] * (expected - len(arguments))
             assert torch.equal(row, table[padded])
 
 

@@ -6,8 +6,10 @@ from composer.splice import splice, take_positions
 
 def test_vectors_land_at_their_positions_and_nothing_else_changes():
     base = torch.zeros(2, 4, 1)
-    found = splice(base, torch.tensor([[1, 2], [3, 0]]), torch.tensor([[[5.0], [6]], [[7.0], [8]]]))
-    assert found[..., 0].tolist() == [[0, 5, 6, 0], [8, 0, 0, 7]]
+    spliced = splice(
+        base, torch.tensor([[1, 2], [3, 0]]), torch.tensor([[[5.0], [6]], [[7.0], [8]]])
+    )
+    assert spliced[..., 0].tolist() == [[0, 5, 6, 0], [8, 0, 0, 7]]
     assert base.abs().sum() == 0
 
 
@@ -46,6 +48,6 @@ def test_nothing_to_splice_leaves_the_sequence():
 
 def test_the_sequence_keeps_its_precision():
     base = torch.zeros(1, 2, 1, dtype=torch.float16)
-    found = splice(base, torch.tensor([[1]]), torch.tensor([[[0.1]]]))
-    assert found.dtype is torch.float16
-    assert found.flatten().tolist() == [0, pytest.approx(0.1, abs=1e-4)]
+    spliced = splice(base, torch.tensor([[1]]), torch.tensor([[[0.1]]]))
+    assert spliced.dtype is torch.float16
+    assert spliced.flatten().tolist() == [0, pytest.approx(0.1, abs=1e-4)]

@@ -69,8 +69,8 @@ def test_a_thousand_mutated_headers_give_only_our_error(path):
     num_header = 8 + int.from_bytes(whole[:8], "little")
     for _ in range(1000):
         data = bytearray(whole)
-        for place in rng.integers(0, num_header, rng.integers(1, 5)):
-            data[place] = rng.integers(0, 256)
+        for index in rng.integers(0, num_header, rng.integers(1, 5)):
+            data[index] = rng.integers(0, 256)
         path.write_bytes(
             bytes(data[: rng.integers(1, len(data) + 1)] if rng.random() < 0.2 else data)
         )

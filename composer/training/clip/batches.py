@@ -20,12 +20,12 @@ from composer.training.clip.recipe import ClipTraining, Phase
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ClipBatch:
-    """What a step learns from.
+    """Batch of one step.
 
     Attributes:
         pixels: Normalised pictures.
-        ids: Token ids of the distinct captions said of them.
-        truth: Which caption is true of which picture.
+        ids: Token ids of the distinct captions drawn for them.
+        truth: Which captions are true of which pictures.
         words: Shares of the words of all captions of each picture; rows sum to 1, or to 0.
     """
 
@@ -40,23 +40,23 @@ class ClipBatch:
 
 
 class CaptionWords:
-    """The words that captions share, and how much each says: the rarer the more."""
+    """Words that captions share, weighted by their rarity."""
 
-    def __init__(self, texts: Sequence[str], at_least: int) -> None:
-        """Take the words that at least so many of the distinct captions hold."""
-        said = [set(re.findall(r"[a-z]+", text.lower())) for text in texts]
-        counts = Counter(word for words in said for word in words)
-        self.words = sorted(word for word, count in counts.items() if count >= at_least)
-        number = {word: index for index, word in enumerate(self.words)}
-        self._holds = np.zeros((len(texts), len(self.words)), dtype=bool)
-        for row, words in enumerate(said):
-            self._holds[row, [number[word] for word in words if word in number]] = True
+    def __init__(self, texts: Sequence[str], min_captions: int) -> None:
+        """Take the words that at least `min_captions` of the distinct captions contain."""
+        words_of = [set(re.findall(r"[a-z]+", text.lower())) for text in texts]
+        counts = Counter(word for words in words_of for word in words)
+        self.words = sorted(word for word, count in counts.items() if count >= min_captions)
+        index_of = {word: index for index, word in enumerate(self.words)}
+        self._contains = np.zeros((len(texts), len(self.words)), dtype=bool)
+        for row, words in enumerate(words_of):
+            self._contains[row, [index_of[word] for word in words if word in index_of]] = True
         shares = np.array([counts[word] / len(texts) for word in self.words])
-        self._says = -np.log(shares).astype(np.float32)
+        self._weights = -np.log(shares).astype(np.float32)
 
     def targets(self, ids: Int[np.ndarray, "b k"]) -> Float[Tensor, "b w"]:
         """Return the shares of the words in the captions of each picture, as weighted."""
-        held = (self._holds[ids] & (ids >= 0)[..., None]).any(1) * self._says
+        held = (self._contains[ids] & (ids >= 0)[..., None]).any(1) * self._weights
         return torch.from_numpy(held / np.maximum(held.sum(1, keepdims=True), 1e-6))
 
 
@@ -75,13 +75,13 @@ class ClipBatches:
 
     @property
     def num_words(self) -> int:
-        """Return how many words the vision tower is asked to name."""
+        """Number of words that the vision tower predicts."""
         return len(self._words.words)
 
     def draw(self, step: int, phase: Phase) -> ClipBatch:
-        """Return the batch of a step: pictures, some of their captions, what is true of which."""
+        """Return the batch of a step: pictures, a caption of each, and which are true of which."""
         rng = np.random.default_rng([self._recipe.seed, step])
-        pixels, true_ids, said = [], [], []
+        pixels, true_ids, sampled = [], [], []
         is_hard = rng.random() < phase.hard_share
         for index, count in self._counts(rng, phase):
             table = self._tables[index]
@@ -90,9 +90,9 @@ class ClipBatches:
             smallest = 0.8 if table.name.startswith("catalogue") else 0.65
             pixels.append(crop_photos(table.images[rows], 128, rng, smallest=smallest))
             true_ids.append(ids)
-            num_said = (ids >= 0).sum(1)
-            said.append(ids[np.arange(len(rows)), rng.integers(0, num_said)])
-        texts = np.unique(np.concatenate(said))
+            num_captions = (ids >= 0).sum(1)
+            sampled.append(ids[np.arange(len(rows)), rng.integers(0, num_captions)])
+        texts = np.unique(np.concatenate(sampled))
         return ClipBatch(
             pixels=_normalise(_shrunk(torch.cat(pixels), phase.image_px)),
             ids=self._tokens[texts],
@@ -102,15 +102,15 @@ class ClipBatches:
 
     def _counts(self, rng: np.random.Generator, phase: Phase) -> list[tuple[int, int]]:
         names = [table.name for table in self._tables]
-        own = np.array([name.startswith("catalogue") for name in names])
-        drawn = np.array([name == "catalogue_sketches" for name in names])
+        is_catalogue = np.array([name.startswith("catalogue") for name in names])
+        is_sketch = np.array([name == "catalogue_sketches" for name in names])
         weights = np.array([self._recipe.source_weights[name] for name in names])
-        share = phase.catalogue_share if own.any() else 0.0
-        groups = [(own, share), (~own, 1 - share)]
-        if phase.sketch_share is not None and drawn.any():
+        share = phase.catalogue_share if is_catalogue.any() else 0.0
+        groups = [(is_catalogue, share), (~is_catalogue, 1 - share)]
+        if phase.sketch_share is not None and is_sketch.any():
             groups[:1] = [
-                (drawn, share * phase.sketch_share),
-                (own & ~drawn, share * (1 - phase.sketch_share)),
+                (is_sketch, share * phase.sketch_share),
+                (is_catalogue & ~is_sketch, share * (1 - phase.sketch_share)),
             ]
         for mask, total in groups:
             if mask.any():

@@ -72,7 +72,7 @@ def build_mini_clip(vocab_size: int, recipe: ClipTraining) -> CLIP:
 
 
 def build_word_head(recipe: ClipTraining, num_words: int) -> torch.nn.Linear:
-    """Build the head with random weights: from zeros, every picture first looks the same to it."""
+    """Build the head with random weights: zeros would first give all pictures the same scores."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         return torch.nn.Linear(recipe.vision_width, num_words)

@@ -20,8 +20,8 @@ class Phase:
         image_px: Side of the pictures, a multiple of the patch.
         patch_dropout: Share of the patches left out, drawn anew for each picture.
         hard_share: Share of the batches whose catalogue pictures come from four kinds only.
-        word_weight: Weight of the loss that names the captions' words from the picture alone.
-        is_contrastive: Whether pictures and captions are told apart; if not, the text tower rests.
+        word_weight: Weight of the loss of predicting the captions' words from the picture alone.
+        is_contrastive: Whether the contrastive loss is used; if not, the text tower is not trained.
         decays: Whether the learning rate falls to 2 % over the phase.
     """
 
@@ -40,7 +40,7 @@ class Phase:
 class ClipTraining:
     """The recipe of one run: `phases` follow each other.
 
-    Words that fewer than `min_captions` of the distinct captions hold are not asked for.
+    Words in fewer than `min_captions` of the distinct captions are not predicted.
     """
 
     phases: tuple[Phase, ...]
@@ -72,7 +72,7 @@ class ClipTraining:
 
     @property
     def num_steps(self) -> int:
-        """Return the steps of all phases."""
+        """The steps of all phases."""
         return sum(phase.num_steps for phase in self.phases)
 
 

@@ -3,7 +3,7 @@
 Source: CLIP (Radford et al. 2021) for the objective; SupCon (Khosla et al. 2020) for several
 positives a row: captions repeat in these data, so every caption of the batch that is true of a
 picture counts as a positive. SuperClass (Huang et al. 2024) for naming the captions' words from the
-picture alone, which sets the vision tower on its way while the text tower is still blind.
+picture alone, which trains the vision tower while the text tower is still untrained.
 """
 
 import logging
@@ -125,7 +125,7 @@ class ClipTrainer:
         if not bool(torch.isfinite(total)):
             raise TrainingError(
                 f"The loss of clip is not finite at step {step}; lower the learning rate and run "
-                "the command again: it goes on from the last state."
+                "the command again to continue from the last state."
             )
         self._descent.step(total, at.rate_factor)
         return replace(losses, pairs=losses.pairs.detach(), words=losses.words.detach())
@@ -153,7 +153,7 @@ class ClipTrainer:
         return ClipLosses(pairs=pairs, words=words, accuracy=accuracy)
 
     def _groups(self, named: Mapping[str, Tensor]) -> list[ParameterGroup]:
-        """Only matrices and kernels decay."""
+        """Return two groups: matrices and kernels, which decay, and vectors."""
         matrices = [p for p in named.values() if p.ndim > 1]
         vectors = [p for p in named.values() if p.ndim <= 1]
         rate, decay = self.recipe.learning_rate, self.recipe.weight_decay

@@ -10,7 +10,6 @@ from composer.data.wording import (
     item_facts,
     sample_domain_wording,
     sample_wording,
-    true_rows,
 )
 from composer.sketch import Sketch, rasterise
 from tests.composer.data.fake_pack import COLOURS, write_pack
@@ -97,28 +96,27 @@ def test_words_are_true_of_what_they_are_said_of_and_of_no_other_colourway(pack)
     rows = pack.rows(split="train", domain="photo")[:4]
     items = [pack.items[row] for row in rows]
     facts = [item_facts(item) for item in items]
-    assert [true_rows(items, facts, attribute_wording(item)) for item in items] == [
-        [0],
-        [1],
-        [2],
-        [3],
-    ]
-    assert true_rows(items, facts, Wording(text="", facts=frozenset())) == [0, 1, 2, 3]
+
+    def true_rows(wording):
+        return [row for row in range(4) if wording.facts <= facts[row]]
+
+    assert [true_rows(attribute_wording(item)) for item in items] == [[0], [1], [2], [3]]
+    assert true_rows(Wording(text="", facts=frozenset())) == [0, 1, 2, 3]
     rng = np.random.default_rng(0)
     for _ in range(200):
-        said = sample_wording(items[1], rng)
-        found = true_rows(items, facts, said)
-        assert 1 in found
-        says_colour = "blue" in said.text
-        assert found == ([1] if says_colour else [0, 1, 2, 3]), said
+        wording = sample_wording(items[1], rng)
+        result = true_rows(wording)
+        assert 1 in result
+        says_colour = "blue" in wording.text
+        assert result == ([1] if says_colour else [0, 1, 2, 3]), wording
 
 
 def test_words_for_media_name_them(pack):
     row = pack.rows(split="train", domain="watercolour")[0]
     rng = np.random.default_rng(0)
-    said = [sample_domain_wording(pack.items[row], rng) for _ in range(30)]
-    assert all("watercolour" in wording.text for wording in said)
-    assert {bool(wording.facts) for wording in said} == {True, False}
+    texts = [sample_domain_wording(pack.items[row], rng) for _ in range(30)]
+    assert all("watercolour" in wording.text for wording in texts)
+    assert {bool(wording.facts) for wording in texts} == {True, False}
     with pytest.raises(ValueError, match="no words for the domain 'photo'"):
         sample_domain_wording(pack.items[0], rng)
 
@@ -138,7 +136,7 @@ def test_augmentation_switched_off_is_the_plain_drawing(pack):
         rotation_deg=0.0, stretch=0.0, shear=0.0, jitter=0.0, drop=0.0, line_fraction=(0.018, 0.018)
     )
     sketch = pack.sketches[0].sketch
-    found = draw_augmented(sketch, 64, np.random.default_rng(0), nothing)
-    assert (np.abs(found.astype(int) - rasterise(sketch, 64)) > 64).mean() < 0.01
+    drawn = draw_augmented(sketch, 64, np.random.default_rng(0), nothing)
+    assert (np.abs(drawn.astype(int) - rasterise(sketch, 64)) > 64).mean() < 0.01
     with pytest.raises(ValueError, match="Only sketches with strokes"):
         draw_augmented(Sketch(raster=np.zeros((4, 4), np.uint8)), 64, np.random.default_rng(0))

@@ -56,18 +56,18 @@ def test_renditions_carry_class_and_domain(folders):
 
 
 def test_real_photos_are_of_the_same_classes(folders):
-    found = open_imagenet_r(*folders)
-    assert [(p.class_name, p.instance, p.domain) for p in found.real.photos] == [
+    dataset = open_imagenet_r(*folders)
+    assert [(p.class_name, p.instance, p.domain) for p in dataset.real.photos] == [
         (GOLDFISH, "ILSVRC2012_val_00000537", "photo"),
         (SHARK, "ILSVRC2012_val_00000850", "photo"),
     ]
-    assert found.real.image(found.real.photos[1]).size == (5, 4)
-    assert found.words == {GOLDFISH: "goldfish", SHARK: "great white shark"}
+    assert dataset.real.image(dataset.real.photos[1]).size == (5, 4)
+    assert dataset.words == {GOLDFISH: "goldfish", SHARK: "great white shark"}
 
 
 def test_other_domains_on_request(folders):
-    found = open_imagenet_r(*folders, domains=("tattoo", "videogame"))
-    assert [p.domain for p in found.renditions.photos] == ["tattoo", "videogame"]
+    dataset = open_imagenet_r(*folders, domains=("tattoo", "videogame"))
+    assert [p.domain for p in dataset.renditions.photos] == ["tattoo", "videogame"]
     with pytest.raises(DatasetError, match="no pictures of painting, only of cartoon, origami, sc"):
         open_imagenet_r(*folders, domains=("painting", *DOMAINS))
 
@@ -75,9 +75,9 @@ def test_other_domains_on_request(folders):
 def test_archives_do_as_well(folders, tmp_path):
     tar = shutil.make_archive(str(tmp_path / "imagenet-r"), "tar", folders[0])
     packed = shutil.make_archive(str(tmp_path / "val"), "zip", folders[1])
-    found = open_imagenet_r(Path(tar), Path(packed))
-    assert (len(found.renditions.photos), len(found.real.photos)) == (5, 2)
-    assert found.renditions.image(found.renditions.photos[0]).size == (5, 4)
+    dataset = open_imagenet_r(Path(tar), Path(packed))
+    assert (len(dataset.renditions.photos), len(dataset.real.photos)) == (5, 2)
+    assert dataset.renditions.image(dataset.renditions.photos[0]).size == (5, 4)
 
 
 def test_the_list_of_classes_is_needed_and_must_agree(folders):

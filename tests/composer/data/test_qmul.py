@@ -58,8 +58,8 @@ def test_sketches_belong_to_the_photo_they_are_named_after(tmp_path):
     assert [(p.instance, p.class_name) for p in dataset.photos] == [
         ("0014_v1", "chair"), ("0015", "chair"),
     ]  # fmt: skip
-    found = {(d.instance, d.number) for d in dataset.drawings}
-    assert found == {("0014_v1", 1), ("0014_v1", 12), ("0015", 1)}
+    pairs = {(d.instance, d.number) for d in dataset.drawings}
+    assert pairs == {("0014_v1", 1), ("0014_v1", 12), ("0015", 1)}
     assert dataset.image(dataset.photos[0]).getpixel((0, 0)) == (10, 200, 10)
 
 

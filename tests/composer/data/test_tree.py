@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from composer.data import tree as tree_module
-from composer.data.tree import DatasetError, Tree, is_picture, some
+from composer.data.tree import DatasetError, Tree, is_picture, summarise
 
 FILES = {
     "data/set/photo/dog/1.jpg": b"first" * 40,
@@ -75,11 +75,11 @@ def test_files_under_a_folder(source):
 def test_wrapper_folders_drop_away(source):
     tree = Tree.open(source)
     assert tree.locate("photo", "sketch") == PurePosixPath("data/set")
-    seen = tree.rooted("photo", "sketch")
-    assert seen.files[0] == PurePosixPath("photo/cat/1.jpg")
-    assert seen.read(PurePosixPath("sketch/dog/1-1.png")) == b"third"
-    assert seen.rooted("dog", "cat").read(PurePosixPath("dog/2.jpg")) == b""
-    assert seen.rooted("photo").files == seen.files
+    below = tree.rooted("photo", "sketch")
+    assert below.files[0] == PurePosixPath("photo/cat/1.jpg")
+    assert below.read(PurePosixPath("sketch/dog/1-1.png")) == b"third"
+    assert below.rooted("dog", "cat").read(PurePosixPath("dog/2.jpg")) == b""
+    assert below.rooted("photo").files == below.files
 
 
 def test_threads_and_copies_read_one_tree(source):
@@ -108,8 +108,8 @@ def test_two_candidates_are_refused(tmp_path):
 
 def test_the_nearest_candidate_is_taken(tmp_path):
     files = {"set/photo/1.jpg": b"near", "set/old/photo/1.jpg": b"far"}
-    seen = Tree.open(write_folder(tmp_path / "s", files)).rooted("photo")
-    assert seen.read(PurePosixPath("photo/1.jpg")) == b"near"
+    below = Tree.open(write_folder(tmp_path / "s", files)).rooted("photo")
+    assert below.read(PurePosixPath("photo/1.jpg")) == b"near"
 
 
 def test_zip_entries_with_extra_fields_are_read(tmp_path):
@@ -192,7 +192,7 @@ def test_a_large_compressed_tar_is_refused(tmp_path, monkeypatch):
 
 
 def test_names_for_messages():
-    assert some({"b", "a"}) == "a, b"
-    assert some(range(9), 2) == "0, 1 and 7 more"
+    assert summarise({"b", "a"}) == "a, b"
+    assert summarise(range(9), 2) == "0, 1 and 7 more"
     assert is_picture(PurePosixPath("a/ILSVRC2012_val_00000001.JPEG"))
     assert not is_picture(PurePosixPath("a/list.txt"))

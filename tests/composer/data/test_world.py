@@ -75,9 +75,9 @@ def test_tables_hold_a_split_and_what_belongs_together(pack):
 def test_classes_and_instances_have_common_numbers(world):
     assert world.classes == ("bowl", "car", "chair")
     table = np.array(world.tables)
-    own = np.flatnonzero(table == "sketchy")
-    assert [world.classes[c] for c in world.drawing_classes[own]] == ["car", "car"]
-    first, second = world.drawing_instances[own]
+    sketchy_rows = np.flatnonzero(table == "sketchy")
+    assert [world.classes[c] for c in world.drawing_classes[sketchy_rows]] == ["car", "car"]
+    first, second = world.drawing_instances[sketchy_rows]
     assert (world.photo_instances == first).sum() == 1
     assert second == -1
     # The chair of the second table is another thing than any chair of the first, of one class.

@@ -20,24 +20,24 @@ def test_the_tokens_stand_for_the_reference_and_the_words_follow(text):
     composer = SlerpComposer(backbone)
     query = composer.compose(composer.encode(SKETCH), text)
     assert query.missing_tokens
-    found = with_tokens(backbone, query, SETTINGS)
-    assert not found.missing_tokens
-    assert found.pseudo_tokens.shape == (2, backbone.token_width)
+    drawable = with_tokens(backbone, query, SETTINGS)
+    assert not drawable.missing_tokens
+    assert drawable.pseudo_tokens.shape == (2, backbone.token_width)
     for name in ("feature", "both_feature", "reference_feature"):
-        assert torch.equal(getattr(found, name), getattr(query, name))
-    first, last = found.pseudo_positions[0], found.pseudo_positions[-1] + 1
-    assert torch.equal(found.prompt_embeddings[first:last], found.pseudo_tokens)
+        assert torch.equal(getattr(drawable, name), getattr(query, name))
+    first, last = drawable.pseudo_positions[0], drawable.pseudo_positions[-1] + 1
+    assert torch.equal(drawable.prompt_embeddings[first:last], drawable.pseudo_tokens)
     ids = [i for word in backbone.word_ids(text) for i in word]
-    said = found.prompt_embeddings[last : found.end_position]
-    assert torch.equal(said, backbone.token_table()[ids])
-    alone = found.prompt_embeddings[: found.end_position + 1]
+    wording = drawable.prompt_embeddings[last : drawable.end_position]
+    assert torch.equal(wording, backbone.token_table()[ids])
+    alone = drawable.prompt_embeddings[: drawable.end_position + 1]
     if text:
         alone = torch.cat([alone[:last], alone[-1:]])
     read = backbone.encode_embeddings(alone[None], torch.tensor([len(alone) - 1])).features[0]
     blank = backbone.encode_text(["a photo of"])[0]
     target = query.reference_feature
     assert float(read @ target) > float(blank @ target) + 0.1
-    assert torch.equal(with_tokens(backbone, query, SETTINGS).pseudo_tokens, found.pseudo_tokens)
+    assert torch.equal(with_tokens(backbone, query, SETTINGS).pseudo_tokens, drawable.pseudo_tokens)
 
 
 def test_a_query_that_has_a_prompt_stays_as_it_is():

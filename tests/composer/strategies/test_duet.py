@@ -75,8 +75,8 @@ def test_half_precision_is_close(model, tmp_path):
     model.save(tmp_path / "h.safetensors", half=True)
     loaded = DuetModel.load(tmp_path / "h.safetensors", tiny_backbone())
     pixels = torch.randn(1, 3, 64, 64)
-    found, expected = (m.encode_image(pixels).features for m in (loaded, model))
-    assert (found * expected).sum() > 0.999
+    result, expected = (m.encode_image(pixels).features for m in (loaded, model))
+    assert (result * expected).sum() > 0.999
 
 
 def test_the_composer_of_another_backbone_is_refused(model, tmp_path):
@@ -105,10 +105,10 @@ def test_other_weights_are_refused(tmp_path):
 def test_the_composed_prompt_reproduces_the_composed_feature(model):
     composer, backbone = DuetComposer(model), tiny_backbone()
     query = composer.compose(composer.encode(Query(sketch=SKETCH)), "red oak")
-    found = backbone.encode_embeddings(
+    encoding = backbone.encode_embeddings(
         query.prompt_embeddings[None], torch.tensor([query.end_position])
     ).features[0]
-    torch.testing.assert_close(found, query.both_feature, atol=1e-6, rtol=0)
+    torch.testing.assert_close(encoding, query.both_feature, atol=1e-6, rtol=0)
     assert torch.equal(query.prompt_embeddings[1:4], model.prompt)
     assert query.pseudo_positions == tuple(range(4, 4 + NUM_TOKENS))
     assert torch.equal(query.prompt_embeddings[4 : 4 + NUM_TOKENS], query.pseudo_tokens)
@@ -126,13 +126,15 @@ def test_words_alone_use_a_plain_prompt(model):
 def test_the_residual_leads_towards_the_reference_and_leaves_words_and_tokens_alone(model):
     composer = DuetComposer(model)
     encoded = composer.encode(Query(sketch=SKETCH))
-    own = encoded.image_feature
+    image_feature = encoded.image_feature
     paper = composer.compose(encoded, "red")
     model.residual = 0.5
     completed = composer.compose(encoded, "red")
     for name in ("both_feature", "reference_feature"):
         before, after = getattr(paper, name), getattr(completed, name)
-        torch.testing.assert_close(after, (before + 0.5 * own) / (before + 0.5 * own).norm())
+        torch.testing.assert_close(
+            after, (before + 0.5 * image_feature) / (before + 0.5 * image_feature).norm()
+        )
     assert torch.equal(completed.words_feature, paper.words_feature)
     assert torch.equal(completed.prompt_embeddings, paper.prompt_embeddings)
     alone = composer.compose(encoded, "")

@@ -48,16 +48,16 @@ def test_the_tokens_come_far_nearer_to_the_target_than_words_and_start():
     table = tiny_backbone().token_table()
     words = tiny_backbone().encode_text(["a photo of a thing"])
     start = template_cosines(table.mean(dim=0, keepdim=True), target[0]).mean().item()
-    found = invert(tiny_backbone(), target, replace(QUICK, max_steps=120, patience=120))
-    assert found.tokens.shape == (1, 1, TEXT_WIDTH)
-    assert found.cosines.item() > start + 0.3
-    assert found.cosines.item() > cosine_similarity(words, target).item() + 0.3
+    inversion = invert(tiny_backbone(), target, replace(QUICK, max_steps=120, patience=120))
+    assert inversion.tokens.shape == (1, 1, TEXT_WIDTH)
+    assert inversion.cosines.item() > start + 0.3
+    assert inversion.cosines.item() > cosine_similarity(words, target).item() + 0.3
 
 
 @pytest.mark.parametrize("num_tokens", [1, 3])
 def test_the_cosine_is_the_mean_over_all_templates(num_tokens):
-    found = invert(tiny_backbone(), targets(2), replace(QUICK, num_tokens=num_tokens))
-    for tokens, cosine, target in zip(found.tokens, found.cosines, targets(2), strict=True):
+    inversion = invert(tiny_backbone(), targets(2), replace(QUICK, num_tokens=num_tokens))
+    for tokens, cosine, target in zip(inversion.tokens, inversion.cosines, targets(2), strict=True):
         assert tokens.shape == (num_tokens, TEXT_WIDTH)
         assert cosine.item() == pytest.approx(
             template_cosines(tokens, target).mean().item(), abs=1e-5
@@ -65,8 +65,10 @@ def test_the_cosine_is_the_mean_over_all_templates(num_tokens):
 
 
 def test_no_template_is_favoured():
-    found = invert(tiny_backbone(), targets(6), QUICK).tokens
-    cosines = torch.stack([template_cosines(*pair) for pair in zip(found, targets(6), strict=True)])
+    inverted = invert(tiny_backbone(), targets(6), QUICK).tokens
+    cosines = torch.stack(
+        [template_cosines(*pair) for pair in zip(inverted, targets(6), strict=True)]
+    )
     # Tokens fitted in one template alone lose 0.4 in the others.
     assert torch.all((cosines.mean(dim=0) - cosines.mean()).abs() < 0.15)
 
@@ -97,13 +99,13 @@ def test_each_feature_of_a_batch_gets_what_it_gets_alone():
 
 def test_the_best_restart_wins_and_more_of_them_never_hurt():
     short = replace(QUICK, max_steps=10, patience=10)
-    found = [
+    result = [
         invert(tiny_backbone(), targets(6), replace(short, num_restarts=n)).cosines
         for n in (1, 2, 8)
     ]
-    assert torch.all(found[1] >= found[0] - 1e-5)
-    assert torch.all(found[2] >= found[1] - 1e-5)
-    assert found[2].mean() > found[0].mean() + 0.01
+    assert torch.all(result[1] >= result[0] - 1e-5)
+    assert torch.all(result[2] >= result[1] - 1e-5)
+    assert result[2].mean() > result[0].mean() + 0.01
 
 
 def test_it_stops_when_nothing_is_gained_and_never_exceeds_its_steps():
@@ -119,14 +121,14 @@ def test_the_result_is_never_worse_than_the_start():
     wild = replace(QUICK, learning_rate=50.0, max_steps=20)
     start = replace(QUICK, learning_rate=1e-9, max_steps=1, ema_decay=0.0)
     lowest = invert(tiny_backbone(), targets(4), start).cosines
-    found = invert(tiny_backbone(), targets(4), wild).tokens
-    for tokens, target, least in zip(found, targets(4), lowest, strict=True):
+    inverted = invert(tiny_backbone(), targets(4), wild).tokens
+    for tokens, target, least in zip(inverted, targets(4), lowest, strict=True):
         assert template_cosines(tokens, target).mean() >= least - 1e-5
 
 
 def test_the_running_mean_is_of_all_steps_alike_when_its_memory_is_long():
     # Two steps at a decay near one: the mean of both, not a remnant of the empty start.
-    one, two = (
+    first, second = (
         invert(
             tiny_backbone(),
             targets(1),
@@ -139,15 +141,15 @@ def test_the_running_mean_is_of_all_steps_alike_when_its_memory_is_long():
         targets(1),
         replace(QUICK, num_restarts=1, max_steps=2, patience=2, ema_decay=0.999),
     ).tokens
-    torch.testing.assert_close(mean, (one + two) / 2, atol=1e-4, rtol=0)
+    torch.testing.assert_close(mean, (first + second) / 2, atol=1e-4, rtol=0)
 
 
 def test_the_pull_keeps_the_norm_of_the_table():
     norm = tiny_backbone().token_table().norm(dim=-1).mean()
 
     def distance(weight):
-        found = invert(tiny_backbone(), targets(4), replace(QUICK, norm_weight=weight))
-        return (found.tokens.norm(dim=-1) / norm - 1).abs().mean().item()
+        inversion = invert(tiny_backbone(), targets(4), replace(QUICK, norm_weight=weight))
+        return (inversion.tokens.norm(dim=-1) / norm - 1).abs().mean().item()
 
     assert distance(0.0) > 1.0
     assert distance(10.0) < 0.3
@@ -172,11 +174,11 @@ def test_it_works_where_gradients_are_off_and_leaves_no_trace(mode):
     plain = invert(tiny_backbone(), seen(PHOTO), QUICK)
     with mode():
         features = tiny_backbone().encode_image(reference_pixels(tiny_backbone(), PHOTO)).features
-        found = invert(tiny_backbone(), features, QUICK)
+        inversion = invert(tiny_backbone(), features, QUICK)
         query = InversionComposer(tiny_backbone(), QUICK).encode(PHOTO)
-    assert torch.equal(found.tokens, plain.tokens)
+    assert torch.equal(inversion.tokens, plain.tokens)
     assert torch.equal(query.pseudo_tokens, plain.tokens[0])
-    for tensor in (found.tokens, found.cosines, query.pseudo_tokens, query.image_feature):
+    for tensor in (inversion.tokens, inversion.cosines, query.pseudo_tokens, query.image_feature):
         assert not tensor.requires_grad
         assert tensor.grad_fn is None
     assert torch.equal(table, before)

@@ -68,11 +68,11 @@ def test_tokens_have_the_shape_and_norm_of_token_embeddings(head, num_tokens):
 
 def test_weights_over_the_positions_sum_to_one_and_queries_compete():
     logits = torch.tensor([[[0.0, 2.0, 0.0], [0.0, 0.0, 1000.0]]])
-    found = compete(logits)
-    torch.testing.assert_close(found.sum(dim=2), torch.ones(1, 2))
+    attention = compete(logits)
+    torch.testing.assert_close(attention.sum(dim=2), torch.ones(1, 2))
     # Shares of the first query: one half, e^2 / (e^2 + 1), none.
     shares = torch.tensor([0.5, 0.880797, 0.0])
-    torch.testing.assert_close(found[0, 0], shares / shares.sum())
+    torch.testing.assert_close(attention[0, 0], shares / shares.sum())
     nowhere = compete(torch.tensor([[[0.0, 0.0], [500.0, 500.0]]]))
     torch.testing.assert_close(nowhere, torch.full((1, 2, 2), 0.5))
 
@@ -89,8 +89,8 @@ def test_the_learner_looks_with_weights_that_sum_to_one():
 @pytest.mark.parametrize("head", [TokenLearner, TokenMlp])
 def test_the_order_of_the_positions_plays_no_part(head):
     torch.manual_seed(0)
-    made, seen = head(8, TEXT_WIDTH, 1.0, 3), torch.randn(2, 5, 8)
-    torch.testing.assert_close(made(seen[:, [3, 0, 4, 2, 1]]), made(seen), atol=1e-6, rtol=0)
+    made, inputs = head(8, TEXT_WIDTH, 1.0, 3), torch.randn(2, 5, 8)
+    torch.testing.assert_close(made(inputs[:, [3, 0, 4, 2, 1]]), made(inputs), atol=1e-6, rtol=0)
 
 
 def test_a_reference_does_not_depend_on_its_batch(model):
@@ -122,9 +122,9 @@ def test_only_tower_and_head_are_trained(model):
 def test_the_symmetric_tower_is_the_backbones_and_its_weights_stay_out_of_the_file(tmp_path):
     model, backbone = build(tower=SYMMETRIC), tiny_backbone()
     size_px = backbone.image_size_px
-    seen = map_features(model.tower, pixels(size=size_px), 64)
-    torch.testing.assert_close(seen, backbone.encode_image(pixels(size=size_px)).hidden)
-    assert map_features(model.tower, pixels(size=2 * size_px), 64).shape == seen.shape
+    features = map_features(model.tower, pixels(size=size_px), 64)
+    torch.testing.assert_close(features, backbone.encode_image(pixels(size=size_px)).hidden)
+    assert map_features(model.tower, pixels(size=2 * size_px), 64).shape == features.shape
     model.save(tmp_path / "s.safetensors")
     with safe_open(tmp_path / "s.safetensors", "pt") as file:
         assert not any(name.startswith("tower") for name in file.keys())  # noqa: SIM118
@@ -132,22 +132,22 @@ def test_the_symmetric_tower_is_the_backbones_and_its_weights_stay_out_of_the_fi
 
 def test_the_inherited_tower_begins_as_the_backbones_first_blocks_at_half_its_size():
     model, visual = build(tower=INHERITED), tiny_backbone().model.visual
-    own = model.tower.visual
-    assert (len(own.transformer.resblocks), len(visual.transformer.resblocks)) == (1, 2)
+    visual = model.tower.visual
+    assert (len(visual.transformer.resblocks), len(visual.transformer.resblocks)) == (1, 2)
     half = tiny_backbone().image_size_px // 2
     assert model.tower.image_px == half
-    assert torch.equal(own.conv1.weight, visual.conv1.weight)
-    assert own.conv1.weight.data_ptr() != visual.conv1.weight.data_ptr()
-    assert len(own.positional_embedding) == 1 + (len(visual.positional_embedding) - 1) // 4
-    assert torch.equal(own.positional_embedding[0], visual.positional_embedding[0])
+    assert torch.equal(visual.conv1.weight, visual.conv1.weight)
+    assert visual.conv1.weight.data_ptr() != visual.conv1.weight.data_ptr()
+    assert len(visual.positional_embedding) == 1 + (len(visual.positional_embedding) - 1) // 4
+    assert torch.equal(visual.positional_embedding[0], visual.positional_embedding[0])
 
 
 def test_positions_of_a_smaller_grid_lie_between_those_of_the_larger():
     rows = torch.arange(4.0).repeat_interleave(4)  # the vector of a place is its row
     positions = torch.cat([torch.tensor([9.0]), rows])[:, None]
-    found = shrink_positions(positions, (4, 4), 2)[:, 0]
-    assert found[0] == 9
-    torch.testing.assert_close(found[1:], torch.tensor([0.5, 0.5, 2.5, 2.5]), atol=0.2, rtol=0)
+    shrunk = shrink_positions(positions, (4, 4), 2)[:, 0]
+    assert shrunk[0] == 9
+    torch.testing.assert_close(shrunk[1:], torch.tensor([0.5, 0.5, 2.5, 2.5]), atol=0.2, rtol=0)
 
 
 def test_building_leaves_running_statistics_alone():
@@ -198,8 +198,8 @@ def test_half_precision_is_close_and_keeps_tiny_variances(tmp_path):
     loaded = SentenceModel.load(tmp_path / "half.safetensors", tiny_backbone())
     kept = next(m for m in loaded.modules() if isinstance(m, nn.BatchNorm2d))
     assert torch.equal(kept.running_var, norm.running_var)
-    found, expected = loaded.tokens(pixels()), model.tokens(pixels())
-    assert torch.cosine_similarity(found, expected, dim=-1).min() > 0.999
+    result, expected = loaded.tokens(pixels()), model.tokens(pixels())
+    assert torch.cosine_similarity(result, expected, dim=-1).min() > 0.999
     sizes = [(tmp_path / f"{name}.safetensors").stat().st_size for name in ("half", "whole")]
     assert sizes[0] < 0.6 * sizes[1]
 
@@ -264,8 +264,8 @@ def test_folded_towers_see_the_same_without_batch_norms(tower):
     before = {name: t.clone() for name, t in model.state_dict().items()}
     folded = fold_batch_norms(model.tower, 64)
     assert not any(isinstance(m, nn.BatchNorm2d) for m in folded.modules())
-    found, expected = (map_features(t, pixels(), 64) for t in (folded, model.tower))
-    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-3)
+    result, expected = (map_features(t, pixels(), 64) for t in (folded, model.tower))
+    torch.testing.assert_close(result, expected, atol=1e-4, rtol=1e-3)
     assert all(torch.equal(t, before[name]) for name, t in model.state_dict().items())
 
 
@@ -280,8 +280,8 @@ def test_the_composer_fits_the_protocol_and_its_tokens_are_the_models(model):
     alone = model.read(encoded.pseudo_tokens[None])[0]
     query = composer.compose(encoded, "red oak")
     prompt = query.prompt_embeddings[None]
-    found = backbone.encode_embeddings(prompt, torch.tensor([query.end_position])).features[0]
-    torch.testing.assert_close(found, query.both_feature, atol=1e-6, rtol=0)
+    feature = backbone.encode_embeddings(prompt, torch.tensor([query.end_position])).features[0]
+    torch.testing.assert_close(feature, query.both_feature, atol=1e-6, rtol=0)
     ids = [[i for word in backbone.word_ids("red oak") for i in word]]
     both = model.read(encoded.pseudo_tokens[None], ids)[0]
     torch.testing.assert_close(both, query.both_feature, atol=1e-6, rtol=0)

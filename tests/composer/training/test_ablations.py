@@ -22,22 +22,22 @@ def recipe(tmp_path):
 
 def test_each_variant_changes_one_thing(recipe):
     base = asdict(recipe)
-    found = variants(recipe)
-    assert found.pop(("loss", "recipe")) == recipe
+    recipes = variants(recipe)
+    assert recipes.pop(("loss", "recipe")) == recipe
     # Variants train on references that were encoded before: terms of the tower have no part.
     names = [field.name for field in fields(DuetWeights) if field.name not in TOWER_TERMS]
-    assert len(found) == len(names) + 3 + 4
-    for (ablation, variant), changed in found.items():
+    assert len(recipes) == len(names) + 3 + 4
+    for (ablation, variant), changed in recipes.items():
         differs = {name for name, value in asdict(changed).items() if value != base[name]}
         assert differs == ({"weights"} if ablation == "loss" else {"shape"}), variant
     for name in names:
         word = "with" if name == "reconstruction" else "without"
-        weights = asdict(found["loss", f"{word} {name}"].weights)
+        weights = asdict(recipes["loss", f"{word} {name}"].weights)
         changed = [n for n in names if weights[n] != base["weights"][n]]
         assert changed == [name]
         assert (weights[name] == 0) == (name != "reconstruction")
-    assert found["prompt length", "1"].shape == DuetShape(prompt_length=1)
-    assert found["tokens", "16"].shape == DuetShape(num_tokens=16)
+    assert recipes["prompt length", "1"].shape == DuetShape(prompt_length=1)
+    assert recipes["tokens", "16"].shape == DuetShape(num_tokens=16)
 
 
 def test_runs_start_alike_and_differ_by_their_variant_alone(recipe, monkeypatch):

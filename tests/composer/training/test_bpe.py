@@ -1,5 +1,7 @@
 """The vocabulary reads alike in open_clip and transformers."""
 
+import json
+
 import pytest
 import torch
 from transformers import CLIPTokenizer
@@ -12,7 +14,6 @@ from composer.training.bpe import (
     train_merges,
     vocabulary,
     write_merges,
-    write_vocabulary,
 )
 
 TEXTS = ["a red chair", "a blue armchair", "the chair's legs", "a low-poly lamp"] * 8
@@ -30,16 +31,16 @@ def test_frequent_words_become_one_symbol_and_specials_come_last():
 def test_both_libraries_give_the_same_ids(tmp_path):
     merges = train_merges(TEXTS, vocab_size=560)
     write_merges(merges, tmp_path / "merges.txt")
-    write_vocabulary(merges, tmp_path / "vocab.json")
+    (tmp_path / "vocab.json").write_text(json.dumps(vocabulary(merges)), encoding="utf-8")
     ours = load_tokenizer(tmp_path, 40)
     theirs = CLIPTokenizer(
         str(tmp_path / "vocab.json"), str(tmp_path / "merges.txt"), pad_token=END, unk_token=END
     )
     for text in ("A red chair", "the armchair's légs, 12", "low-poly"):
-        found = theirs(text, padding="max_length", max_length=40)["input_ids"]
+        ids = theirs(text, padding="max_length", max_length=40)["input_ids"]
         expected = ours([text])[0]
         length = int(expected.argmax()) + 1  # open_clip pads with zeros, we pad with the end
-        assert torch.equal(torch.tensor(found[:length]), expected[:length])
+        assert torch.equal(torch.tensor(ids[:length]), expected[:length])
 
 
 def test_merges_survive_the_file_and_bad_lines_are_named(tmp_path):

@@ -129,7 +129,7 @@ def test_the_rate_falls_over_the_phases_that_say_so():
 def test_rare_words_weigh_more_and_a_pictures_captions_are_joined():
     # "a" is in every caption and says nothing; "red" is in a third of them.
     texts = [f"a chair {number}" for number in range(60)] + [f"a red vase {n}" for n in range(30)]
-    words = CaptionWords(texts, at_least=30)
+    words = CaptionWords(texts, min_captions=30)
     assert words.words == ["a", "chair", "red", "vase"]
     targets = words.targets(np.array([[0, -1], [60, -1], [0, 60]]))
     torch.testing.assert_close(targets.sum(1), torch.ones(3))

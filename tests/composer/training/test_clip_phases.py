@@ -47,7 +47,7 @@ def greys_of(batch):
 def num_kinds(batches, step, phase):
     """How many groups a batch shows of the natural pictures, and of the catalogue."""
     greys = greys_of(batches.draw(step, phase))
-    return [len(set(some.tolist())) for some in (greys[greys < 50], greys[greys >= 50])]
+    return [len(set(part.tolist())) for part in (greys[greys < 50], greys[greys >= 50])]
 
 
 def test_hard_batches_show_four_kinds_of_the_catalogue_and_natural_pictures_as_ever(folder, tables):

@@ -42,9 +42,9 @@ def test_splicing_a_captions_own_words_back_gives_the_caption():
     words = [[i for word in backbone.word_ids(t) for i in word] for t in ("red oak", "blue chair")]
     middle = torch.stack([table[ids[:2]] for ids in words])
     batch = splice_between(backbone, [[], []], middle, [ids[2:] for ids in words])
-    found = encode_prompt_batch(backbone, batch)
+    features = encode_prompt_batch(backbone, batch)
     expected = backbone.encode_text(["red oak", "blue chair"])
-    torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(features, expected, atol=1e-5, rtol=0)
 
 
 def test_long_captions_keep_tokens_and_end():
@@ -70,8 +70,8 @@ def test_runs_of_words_that_say_something():
 
 def test_nce_by_hand():
     eye = torch.eye(2)
-    found = in_batch_nce(eye, eye, temperature=0.5).item()
-    assert found == pytest.approx(-np.log(np.exp(2) / (np.exp(2) + 1)), rel=1e-5)
+    loss = in_batch_nce(eye, eye, temperature=0.5).item()
+    assert loss == pytest.approx(-np.log(np.exp(2) / (np.exp(2) + 1)), rel=1e-5)
 
 
 def test_pictures_are_moved_to_where_texts_are():

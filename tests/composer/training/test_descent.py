@@ -49,14 +49,14 @@ def test_weight_decay_is_the_groups():
 
 
 def test_gradients_are_shared_before_they_are_clipped():
-    pair, seen = Pair(DescentSettings(max_gradient_norm=0.5)), []
+    pair, gradients = Pair(DescentSettings(max_gradient_norm=0.5)), []
 
     def double():
-        seen.append(pair.weights.grad.clone())
+        gradients.append(pair.weights.grad.clone())
         pair.weights.grad *= 2
 
     pair.step(synchronise=double)
-    torch.testing.assert_close(seen[0], torch.tensor([-2.0, 4.0]))
+    torch.testing.assert_close(gradients[0], torch.tensor([-2.0, 4.0]))
     assert pair.weights.grad.norm().item() == pytest.approx(0.5, rel=1e-4)
 
 

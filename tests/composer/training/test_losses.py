@@ -75,8 +75,8 @@ def test_nce_shares_its_target_among_positives_and_skips_the_ignored():
     positive = torch.tensor([[True, True, False, False], [False] * 4])
     ignored = torch.tensor([[False, False, True, False], [True, False, False, False]])
     # three equal candidates: log 3; the second query has no answer and costs nothing
-    found = multi_positive_nce(cosines, positive, ignored, temperature=1.0)
-    assert found.item() == value(math.log(3))
+    loss = multi_positive_nce(cosines, positive, ignored, temperature=1.0)
+    assert loss.item() == value(math.log(3))
 
 
 def test_nce_has_finite_gradients_where_candidates_are_ignored():

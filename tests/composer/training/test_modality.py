@@ -80,11 +80,11 @@ def test_captions_of_one_class_are_no_negatives_of_each_other(axes):
         sketches=images, photos=images, texts=texts, classes=torch.tensor([0, 0, 1])
     )
     scale = torch.tensor(3.0)
-    found = modality_terms(model, features, scale)["contrastive"].item()
+    result = modality_terms(model, features, scale)["contrastive"].item()
     # Rows of class 0 see 3, 3, 0, either of the first two right; the row of class 1 sees 0, 0, 3.
-    two = -math.log(math.exp(3) / (2 * math.exp(3) + 1))
-    one = -math.log(math.exp(3) / (2 + math.exp(3)))
-    assert found == pytest.approx((2 * two + one) / 3, rel=1e-5)
+    double = -math.log(math.exp(3) / (2 * math.exp(3) + 1))
+    single = -math.log(math.exp(3) / (2 + math.exp(3)))
+    assert result == pytest.approx((2 * double + single) / 3, rel=1e-5)
 
 
 def test_the_classifier_is_asked_for_the_modality_converted_to(axes):

@@ -22,8 +22,8 @@ def test_two_processes_average_their_gradients(tmp_path):
     write_clip(tmp_path / "clip", image_px=128)
     write_pack(tmp_path / "pack")
     assert CataloguePack.open(tmp_path / "pack").items
-    told = ["--clip", tmp_path / "clip", "--data", tmp_path / "pack", "--steps", "1"]
-    told += [
+    arguments = ["--clip", tmp_path / "clip", "--data", tmp_path / "pack", "--steps", "1"]
+    arguments += [
         "--device",
         "cpu",
         "--state",
@@ -32,7 +32,7 @@ def test_two_processes_average_their_gradients(tmp_path):
         tmp_path / "two.safetensors",
     ]
     launch = ["-m", "torch.distributed.run", "--nproc-per-node", "2"]
-    command = [sys.executable, *launch, "-m", "composer.training.run", "modality", *told]
+    command = [sys.executable, *launch, "-m", "composer.training.run", "modality", *arguments]
     done = subprocess.run(
         [str(word) for word in command], check=False, capture_output=True, text=True, timeout=300
     )

@@ -37,20 +37,20 @@ def test_no_prompts_are_the_plain_tower_and_prompts_change_what_is_seen():
     model = PromptedModel(backbone)
     with torch.no_grad():
         model.prompts.normal_()
-    seen = model.encode_image(pixels)
-    assert not torch.allclose(seen.features, plain.features, atol=1e-3)
-    assert seen.patch_features.shape == plain.patch_features.shape
+    encoding = model.encode_image(pixels)
+    assert not torch.allclose(encoding.features, plain.features, atol=1e-3)
+    assert encoding.patch_features.shape == plain.patch_features.shape
     assert len(model.prompts) == NUM_PROMPTS == 3
 
 
 def test_spread_is_the_mean_divergence_over_ordered_pairs():
     assert relative_spread(torch.tensor([[0.1, 0.3], [0.1, 0.3]])).item() == pytest.approx(0)
     assert relative_spread(torch.tensor([[0.1, 0.3]])).item() == 0
-    found = relative_spread(torch.tensor([[0.0, math.log(3)], [0.0, 0.0]])).item()
+    spread = relative_spread(torch.tensor([[0.0, math.log(3)], [0.0, 0.0]])).item()
     p, q = (0.25, 0.75), (0.5, 0.5)
     forth = sum(a * math.log(a / b) for a, b in zip(p, q, strict=True))
     back = sum(b * math.log(b / a) for a, b in zip(p, q, strict=True))
-    assert found == pytest.approx((forth + back) / 2, rel=1e-5)
+    assert spread == pytest.approx((forth + back) / 2, rel=1e-5)
 
 
 def test_shuffling_moves_whole_quarters():

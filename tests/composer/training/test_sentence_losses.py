@@ -16,16 +16,16 @@ def value(number):
 def test_distillation_by_hand():
     both = torch.stack([X, Y])
     # own cosine 1, the other 0: log(1 + e^(-1 / 0.5))
-    found = in_batch_nce(both, both, temperature=0.5)
-    assert found.item() == value(math.log(1 + math.exp(-2)))
+    loss = in_batch_nce(both, both, temperature=0.5)
+    assert loss.item() == value(math.log(1 + math.exp(-2)))
     swapped = in_batch_nce(both, both.flip(0), temperature=0.5)
     assert swapped.item() == value(math.log(1 + math.exp(2)))
 
 
 def test_extra_negatives_join_the_softmax():
     # own 1; extra 1 and -1: log((2e + 1/e) / e)
-    found = in_batch_nce(X[None], X[None], torch.stack([X, -X]), temperature=1.0)
-    assert found.item() == value(math.log(2 + math.exp(-2)))
+    loss = in_batch_nce(X[None], X[None], torch.stack([X, -X]), temperature=1.0)
+    assert loss.item() == value(math.log(2 + math.exp(-2)))
 
 
 def test_distillation_does_not_depend_on_the_order_of_the_batch():
@@ -56,11 +56,11 @@ def test_without_a_bank_only_known_captions_count(bank):
 def test_unknown_captions_play_no_part():
     sentences = torch.stack([X, X]).requires_grad_()
     known, bank = torch.tensor([True, False]), Y[None]
-    found = [
+    result = [
         local_alignment(sentences, torch.stack([Y, other]), known, bank).item()
         for other in (X, -X, torch.zeros(2))
     ]
-    assert found[0] == found[1] == found[2]
+    assert result[0] == result[1] == result[2]
     local_alignment(sentences, torch.stack([Y, X]), known, bank).backward()
     torch.testing.assert_close(sentences.grad, torch.tensor([[0.0, -0.5], [0.0, -0.5]]))
 
@@ -70,6 +70,6 @@ def test_spread_by_hand():
     assert token_spread(tokens).item() == value(1 / 3)  # pairs: 1, 0, 0
     assert token_spread(torch.stack([X, X])[None]).item() == value(1)
     assert token_spread(torch.stack([X, -X])[None]).item() == value(-1)
-    two = torch.stack([torch.stack([X, X]), torch.stack([X, Y])])
-    assert token_spread(two).item() == value(0.5)
+    pairs = torch.stack([torch.stack([X, X]), torch.stack([X, Y])])
+    assert token_spread(pairs).item() == value(0.5)
     assert token_spread(X[None, None]).item() == 0

@@ -33,11 +33,11 @@ def pack(tmp_path_factory):
 
 
 def test_every_setting_is_tried_and_the_best_comes_first(kit, pack):
-    found = choose(kit / "clip", kit / "composers/duet.safetensors", pack)
-    assert len(found) == len({choice.settings for choice in found}) == 4 * len(ALPHAS)
-    assert [c.acc_1 for c in found] == sorted((c.acc_1 for c in found), reverse=True)
+    choices = choose(kit / "clip", kit / "composers/duet.safetensors", pack)
+    assert len(choices) == len({choice.settings for choice in choices}) == 4 * len(ALPHAS)
+    assert [c.acc_1 for c in choices] == sorted((c.acc_1 for c in choices), reverse=True)
     num_held = len(CataloguePack.open(pack).rows(split="validation", domain="photo"))
-    assert all((c.acc_1 * num_held) == pytest.approx(round(c.acc_1 * num_held)) for c in found)
+    assert all((c.acc_1 * num_held) == pytest.approx(round(c.acc_1 * num_held)) for c in choices)
 
 
 def test_the_composer_mixes_as_the_choice_did(kit, pack):

@@ -65,12 +65,12 @@ def trainer_of(objective, folder, **changes):
 
 def averages_of(weights, decay):
     """The moving average before each step, from the weights before each; by its definition."""
-    average, found = weights[0], [weights[0]]
+    average, averages = weights[0], [weights[0]]
     for step, weight in enumerate(weights[1:]):
         kept = min(decay, (1 + step) / (10 + step))
         average = kept * average + (1 - kept) * weight
-        found.append(average)
-    return found
+        averages.append(average)
+    return averages
 
 
 def test_checks_and_files_have_the_average_and_training_goes_on_from_the_live_weights(tmp_path):
@@ -79,8 +79,8 @@ def test_checks_and_files_have_the_average_and_training_goes_on_from_the_live_we
     trainer_of(unchecked, tmp_path / "two", validate_every=100).run()
     # A check leaves no trace in training.
     assert len(checked.at_steps) == len(unchecked.at_steps) == 6
-    for one, two in zip(checked.at_steps, unchecked.at_steps, strict=True):
-        assert torch.equal(one, two)
+    for first, second in zip(checked.at_steps, unchecked.at_steps, strict=True):
+        assert torch.equal(first, second)
     averages = averages_of([*checked.at_steps, checked.weights.detach()], decay=0.9)
     for number, step in enumerate((0, 3, 6)):
         torch.testing.assert_close(checked.at_checks[number], averages[step])

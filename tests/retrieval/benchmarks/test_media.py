@@ -15,7 +15,7 @@ from assets.catalogue import words
 from composer.query import Query
 from composer.sketch import Sketch
 from composer.strategies.slerp import SlerpComposer, SlerpSettings
-from composer.training.phrases import DOMAIN_SAYINGS
+from composer.training.phrases import MEDIUM_PHRASES
 from retrieval.benchmarks.media import DOMAIN_WORDS, DOMAINS, MediaSet, media_rows, open_media
 from retrieval.errors import GalleryError
 from tests.composer.tiny import JOINT_DIM, tiny_backbone
@@ -184,6 +184,6 @@ def test_designs_that_are_not_shown_in_every_domain_once_are_refused(folder, cha
 def test_every_named_domain_is_asked_for_in_words_of_its_own():
     assert words.DOMAINS == DOMAINS
     for domain, asked in DOMAIN_WORDS.items():
-        said = [*DOMAIN_SAYINGS[domain], *words.DOMAIN_PHRASES[domain]]
+        said = [*MEDIUM_PHRASES[domain], *words.DOMAIN_PHRASES[domain]]
         assert asked not in said
         assert not [saying for saying in said if " " in saying and saying in asked]

@@ -52,8 +52,8 @@ def test_words_that_name_a_medium_are_answered_in_it(pack, gallery, backbone):
     batch = batches.draw(0, 8)
     domains = [pack.items[row].domain for row in gallery.rows]
     for i in range(8):
-        found = {domains[j] for j in batch.answers[i].nonzero().flatten().tolist()}
-        assert found == {"watercolour"}
+        result = {domains[j] for j in batch.answers[i].nonzero().flatten().tolist()}
+        assert result == {"watercolour"}
         assert not batch.answer_ignored[i].any()
 
 
@@ -62,19 +62,19 @@ def test_references_encoded_before_stand_in_for_pixels(pack, gallery, backbone):
     batches = DuetBatches(pack, gallery, backbone, mixture=mixture)
     encoded = encoded_by(backbone, pack, batches, gallery, backbone, count=2)
     sketches = [sketch for sketch in pack.sketches if sketch.design in batches.designs]
-    assert sum(len(found) for found in encoded.drawings.values()) == 2 * len(sketches)
+    assert sum(len(result) for result in encoded.drawings.values()) == 2 * len(sketches)
     items = [pack.items[row] for row in gallery.rows]
     assert list(encoded.photos) == [i for i, item in enumerate(items) if item.domain == "photo"]
-    for place, feature in encoded.photos.items():
-        torch.testing.assert_close(feature, gallery.features[place])
+    for index, feature in encoded.photos.items():
+        torch.testing.assert_close(feature, gallery.features[index])
     batch = batches.draw(0, 8, encoded)
     for feature, anchor in zip(batch.references, batch.anchors.tolist(), strict=True):
         assert (encoded.drawings[items[anchor].design] == feature).all(1).any()
     photos = DuetBatches(pack, gallery, backbone, mixture=Mixture(photo_references=1.0))
     batch = photos.draw(0, 8, encoded)
     for feature, anchor in zip(batch.references, batch.anchors.tolist(), strict=True):
-        shown = [row for row, photo in encoded.photos.items() if torch.equal(photo, feature)]
-        assert items[anchor].design in {items[row].design for row in shown}
+        matches = [row for row, photo in encoded.photos.items() if torch.equal(photo, feature)]
+        assert items[anchor].design in {items[row].design for row in matches}
 
 
 def test_references_are_encoded_by_the_tower_that_is_held(pack, gallery, backbone):
@@ -88,8 +88,8 @@ def test_references_are_encoded_by_the_tower_that_is_held(pack, gallery, backbon
         encoded_by(tower, pack, batches, gallery, backbone) for tower in (backbone, model)
     )
     design = batches.designs[0]
-    for place, photo in frozen.photos.items():
-        assert not torch.allclose(photo, tuned.photos[place], atol=1e-3)
+    for index, photo in frozen.photos.items():
+        assert not torch.allclose(photo, tuned.photos[index], atol=1e-3)
     assert not torch.allclose(frozen.drawings[design], tuned.drawings[design], atol=1e-3)
 
 
@@ -98,17 +98,17 @@ def test_photo_references_show_another_colourway(pack, gallery, backbone):
     batch = batches.draw(0, 8)
     items = [pack.items[row] for row in gallery.rows]
     pixels = pack.pixels(gallery.rows)
-    for reference, place in zip(batch.references, batch.anchors.tolist(), strict=True):
-        shown = [items[i] for i in range(len(items)) if np.array_equal(pixels[i], reference)]
-        assert {item.design for item in shown} == {items[place].design}
-        assert items[place].colourway not in {item.colourway for item in shown}
+    for reference, index in zip(batch.references, batch.anchors.tolist(), strict=True):
+        matches = [items[i] for i in range(len(items)) if np.array_equal(pixels[i], reference)]
+        assert {item.design for item in matches} == {items[index].design}
+        assert items[index].colourway not in {item.colourway for item in matches}
 
 
 def test_a_gallery_can_be_encoded_in_half_precision(pack, gallery, backbone):
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        found = encode_gallery(pack, gallery.rows, backbone)
+        encoded = encode_gallery(pack, gallery.rows, backbone)
         projection = region_projection(backbone.joint_dim)
         maps = region_maps(torch.eye(backbone.joint_dim)[:4].unsqueeze(0), projection)
     assert maps.dtype == torch.float32
-    assert found.layouts.dtype == gallery.layouts.dtype == torch.float16
-    torch.testing.assert_close(found.features, gallery.features, atol=0.03, rtol=0)
+    assert encoded.layouts.dtype == gallery.layouts.dtype == torch.float16
+    torch.testing.assert_close(encoded.features, gallery.features, atol=0.03, rtol=0)

@@ -55,20 +55,20 @@ def test_drawings_of_the_natural_world_are_learnt_and_validated(folder, tmp_path
 
 def test_the_natural_loss_asks_for_the_class_the_thing_and_its_layout(folder, tmp_path, natural):
     objective = trainer_of(folder, tmp_path, 1, **natural).objective
-    found, model = objective._data.natural, objective.model
-    batch = found._batches.draw(0)
-    found._gallery = torch.eye(len(found._gallery))  # features of a query are its cosines
-    found._layouts = torch.zeros_like(found._layouts)  # all layouts are as good
+    references, model = objective._data.natural, objective.model
+    batch = references._batches.draw(0)
+    references._gallery = torch.eye(len(references._gallery))  # features of a query are its cosines
+    references._layouts = torch.zeros_like(references._layouts)  # all layouts are as good
 
     def loss(drawn, photos):
         known = 100.0 * (torch.from_numpy(drawn).unsqueeze(1) == photos)
         model.read_alone = lambda features: known
-        return found.loss(model, 0, temperature=1.0, layout_temperature=1.0).item()
+        return references.loss(model, 0, temperature=1.0, layout_temperature=1.0).item()
 
     # A class has sixteen photos here, each thing half of them; as for the class, a query that knows
     # its thing alone gives up the other half, each at a cost of 100.
-    guessed = np.log(len(found._gallery))
+    guessed = np.log(len(references._gallery))
     expected = (np.log(16) + np.log(16) + guessed) / 3
-    assert loss(batch.classes, found._classes) == pytest.approx(expected, abs=1e-3)
+    assert loss(batch.classes, references._classes) == pytest.approx(expected, abs=1e-3)
     expected = (np.log(8) + np.log(8) + 100 / 2 + guessed) / 3
-    assert loss(batch.instances, found._instances) == pytest.approx(expected, abs=1e-3)
+    assert loss(batch.instances, references._instances) == pytest.approx(expected, abs=1e-3)

@@ -161,8 +161,8 @@ def test_a_held_tower_stays_as_it_is(folder, tmp_path, backbone):
 
     def train(name, *more):
         output = tmp_path / f"{name}.safetensors"
-        told = ["--state", str(tmp_path / name), "--output", str(output), *more]
-        assert main([*common, *told]) == 0
+        arguments = ["--state", str(tmp_path / name), "--output", str(output), *more]
+        assert main([*common, *arguments]) == 0
         return DuetModel.load(output, backbone).trainable_state()
 
     # A step of whole passes moves the tower, a held one the rest alone.

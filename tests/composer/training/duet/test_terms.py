@@ -95,5 +95,5 @@ def test_reconstruction_by_hand():
 
     photos = torch.full((2, 3, 64, 64), 0.5)
     alone, whole = torch.tensor([[0.1], [0.3]]), torch.tensor([[0.5], [0.6]])
-    found = reconstruction(Grey(1), photos, alone, whole).item()
-    assert found == pytest.approx((0.4 + 0.2) / 2 + (0.0 + 0.1) / 2, abs=1e-6)
+    loss = reconstruction(Grey(1), photos, alone, whole).item()
+    assert loss == pytest.approx((0.4 + 0.2) / 2 + (0.0 + 0.1) / 2, abs=1e-6)

@@ -11,18 +11,18 @@ from tests.composer.training.duet.runs import trainer_of
 
 def test_accuracy_counts_ties_against_the_query():
     similarities = torch.tensor([[0.9, 0.5, 0.1], [0.7, 0.7, 0.1], [0.1, 0.2, 0.0]])
-    found = accuracy(similarities, torch.arange(3))
-    assert (found.at_1, found.at_5) == pytest.approx((1 / 3, 1.0))
+    scores = accuracy(similarities, torch.arange(3))
+    assert (scores.at_1, scores.at_5) == pytest.approx((1 / 3, 1.0))
 
 
 def test_validation_orders_the_best_hundred_once_more_by_layout():
     similarities = torch.linspace(0.9, 0.1, 120).expand(2, -1).clone()
     layouts = torch.zeros(2, 120)
     layouts[0, 5] = layouts[1, 110] = 1.0
-    found = duet_validation.rerank(similarities, layouts)
-    assert found[0].argmax() == 5
-    assert found[1].argsort(descending=True)[:100].tolist() == list(range(100))
-    assert torch.isinf(found[:, 100:]).all()
+    reranked = duet_validation.rerank(similarities, layouts)
+    assert reranked[0].argmax() == 5
+    assert reranked[1].argsort(descending=True)[:100].tolist() == list(range(100))
+    assert torch.isinf(reranked[:, 100:]).all()
 
 
 def test_validation_chooses_the_residual_that_finds_most_and_the_file_carries_it(
@@ -36,11 +36,11 @@ def test_validation_chooses_the_residual_that_finds_most_and_the_file_carries_it
     assert len(set(scores.values())) > 1
     monkeypatch.setattr(duet_validation, "RESIDUALS", tuple(scores))
     monkeypatch.setattr(duet_validation, "TOLERANCE", 0.0)
-    found = trainer.validate()
-    assert scores[found.residual] == found.score == max(scores.values())
+    result = trainer.validate()
+    assert scores[result.residual] == result.score == max(scores.values())
     # Where the difference is too small to mean anything the smallest does.
     monkeypatch.setattr(duet_validation, "TOLERANCE", 1.1)
     assert trainer.validate().residual == 0.0
-    trainer.export(found)
+    trainer.export(result)
     loaded = DuetModel.load(trainer.settings.output, trainer.objective.backbone)
-    assert loaded.residual == found.residual
+    assert loaded.residual == result.residual
