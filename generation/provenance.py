@@ -91,7 +91,7 @@ def write_png(path: Path, image: Image.Image, provenance: Provenance) -> None:
     chunks = PngInfo()
     chunks.add_itxt("parameters", provenance.parameters)
     chunks.add_text(CHUNK, json.dumps(provenance.fields, ensure_ascii=True, allow_nan=False))
-    with atomic_file(path) as file:
+    with atomic_file(path, is_durable=True) as file:
         image.save(file, format="PNG", pnginfo=chunks)
 
 
