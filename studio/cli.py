@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from composer import names
 from generation import defaults
 
 EXIT_USER, EXIT_INTERRUPTED = 2, 130
@@ -230,18 +231,11 @@ def _add_train(commands: "Subparsers[argparse.ArgumentParser]") -> None:
     command.add_argument("--natural", type=Path, help="folder of the natural training archives")
 
 
-_SENTENCES = (
-    "sentence",
-    "sentence-small",
-    "sentence-medium",
-    "sentence-large",
-    "sentence-symmetric",
-)
-_COMPOSERS = ("converter", "duet", "modality", "prompted", "prompted-category", *_SENTENCES)
 _STAGES = (
     "clip",
-    *_COMPOSERS,
-    "slerp",
+    names.CONVERTER,
+    *names.TRAINED,
+    names.SLERP,
     "confidence",
     "autoencoder",
     "diffusion",

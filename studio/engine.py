@@ -8,6 +8,7 @@ from threading import RLock
 
 import torch
 
+from composer import names
 from composer.backbone import Backbone
 from composer.composed import ComposedQuery
 from composer.kit_parts import ComposerFiles
@@ -27,8 +28,7 @@ from retrieval.search import UNREFINED, Gallery, Ranking, Refinement
 from studio.kits import Kit, assets_folder
 
 NUM_CACHED_REFERENCES = 32
-DEFAULT_COMPOSER = "duet"
-TRAINING_FREE = "slerp"
+DEFAULT_COMPOSER, FALLBACK_COMPOSER = names.DUET, names.SLERP
 NO_MILVUS = (
     "Galleries on Milvus need its client. Install it with: pip install 'duet-studio[cluster]'"
 )
@@ -64,7 +64,7 @@ class Engine:
     @property
     def default_composer(self) -> str:
         """Name of the default composer: `duet`, or a training-free one in a kit without it."""
-        return DEFAULT_COMPOSER if DEFAULT_COMPOSER in self.kit.composers else TRAINING_FREE
+        return DEFAULT_COMPOSER if DEFAULT_COMPOSER in self.kit.composers else FALLBACK_COMPOSER
 
     @property
     def backbone(self) -> Backbone:

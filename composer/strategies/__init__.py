@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from composer import names
 from composer.backbone import Backbone
 from composer.kit_parts import ComposerFiles
 from composer.strategies.converter import TextConverter
@@ -47,19 +48,14 @@ def _slerp(_: str, backbone: Backbone, files: ComposerFiles) -> Composer:
 
 
 COMPOSERS: Final[dict[str, Callable[[str, Backbone, ComposerFiles], Composer]]] = {
-    "duet": _duet,
-    "modality": _modality,
-    "prompted": _prompted,
-    "prompted-category": _prompted,
-    "sentence": _sentence,
-    "sentence-small": _sentence,
-    "sentence-medium": _sentence,
-    "sentence-large": _sentence,
-    "sentence-symmetric": _sentence,
-    "inversion": _inversion,
-    "slerp": _slerp,
+    names.DUET: _duet,
+    names.MODALITY: _modality,
+    names.PROMPTED: _prompted,
+    names.PROMPTED_CATEGORY: _prompted,
+    **dict.fromkeys(names.SENTENCES, _sentence),
+    names.INVERSION: _inversion,
+    names.SLERP: _slerp,
 }
-TRAINING_FREE: Final = ("slerp", "inversion")
 
 
 def load_composer(name: str, backbone: Backbone, files: ComposerFiles = NOTHING) -> Composer:
@@ -88,7 +84,7 @@ def _weights(name: str, files: ComposerFiles) -> Path:
     if files.weights is None:
         raise ComposerError(
             f"The {name} composer needs its trained weights and this kit has none; "
-            f"choose {' or '.join(TRAINING_FREE)}, or train it: duet train composer {name}."
+            f"choose {' or '.join(names.TRAINING_FREE)}, or train it: duet train composer {name}."
         )
     return files.weights
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
+from composer import names
 from composer.data.natural import read_natural
 from composer.data.world import CATEGORY_SHARES
 from composer.strategies.sentence import SentenceShape
@@ -100,16 +101,16 @@ def _pairs(sources: Sources) -> PairSources:
 
 
 TRAININGS: Final[dict[str, Callable[[Sources, RunSettings], Trainer[Any]]]] = {
-    "converter": _converter,
-    "duet": _duet,
-    "modality": _modality,
-    "prompted": _prompted,
-    "prompted-category": _prompted_category,
-    "sentence": _sentence(INHERITED),
-    "sentence-small": _sentence("small"),
-    "sentence-medium": _sentence("medium"),
-    "sentence-large": _sentence("large"),
-    "sentence-symmetric": _sentence(SYMMETRIC),
+    names.CONVERTER: _converter,
+    names.DUET: _duet,
+    names.MODALITY: _modality,
+    names.PROMPTED: _prompted,
+    names.PROMPTED_CATEGORY: _prompted_category,
+    names.SENTENCE: _sentence(INHERITED),
+    names.SENTENCE_SMALL: _sentence("small"),
+    names.SENTENCE_MEDIUM: _sentence("medium"),
+    names.SENTENCE_LARGE: _sentence("large"),
+    names.SENTENCE_SYMMETRIC: _sentence(SYMMETRIC),
 }
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from composer import names
 from composer.query import Query
 from composer.sketch import Sketch, rasterise
 from generation import benchmark
@@ -33,7 +34,7 @@ from studio.kits import assets_folder
 from studio.sheet import Tile, contact_sheet
 from studio.speed import SKETCH, timings
 
-COMPARED = (DEFAULT_COMPOSER, "slerp")
+COMPARED = (DEFAULT_COMPOSER, names.SLERP)
 NUM_DRAWN = 200
 NUM_ON_SHEET = 20
 NUM_VECTORS = 1_000_000

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from composer import names
 from composer.backbone import Backbone
 from composer.images import open_image
 from composer.kit_parts import ComposerFiles
@@ -89,7 +90,7 @@ def bench_composers(engine: Engine, options: BenchOptions) -> list[dict[str, Any
         DatasetError: An archive of the natural folder is missing or has another layout.
         UsageError: The kit lacks a composer of `--composers`.
     """
-    names = _names(engine, options.composers)
+    selected = _names(engine, options.composers)
     gallery = engine.gallery()
     protocol = catalogue.read_protocol(gallery, assets_folder() / "gallery")
     sets = {} if options.natural is None else real.open_real(options.natural, engine.backbone)
@@ -98,7 +99,7 @@ def bench_composers(engine: Engine, options: BenchOptions) -> list[dict[str, Any
         for name, open_data in EXTRA.items()
         if (assets_folder() / name).is_dir()
     }
-    composers = {name: _composer(engine, name) for name in names}
+    composers = {name: _composer(engine, name) for name in selected}
     progress = ProgressLine("composers measured")
     rows: list[dict[str, Any]] = []
     for done, (name, composer) in enumerate(composers.items()):
@@ -170,7 +171,7 @@ def _names(engine: Engine, selected: Sequence[str] | None) -> list[str]:
 
 def _composer(engine: Engine, name: str) -> Composer:
     if name == BACKBONE:
-        return load_composer("slerp", engine.backbone, ComposerFiles(settings=BARE))
+        return load_composer(names.SLERP, engine.backbone, ComposerFiles(settings=BARE))
     return engine.composer(name)
 
 

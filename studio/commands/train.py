@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from composer import names
 from studio.commands.options import TrainOptions
 from studio.commands.shared import print_line
 from studio.errors import UsageError
@@ -78,7 +79,7 @@ def _slerp(job: TrainingJob) -> Sequence[str | Path]:
 
 
 def _confidence(job: TrainingJob) -> Sequence[str | Path]:
-    weights = _composer_file(job.kit, "duet")
+    weights = _composer_file(job.kit, names.DUET)
     return [
         *("--clip", job.kit / "clip", "--weights", weights),
         *("--output", weights.with_suffix(CONFIDENCE_SUFFIX)),
@@ -90,27 +91,23 @@ def _image(job: TrainingJob) -> Sequence[str | Path]:
 
 
 def _image_with_sources(job: TrainingJob) -> Sequence[str | Path]:
-    duet = job.kit / "composers" / "duet.safetensors"
+    duet = _composer_file(job.kit, names.DUET)
     return [*_image(job), "--clip", job.kit / "clip", "--duet", duet]
 
 
 COMPOSER_MINUTES = {
-    "converter": {"cpu": "8", "gpu": "1"},
-    "duet": {"cpu": "30", "gpu": "5"},
-    "modality": {"cpu": "15", "gpu": "2"},
-    "prompted": {"cpu": "15", "gpu": "2"},
-    "prompted-category": {"cpu": "10", "gpu": "2"},
-    "sentence": {"cpu": "15", "gpu": "2"},
-    "sentence-small": {"cpu": "15", "gpu": "2"},
-    "sentence-medium": {"cpu": "15", "gpu": "2"},
-    "sentence-large": {"cpu": "15", "gpu": "2"},
-    "sentence-symmetric": {"cpu": "15", "gpu": "2"},
+    names.CONVERTER: {"cpu": "8", "gpu": "1"},
+    names.DUET: {"cpu": "30", "gpu": "5"},
+    names.MODALITY: {"cpu": "15", "gpu": "2"},
+    names.PROMPTED: {"cpu": "15", "gpu": "2"},
+    names.PROMPTED_CATEGORY: {"cpu": "10", "gpu": "2"},
+    **{name: {"cpu": "15", "gpu": "2"} for name in names.SENTENCES},
 }
 COMPOSER_STAGES = {name: _composer(name) for name in COMPOSER_MINUTES}
 STAGES: dict[str, TrainingStage] = {
     "clip": TrainingStage(module="composer.training.clip", arguments=_clip),
     **COMPOSER_STAGES,
-    "slerp": TrainingStage(module="composer.training.slerp", arguments=_slerp),
+    names.SLERP: TrainingStage(module="composer.training.slerp", arguments=_slerp),
     "confidence": TrainingStage(module="retrieval.calibrate", arguments=_confidence),
     "autoencoder": TrainingStage(module="generation.training.autoencoder", arguments=_image),
     "diffusion": TrainingStage(
@@ -127,7 +124,7 @@ def run(options: TrainOptions) -> int:
     Raises:
         UsageError: There is no training pack, a stage failed, or the composer cannot be trained.
     """
-    names = _names(options)
+    stages = _stages(options)
     kit = None if options.kit_name is None else load_kit(options.kit_name)
     job = TrainingJob(
         kit=options.out / "kit" if kit is None else kit.folder,
@@ -142,7 +139,7 @@ def run(options: TrainOptions) -> int:
             f"{job.pack} contains no training pack. Make it with: "
             f"python -m assets.catalogue pack --out {job.pack}"
         )
-    for name in names:
+    for name in stages:
         print_line(f"stage {name}")
         _run_stage(STAGES[name], job)
     if kit is None:
@@ -150,11 +147,11 @@ def run(options: TrainOptions) -> int:
         print_line(f"The kit is {job.kit}.")
     else:
         # The kit.toml of an existing kit is its author's to edit.
-        print_line(f"{_composer_file(kit.folder, names[0])} is trained; add it to {KIT_FILE}.")
+        print_line(f"{_composer_file(kit.folder, stages[0])} is trained; add it to {KIT_FILE}.")
     return 0
 
 
-def _names(options: TrainOptions) -> list[str]:
+def _stages(options: TrainOptions) -> list[str]:
     """Return the names of the stages to run."""
     if options.stage == "composer":
         if options.name is None or options.name not in COMPOSER_STAGES:

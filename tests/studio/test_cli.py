@@ -256,7 +256,17 @@ def test_a_search_runs_in_half_precision(world, capsys):
 
 
 def test_every_command_has_help():
-    for name in ("demo", "index", "search", "generate", "transfer", "kits", "train", "bench"):
+    for name in (
+        "demo",
+        "index",
+        "search",
+        "generate",
+        "transfer",
+        "rerun",
+        "kits",
+        "train",
+        "bench",
+    ):
         with pytest.raises(SystemExit) as stopped:
             parser().parse_args([name, "--help"])
         assert stopped.value.code == 0

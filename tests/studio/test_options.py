@@ -6,7 +6,12 @@ from typing import get_type_hints
 
 import pytest
 
+from composer import names
+from composer.strategies import COMPOSERS
+from composer.training.run import TRAININGS
+from studio import cli
 from studio.cli import parser
+from studio.commands.bench import BENCHES
 from studio.commands.options import (
     OPTIONS,
     DrawingOptions,
@@ -16,6 +21,7 @@ from studio.commands.options import (
     SearchOptions,
     make_options,
 )
+from studio.commands.train import STAGES
 
 LEAST = {
     "demo": [],
@@ -29,6 +35,13 @@ LEAST = {
     "bench": ["speed"],
     "doctor": [],
 }
+
+
+def test_the_choices_of_arguments_are_what_the_commands_know():
+    assert tuple(STAGES) == cli._STAGES
+    assert set(BENCHES) == set(cli._BENCHES)
+    assert set(names.TRAINED) | set(names.TRAINING_FREE) == set(COMPOSERS)
+    assert {names.CONVERTER, *names.TRAINED} == set(TRAININGS)
 
 
 def names_of(kind):

@@ -11,6 +11,7 @@ from generation.provenance import CHUNK, read_png
 from studio.cli import main
 from studio.engine import Engine
 from studio.kits import load_kit
+from tests.pictures import noise
 from tests.studio.tiny_kit import write_kit
 
 
@@ -21,7 +22,7 @@ def world(tmp_path_factory):
     sketch = Image.new("L", (80, 80), 255)
     sketch.paste(0, (20, 30, 60, 34))
     sketch.save(folder / "sketch.png")
-    Image.effect_noise((70, 70), 80).convert("RGB").save(folder / "photo.png")
+    noise((70, 70), 80).save(folder / "photo.png")
     drawn = ("--num-inference-steps", 2, "--kit", folder / "kit", "--seed", 5)
     query = ("--sketch", folder / "sketch.png", "--text", "red", "--balance", 0.6)
     run("generate", *query, *drawn, "--num-images", 2, "--output", folder / "generated.png")
