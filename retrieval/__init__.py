@@ -1,1 +1,1 @@
-"""Tokens and a gallery to a ranking."""
+"""Retrieval: ranking of a gallery for a composed query."""

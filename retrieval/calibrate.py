@@ -1,4 +1,4 @@
-"""`python -m retrieval.calibrate`: fits a kit's confidence on the validation designs of a pack."""
+"""`python -m retrieval.calibrate`: calibration of a kit's confidence on validation designs."""
 
 import argparse
 import sys
@@ -15,13 +15,13 @@ from retrieval.confidence import save_calibrations
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Write the calibrations of one composer; returns 2 where the user can mend it."""
+    """Write the calibrations of a composer; return 2 after a user error."""
     parser = argparse.ArgumentParser(prog="python -m retrieval.calibrate", description=__doc__)
     parser.add_argument("--clip", type=Path, required=True, help="folder of the kit's CLIP")
-    parser.add_argument("--composer", default="duet", help="its name")
-    parser.add_argument("--weights", type=Path, required=True, help="its file")
+    parser.add_argument("--composer", default="duet", help="name of the composer")
+    parser.add_argument("--weights", type=Path, required=True, help="file of its weights")
     parser.add_argument("--data", type=Path, required=True, help="folder of the training pack")
-    parser.add_argument("--output", type=Path, required=True, help="a JSON file")
+    parser.add_argument("--output", type=Path, required=True, help="JSON file to write")
     chosen = parser.parse_args(arguments)
     try:
         backbone = Backbone.load(chosen.clip)

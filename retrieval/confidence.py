@@ -1,16 +1,15 @@
-"""How likely it is that a gallery holds what was asked for: "nothing matches" is an answer.
+"""Confidence: the probability that a gallery holds a match for a query.
 
-The first hit's score says little alone: how near anything comes depends on the query and on the
-gallery. So it is read beside the query's cosines with a sample of the same gallery, less what the
-nearest of so many pictures would reach by chance. The numbers become a probability by a logistic
-regression, fitted on validation queries of which each is asked of a gallery with and without its
-kind.
+The score of the first hit alone says little, since it depends on the query and on the gallery. It
+is compared with the cosines of the query and a sample of the gallery, less the score that the
+nearest of as many pictures would reach by chance. A logistic regression turns these numbers into a
+probability; it is fitted on validation queries, each against a gallery with and without its kind.
 """
 
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
@@ -23,12 +22,12 @@ from torch import Tensor
 from composer.composed import ComposedQuery
 
 NUM_BACKGROUND = 512
-FALSE_ALARMS = 0.1  # share of answerable validation queries that may be told "nothing matches"
+FALSE_ALARMS = 0.1  # accepted share of answerable validation queries without a match
 _RIDGE = 1e-3
 
 
-class Asked(StrEnum):
-    """What a query is made of; each has a scale of scores of its own."""
+class QueryMode(StrEnum):
+    """Parts of a query; scores of different modes have different scales."""
 
     REFERENCE = "reference"
     BOTH = "reference+words"
@@ -37,12 +36,12 @@ class Asked(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Standing:
-    """How the best hit stands out of its gallery.
+    """Score of the best hit in relation to its gallery.
 
     Attributes:
         best: Score of the first hit.
         mean: Mean cosine of the query's feature and a sample of the gallery.
-        spread: Standard deviation of these.
+        spread: Standard deviation of these cosines.
         num_items: Size of the gallery.
     """
 
@@ -52,10 +51,10 @@ class Standing:
     num_items: int
 
     def as_vector(self) -> Float[np.ndarray, "3"]:
-        """Return what a calibration weighs: the excess of the best, the mean and the spread.
+        """Return the inputs of a calibration: excess of the best score, mean and spread.
 
-        Of n draws from a normal distribution the largest lies about `sqrt(2 ln n)` deviations above
-        the mean: that much of the best score is the gallery's size, not the query's answer.
+        The largest of n draws from a normal distribution lies about `sqrt(2 ln n)` deviations above
+        the mean: this part of the best score is due to the size of the gallery.
         """
         by_chance = self.spread * math.sqrt(2 * math.log(max(2, self.num_items)))
         return np.array([self.best - by_chance, self.mean, self.spread])
@@ -63,12 +62,12 @@ class Standing:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Calibration:
-    """From a standing to a probability.
+    """Logistic regression from a standing to a probability.
 
     Attributes:
-        weights: Of the numbers of `Standing.as_vector`.
-        bias: Added to them.
-        threshold: Below it nothing matches.
+        weights: Weights of `Standing.as_vector`.
+        bias: Constant term of the logit.
+        threshold: Lowest probability that counts as a match.
     """
 
     weights: tuple[float, float, float]
@@ -76,21 +75,21 @@ class Calibration:
     threshold: float
 
     def probability(self, standing: Standing) -> float:
-        """Return the probability, in [0, 1], that the gallery holds what was asked for."""
+        """Return the probability, in [0, 1], that the gallery holds a match."""
         logit = float(standing.as_vector() @ np.array(self.weights)) + self.bias
         return float(1 / (1 + np.exp(-logit)))
 
 
-Calibrations = Mapping[Asked, Calibration]
+Calibrations = Mapping[QueryMode, Calibration]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Confidence:
-    """What a person is told of a ranking.
+    """Confidence in a ranking.
 
     Attributes:
-        probability: That the gallery holds what was asked for, in [0, 1].
-        matches: Whether that is enough; where it is not, nothing in the gallery matches well.
+        probability: Probability, in [0, 1], that the gallery holds a match.
+        matches: Whether the probability reaches the threshold of the calibration.
     """
 
     probability: float
@@ -98,24 +97,24 @@ class Confidence:
 
 
 class CalibrationError(ValueError):
-    """A file of calibrations that cannot be used."""
+    """Raised for a file of calibrations that cannot be used."""
 
 
-def asked_of(query: ComposedQuery) -> Asked:
-    """Tell what a query is made of, at its balance; in between, what it is nearest to."""
+def query_mode(query: ComposedQuery) -> QueryMode:
+    """Return the mode of a query; near an end of the balance, the mode of that end."""
     if query.words_feature is None or (
         query.reference_feature is not None and query.balance < 0.25
     ):
-        return Asked.REFERENCE
+        return QueryMode.REFERENCE
     if query.reference_feature is None or query.balance > 0.75:
-        return Asked.WORDS
-    return Asked.BOTH
+        return QueryMode.WORDS
+    return QueryMode.BOTH
 
 
 def standing(
     best: float, feature: Float[Tensor, " d"], background: Float[Tensor, "b d"], num_items: int
 ) -> Standing:
-    """Describe the best hit's score beside the query's cosines with a sample of the gallery."""
+    """Return the standing of the best score, given features of a sample of the gallery."""
     cosines = background.float() @ feature.float()
     return Standing(
         best=best,
@@ -126,37 +125,40 @@ def standing(
 
 
 def judge(
-    query: ComposedQuery, found: Standing | None, calibrations: Calibrations
+    query: ComposedQuery, first: Standing | None, calibrations: Calibrations
 ) -> Confidence | None:
-    """Judge a ranking by its standing; None where its way of asking was not calibrated.
+    """Return the confidence in a ranking; None for a query mode without calibration.
 
-    A ranking without hits has no standing, and nothing in it matches.
+    Args:
+        query: Query of the ranking.
+        first: Standing of the first hit; None for a ranking without hits, which never matches.
+        calibrations: Calibrations by query mode.
     """
-    if found is None:
+    if first is None:
         return Confidence(probability=0.0, matches=False)
-    calibration = calibrations.get(asked_of(query))
+    calibration = calibrations.get(query_mode(query))
     if calibration is None:
         return None
-    probability = calibration.probability(found)
+    probability = calibration.probability(first)
     return Confidence(probability=probability, matches=probability >= calibration.threshold)
 
 
 def fit(answerable: Sequence[Standing], unanswerable: Sequence[Standing]) -> Calibration:
-    """Fit a calibration; both kinds of queries weigh the same.
+    """Fit a calibration; answerable and unanswerable queries have the same total weight.
 
     Raises:
-        ValueError: There is none of one kind.
+        ValueError: There are no queries of one kind.
     """
     if not answerable or not unanswerable:
         raise ValueError(
-            "A calibration needs queries with an answer and such without, got "
+            "A calibration needs answerable and unanswerable queries, got "
             f"{len(answerable)} and {len(unanswerable)}."
         )
-    found = np.array([one.as_vector() for one in (*answerable, *unanswerable)])
+    vectors = np.array([item.as_vector() for item in (*answerable, *unanswerable)])
     signs = np.array([1.0] * len(answerable) + [-1.0] * len(unanswerable))
     shares = np.where(signs > 0, 0.5 / len(answerable), 0.5 / len(unanswerable))
-    centre, scale = found.mean(0), found.std(0).clip(min=1e-9)
-    inputs = np.column_stack([(found - centre) / scale, np.ones(len(found))])
+    centre, scale = vectors.mean(0), vectors.std(0).clip(min=1e-9)
+    inputs = np.column_stack([(vectors - centre) / scale, np.ones(len(vectors))])
 
     def loss(weights: Float[np.ndarray, "4"]) -> float:
         margins = signs * (inputs @ weights)
@@ -166,14 +168,13 @@ def fit(answerable: Sequence[Standing], unanswerable: Sequence[Standing]) -> Cal
     weights = best[:-1] / scale
     bias = float(best[-1] - weights @ centre)
     first, second, third = weights.tolist()
-    plain = Calibration(weights=(first, second, third), bias=bias, threshold=0.5)
-    sure = [plain.probability(one) for one in answerable]
-    threshold = float(np.quantile(sure, FALSE_ALARMS))
-    return Calibration(weights=plain.weights, bias=bias, threshold=threshold)
+    fitted = Calibration(weights=(first, second, third), bias=bias, threshold=0.5)
+    probabilities = [fitted.probability(item) for item in answerable]
+    return replace(fitted, threshold=float(np.quantile(probabilities, FALSE_ALARMS)))
 
 
 def auroc(answerable: Sequence[float], unanswerable: Sequence[float]) -> float:
-    """Return how often one of the first is above one of the second; ties count half."""
+    """Return the area under the ROC curve: how often an answerable query scores higher."""
     ranks = rankdata([*answerable, *unanswerable])[: len(answerable)]
     above = ranks.sum() - len(answerable) * (len(answerable) + 1) / 2
     return float(above / (len(answerable) * len(unanswerable)))
@@ -181,19 +182,19 @@ def auroc(answerable: Sequence[float], unanswerable: Sequence[float]) -> float:
 
 def save_calibrations(path: Path, calibrations: Calibrations) -> None:
     """Write calibrations as JSON."""
-    fields = {asked.value: asdict(one) for asked, one in calibrations.items()}
+    fields = {mode.value: asdict(calibration) for mode, calibration in calibrations.items()}
     path.write_text(json.dumps(fields, indent=2) + "\n", encoding="utf-8")
 
 
 def load_calibrations(path: Path) -> Calibrations:
-    """Read what `save_calibrations` wrote.
+    """Read calibrations written by `save_calibrations`.
 
     Raises:
         CalibrationError: The file is missing or damaged.
     """
     try:
         fields = json.loads(path.read_text(encoding="utf-8"))
-        return {Asked(name): _calibration(one) for name, one in fields.items()}
+        return {QueryMode(name): _calibration(values) for name, values in fields.items()}
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise CalibrationError(f"{path} holds no calibrations; reinstall the kit.") from error
 
@@ -201,6 +202,6 @@ def load_calibrations(path: Path) -> Calibrations:
 def _calibration(fields: Mapping[str, object]) -> Calibration:
     numbers = np.array([*fields["weights"], fields["bias"], fields["threshold"]], float)  # pyright: ignore
     if numbers.shape != (5,) or not np.isfinite(numbers).all():
-        raise ValueError("A calibration has three weights, a bias and a threshold.")
+        raise ValueError("A calibration must have three finite weights, a bias and a threshold.")
     best, mean, spread, bias, threshold = numbers.tolist()
     return Calibration(weights=(best, mean, spread), bias=bias, threshold=threshold)

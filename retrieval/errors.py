@@ -2,4 +2,4 @@
 
 
 class GalleryError(ValueError):
-    """A folder or an index that cannot be used, and what to do."""
+    """Raised for a folder or an index that cannot be used; says what to do."""

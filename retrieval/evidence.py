@@ -1,9 +1,9 @@
-"""Why a picture was found: which patch answers which word, and which patch answers which stroke.
+"""Evidence for a hit: which patch of a picture matches which word and which stroke of a query.
 
-A patch answers a direction of the joint space in two ways, and their sum is measured better than
-either: seen alone, behind the tower's first blocks, it has a feature of its own; and seen with all
-others it has a share in the picture's feature, its state times the gradient. A stroke is answered
-by the patch that looks like it near where the drawing lies on the picture.
+A patch matches a direction of the joint space in two ways, and the sum of both points better than
+either: encoded alone behind the tower's first blocks, it has a feature; among all patches, it has
+a share in the picture's feature, its state times the gradient. A stroke is matched by the patch
+that resembles it near the position of the stroke on the picture.
 """
 
 import re
@@ -24,7 +24,7 @@ from composer.query import Query
 from composer.sketch import Sketch
 from composer.strategies.reference import PLAIN_PROMPT, reference_pixels
 from composer.vision import Halfway, enter_tower, leave_tower, patches_alone
-from retrieval.strokes import grid_places, land, stroke_cells
+from retrieval.strokes import align_strokes, grid_positions, stroke_cells
 
 Patch = tuple[int, int]
 Box = tuple[float, float, float, float]
@@ -37,24 +37,24 @@ FUNCTION_WORDS = frozenset(
         *("over", "under"),
     }
 )
-# Chosen on validation designs with the mini kit; between neighbours of these the figures are flat.
-_DEPTH = 1 / 3  # share of the tower's blocks in which patches see each other first
-_REACH = 1 / 4  # of the grid: how far from its place a stroke may well be answered
+# Chosen on validation designs with the mini kit; neighbouring values give much the same figures.
+_DEPTH = 1 / 3  # share of the tower's blocks before patches are encoded alone
+_REACH = 1 / 4  # of the grid: expected distance between a stroke and its match
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class WordEvidence:
-    """Where a picture answers a word.
+    """Patches of a picture that match a word.
 
-    The words of a phrase ("red leather seat") share its map: together they name one thing, and a
-    part's noun alone is answered no better than by chance.
+    The words of a phrase ("red leather seat") share a map: together they name one thing, and the
+    noun of a part alone points no better than chance.
 
     Attributes:
         word: As written, without punctuation; its sub-tokens are joined.
-        index: Of the word among `Backbone.words` of the text.
-        phrase: The words around it that no function word and no punctuation separates from it.
-        heat: Answer of each patch, from 0 (the weakest) to 1 (the strongest).
-        patch: (row, column) of the strongest.
+        index: Index of the word in `Backbone.words` of the text.
+        phrase: The words around it up to the next function word or punctuation mark.
+        heat: Match of each patch, from 0 (the weakest) to 1 (the strongest).
+        patch: (row, column) of the strongest patch.
     """
 
     word: str
@@ -66,31 +66,31 @@ class WordEvidence:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class StrokeEvidence:
-    """Where a picture answers a stroke.
+    """Patches of a picture that match a stroke.
 
     Attributes:
-        index: Of the stroke in the sketch.
-        place: (row, column) of the cell of the framed drawing that holds most of it.
-        heat: Answer of each patch, from 0 (the weakest) to 1 (the strongest).
-        patch: (row, column) of the strongest.
+        index: Index of the stroke in the sketch.
+        cell: (row, column) of the cell of the framed drawing that holds most of it.
+        heat: Match of each patch, from 0 (the weakest) to 1 (the strongest).
+        patch: (row, column) of the strongest patch.
     """
 
     index: int
-    place: Patch
+    cell: Patch
     heat: Float[Tensor, "rows columns"]
     patch: Patch
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Evidence:
-    """What of a picture answers what of a query.
+    """Patches of a picture that match a query, its words and its strokes.
 
     Attributes:
-        heat: Answer of each patch to the query as a whole, from 0 to 1.
-        words: One for each content word that fits the prompt; none without words.
-        strokes: One for each stroke; none without strokes.
-        view: The part of the picture that the backbone sees, its central square, as (left, top,
-            right, bottom) in fractions of the picture.
+        heat: Match of each patch with the whole query, from 0 to 1.
+        words: One for each content word that fits the prompt; empty without words.
+        strokes: One for each stroke; empty without strokes.
+        view: Central square of the picture, which the backbone encodes, as (left, top, right,
+            bottom) in fractions of the picture.
     """
 
     heat: Float[Tensor, "rows columns"]
@@ -99,7 +99,7 @@ class Evidence:
     view: Box
 
     def box(self, patch: Patch) -> Box:
-        """(left, top, right, bottom) of a patch, in fractions of the picture."""
+        """Return (left, top, right, bottom) of a patch, in fractions of the picture."""
         rows, columns = self.heat.shape
         left, top, right, bottom = self.view
         width, height = (right - left) / columns, (bottom - top) / rows
@@ -110,15 +110,16 @@ class Evidence:
 def explain(
     backbone: Backbone, query: ComposedQuery, picture: Image.Image, sketch: Sketch | None = None
 ) -> Evidence:
-    """Finds what of a picture answers what of a query.
+    """Return the evidence of a picture for a query.
 
-    Costs about six passes of the vision tower with three phrases, most of a pass for each further.
+    Costs about six passes of the vision tower with three phrases, and most of a pass for each
+    further phrase.
 
     Args:
         backbone: The kit's frozen backbone.
-        query: Composed by any composer of the kit.
-        picture: A hit's picture, mode "RGB".
-        sketch: The query's drawing; a raster has no strokes.
+        query: Query composed by any composer of the kit.
+        picture: Picture of a hit, mode "RGB".
+        sketch: Drawing of the query; a raster has no strokes.
 
     Raises:
         ValueError: The query was composed for another backbone, or the picture is not RGB.
@@ -131,16 +132,17 @@ def explain(
     if picture.mode != "RGB":
         raise ValueError(f"The picture must be RGB, got {picture.mode}. Convert it first.")
     square, view = _central_square(picture)
-    # A page may compose in inference mode, in which nothing can be descended through.
+    # Gradients are needed, which inference mode of a caller would forbid.
     with torch.inference_mode(mode=False), torch.no_grad():
-        seen = enter_tower(backbone.model.visual, backbone.preprocess([square]), _DEPTH)
+        pixels = backbone.preprocess([square])
+        entered = enter_tower(backbone.model.visual, pixels, _DEPTH)
         words = _content_words(backbone, query.text)
         phrases = list(dict.fromkeys(phrase for _, _, phrase in words))
-        towards = query.feature.clone()[None].to(seen.states)
+        towards = query.feature.clone()[None].to(entered.states)
         if phrases:
             towards = torch.cat([towards, _phrase_directions(backbone, phrases)])
-        heats = [_heat(row, seen.grid) for row in _answers(backbone, seen, towards)]
-        shown = dict(zip(phrases, heats[1:], strict=True))
+        heats = [_heat(row, entered.grid) for row in _matches(backbone, entered, towards)]
+        by_phrase = dict(zip(phrases, heats[1:], strict=True))
         return Evidence(
             heat=heats[0],
             words=tuple(
@@ -148,12 +150,12 @@ def explain(
                     word=word,
                     index=index,
                     phrase=phrase,
-                    heat=shown[phrase],
-                    patch=_strongest(shown[phrase]),
+                    heat=by_phrase[phrase],
+                    patch=_strongest(by_phrase[phrase]),
                 )
                 for index, word, phrase in words
             ),
-            strokes=_stroke_evidence(backbone, sketch, seen),
+            strokes=_stroke_evidence(backbone, sketch, entered),
             view=view,
         )
 
@@ -167,7 +169,7 @@ def _central_square(picture: Image.Image) -> tuple[Image.Image, Box]:
 
 
 def _content_words(backbone: Backbone, text: str) -> list[tuple[int, str, str]]:
-    """Index, word and phrase of each word with content that fits the prompt."""
+    """Return index, word and phrase of each content word that fits the prompt."""
     if not text.strip():
         return []
     fits = build_prompt(backbone, PLAIN_PROMPT, None, text).word_positions
@@ -187,25 +189,25 @@ def _content_words(backbone: Backbone, text: str) -> list[tuple[int, str, str]]:
 
 
 def _phrase_directions(backbone: Backbone, phrases: Sequence[str]) -> Float[Tensor, "n d"]:
-    """Text feature of each phrase against the mean of the others; of one against none at all."""
+    """Return the text feature of each phrase less the mean of the others, or less no phrase."""
     prompts = [f"{PLAIN_PROMPT} {phrase}" for phrase in phrases]
     features = backbone.encode_text([*prompts, PLAIN_PROMPT])
-    said, num = features[:-1], len(phrases)
-    rivals = (said.sum(dim=0) - said) / (num - 1) if num > 1 else features[-1:]
-    return said - rivals
+    spoken, num = features[:-1], len(phrases)
+    rivals = (spoken.sum(dim=0) - spoken) / (num - 1) if num > 1 else features[-1:]
+    return spoken - rivals
 
 
-def _answers(
-    backbone: Backbone, seen: Halfway, towards: Float[Tensor, "n d"]
+def _matches(
+    backbone: Backbone, entered: Halfway, towards: Float[Tensor, "n d"]
 ) -> Float[Tensor, "n p"]:
-    """How each patch answers each direction, seen alone and by its share in the whole."""
-    visual, patches = backbone.model.visual, seen.patches[0]
-    alone = patches_alone(visual, seen, _DEPTH)  # p d
-    leaf = seen.states[0].detach().clone().requires_grad_(True)
+    """Return the match of each patch with each direction: alone, and by its share in the whole."""
+    visual, patches = backbone.model.visual, entered.patches[0]
+    alone = patches_alone(visual, entered, _DEPTH)  # p d
+    leaf = entered.states[0].detach().clone().requires_grad_(True)
     with torch.enable_grad():
-        feature = leave_tower(visual, replace(seen, states=leaf[None]), _DEPTH)[0]
+        feature = leave_tower(visual, replace(entered, states=leaf[None]), _DEPTH)[0]
     slopes = torch.autograd.grad(feature, leaf, towards, is_grads_batched=True)[0]
-    shares = slopes[:, seen.num_pooled :] * (patches - patches.mean(dim=0))
+    shares = slopes[:, entered.num_pooled :] * (patches - patches.mean(dim=0))
     return _standardise(towards @ alone.T) + _standardise(shares.sum(dim=-1))
 
 
@@ -226,30 +228,31 @@ def _strongest(heat: Float[Tensor, "rows columns"]) -> Patch:
 
 
 def _stroke_evidence(
-    backbone: Backbone, sketch: Sketch | None, seen: Halfway
+    backbone: Backbone, sketch: Sketch | None, picture: Halfway
 ) -> tuple[StrokeEvidence, ...]:
-    """Matches the strokes of a drawing with the patches of a picture."""
+    """Match the strokes of a drawing with the patches of a picture."""
     if sketch is None or sketch.strokes is None:
         return ()
     pixels = reference_pixels(backbone, Query(sketch=sketch))
     assert pixels is not None
-    entered = enter_tower(backbone.model.visual, pixels, _DEPTH, medium=Medium.DRAWING)
-    drawn, grid = entered.patches[0], seen.grid
+    drawing = enter_tower(backbone.model.visual, pixels, _DEPTH, medium=Medium.DRAWING)
+    drawn, grid = drawing.patches[0], picture.grid
     ink = stroke_cells(sketch, grid).to(drawn)  # s p
-    mine, theirs = _directions_from_mean(drawn), _directions_from_mean(seen.patches[0])
-    alike = functional.normalize(ink @ mine, dim=-1) @ theirs.T  # s p
-    places = grid_places(grid).to(drawn)
-    landed = land(ink, mine @ theirs.T, places)  # s 2
+    of_drawing = _directions_from_mean(drawn)
+    of_picture = _directions_from_mean(picture.patches[0])
+    alike = functional.normalize(ink @ of_drawing, dim=-1) @ of_picture.T  # s p
+    positions = grid_positions(grid).to(drawn)
+    aligned = align_strokes(ink, of_drawing @ of_picture.T, positions)  # s 2
     reach = _REACH * max(grid)
-    away = torch.cdist(landed, places).square() / (2 * reach**2)
+    distances = torch.cdist(aligned, positions).square() / (2 * reach**2)
     return tuple(
         StrokeEvidence(
             index=index,
-            place=_strongest(own.reshape(grid)),
-            heat=(heat := _heat(row, grid)),
+            cell=_strongest(cells.reshape(grid)),
+            heat=(heat := _heat(scores, grid)),
             patch=_strongest(heat),
         )
-        for index, (own, row) in enumerate(zip(ink, (alike - away).float(), strict=True))
+        for index, (cells, scores) in enumerate(zip(ink, (alike - distances).float(), strict=True))
     )
 
 

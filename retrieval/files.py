@@ -1,4 +1,4 @@
-"""Reading, naming and printing the files of a gallery."""
+"""Files of a gallery: safe reading, content ids and printable paths."""
 
 import hashlib
 import os
@@ -7,17 +7,17 @@ from pathlib import Path
 
 
 def content_id(data: bytes) -> str:
-    """Return the id of a picture: 32 hex digits of the hash of its file's content."""
+    """Return the id of a picture: 32 hex digits of the hash of its file."""
     return hashlib.sha256(data).hexdigest()[:32]
 
 
 def read_regular(file: Path, max_bytes: int) -> bytes:
-    """Read at most one byte more than `max_bytes` of a regular file, and never wait for one.
+    """Read at most `max_bytes` + 1 bytes of a regular file, without blocking.
 
     Raises:
-        OSError: It cannot be read, or is a pipe, a socket or a device.
+        OSError: The file cannot be read, or is a pipe, a socket or a device.
     """
-    # Opened without O_NONBLOCK, a pipe that took a picture's place would keep us waiting for ever.
+    # Without O_NONBLOCK, opening a pipe would block for ever.
     handle = os.open(file, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     with os.fdopen(handle, "rb") as opened:
         if not stat.S_ISREG(os.fstat(handle).st_mode):
@@ -26,6 +26,6 @@ def read_regular(file: Path, max_bytes: int) -> bytes:
 
 
 def printable(path: str | Path) -> str:
-    """Return a path that a terminal, a log and JSON can show: on one line, in UTF-8."""
+    """Return a path as one line of UTF-8, for terminals, logs and JSON."""
     text = os.fsencode(path).decode("utf-8", "backslashreplace")
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -1,6 +1,6 @@
-"""Layouts of a gallery's items, in a byte a number, to order a short-list once more.
+"""Region codes: layouts of a gallery's items in one byte per number, to re-rank a short-list.
 
-What a layout is stands in `composer.layout`.
+`composer.layout` defines layouts.
 """
 
 import torch
@@ -21,19 +21,19 @@ _LARGEST = 127
 
 
 def to_codes(maps: Float[Tensor, "n c"]) -> Int8[Tensor, "n c"]:
-    """Round maps to a byte a number, the largest of each becoming 127.
+    """Round maps to one byte per number; the largest of each map becomes 127.
 
-    Length carries nothing, so no scale is kept.
+    The length of a map has no meaning, so no scale is stored.
     """
     largest = maps.abs().amax(dim=1, keepdim=True).clamp(min=1e-12)
     return (maps / largest * _LARGEST).round().to(torch.int8)
 
 
 def from_codes(codes: Int8[Tensor, "n c"]) -> Float[Tensor, "n c"]:
-    """Return the unit maps of codes; each number is off by half a step at most.
+    """Return the unit maps of codes; each number has an error of half a step at most.
 
     Raises:
-        ValueError: The codes are not of the size that `to_codes` gives.
+        ValueError: The codes are not of the size that `to_codes` returns.
     """
     if codes.shape[1] != NUM_CODES:
         raise ValueError(
@@ -44,7 +44,7 @@ def from_codes(codes: Int8[Tensor, "n c"]) -> Float[Tensor, "n c"]:
 
 
 def query_layout(query: ComposedQuery) -> Float[Tensor, " c"] | None:
-    """Return the layout of a query's reference; None where there is nothing to lay out.
+    """Return the layout of a query's reference; None without patch features.
 
     Raises:
         ValueError: The query's patches do not fill a square.
@@ -58,25 +58,25 @@ def query_layout(query: ComposedQuery) -> Float[Tensor, " c"] | None:
 
 
 def region_scores(layout: Float[Tensor, " c"], codes: Int8[Tensor, "n c"]) -> Float[Tensor, " n"]:
-    """Compare the layout of a reference with those of n items, as cosines.
+    """Return the cosines between the layout of a reference and those of n items.
 
     Args:
         layout: A unit vector.
-        codes: What is stored of the items; zeros score 0.
+        codes: Region codes of the items; zeros score 0.
 
     Raises:
-        ValueError: The codes are not of the size that `to_codes` gives.
+        ValueError: The codes are not of the size that `to_codes` returns.
     """
     return from_codes(codes) @ layout
 
 
 def region_weight(balance: float, *, has_words: bool, is_learned: bool = False) -> float:
-    """Share of the regions at a balance: full up to the middle, none for the words alone.
+    """Return the weight of layouts at a balance: full up to the middle, zero for words alone.
 
     Args:
         balance: As in `ComposedQuery`.
-        has_words: Whether the query has any.
-        is_learned: Whether the kit has learned its regions; they deserve a larger share.
+        has_words: Whether the query has words.
+        is_learned: Whether the kit's layouts are learned; they have a larger weight.
     """
     most = LEARNED_WEIGHT if is_learned else REGION_WEIGHT
     return most * min(1.0, 2 * (1 - balance)) if has_words else most

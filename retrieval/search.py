@@ -1,4 +1,4 @@
-"""From a composed query to a ranking of an indexed gallery."""
+"""Search of an indexed gallery with a composed query."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -22,7 +22,7 @@ from retrieval.filters.targets import matches
 from retrieval.filters.tree import Field, Filter
 from retrieval.refine import diverse_order, moved_by_feedback
 from retrieval.regions import query_layout, region_scores, region_weight
-from retrieval.store.location import IndexPlace
+from retrieval.store.address import IndexLocation
 from retrieval.store.schema import Item, metadata_of
 from retrieval.store.table import Store
 
@@ -35,17 +35,16 @@ class Hit:
 
     Attributes:
         rank: Counts from 1.
-        id: Of the item.
-        path: Below the gallery's root.
-        file: On disk.
-        score: What the ranking is ordered by, higher is better: the similarity, or its mixture with
-            the region similarity where the hit was re-ranked, on the scale of a similarity though
-            not bound to at most 1.
+        id: Id of the item.
+        path: Path relative to the gallery's root.
+        file: Path on disk.
+        score: Sort key of the ranking, higher is better: the similarity, or its mixture with the
+            region similarity for a re-ranked hit, which may exceed 1.
         similarity: Cosine of the query's feature and the picture's.
         region_similarity: Cosine of the layouts of the reference and the picture, see
-            `retrieval.regions`; None where the hit was not re-ranked.
-        metadata: What is known of the picture.
-        near_duplicates: Ids of pictures as good as the same that would have come below it.
+            `retrieval.regions`; None for a hit that was not re-ranked.
+        metadata: Fields of the item, without empty ones.
+        near_duplicates: Ids of its near-duplicates, folded into this hit.
     """
 
     rank: int
@@ -61,14 +60,14 @@ class Hit:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Refinement:
-    """What a person changes about a search after a look at its hits; the ids are of items.
+    """Refinement of a search by feedback on its hits; the ids are of items.
 
     Attributes:
-        liked: More like these.
-        unliked: Less like these.
-        within: Nothing but these, in any order; None for the whole gallery.
-        diversity: 0 for the nearest hits, towards 1 for hits unlike each other.
-        folds: Whether near-duplicates are shown as one, where the index marks them.
+        liked: Items that hits should resemble more.
+        unliked: Items that hits should resemble less.
+        within: Items to search, in any order; None for the whole gallery.
+        diversity: 0 for the nearest hits, towards 1 for hits that differ from each other.
+        folds: Whether near-duplicates become one hit, if the index marks them.
     """
 
     liked: tuple[str, ...] = ()
@@ -87,8 +86,8 @@ class Ranking:
 
     Attributes:
         hits: Best first.
-        num_items: Size of the gallery they were found in.
-        standing: How the first stands out of the gallery; None without hits.
+        num_items: Size of the gallery.
+        standing: Standing of the first hit in the gallery; None without hits.
     """
 
     hits: tuple[Hit, ...]
@@ -101,10 +100,11 @@ class Order:
     """The first k items of a gallery for one query, best first; names as in `Hit`.
 
     Attributes:
-        ids: Of the items.
-        scores: Never rise.
-        similarities: Of the features.
-        region_similarities: Of those that were re-ranked, the first ones; empty where none were.
+        ids: Ids of the items.
+        scores: Scores, descending.
+        similarities: Cosines of the features.
+        region_similarities: Cosines of the layouts of the re-ranked items, which come first; empty
+            without re-ranking.
     """
 
     ids: tuple[str, ...]
@@ -114,35 +114,35 @@ class Order:
 
 
 class Gallery:
-    """An open index and the engine that searches it.
+    """An open index and its search engine.
 
     Attributes:
-        source: What is known of the items.
-        index: Finds the nearest.
+        source: Source of the items.
+        index: Search engine.
     """
 
     def __init__(self, source: Source, index: Index) -> None:
-        """Take a source and an engine over the same items.
+        """Combine a source and an engine over the same items.
 
         Raises:
-            GalleryError: The index holds no picture.
+            GalleryError: The index is empty.
         """
         if not len(index):
             raise GalleryError(
-                f"The index {source.place} is empty. Add pictures with: duet index FOLDER"
+                f"The index {source.location} is empty. Add pictures with: duet index FOLDER"
             )
         self.source, self.index = source, index
 
     @classmethod
-    def open(cls, place: IndexPlace, gallery_hash: str) -> "Gallery":
+    def open(cls, location: IndexLocation, gallery_hash: str) -> "Gallery":
         """Open an index for queries of one encoder.
 
-        It is searched exactly, or by LanceDB's own index where one was built.
+        The search is exact, unless LanceDB's vector index was built.
 
         Raises:
             GalleryError: There is no index, it is empty or damaged, or another encoder made it.
         """
-        store = Store.open(place, gallery_hash)
+        store = Store.open(location, gallery_hash)
         on_disk = LanceIndex(store)
         return cls(store, on_disk if on_disk.is_built else ExactIndex(store))
 
@@ -157,30 +157,30 @@ class Gallery:
 
     @cached_property
     def items(self) -> list[Item]:
-        """Every item, in the order of `matrix`; for galleries that are searched exactly."""
-        found = self.source.items_of([one.decode() for one in self._exact().ids])
-        return [item for item in found if item is not None]
+        """All items in the order of `matrix`; for galleries with exact search only."""
+        items = self.source.items_of([id_.decode() for id_ in self._exact().ids])
+        return [item for item in items if item is not None]
 
     @property
     def matrix(self) -> ExactMatrix:
-        """Every vector, for measurements; for galleries that are searched exactly."""
+        """All vectors, for benchmarks; for galleries with exact search only."""
         return self._exact().matrix
 
-    def spread(self, count: int, where: Filter | None = None) -> list[Item]:
-        """Return some items from all over the gallery, the same every time.
+    def sample_items(self, count: int, where: Filter | None = None) -> list[Item]:
+        """Return about `count` items: a deterministic random sample.
 
-        With `where`, of those that pass it: none only where none does.
+        With `where`, at most `count` of the matching items.
 
         Raises:
             GalleryError: The index cannot be read.
         """
-        found = self.source.items_of(self.source.sample(count, where))
-        return [item for item in found if item is not None]
+        items = self.source.items_of(self.source.sample(count, where))
+        return [item for item in items if item is not None]
 
     def values_of(self, field: Field, most: int) -> list[str]:
-        """Return the different domains or kinds, in order, to choose among.
+        """Return the distinct domains or kinds, sorted.
 
-        Empty where there are more than `most`, or where a Milvus server has the gallery.
+        Empty if there are more than `most`, or for a gallery published to Milvus.
 
         Raises:
             GalleryError: The index cannot be read.
@@ -197,20 +197,20 @@ class Gallery:
         where: Filter | None = None,
         refinement: Refinement = UNREFINED,
     ) -> Ranking:
-        """Rank the gallery by similarity to the query, the best hundred also by their layout.
+        """Rank the gallery by similarity to the query, and the best hundred also by layout.
 
         Args:
-            query: Composed for the gallery's encoder.
+            query: Query composed for the gallery's encoder.
             top_k: Number of hits.
-            rerank: Whether layout counts. It does where the query has a reference, is not of words
-                alone, and the index stores regions.
-            where: Condition that hits must meet.
-            refinement: What hits of an earlier search led to.
+            rerank: Whether to re-rank by layout, if the query has a reference and is not balanced
+                to words alone, and the index stores region codes.
+            where: Condition that hits must match.
+            refinement: Feedback on an earlier search.
 
         Raises:
             GalleryError: The query was composed for another encoder, or the index cannot be read.
-            InputError: `top_k` is not in 1 to 1,000, `where` asks a field for what it does not
-                hold, or an id or the diversity of `refinement` is malformed.
+            InputError: `top_k` is not in 1 to 1,000, `where` compares a field with an unsuitable
+                value, or an id or the diversity of `refinement` is malformed.
         """
         if not 1 <= top_k <= MAX_TOP_K:
             raise InputError(f"`top_k` must be between 1 and {MAX_TOP_K}, got {top_k}.")
@@ -218,15 +218,15 @@ class Gallery:
         folds = refinement.folds and self.source.has_near
         count = top_k + SHORT_LIST if folds or refinement.diversity > 0 else top_k
         order = self.order(moved, count, rerank=rerank, where=where, within=refinement.within)
-        found = None
+        first = None
         if order.ids:
             best = float(order.scores[0])
-            found = standing(best, moved.feature, self._background, len(self))
+            first = standing(best, moved.feature, self._background, len(self))
         hits = self._diverse(self._hits(order, folds=folds), refinement.diversity)
         return Ranking(
             hits=tuple(replace(hit, rank=rank) for rank, hit in enumerate(hits[:top_k], 1)),
             num_items=len(self.index),
-            standing=found,
+            standing=first,
         )
 
     @torch.inference_mode()
@@ -239,11 +239,11 @@ class Gallery:
         where: Filter | None = None,
         within: Sequence[str] | None = None,
     ) -> Order:
-        """Order the gallery as `search` does, without looking items up; `count` has no limit.
+        """Order the gallery as `search` does, without fetching items; `count` is unlimited.
 
         Raises:
             GalleryError: The query was composed for another encoder, or the index cannot be read.
-            ValueError: `count` is below one, or `where` asks a field for what it does not hold.
+            ValueError: `count` is below one, or `where` compares a field with an unsuitable value.
         """
         self._check(query)
         weight = region_weight(
@@ -251,22 +251,22 @@ class Gallery:
             has_words=query.words_feature is not None,
             is_learned=query.layout is not None,
         )
-        asks = rerank and weight > 0 and self.source.has_regions
-        layout = query_layout(query) if asks else None
+        reranks = rerank and weight > 0 and self.source.has_regions
+        layout = query_layout(query) if reranks else None
         least = SHORT_LIST if layout is not None else 1
-        found = self._matches(query.feature.float(), max(count, least), where, within)
-        similarities = torch.tensor(found.similarities)
-        if layout is None or not found.ids:
+        nearest = self._matches(query.feature.float(), max(count, least), where, within)
+        similarities = torch.tensor(nearest.similarities)
+        if layout is None or not nearest.ids:
             none = similarities.new_empty(0)
             return Order(
-                ids=found.ids,
+                ids=nearest.ids,
                 scores=similarities,
                 similarities=similarities,
                 region_similarities=none,
             )
-        first = self._rerank(layout, found.ids[:SHORT_LIST], similarities[:SHORT_LIST], weight)
+        first = self._rerank(layout, nearest.ids[:SHORT_LIST], similarities[:SHORT_LIST], weight)
         return Order(
-            ids=(first.ids + found.ids[SHORT_LIST:])[:count],
+            ids=(first.ids + nearest.ids[SHORT_LIST:])[:count],
             scores=torch.cat([first.scores, similarities[SHORT_LIST:]])[:count],
             similarities=torch.cat([first.similarities, similarities[SHORT_LIST:]])[:count],
             region_similarities=first.region_similarities[:count],
@@ -279,20 +279,20 @@ class Gallery:
         where: Filter | None,
         within: Sequence[str] | None,
     ) -> Matches:
-        """Ask the engine; or compare the few items of an earlier search one by one."""
+        """Search with the engine, or compare the few items of an earlier search directly."""
         if within is None:
             return self.index.search(feature[None], count, where=where)[0]
-        found = zip(within, self.source.items_of(within), strict=True)
+        items = zip(within, self.source.items_of(within), strict=True)
         ids = [
-            one
-            for one, item in found
+            id_
+            for id_, item in items
             if item is not None and (where is None or matches(where, item))
         ]
         vectors = torch.from_numpy(self.source.vectors_of(ids)).float()
         return best_matches(ids, vectors @ feature.cpu(), count)
 
     def _moved(self, query: ComposedQuery, refinement: Refinement) -> ComposedQuery:
-        """The query after feedback."""
+        """Return the query after feedback."""
         if not (refinement.liked or refinement.unliked):
             return query
         liked, unliked = map(self._vectors_of, (refinement.liked, refinement.unliked))
@@ -300,24 +300,23 @@ class Gallery:
         return replace(query, feature=feature.to(query.feature))
 
     def _vectors_of(self, ids: tuple[str, ...]) -> Float[Tensor, "n d"]:
-        found = self.source.vectors_of(ids)
-        if gone := [one for one, vector in zip(ids, found, strict=True) if not vector.any()]:
-            raise InputError(f"There is no picture {gone[0]} in {self.source.place}.")
-        return torch.from_numpy(found)
+        vectors = self.source.vectors_of(ids)
+        if missing := [id_ for id_, vector in zip(ids, vectors, strict=True) if not vector.any()]:
+            raise InputError(f"There is no picture {missing[0]} in {self.source.location}.")
+        return torch.from_numpy(vectors)
 
     def _hits(self, order: Order, *, folds: bool) -> list[Hit]:
-        """Look items up; those deleted since the engine was opened are left out."""
+        """Fetch items, and skip those deleted since the engine was opened."""
         hits: dict[str, Hit] = {}
-        for place, item in enumerate(self.source.items_of(order.ids)):
+        for position, item in enumerate(self.source.items_of(order.ids)):
             if item is None:
                 continue
             group = (item.near or item.id) if folds else item.id
             if group in hits:
                 first = hits[group]
-                found = (*first.near_duplicates, item.id)
-                hits[group] = replace(first, near_duplicates=found)
+                hits[group] = replace(first, near_duplicates=(*first.near_duplicates, item.id))
             else:
-                hits[group] = self._hit(order, place, item)
+                hits[group] = self._hit(order, position, item)
         return list(hits.values())
 
     def _diverse(self, hits: list[Hit], diversity: float) -> list[Hit]:
@@ -325,7 +324,7 @@ class Gallery:
             return hits
         scores = torch.tensor([hit.score for hit in hits])
         vectors = torch.from_numpy(self.source.vectors_of([hit.id for hit in hits]))
-        return [hits[place] for place in diverse_order(scores, vectors, diversity).tolist()]
+        return [hits[row] for row in diverse_order(scores, vectors, diversity).tolist()]
 
     def _rerank(
         self,
@@ -338,10 +337,10 @@ class Gallery:
         regions = region_scores(layout, codes)
         mixed = blend(similarities, regions, weight)
         best = mixed.argsort(descending=True, stable=True)
-        # What follows the short-list keeps its similarities; no score before it may be lower.
+        # Items behind the short-list keep their similarities; no score before them may be lower.
         scores = mixed[best].clamp(min=similarities.min()) if len(ids) else mixed
         return Order(
-            ids=tuple(ids[place] for place in best.tolist()),
+            ids=tuple(ids[row] for row in best.tolist()),
             scores=scores,
             similarities=similarities[best],
             region_similarities=regions[best],
@@ -354,8 +353,8 @@ class Gallery:
     def _exact(self) -> ExactIndex:
         if not isinstance(self.index, ExactIndex):
             raise GalleryError(
-                f"All of {self.source.place} can be listed only where it is searched exactly, "
-                "from an index folder."
+                f"All items of {self.source.location} can be listed with exact search only, from "
+                "an index folder."
             )
         return self.index
 
@@ -366,15 +365,15 @@ class Gallery:
                 f"gallery's ({self.source.manifest.gallery_hash}). Compose it with the same kit."
             )
 
-    def _hit(self, order: Order, place: int, item: Item) -> Hit:
+    def _hit(self, order: Order, position: int, item: Item) -> Hit:
         regions = order.region_similarities
         return Hit(
-            rank=place + 1,
+            rank=position + 1,
             id=item.id,
             path=item.path,
             file=self.source.root / item.path,
-            score=float(order.scores[place]),
-            similarity=float(order.similarities[place]),
-            region_similarity=float(regions[place]) if place < len(regions) else None,
+            score=float(order.scores[position]),
+            similarity=float(order.similarities[position]),
+            region_similarity=float(regions[position]) if position < len(regions) else None,
             metadata=metadata_of(item),
         )

@@ -10,6 +10,7 @@ from typing import Any
 
 from composer import names
 from generation import defaults
+from retrieval.store.address import parse_location
 
 EXIT_USER, EXIT_INTERRUPTED = 2, 130
 
@@ -77,7 +78,7 @@ def _add_demo(commands: "Subparsers[argparse.ArgumentParser]") -> None:
     command = _command(commands, "demo", "open the studio in a browser")
     _add_kit(command)
     command.add_argument(
-        "--index", type=_index_address, help="gallery, as for search (default: the shipped one)"
+        "--index", type=parse_location, help="gallery, as for search (default: the shipped one)"
     )
     command.add_argument("--host", default="127.0.0.1", help="address to listen on")
     command.add_argument("--port", type=int, default=7860)
@@ -101,7 +102,7 @@ def _add_index(commands: "Subparsers[argparse.ArgumentParser]") -> None:
     command = _command(commands, "index", "make or update the index of a folder of pictures")
     command.add_argument("folders", type=Path, nargs="+", metavar="FOLDER")
     command.add_argument(
-        "--index", type=_index_address, help="a folder (default: FOLDER/.duet), or s3://BUCKET/NAME"
+        "--index", type=parse_location, help="a folder (default: FOLDER/.duet), or s3://BUCKET/NAME"
     )
     command.add_argument("--rebuild", action="store_true", help="delete the index and start again")
     command.add_argument(
@@ -146,7 +147,7 @@ def _add_search(commands: "Subparsers[argparse.ArgumentParser]") -> None:
     _add_query(command)
     command.add_argument(
         "--index",
-        type=_index_address,
+        type=parse_location,
         help="folder of an index or of indexed pictures, s3://BUCKET/NAME, or a Milvus address",
     )
     command.add_argument(
@@ -291,12 +292,6 @@ def _cosine(text: str) -> float:
     if not 0 < value <= 1:
         raise argparse.ArgumentTypeError(f"must be above 0 and at most 1, got {text}")
     return value
-
-
-def _index_address(text: str) -> Path | str:
-    """Return a path, or the text of an address: of an object store, or of Milvus."""
-    is_address = "://" in text or text.split("#")[0].endswith(".db")
-    return text if is_address else Path(text)
 
 
 def _command(

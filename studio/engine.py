@@ -25,6 +25,7 @@ from retrieval.confidence import Calibrations, Confidence, judge, load_calibrati
 from retrieval.errors import GalleryError
 from retrieval.filters.tree import Filter
 from retrieval.search import UNREFINED, Gallery, Ranking, Refinement
+from retrieval.store.address import is_milvus
 from studio.kits import Kit, assets_folder
 
 NUM_CACHED_REFERENCES = 32
@@ -131,7 +132,7 @@ class Engine:
                 gallery_hash = self.backbone.gallery_hash
                 opened = (
                     _open_published(address, gallery_hash)
-                    if isinstance(address, str) and is_of_milvus(address)
+                    if isinstance(address, str) and is_milvus(address)
                     else Gallery.open(address, gallery_hash)
                 )
                 self._galleries[address] = opened
@@ -207,11 +208,6 @@ class Engine:
     def _drawable(self, query: ComposedQuery) -> ComposedQuery:
         """Return the query with tokens; finding them takes seconds if its composer makes none."""
         return with_tokens(self.backbone, query) if query.missing_tokens else query
-
-
-def is_of_milvus(address: str) -> bool:
-    """Tell whether an address is of a Milvus server, or of a file of milvus-lite."""
-    return address.startswith(("http://", "https://")) or address.split("#")[0].endswith(".db")
 
 
 def _open_published(address: str, gallery_hash: str) -> Gallery:

@@ -1,1 +1,1 @@
-"""Protocols and tables: how well the composed query finds what was meant."""
+"""Benchmarks of retrieval: protocols, metrics and tables."""

@@ -1,4 +1,4 @@
-"""Ablations that need no training: one setting of a finished composer changed at a time."""
+"""Ablations without training: one setting of a finished composer changed at a time."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -26,7 +26,7 @@ Row = dict[str, Any]
 def balance_rows(
     name: str, composer: Composer, protocol: catalogue.Protocol, gallery: Gallery
 ) -> Iterator[Row]:
-    """Sketch and words, weighed from the sketch alone (0) to the words alone (1)."""
+    """Yield rows of sketch and words, from the sketch alone (0) to the words alone (1)."""
     encoded = catalogue.encode_sketches(protocol, composer)
     for balance in BALANCES:
         features = catalogue.query_features(
@@ -39,7 +39,7 @@ def balance_rows(
 def shift_rows(
     backbone: Backbone, protocol: catalogue.Protocol, gallery: Gallery, *, num_tokens: int
 ) -> Iterator[Row]:
-    """The composers without training, with and without moving sketches to the photo side."""
+    """Yield rows of the training-free composers, with and without the photo-side shift."""
     for moves in (True, False):
         composers: tuple[Composer, ...] = (
             SlerpComposer(backbone, SlerpSettings(alpha=0.5, moves_sketches=moves)),
@@ -59,7 +59,7 @@ def shift_rows(
 def skill_rows(
     name: str, composer: Composer, protocols: dict[int, catalogue.Protocol], gallery: Gallery
 ) -> Iterator[Row]:
-    """The same queries drawn by hands of each skill."""
+    """Yield rows of the same queries with sketches of each skill."""
     for skill, protocol in protocols.items():
         encoded = catalogue.encode_sketches(protocol, composer)
         for mode in ("sketch", BOTH):
@@ -72,9 +72,9 @@ def skill_rows(
 def tower_rows(
     name: str, composer: Composer, protocol: catalogue.Protocol, gallery: Gallery
 ) -> Iterator[Row]:
-    """The gallery by the frozen tower, and by the composer's own as in the papers.
+    """Yield rows with the gallery encoded by the frozen tower, and by the composer's tower.
 
-    A composer without a tower for pictures gives no rows.
+    A composer without a tower for pictures has no rows.
     """
     if not isinstance(composer, PictureEncoder):
         return
@@ -92,17 +92,17 @@ def tower_rows(
 
 @torch.inference_mode()
 def tuned_vectors(composer: PictureEncoder, gallery: Gallery) -> Float[Tensor, "m d"]:
-    """All pictures of a gallery through a composer's own tower, in the gallery's order.
+    """Return features of a gallery's pictures from a composer's tower, in the gallery's order.
 
     Raises:
         ImageError: A picture is missing or damaged.
     """
     files = [gallery.root / item.path for item in gallery.items]
-    found: list[Tensor] = []
-    for at in range(0, len(files), _BATCH):
-        images = [open_image(file) for file in files[at : at + _BATCH]]
-        found.append(composer.encode_pictures(composer.backbone.preprocess(images)).float())
-    return torch.cat(found)
+    features: list[Tensor] = []
+    for start in range(0, len(files), _BATCH):
+        images = [open_image(file) for file in files[start : start + _BATCH]]
+        features.append(composer.encode_pictures(composer.backbone.preprocess(images)).float())
+    return torch.cat(features)
 
 
 def _named(ablation: str, variant: str, rows: list[catalogue.Row]) -> Iterator[Row]:

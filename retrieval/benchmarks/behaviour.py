@@ -1,4 +1,4 @@
-"""How a composer behaves, beside what it finds: do words without content move it, do tokens differ.
+"""Behaviour of a composer: effect of words without content, and diversity of tokens.
 
 Source: docs/papers.md, equation (7) and the trap of section 1.
 """
@@ -17,15 +17,15 @@ from composer.strategies.protocol import Composer, EncodedReference, encode_all
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BehaviourRow:
-    """One line; cosines in [-1, 1], distances are one minus the cosine.
+    """Row of the table; cosines in [-1, 1], distances are one minus the cosine.
 
     Attributes:
-        composer: Which.
-        num_sketches: Drawings that were asked about.
+        composer: Name of the composer.
+        num_sketches: Number of drawings.
         moved_by_neutral: Mean distance that words without content move the reference's feature.
-        moved_by_words: The same of words with content.
-        token_cosine: Mean cosine between the tokens of two different drawings, place by place;
-            1 means that all drawings have the same tokens. None where there are no tokens.
+        moved_by_words: The same for words with content.
+        token_cosine: Mean cosine between tokens of two different drawings at equal positions; 1 if
+            all drawings have the same tokens. None without tokens.
     """
 
     composer: str
@@ -39,13 +39,13 @@ class BehaviourRow:
 def behaviour_row(
     composer: Composer, sketches: Sequence[Sketch], neutral: Sequence[str], words: Sequence[str]
 ) -> BehaviourRow:
-    """Measure on drawings; each takes the neutral phrase and the words of its own place.
+    """Measure a composer on drawings, each with the phrases at its position.
 
     Args:
         composer: Any composer.
         sketches: At least two drawings.
-        neutral: Phrases without content, used in turn.
-        words: Phrases with content, used in turn.
+        neutral: Phrases without content, used cyclically.
+        words: Phrases with content, used cyclically.
 
     Raises:
         ValueError: There are fewer than two drawings.
@@ -63,7 +63,7 @@ def behaviour_row(
 
 
 def _moved(composer: Composer, encoded: Sequence[EncodedReference], texts: Sequence[str]) -> float:
-    """Mean distance between reference alone and reference with a text."""
+    """Return the mean distance between a reference alone and with a text."""
     gaps: list[Tensor] = []
     for number, reference in enumerate(encoded):
         query: ComposedQuery = composer.compose(reference, texts[number % len(texts)])
@@ -73,9 +73,8 @@ def _moved(composer: Composer, encoded: Sequence[EncodedReference], texts: Seque
 
 
 def _token_cosine(encoded: Sequence[EncodedReference]) -> float | None:
-    found = [reference.pseudo_tokens for reference in encoded]
-    tokens = [t for t in found if t is not None]
-    if len(tokens) < len(found):
+    tokens = [r.pseudo_tokens for r in encoded if r.pseudo_tokens is not None]
+    if len(tokens) < len(encoded):
         return None
     unit = torch.nn.functional.normalize(torch.stack(tokens).float(), dim=-1)  # q n w
     cosines = torch.einsum("inw,jnw->ij", unit, unit) / unit.shape[1]

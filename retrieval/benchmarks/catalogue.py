@@ -1,9 +1,9 @@
-"""The shipped gallery's protocol: one query per picture, its own design and colourway the target.
+"""Protocol of the shipped gallery: one query per picture, whose design and colourway is the target.
 
 A query is the design's freehand sketch (from another camera, of a fixed skill) and the attribute
-phrase, which carries neither kind nor shape. All colourways of a design share its sketch and
-several designs wear the same colourway, so that neither side alone can be right often; the ceilings
-say how often.
+phrase, which names neither kind nor shape. All colourways of a design share its sketch, and several
+designs have the same colourway, so neither part alone determines the target; the ceilings are the
+best possible accuracies.
 """
 
 from collections import Counter
@@ -46,14 +46,14 @@ class Case:
     """One query of the protocol.
 
     Attributes:
-        target: Row of the gallery that is right.
-        design: Whose sketch is shown.
-        attributes: The words.
-        caption: The full caption, for text-to-image recall.
-        kind: What it is.
-        part: The part that the words name first.
-        colour: Its colour word.
-        seen: Whether the kind was trained on.
+        target: Row of the target in the gallery.
+        design: Design, which determines the sketch.
+        attributes: Attribute phrase, the words of the query.
+        caption: Full caption, for text-to-image recall.
+        kind: Kind of object.
+        part: First part named by the words.
+        colour: Colour word of that part.
+        trained_kind: Whether the kind is in the training data.
     """
 
     target: int
@@ -63,7 +63,7 @@ class Case:
     kind: str
     part: str
     colour: str
-    seen: bool
+    trained_kind: bool
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -74,17 +74,16 @@ class Protocol:
     sketches: dict[str, Sketch]
 
     @property
-    def seen(self) -> Bool[np.ndarray, " q"]:
-        """Which cases are of kinds that were trained on."""
-        return np.array([case.seen for case in self.cases])
+    def trained_kinds(self) -> Bool[np.ndarray, " q"]:
+        """Mask of the cases whose kind is in the training data."""
+        return np.array([case.trained_kind for case in self.cases])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Row:
-    """One line of the table; fractions in [0, 1], intervals of 95 %.
+    """Row of the table; fractions in [0, 1], 95 % intervals.
 
-    `rerank` says whether the short-list was ordered once more by its regions, as `duet search`
-    does.
+    `rerank` tells whether the short-list was re-ranked by layout, as in `duet search`.
     """
 
     composer: str
@@ -112,8 +111,8 @@ def read_protocol(gallery: Gallery, folder: Path, *, skill: int | None = None) -
 
     Args:
         gallery: The indexed pictures.
-        folder: Where the tables are.
-        skill: Of all sketches; None for the one that is fixed for each design.
+        folder: Folder of the tables.
+        skill: Skill of all sketches; None for the fixed skill of each design.
 
     Raises:
         GalleryError: The files are missing, or do not describe this gallery.
@@ -130,13 +129,13 @@ def read_protocol(gallery: Gallery, folder: Path, *, skill: int | None = None) -
         if row["skill"] == (skills.get(row["design"]) if skill is None else skill)
     }
     if missing := sorted({case.design for case in cases} - set(sketches)):
-        wanted = "of its skill" if skill is None else f"of skill {skill}"
-        raise GalleryError(f"{folder} has no sketch {wanted} of the design {missing[0]}.")
+        which = "of its skill" if skill is None else f"of skill {skill}"
+        raise GalleryError(f"{folder} has no sketch {which} of the design {missing[0]}.")
     return Protocol(cases=cases, sketches=sketches)
 
 
 def read_skills(folder: Path) -> list[int]:
-    """Return the skills that the gallery's sketches are drawn with.
+    """Return the skills of the gallery's sketches.
 
     Raises:
         GalleryError: The files are missing.
@@ -164,13 +163,13 @@ def _case(item: dict[str, Any], target: int) -> Case:
         kind=str(item["kind"]),
         part=str(item["part_names"][0]),
         colour=str(item["part_colours"][0]),
-        seen=item["split"] == "test",
+        trained_kind=item["split"] == "test",
     )
 
 
 @torch.inference_mode()
 def encode_sketches(protocol: Protocol, composer: Composer) -> Encoded:
-    """Encode every design's sketch: the costly half, the same in every mode and balance."""
+    """Encode every design's sketch: expensive, but the same for all modes and balances."""
     drawn = encode_all(composer, (Query(sketch=sketch) for sketch in protocol.sketches.values()))
     return dict(zip(protocol.sketches, drawn, strict=True))
 
@@ -184,7 +183,7 @@ def query_features(
     balance: float = 0.5,
     encoded: Encoded | None = None,
 ) -> Float[Tensor, "q d"]:
-    """Return the features of what `composed_queries` composes."""
+    """Return the features of `composed_queries`."""
     queries = composed_queries(protocol, composer, mode, balance=balance, encoded=encoded)
     return torch.stack([query.feature for query in queries])
 
@@ -201,25 +200,25 @@ def composed_queries(
     """Compose every case in one mode.
 
     Args:
-        protocol: Whose cases they are.
+        protocol: Protocol with the cases.
         composer: Any composer.
         mode: "sketch", "text" or "sketch+text".
         balance: As in `Composer.compose`.
-        encoded: What `encode_sketches` gives, for asking in several modes; None to encode here.
+        encoded: Result of `encode_sketches`, to share between modes; None to encode here.
     """
     if encoded is None:
         encoded = {} if mode == "text" else encode_sketches(protocol, composer)
     nothing = EncodedReference()
-    asked = [_asked(case, mode) for case in protocol.cases]
+    keys = [_visible_parts(case, mode) for case in protocol.cases]
     composed = {
         (design, words): composer.compose(encoded.get(design, nothing), words, balance)
-        for design, words in dict.fromkeys(asked)
+        for design, words in dict.fromkeys(keys)
     }
-    return [composed[key] for key in asked]
+    return [composed[key] for key in keys]
 
 
-def _asked(case: Case, mode: str) -> tuple[str, str]:
-    """Return what a mode shows of a case: the design drawn and the words, or nothing of them."""
+def _visible_parts(case: Case, mode: str) -> tuple[str, str]:
+    """Return the design and the words of a case that a mode uses; empty where unused."""
     return "" if mode == "text" else case.design, "" if mode == "sketch" else case.attributes
 
 
@@ -232,37 +231,37 @@ def ranks(
 
 
 def ceilings(protocol: Protocol, mode: str) -> Float[np.ndarray, " q"]:
-    """Return for each case the best Acc@1 its mode allows: one over the cases that look alike."""
-    asked = [_asked(case, mode) for case in protocol.cases]
-    counts = Counter(asked)
-    return np.array([1 / counts[key] for key in asked])
+    """Return the best possible Acc@1 of each case: one over the number of equal queries."""
+    keys = [_visible_parts(case, mode) for case in protocol.cases]
+    counts = Counter(keys)
+    return np.array([1 / counts[key] for key in keys])
 
 
 def table(
     composer: str,
     mode: str,
     protocol: Protocol,
-    found: Int[np.ndarray, " q"],
+    target_ranks: Int[np.ndarray, " q"],
     *,
     rerank: bool = False,
 ) -> list[Row]:
     """Return the rows of one composer and mode: seen kinds, then unseen ones."""
     rows: list[Row] = []
-    for split, mask in (("seen", protocol.seen), ("unseen", ~protocol.seen)):
+    for split, mask in (("seen", protocol.trained_kinds), ("unseen", ~protocol.trained_kinds)):
         if not mask.any():
             continue
-        some = found[mask]
-        first = bootstrap((some == 1).astype(float))
+        of_split = target_ranks[mask]
+        first = bootstrap((of_split == 1).astype(float))
         rows.append(
             Row(
                 composer=composer,
                 query=mode,
                 rerank=rerank,
                 split=split,
-                num_queries=len(some),
-                acc_1=accuracy_at(some, 1),
-                acc_5=accuracy_at(some, 5),
-                acc_10=accuracy_at(some, 10),
+                num_queries=len(of_split),
+                acc_1=accuracy_at(of_split, 1),
+                acc_5=accuracy_at(of_split, 5),
+                acc_10=accuracy_at(of_split, 10),
                 acc_1_low=first.low,
                 acc_1_high=first.high,
                 ceiling_1=float(ceilings(protocol, mode)[mask].mean()),
@@ -274,13 +273,13 @@ def table(
 def gain(
     ours: Int[np.ndarray, " q"], theirs: Int[np.ndarray, " q"], mask: Bool[np.ndarray, " q"]
 ) -> Interval:
-    """Return how much Acc@1 of one method exceeds another's on the same queries."""
+    """Return the difference in Acc@1 between two methods on the same queries."""
     return paired_bootstrap((ours[mask] == 1).astype(float), (theirs[mask] == 1).astype(float))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ClipRow:
-    """How well the backbone alone names pictures; fractions in [0, 1]."""
+    """Accuracy of the backbone alone; fractions in [0, 1]."""
 
     split: str
     caption_recall_10: float
@@ -291,9 +290,9 @@ class ClipRow:
 def clip_rows(
     protocol: Protocol, gallery: Gallery, backbone: Backbone, kinds: Sequence[str]
 ) -> list[ClipRow]:
-    """Measure full caption to picture recall, and the kind named by "a photo of a ..."."""
+    """Measure caption-to-picture recall, and zero-shot classification of kinds."""
     captions = backbone.encode_text([case.caption for case in protocol.cases])
-    found = ranks(protocol, gallery.matrix, captions)
+    caption_ranks = ranks(protocol, gallery.matrix, captions)
     names = backbone.encode_text([f"a photo of {with_article(kind)}" for kind in kinds])
     rows = torch.tensor([case.target for case in protocol.cases])
     named = gallery.matrix.similarities(names).T[rows].argmax(1)
@@ -303,9 +302,9 @@ def clip_rows(
     return [
         ClipRow(
             split=split,
-            caption_recall_10=accuracy_at(found[mask], 10),
+            caption_recall_10=accuracy_at(caption_ranks[mask], 10),
             kind_accuracy=float(right[mask].mean()),
         )
-        for split, mask in (("seen", protocol.seen), ("unseen", ~protocol.seen))
+        for split, mask in (("seen", protocol.trained_kinds), ("unseen", ~protocol.trained_kinds))
         if mask.any()
     ]

@@ -1,9 +1,9 @@
-"""Category-level zero-shot retrieval from sketches: every picture of the query's class is right.
+"""Category-level zero-shot retrieval from sketches: every picture of the query's class is relevant.
 
-Sketchy-ext, TU-Berlin-ext and QuickDraw-ext are measured this way. Queries are sketches of unseen
-classes; the gallery holds photos of the unseen classes, in the generalised mode of the seen ones
-too. Both average precisions are given, the plain one and the interpolated one that the sketch
-literature prints; see `ApRule`.
+The protocol of Sketchy-ext, TU-Berlin-ext and QuickDraw-ext. Queries are sketches of unseen
+classes; the gallery holds photos of the unseen classes, and in the generalised mode of the seen
+classes too. Rows have both average precisions, the plain one and the interpolated one of the sketch
+literature; see `ApRule`.
 """
 
 from collections.abc import Sequence
@@ -56,7 +56,7 @@ class CategoryTask:
     is_generalised: bool = False
 
     def __post_init__(self) -> None:
-        """Checks that features and classes belong together.
+        """Check that features and classes match.
 
         Raises:
             ValueError: Their numbers differ, or a query's class is not in the gallery.
@@ -65,14 +65,14 @@ class CategoryTask:
         check_length("gallery_classes", self.gallery_classes, len(self.gallery_features))
         if missing := sorted(set(self.query_classes) - set(self.gallery_classes)):
             raise ValueError(
-                f"The gallery must hold every class that is asked for, but lacks {len(missing)}, "
+                f"The gallery must hold every class of the queries, but lacks {len(missing)}, "
                 f"such as {missing[0]!r}; leave those queries out."
             )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CategoryRow:
-    """One line of the table; fractions in [0, 1], the interval of mAP@200 at 95 % over queries."""
+    """Row of the table; fractions in [0, 1], mAP@200 with its 95 % interval over queries."""
 
     num_queries: int
     num_gallery: int
@@ -87,7 +87,7 @@ class CategoryRow:
     map_200_voc: float
 
     def as_json(self) -> dict[str, object]:
-        """Return the flat row, metrics named as papers print them."""
+        """Return the flat row, with metrics named as in papers."""
         return {_JSON_KEYS.get(name, name): value for name, value in asdict(self).items()}
 
 
@@ -97,12 +97,12 @@ def generalised(
     """Return the task with pictures of seen classes added to its gallery.
 
     Raises:
-        ValueError: A seen class is asked for, or classes and features differ in number.
+        ValueError: A seen class has queries, or classes and features differ in number.
     """
     check_length("seen_classes", seen_classes, len(seen_features))
     if both := sorted(set(seen_classes) & set(task.query_classes)):
         raise ValueError(
-            f"Seen classes must not be asked for, but {both[0]!r} is; check the split."
+            f"Seen classes must have no queries, but {both[0]!r} has; check the split."
         )
     return replace(
         task,
@@ -115,16 +115,16 @@ def generalised(
 
 
 def category_row(task: CategoryTask) -> CategoryRow:
-    """Measure a task over all queries, in blocks: memory does not grow with their number.
+    """Measure a task over all queries, in blocks of bounded memory.
 
     Raises:
         ValueError: A side is empty, not finite, or of another width.
     """
     codes = label_codes(task.query_classes, task.gallery_classes)
     blocks = similarity_blocks(task.query_features, task.gallery_features)
-    found = np.concatenate([_measure(block, codes) for block in blocks], axis=1)
-    map_all, map_200, p_100, p_200, map_all_voc, map_200_voc = found.mean(axis=1).tolist()
-    interval = query_interval(found[1])
+    measures = np.concatenate([_measure(block, codes) for block in blocks], axis=1)
+    map_all, map_200, p_100, p_200, map_all_voc, map_200_voc = measures.mean(axis=1).tolist()
+    interval = query_interval(measures[1])
     return CategoryRow(
         num_queries=len(task.query_features),
         num_gallery=len(task.gallery_features),
@@ -141,7 +141,7 @@ def category_row(task: CategoryTask) -> CategoryRow:
 
 
 def _measure(block: SimilarityBlock, codes: LabelCodes) -> Float[np.ndarray, "6 b"]:
-    """Return per query: mAP@all, mAP@200, P@100, P@200, then the two interpolated ones."""
+    """Return mAP@all, mAP@200, P@100, P@200 and both interpolated precisions of each query."""
     relevant = ranked_relevance(block.similarities, codes.same(block.rows))
     return np.stack(
         [

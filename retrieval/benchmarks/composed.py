@@ -1,7 +1,7 @@
-"""Composed retrieval: CIRR, CIRCO, and conversion of a picture into another domain.
+"""Composed retrieval: CIRR, CIRCO, and domain conversion.
 
-What the protocols do differently: CIRR takes the reference picture out of the ranking, since it
-stands in the gallery and is never right; CIRCO leaves it in, and has several right answers.
+CIRR removes the reference picture from the ranking, since it is in the gallery and never the
+target; CIRCO keeps it, and has several targets.
 """
 
 from collections.abc import Sequence
@@ -30,14 +30,14 @@ _JSON_PREFIXES = {"subset_recall": "R_subset", "recall": "R", "hits": "hit", "ma
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class CirrTask:
-    """CIRR: one target per query, found in the whole gallery and among a few lookalikes.
+    """CIRR: one target per query, in the whole gallery and among a few similar pictures.
 
     Attributes:
         query_features: Unit vectors.
         gallery_features: Unit vectors.
-        targets: Row of the gallery that is right.
-        references: Row of the reference picture, which takes no part in any ranking.
-        subsets: Rows of the lookalikes, the target among them; the reference may be, too.
+        targets: Row of the target in the gallery.
+        references: Row of the reference picture, which is excluded from all rankings.
+        subsets: Rows of the similar pictures, target included; the reference may be included.
     """
 
     query_features: Float[Tensor, "q _"]
@@ -47,7 +47,7 @@ class CirrTask:
     subsets: Int[np.ndarray, "s m"]
 
     def __post_init__(self) -> None:
-        """Checks that every query has its rows.
+        """Check that the rows of every query are valid.
 
         Raises:
             ValueError: Numbers differ, a row is not in the gallery, or a target is its own
@@ -63,7 +63,7 @@ class CirrTask:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CirrRow:
-    """One line of CIRR's table; fractions in [0, 1]."""
+    """Row of CIRR's table; fractions in [0, 1]."""
 
     num_queries: int
     num_gallery: int
@@ -82,14 +82,14 @@ class CirrRow:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class CircoTask:
-    """CIRCO: `answers` holds the rows of all right items of each query, at least one."""
+    """CIRCO: `answers` holds the rows of all targets of each query, at least one."""
 
     query_features: Float[Tensor, "q _"]
     gallery_features: Float[Tensor, "n _"]
     answers: Sequence[Sequence[int]]
 
     def __post_init__(self) -> None:
-        """Checks that every query can be answered.
+        """Check that every query has answers in the gallery.
 
         Raises:
             ValueError: Numbers differ, a query has no answer, or one is not in the gallery.
@@ -103,7 +103,7 @@ class CircoTask:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CircoRow:
-    """One line of CIRCO's table; fractions in [0, 1]."""
+    """Row of CIRCO's table; fractions in [0, 1]."""
 
     num_queries: int
     num_gallery: int
@@ -119,12 +119,12 @@ class CircoRow:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class ConversionTask:
-    """Domain conversion: a picture and a wanted domain; right is its class in that domain.
+    """Domain conversion: a picture and a target domain; relevant is its class in that domain.
 
     Attributes:
         query_features: Unit vectors.
         query_classes: Class of the reference picture.
-        query_domains: Domain that is asked for.
+        query_domains: Target domain.
         gallery_features: Unit vectors.
         gallery_classes: Class of each item.
         gallery_domains: Domain of each item.
@@ -138,31 +138,31 @@ class ConversionTask:
     gallery_domains: Sequence[str]
 
     def __post_init__(self) -> None:
-        """Checks that labels fit the features and every query can be answered.
+        """Check that labels match the features and every query has relevant items.
 
         Raises:
-            ValueError: Numbers differ, or a class does not exist in the domain asked for.
+            ValueError: Numbers differ, or the gallery lacks a class in the target domain.
         """
         for name in ("query_classes", "query_domains"):
             check_length(name, getattr(self, name), len(self.query_features))
         for name in ("gallery_classes", "gallery_domains"):
             check_length(name, getattr(self, name), len(self.gallery_features))
-        asked = set(zip(self.query_classes, self.query_domains, strict=True))
-        held = set(zip(self.gallery_classes, self.gallery_domains, strict=True))
-        if missing := sorted(asked - held):
+        targets = set(zip(self.query_classes, self.query_domains, strict=True))
+        existing = set(zip(self.gallery_classes, self.gallery_domains, strict=True))
+        if missing := sorted(targets - existing):
             raise ValueError(
-                f"The gallery must hold every class in the domain asked for, but lacks "
+                "The gallery must hold the class of every query in its target domain, but lacks "
                 f"{len(missing)} pairs, such as {missing[0]}; leave those queries out."
             )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ConversionRow:
-    """One line of domain conversion; fractions in [0, 1].
+    """Row of domain conversion; fractions in [0, 1].
 
-    `recall_k` is the share of all right items that stand in the first k, the figure that Pic2Word
-    prints as R@k; a class with many items keeps it low. `hits_k` is the share of queries with
-    at least one right item there.
+    `recall_k` is the share of all relevant items among the first k, Pic2Word's R@k; it is low for
+    classes with many items. `hits_k` is the share of queries with at least one relevant item among
+    the first k.
     """
 
     num_queries: int
@@ -183,7 +183,7 @@ class ConversionRow:
 
 
 def cirr_row(task: CirrTask) -> CirrRow:
-    """Measure CIRR with the reference left out of both rankings.
+    """Measure CIRR; the reference is excluded from both rankings.
 
     Raises:
         ValueError: A side is empty, not finite, or of another width, or a subset lacks its target.
@@ -210,7 +210,7 @@ def cirr_row(task: CirrTask) -> CirrRow:
 
 
 def circo_row(task: CircoTask) -> CircoRow:
-    """Measure CIRCO; the reference, where the gallery has it, is ranked like any other picture.
+    """Measure CIRCO; a reference in the gallery is ranked like any other picture.
 
     Raises:
         ValueError: A side is empty, not finite, or of another width.
@@ -234,7 +234,7 @@ def circo_row(task: CircoTask) -> CircoRow:
 
 
 def conversion_row(task: ConversionTask) -> ConversionRow:
-    """Measure domain conversion: class and domain must both be right.
+    """Measure domain conversion: relevant items match in class and in domain.
 
     Raises:
         ValueError: A side is empty, not finite, or of another width.
@@ -272,7 +272,7 @@ def _check_rows(name: str, rows: Int[np.ndarray, "..."], num_gallery: int) -> No
 
 
 def _as_json(fields: dict[str, object]) -> dict[str, object]:
-    """Spell measures as papers do: "recall_5" becomes "R@5"."""
+    """Name measures as papers do: "recall_5" becomes "R@5"."""
     renamed: dict[str, object] = {}
     for name, value in fields.items():
         measure, _, k = name.rpartition("_")

@@ -1,6 +1,6 @@
-"""Whether confidence tells queries that a gallery can answer from such that it cannot.
+"""Benchmark of confidence: separation of answerable from unanswerable queries.
 
-Each query is asked of the gallery as it is, and of the gallery without the query's kind.
+Each query searches the gallery, and the gallery without the query's kind.
 """
 
 from collections.abc import Iterator, Sequence
@@ -19,7 +19,7 @@ from composer.data.wording import attribute_wording
 from composer.query import Query
 from composer.strategies.protocol import Composer, EncodedReference
 from retrieval.benchmarks import catalogue
-from retrieval.confidence import Asked, Calibrations, Standing, auroc, fit
+from retrieval.confidence import Calibrations, QueryMode, Standing, auroc, fit
 from retrieval.engines.exact import ExactIndex
 from retrieval.files import content_id
 from retrieval.filters.tree import Compare, Field, Not, Operator
@@ -32,27 +32,27 @@ _BATCH = 64
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class AskedQuery:
-    """A query, what it is made of, and the kind that would answer it."""
+class LabelledQuery:
+    """A query with its mode, and the kind of its target."""
 
     query: ComposedQuery
-    asked: Asked
+    mode: QueryMode
     kind: str
     split: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ConfidenceRow:
-    """How well confidence tells; fractions in [0, 1].
+    """Row of the table; fractions in [0, 1].
 
     Attributes:
-        composer: Whose queries.
-        query: What they are made of.
+        composer: Name of the composer.
+        query: Mode of the queries.
         split: "seen" or "unseen" kinds, or "validation".
-        num_queries: Each is asked twice, with its kind in the gallery and without.
-        auroc: How often the answerable one of two queries is the more confident.
-        false_alarms: Share of answerable queries that are told "nothing matches".
-        noticed: Share of the others that are.
+        num_queries: Number of queries; each is searched twice, with its kind and without.
+        auroc: How often an answerable query has more confidence than an unanswerable one.
+        false_alarms: Share of answerable queries without a match.
+        noticed: Share of unanswerable queries without a match.
     """
 
     composer: str
@@ -66,33 +66,33 @@ class ConfidenceRow:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Pair:
-    """One query's standing in the gallery, and in the gallery without its kind."""
+    """Standing of a query in the gallery, and in the gallery without its kind."""
 
-    asked: Asked
+    mode: QueryMode
     split: str
     present: Standing
     absent: Standing
 
 
 def confidence_rows(
-    name: str, queries: Sequence[AskedQuery], gallery: Gallery, calibrations: Calibrations
+    name: str, queries: Sequence[LabelledQuery], gallery: Gallery, calibrations: Calibrations
 ) -> list[ConfidenceRow]:
-    """Measure a calibration, for each way of asking that it has and each split."""
+    """Measure a calibration, for each of its query modes and each split."""
     pairs = _pairs(queries, gallery)
     rows: list[ConfidenceRow] = []
-    for asked, split in dict.fromkeys((pair.asked, pair.split) for pair in pairs):
-        if asked not in calibrations:
+    for mode, split in dict.fromkeys((pair.mode, pair.split) for pair in pairs):
+        if mode not in calibrations:
             continue
-        calibration = calibrations[asked]
-        own = [pair for pair in pairs if (pair.asked, pair.split) == (asked, split)]
-        present = np.array([calibration.probability(pair.present) for pair in own])
-        absent = np.array([calibration.probability(pair.absent) for pair in own])
+        calibration = calibrations[mode]
+        group = [pair for pair in pairs if (pair.mode, pair.split) == (mode, split)]
+        present = np.array([calibration.probability(pair.present) for pair in group])
+        absent = np.array([calibration.probability(pair.absent) for pair in group])
         rows.append(
             ConfidenceRow(
                 composer=name,
-                query=asked.value,
+                query=mode.value,
                 split=split,
-                num_queries=len(own),
+                num_queries=len(group),
                 auroc=auroc(present.tolist(), absent.tolist()),
                 false_alarms=float((present < calibration.threshold).mean()),
                 noticed=float((absent < calibration.threshold).mean()),
@@ -101,52 +101,59 @@ def confidence_rows(
     return rows
 
 
-def calibrate(queries: Sequence[AskedQuery], gallery: Gallery) -> Calibrations:
-    """Fit one calibration for each way of asking.
+def calibrate(queries: Sequence[LabelledQuery], gallery: Gallery) -> Calibrations:
+    """Fit one calibration for each query mode.
 
     Raises:
         ValueError: There is no query.
     """
     pairs = _pairs(queries, gallery)
     return {
-        asked: fit(
-            [pair.present for pair in pairs if pair.asked is asked],
-            [pair.absent for pair in pairs if pair.asked is asked],
+        mode: fit(
+            [pair.present for pair in pairs if pair.mode is mode],
+            [pair.absent for pair in pairs if pair.mode is mode],
         )
-        for asked in dict.fromkeys(pair.asked for pair in pairs)
+        for mode in dict.fromkeys(pair.mode for pair in pairs)
     }
 
 
-def _pairs(queries: Sequence[AskedQuery], gallery: Gallery) -> list[_Pair]:
-    found: list[_Pair] = []
-    for one in queries:
-        without = Not(part=Compare(field=Field.KIND, operator=Operator.EQUAL, value=one.kind))
-        rankings = [gallery.search(one.query, top_k=1, where=kept) for kept in (None, without)]
-        present, absent = (ranking.standing for ranking in rankings)
+def _pairs(queries: Sequence[LabelledQuery], gallery: Gallery) -> list[_Pair]:
+    pairs: list[_Pair] = []
+    for labelled in queries:
+        kind = Compare(field=Field.KIND, operator=Operator.EQUAL, value=labelled.kind)
+        present, absent = (
+            gallery.search(labelled.query, top_k=1, where=where).standing
+            for where in (None, Not(part=kind))
+        )
         if present is not None and absent is not None:
-            found.append(_Pair(asked=one.asked, split=one.split, present=present, absent=absent))
-    return found
+            pairs.append(
+                _Pair(mode=labelled.mode, split=labelled.split, present=present, absent=absent)
+            )
+    return pairs
 
 
-def gallery_queries(protocol: catalogue.Protocol, composer: Composer) -> list[AskedQuery]:
-    """Compose the cases of the shipped gallery in every way; words alone name the kind."""
+def gallery_queries(protocol: catalogue.Protocol, composer: Composer) -> list[LabelledQuery]:
+    """Compose the cases of the shipped gallery in every mode; words alone name the kind."""
     encoded = catalogue.encode_sketches(protocol, composer)
     return [
-        AskedQuery(
-            query=query, asked=asked, kind=case.kind, split="seen" if case.seen else "unseen"
+        LabelledQuery(
+            query=query,
+            mode=mode,
+            kind=case.kind,
+            split="seen" if case.trained_kind else "unseen",
         )
         for case in protocol.cases
-        for asked, query in _ways(composer, encoded[case.design], case.attributes, case.caption)
+        for mode, query in _ways(composer, encoded[case.design], case.attributes, case.caption)
     ]
 
 
-def _ways(
+def _queries_by_mode(
     composer: Composer, drawn: EncodedReference, attributes: str, caption: str
-) -> Iterator[tuple[Asked, ComposedQuery]]:
-    """The same picture asked for by its drawing, by both, and by a full caption."""
-    yield Asked.REFERENCE, composer.compose(drawn, "")
-    yield Asked.BOTH, composer.compose(drawn, attributes)
-    yield Asked.WORDS, composer.compose(EncodedReference(), caption)
+) -> Iterator[tuple[QueryMode, ComposedQuery]]:
+    """Yield queries for a picture: by its drawing, with attributes too, and by its caption."""
+    yield QueryMode.REFERENCE, composer.compose(drawn, "")
+    yield QueryMode.BOTH, composer.compose(drawn, attributes)
+    yield QueryMode.WORDS, composer.compose(EncodedReference(), caption)
 
 
 @torch.inference_mode()
@@ -165,7 +172,8 @@ def pack_gallery(pack: CataloguePack, backbone: Backbone, folder: Path) -> Galle
     for start in range(0, len(rows), _BATCH):
         part = rows[start : start + _BATCH]
         pixels = pack.pixels(part, backbone.image_size_px)
-        seen = encode_with_regions(backbone, [Image.fromarray(one) for one in pixels])
+        images = [Image.fromarray(levels) for levels in pixels]
+        encoded = encode_with_regions(backbone, images)
         items = [
             Item(
                 id=content_id(pack.items[row].id.encode()),
@@ -174,21 +182,21 @@ def pack_gallery(pack: CataloguePack, backbone: Backbone, folder: Path) -> Galle
             )
             for row in part
         ]
-        store.add(items, seen.features.cpu().numpy(), seen.regions.cpu().numpy())
+        store.add(items, encoded.features.cpu().numpy(), encoded.regions.cpu().numpy())
     return Gallery(store, ExactIndex(store))
 
 
 @torch.inference_mode()
-def pack_queries(pack: CataloguePack, composer: Composer) -> list[AskedQuery]:
-    """Compose a query of each kind for every validation photo, its skill fixed by its place."""
-    found: list[AskedQuery] = []
+def pack_queries(pack: CataloguePack, composer: Composer) -> list[LabelledQuery]:
+    """Compose a query of each mode for every validation photo; its row fixes the skill."""
+    queries: list[LabelledQuery] = []
     rows = pack.validation_photos()
     for row, sketch in zip(rows, validation_sketches(pack, rows), strict=True):
         item = pack.items[row]
         drawn = composer.encode(Query(sketch=sketch.sketch))
         words = attribute_wording(item).text
-        found += [
-            AskedQuery(query=query, asked=asked, kind=item.kind, split="validation")
-            for asked, query in _ways(composer, drawn, words, item.caption)
+        queries += [
+            LabelledQuery(query=query, mode=mode, kind=item.kind, split="validation")
+            for mode, query in _queries_by_mode(composer, drawn, words, item.caption)
         ]
-    return found
+    return queries

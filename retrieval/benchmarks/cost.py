@@ -1,4 +1,4 @@
-"""What it costs to see a drawing: each composer beside the kit's frozen tower, in turn."""
+"""Encoding time of drawings, relative to the kit's frozen vision tower."""
 
 import statistics
 import time
@@ -13,17 +13,17 @@ from composer.sketch import Sketch
 from composer.strategies.protocol import Composer, LightEncoder
 from composer.strategies.reference import reference_pixels
 
-T = TypeVar("T")
+_Input = TypeVar("_Input")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CostRow:
-    """One line; medians in milliseconds, taken in turn so that their ratio holds on a busy machine.
+    """Row of the table; medians in milliseconds, alternated so that the ratio holds under load.
 
     Attributes:
-        composer: Which.
-        encode_ms: From a drawing to what `compose` needs.
-        tower_ms: From the same drawing through the frozen vision tower.
+        composer: Name of the composer.
+        encode_ms: Time of `Composer.encode` for a drawing.
+        tower_ms: Time of the frozen vision tower for the same drawing.
         ratio: The first over the second.
     """
 
@@ -35,32 +35,32 @@ class CostRow:
 
 @torch.inference_mode()
 def cost_row(composer: Composer, sketches: Sequence[Sketch]) -> CostRow:
-    """Time every drawing once each way, after one that is not counted.
+    """Time every drawing once with each encoder; the first drawing is a warm-up.
 
     Raises:
         ValueError: There are fewer than two drawings.
     """
     backbone = composer.backbone
 
-    def see(query: Query) -> None:
+    def encode_by_tower(query: Query) -> None:
         pixels = reference_pixels(backbone, query)
         assert pixels is not None
         backbone.encode_image(pixels)
 
     queries = [Query(sketch=sketch) for sketch in sketches]
-    encode, tower = _medians(composer.encode, see, queries)
+    encode, tower = _medians(composer.encode, encode_by_tower, queries)
     return CostRow(composer=composer.name, encode_ms=encode, tower_ms=tower, ratio=encode / tower)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TowerRow:
-    """A light tower beside the frozen one, from pixels to tokens or feature, taken in turn.
+    """Light tower against the frozen one, from pixels to tokens or feature, alternated.
 
     Attributes:
-        composer: Which.
-        tower_parameters: Weights of tower and token head.
-        frozen_parameters: Weights of the frozen vision tower.
-        light_ms: Median milliseconds of one drawing, through tower and head.
+        composer: Name of the composer.
+        tower_parameters: Number of weights of tower and token head.
+        frozen_parameters: Number of weights of the frozen vision tower.
+        light_ms: Median milliseconds per drawing, through tower and head.
         frozen_ms: The same through the frozen tower.
         light_ratio: The first over the second.
     """
@@ -75,14 +75,14 @@ class TowerRow:
 
 @torch.inference_mode()
 def tower_row(name: str, composer: LightEncoder, sketches: Sequence[Sketch]) -> TowerRow:
-    """Time every drawing once each way, after one that is not counted.
+    """Time every drawing once with each encoder; the first drawing is a warm-up.
 
     Raises:
         ValueError: There are fewer than two drawings.
     """
     backbone = composer.backbone
     drawn = [reference_pixels(backbone, Query(sketch=sketch)) for sketch in sketches]
-    pixels = [one for one in drawn if one is not None]
+    pixels = [levels for levels in drawn if levels is not None]
     light, frozen = _medians(composer.tokens, backbone.encode_image, pixels)
     return TowerRow(
         composer=name,
@@ -95,17 +95,17 @@ def tower_row(name: str, composer: LightEncoder, sketches: Sequence[Sketch]) -> 
 
 
 def _medians(
-    ours: Callable[[T], object], theirs: Callable[[T], object], given: Sequence[T]
+    ours: Callable[[_Input], object], theirs: Callable[[_Input], object], inputs: Sequence[_Input]
 ) -> tuple[float, float]:
-    """Median milliseconds of both, taken in turn; the first of each is not counted."""
-    if len(given) < 2:
-        raise ValueError(f"At least two drawings are needed, got {len(given)}.")
-    times = [(_timed(ours, one), _timed(theirs, one)) for one in given][1:]
-    mine, other = zip(*times, strict=True)
-    return statistics.median(mine), statistics.median(other)
+    """Return the median milliseconds of both, alternated; the first input is a warm-up."""
+    if len(inputs) < 2:
+        raise ValueError(f"At least two drawings are needed, got {len(inputs)}.")
+    times = [(_time_ms(ours, value), _time_ms(theirs, value)) for value in inputs][1:]
+    our_times, their_times = zip(*times, strict=True)
+    return statistics.median(our_times), statistics.median(their_times)
 
 
-def _timed(act: Callable[[T], object], given: T) -> float:
+def _time_ms(action: Callable[[_Input], object], value: _Input) -> float:
     start = time.perf_counter()
-    act(given)
+    action(value)
     return 1000 * (time.perf_counter() - start)

@@ -1,6 +1,6 @@
-"""Features of a whole data set: queries through a composer, galleries through the frozen backbone.
+"""Features of a data set: queries by a composer, galleries by the frozen backbone.
 
-Pictures are drawn from their iterable one batch at a time, so a data set never is in memory whole.
+Pictures are read one batch at a time, so the data set is never in memory as a whole.
 """
 
 from collections.abc import Callable, Iterable
@@ -23,12 +23,12 @@ NumDone = Callable[[int], None]
 def query_features(
     composer: Composer, sketches: Iterable[Query], *, progress: NumDone | None = None
 ) -> Float[Tensor, "q d"]:
-    """Compose every query, reference and words, at the middle balance.
+    """Compose every query at the middle balance.
 
     Args:
         composer: Any composer.
         sketches: The queries, in the order of the rows.
-        progress: Told after each query how many are done.
+        progress: Called after each query with the number done.
 
     Returns:
         Unit vectors in float32 on the CPU.
@@ -37,8 +37,8 @@ def query_features(
         ValueError: There is no query.
     """
     features: list[Tensor] = []
-    asked, kept = tee(sketches)
-    for query, encoded in zip(kept, encode_all(composer, asked), strict=True):
+    references, queries = tee(sketches)
+    for query, encoded in zip(queries, encode_all(composer, references), strict=True):
         composed = composer.compose(encoded, query.text)
         features.append(composed.feature.float().cpu())
         if progress:
@@ -55,7 +55,7 @@ def gallery_features(
     *,
     progress: NumDone | None = None,
 ) -> Float[Tensor, "n d"]:
-    """Return the features of what `encode_gallery` encodes."""
+    """Return the features of `encode_gallery`."""
     return encode_gallery(backbone, images, batch_size, progress=progress).features
 
 
@@ -72,8 +72,8 @@ def encode_gallery(
     Args:
         backbone: The kit's backbone.
         images: RGB pictures, in the order of the rows; at most one batch is held at a time.
-        batch_size: Pictures encoded at once.
-        progress: Told after each batch how many pictures are done.
+        batch_size: Pictures per batch.
+        progress: Called after each batch with the number of pictures done.
 
     Returns:
         Unit vectors in float32 and region codes, on the CPU.
@@ -84,16 +84,16 @@ def encode_gallery(
     if batch_size < 1:
         raise ValueError(f"`batch_size` must be at least 1, got {batch_size}.")
     remaining = iter(images)
-    found: list[EncodedImages] = []
+    batches: list[EncodedImages] = []
     num_done = 0
     while batch := list(islice(remaining, batch_size)):
-        found.append(encode_with_regions(backbone, batch))
+        batches.append(encode_with_regions(backbone, batch))
         num_done += len(batch)
         if progress:
             progress(num_done)
-    if not found:
+    if not batches:
         raise ValueError("There must be at least one picture to encode; check the data set.")
     return EncodedImages(
-        features=torch.cat([one.features.cpu() for one in found]),
-        regions=torch.cat([one.regions.cpu() for one in found]),
+        features=torch.cat([encoded.features.cpu() for encoded in batches]),
+        regions=torch.cat([encoded.regions.cpu() for encoded in batches]),
     )

@@ -1,4 +1,4 @@
-"""A whole search, from the words to what is known of the hits, in a gallery of any size."""
+"""Time of a whole search, from the words to the items of the hits, by size of the gallery."""
 
 import time
 from collections.abc import Callable
@@ -27,13 +27,13 @@ _COMMIT_ROWS = 10_000
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EndToEndRow:
-    """Time of a search or a part of one, over queries that all differ.
+    """Time of a search or a part of it, over distinct queries.
 
     Attributes:
         what: The part, or the engine.
         num_items: Size of the gallery.
         p50_ms: Median.
-        p95_ms: What 95 % stay below.
+        p95_ms: 95th percentile.
     """
 
     what: str
@@ -47,7 +47,7 @@ class EndToEndRow:
 
 
 def synthetic_gallery(folder: Path, count: int, backbone: Backbone, *, seed: int = 0) -> Gallery:
-    """Store so many items with random vectors and layouts in an empty folder, and open it.
+    """Create a gallery of `count` items with random vectors and layouts in an empty folder.
 
     Raises:
         GalleryError: The folder cannot be written.
@@ -67,7 +67,7 @@ def synthetic_gallery(folder: Path, count: int, backbone: Backbone, *, seed: int
 
 
 def synthetic_items(rng: np.random.Generator, start: int, stop: int) -> list[Item]:
-    """Items of a numbered part of a gallery, a hundredth of them in each of a hundred folders."""
+    """Return the items of a range of a gallery, spread evenly over a hundred folders."""
     return [
         Item(
             id=rng.bytes(16).hex(),
@@ -81,16 +81,16 @@ def synthetic_items(rng: np.random.Generator, start: int, stop: int) -> list[Ite
 
 
 def synthetic_layouts(rng: np.random.Generator, count: int) -> Int8[np.ndarray, "n c"]:
-    """Random region codes."""
+    """Return random region codes."""
     return rng.integers(-127, 128, (count, NUM_CODES), dtype=np.int8)
 
 
 def end_to_end_rows(gallery: Gallery, compose: Callable[[str], ComposedQuery]) -> list[EndToEndRow]:
-    """Time composing with other words, searching, and both.
+    """Time composing with new words, searching, and both.
 
     Args:
-        gallery: What is searched, and re-ranked.
-        compose: Composes one drawing with the words given.
+        gallery: Gallery to search and re-rank.
+        compose: Composes a fixed drawing with the given words.
     """
     composing: list[float] = []
     searching: list[float] = []
@@ -106,11 +106,11 @@ def end_to_end_rows(gallery: Gallery, compose: Callable[[str], ComposedQuery]) -
         "search, re-rank and look up": searching,
         "all of it": np.add(composing, searching).tolist(),
     }
-    return [_row(what, len(gallery), found) for what, found in parts.items()]
+    return [_row(what, len(gallery), seconds) for what, seconds in parts.items()]
 
 
 def lance_row(folder: Path, *, seed: int = 0) -> EndToEndRow:
-    """Time LanceDB's own index over a store, for as many hits as are re-ranked; it stays built.
+    """Time LanceDB's vector index for as many hits as are re-ranked; the index is kept.
 
     Raises:
         GalleryError: The index cannot be written.

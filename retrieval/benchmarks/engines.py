@@ -1,4 +1,4 @@
-"""Search engines side by side in one run, on synthetic unit vectors, and the memory they read."""
+"""Speed of exact search against other engines, on synthetic unit vectors."""
 
 import statistics
 import time
@@ -25,16 +25,16 @@ Finder = Callable[[Float[np.ndarray, "q d"]], Int[np.ndarray, "q k"]]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EngineRow:
-    """One engine beside ours; times are medians of rounds in which each engine ran once.
+    """Exact search against one other engine; medians of rounds in which each engine runs once.
 
     Attributes:
-        what: Size of the gallery and number of queries at once.
-        ours_ms: Exact search.
-        peer: The other engine.
-        peer_ms: Of it.
-        peer_recall: Share of the ten nearest, by float32, that it found.
-        ours_gb_per_s: Bytes of our matrix over our time.
-        copy_gb_per_s: Bytes read and written by a copy of a large array over its time.
+        what: Size of the gallery and number of queries per search.
+        ours_ms: Time of exact search.
+        peer: Name of the other engine.
+        peer_ms: Time of the other engine.
+        peer_recall: Recall of the other engine at ten, against float32.
+        ours_gb_per_s: Bytes of the matrix over the time of exact search.
+        copy_gb_per_s: Bytes read and written by a copy of a large array, over its time.
     """
 
     what: str
@@ -61,26 +61,26 @@ class EngineRow:
 
 
 def synthetic_vectors(count: int, dim: int, *, seed: int = 0) -> Float[np.ndarray, "n d"]:
-    """Unit vectors in clusters, in float16, with a common direction as CLIP's features have.
+    """Return clustered unit vectors in float16 with a common direction, like CLIP's features.
 
-    The mean cosine of two of them is about a half.
+    The mean cosine of two vectors is about a half.
     """
     generator = torch.Generator().manual_seed(seed)
     common = torch.randn(1, dim, generator=generator)
     centres = common + 0.85 * torch.randn(NUM_CLUSTERS, dim, generator=generator)
-    found = torch.empty(count, dim, dtype=torch.float16)
+    vectors = torch.empty(count, dim, dtype=torch.float16)
     for start in range(0, count, _CHUNK_ROWS):
-        part = found[start : start + _CHUNK_ROWS]
+        part = vectors[start : start + _CHUNK_ROWS]
         chosen = torch.randint(NUM_CLUSTERS, (len(part),), generator=generator)
         noise = torch.randn(len(part), dim, generator=generator)
         part.copy_(functional.normalize(centres[chosen] + 0.5 * noise, dim=1))
-    return found.numpy()
+    return vectors.numpy()
 
 
 def composed_queries(
     vectors: Float[np.ndarray, "n d"], count: int, *, seed: int = 0
 ) -> Float[np.ndarray, "q d"]:
-    """Queries beside the gallery, as a drawing with words is: between two items, and off both."""
+    """Return queries like those of a drawing with words: between two items, with noise."""
     rng = np.random.default_rng(seed)
     first, second = rng.integers(0, len(vectors), size=(2, count))
     mixed = vectors[first].astype(np.float32) + vectors[second].astype(np.float32)
@@ -91,10 +91,10 @@ def composed_queries(
 def engine_rows(
     count: int, dim: int, *, seed: int = 0, num_queries: int = 1, device: str = "cpu"
 ) -> list[EngineRow]:
-    """Time our exact search and its peers on the same vectors and queries.
+    """Time exact search and its peers on the same vectors and queries.
 
-    Needs about seven bytes for each number of the vectors. Peers are left out that are not
-    installed, do not run on the device, or would take minutes to build.
+    Needs about seven bytes per number of the vectors. Peers are skipped that are not installed, do
+    not run on the device, or would take minutes to build.
 
     Raises:
         ValueError: A size is below one.
@@ -106,14 +106,16 @@ def engine_rows(
     vectors = synthetic_vectors(count, dim, seed=seed)
     queries = composed_queries(vectors, num_queries, seed=seed)
     matrix = ExactMatrix(vectors, device=device)
-    asked = torch.from_numpy(queries).to(device)
-    finders: dict[str, Finder] = {"ours": lambda _: matrix.nearest(asked, TOP_K).rows.cpu().numpy()}
+    on_device = torch.from_numpy(queries).to(device)
+    finders: dict[str, Finder] = {
+        "ours": lambda _: matrix.nearest(on_device, TOP_K).rows.cpu().numpy()
+    }
     if device == "cpu":
         finders |= {"numpy": _numpy_finder(vectors), **_faiss_finders(vectors)}
     else:
         finders["torch"] = _torch_finder(vectors, device)
-    times, found, copy_s = _measure(finders, queries, device)
-    expected = found["ours"]
+    times, rows, copy_s = _measure(finders, queries, device)
+    expected = rows["ours"]
     what = f"{count:,} x {dim}, {num_queries} at once"
     return [
         EngineRow(
@@ -121,7 +123,7 @@ def engine_rows(
             ours_ms=1000 * times["ours"],
             peer=name,
             peer_ms=1000 * times[name],
-            peer_recall=_recall(found[name], expected),
+            peer_recall=_recall(rows[name], expected),
             ours_gb_per_s=vectors.nbytes / times["ours"] / 1e9,
             copy_gb_per_s=2 * _COPY_BYTES / copy_s / 1e9,
         )
@@ -133,17 +135,17 @@ def engine_rows(
 def _measure(
     finders: dict[str, Finder], queries: Float[np.ndarray, "q d"], device: str
 ) -> tuple[dict[str, float], dict[str, Int[np.ndarray, "q k"]], float]:
-    """Median seconds and rows of each, taken in turn, and the seconds of a copy among them."""
+    """Return median seconds and rows of each finder, alternated, and the seconds of a copy."""
     source = torch.ones(_COPY_BYTES // 4, device=device)
     target = torch.empty_like(source)
-    found = {name: find(queries) for name, find in finders.items()}
+    rows = {name: find(queries) for name, find in finders.items()}
     times: dict[str, list[float]] = {name: [] for name in (*finders, "")}
     for _ in range(NUM_ROUNDS):
         times[""].append(_seconds(lambda: target.copy_(source), device))
         for name, find in finders.items():
             times[name].append(_seconds(lambda find=find: find(queries), device))
-    medians = {name: statistics.median(some) for name, some in times.items()}
-    return medians, found, medians[""]
+    medians = {name: statistics.median(seconds) for name, seconds in times.items()}
+    return medians, rows, medians[""]
 
 
 def _seconds(action: Callable[[], object], device: str) -> float:
@@ -154,10 +156,10 @@ def _seconds(action: Callable[[], object], device: str) -> float:
     return time.perf_counter() - started
 
 
-def _recall(found: Int[np.ndarray, "q k"], expected: Int[np.ndarray, "q k"]) -> float:
+def _recall(rows: Int[np.ndarray, "q k"], expected: Int[np.ndarray, "q k"]) -> float:
     shares = [
-        len(set(own) & set(right)) / len(right)
-        for own, right in zip(found.tolist(), expected.tolist(), strict=True)
+        len(set(actual) & set(right)) / len(right)
+        for actual, right in zip(rows.tolist(), expected.tolist(), strict=True)
     ]
     return float(np.mean(shares))
 
@@ -178,14 +180,14 @@ def _torch_finder(vectors: Float[np.ndarray, "n d"], device: str) -> Finder:
     matrix = torch.from_numpy(vectors).to(device)
 
     def find(queries: Float[np.ndarray, "q d"]) -> Int[np.ndarray, "q k"]:
-        asked = torch.from_numpy(queries).to(device, torch.float16)
-        return (matrix @ asked.T).T.topk(TOP_K, dim=1).indices.cpu().numpy()
+        on_device = torch.from_numpy(queries).to(device, torch.float16)
+        return (matrix @ on_device.T).T.topk(TOP_K, dim=1).indices.cpu().numpy()
 
     return find
 
 
 def _faiss_finders(vectors: Float[np.ndarray, "n d"]) -> dict[str, Finder]:
-    """Faiss's flat index, its scalar quantisers, and its graph where that is soon built."""
+    """Return finders of Faiss: flat index, scalar quantisers, and a graph for small galleries."""
     try:
         import faiss  # not needed to search
     except ImportError:

@@ -1,7 +1,7 @@
-"""Fine-grained retrieval: each query has one right item, the very thing that was drawn.
+"""Fine-grained retrieval: each query has one target, the object that was drawn.
 
-ShoeV2 and ChairV2 search their whole gallery. Sketchy's fine-grained figures search the photos of
-the query's own class only, which is easier and grants knowledge of the class; the row says so.
+ShoeV2 and ChairV2 search the whole gallery. Sketchy's fine-grained figures search the photos of the
+query's class only, which is easier and presumes knowledge of the class; `within_class` tells which.
 """
 
 from collections.abc import Sequence
@@ -25,12 +25,12 @@ KS = (1, 5, 10)
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class FineGrainedTask:
-    """Encoded queries and gallery, and which item each query is of.
+    """Encoded queries and gallery, and the target of each query.
 
     Attributes:
         query_features: Unit vectors.
         gallery_features: Unit vectors.
-        targets: Row of the gallery that is right.
+        targets: Row of the target in the gallery.
         query_classes: Class of each query; needed for ranking within the class.
         gallery_classes: Class of each item; given together with `query_classes`.
     """
@@ -42,7 +42,7 @@ class FineGrainedTask:
     gallery_classes: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
-        """Checks that targets and classes fit the features.
+        """Check that targets and classes match the features.
 
         Raises:
             ValueError: Their numbers differ, a target is no row of the gallery, only one side has
@@ -60,19 +60,19 @@ class FineGrainedTask:
         check_length("query_classes", self.query_classes, len(self.query_features))
         check_length("gallery_classes", self.gallery_classes, len(self.gallery_features))
         pairs = zip(self.query_classes, self.targets.tolist(), strict=True)
-        for row, (asked, target) in enumerate(pairs):
-            if asked != self.gallery_classes[target]:
+        for row, (query_class, target) in enumerate(pairs):
+            if query_class != self.gallery_classes[target]:
                 raise ValueError(
-                    f"A target must be of its query's class, but query {row} is of {asked!r} and "
-                    f"its target of {self.gallery_classes[target]!r}; check the pairs."
+                    f"A target must be of its query's class, but query {row} is of {query_class!r} "
+                    f"and its target of {self.gallery_classes[target]!r}; check the pairs."
                 )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FineGrainedRow:
-    """One line of the table; fractions in [0, 1], intervals of 95 % over queries.
+    """Row of the table; fractions in [0, 1], 95 % intervals over queries.
 
-    `num_candidates` is the mean number of items that a query was ranked against.
+    `num_candidates` is the mean number of candidates per query.
     """
 
     num_queries: int
@@ -99,35 +99,35 @@ def fine_grained_row(task: FineGrainedTask, *, within_class: bool = False) -> Fi
     """Measure a task against the whole gallery, or within each query's class.
 
     Raises:
-        ValueError: `within_class` is asked of a task without classes, or a side is empty, not
+        ValueError: `within_class` is set for a task without classes, or a side is empty, not
             finite, or of another width.
     """
     codes = _codes(task) if within_class else None
-    found, num_candidates = target_ranks(task, codes), float(len(task.gallery_features))
+    ranks, num_candidates = target_ranks(task, codes), float(len(task.gallery_features))
     if codes is not None:
         counts = np.bincount(codes.gallery, minlength=int(codes.queries.max()) + 1)
         num_candidates = float(counts[codes.queries].mean())
-    return row_of_ranks(
-        found,
+    return row_from_ranks(
+        ranks,
         num_gallery=len(task.gallery_features),
         num_candidates=num_candidates,
         within_class=within_class,
     )
 
 
-def row_of_ranks(
-    found: Int[np.ndarray, " q"], *, num_gallery: int, num_candidates: float, within_class: bool
+def row_from_ranks(
+    ranks: Int[np.ndarray, " q"], *, num_gallery: int, num_candidates: float, within_class: bool
 ) -> FineGrainedRow:
-    """Return the row of ranks that were found by any means, the best being 1."""
-    first, tenth = (query_interval((found <= k).astype(float)) for k in (1, 10))
+    """Return the row for given ranks of targets, counted from 1."""
+    first, tenth = (query_interval((ranks <= k).astype(float)) for k in (1, 10))
     return FineGrainedRow(
-        num_queries=len(found),
+        num_queries=len(ranks),
         num_gallery=num_gallery,
         num_candidates=num_candidates,
         within_class=within_class,
-        acc_1=accuracy_at(found, 1),
-        acc_5=accuracy_at(found, 5),
-        acc_10=accuracy_at(found, 10),
+        acc_1=accuracy_at(ranks, 1),
+        acc_5=accuracy_at(ranks, 5),
+        acc_10=accuracy_at(ranks, 10),
         acc_1_low=first.low,
         acc_1_high=first.high,
         acc_10_low=tenth.low,
@@ -136,20 +136,20 @@ def row_of_ranks(
 
 
 def target_ranks(task: FineGrainedTask, codes: LabelCodes | None = None) -> Int[np.ndarray, " q"]:
-    """Return the rank of every target, the best being 1, for comparing methods query by query.
+    """Return the rank of every target from 1, to compare methods query by query.
 
-    With `codes`, items of another code than the query's are left out of the ranking.
+    With `codes`, only items with the query's code are ranked.
 
     Raises:
         ValueError: A side is empty, not finite, or of another width.
     """
-    found: list[np.ndarray] = []
+    ranks: list[np.ndarray] = []
     for block in similarity_blocks(task.query_features, task.gallery_features):
         similarities = block.similarities
         if codes is not None:
             similarities = np.where(codes.same(block.rows), similarities, -np.inf)
-        found.append(ranks_of_targets(similarities, task.targets[block.rows]))
-    return np.concatenate(found)
+        ranks.append(ranks_of_targets(similarities, task.targets[block.rows]))
+    return np.concatenate(ranks)
 
 
 def _codes(task: FineGrainedTask) -> LabelCodes:

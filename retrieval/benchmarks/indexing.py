@@ -1,6 +1,6 @@
-"""How fast a folder is indexed, beside the bare encoder and the script one would write first.
+"""Speed of indexing a folder, against the bare encoder and a plain script.
 
-Each is measured in a process of its own, on the same JPEGs, after its model is loaded.
+Each is measured in a separate process, on the same JPEGs, after its model is loaded.
 """
 
 import multiprocessing
@@ -21,22 +21,22 @@ from composer.images import open_image
 from retrieval.benchmarks.indexing_peer import plain_features
 from retrieval.indexing.encode import IndexOptions, index_folder
 
-# Sizes of the pictures that people have, and of how many in a hundred.
+# Common sizes of pictures, with their percentages.
 SIZES = (((640, 480), 40), ((1280, 960), 30), ((1920, 1280), 25), ((4000, 3000), 5))
 BATCH_SIZE = 32
 Result = TypeVar("Result")
-NUM_HELD = 16  # batches of decoded pictures that the bare encoder is given again and again
+NUM_HELD = 16  # batches of decoded pictures that the bare encoder reuses
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Rate:
-    """How fast one way of encoding a folder is.
+    """Speed of one method of encoding a folder.
 
     Attributes:
-        what: The way.
-        num_images: Encoded.
-        seconds: For all of them.
-        peak_rss_bytes: Of its process; the workers of a DataLoader are others.
+        what: Name of the method.
+        num_images: Number of images encoded.
+        seconds: Total time.
+        peak_rss_bytes: Peak memory of its process, without the workers of a DataLoader.
     """
 
     what: str
@@ -46,12 +46,12 @@ class Rate:
 
     @property
     def images_per_s(self) -> float:
-        """How many images a second."""
+        """Images per second."""
         return self.num_images / self.seconds
 
 
 def write_pictures(folder: Path, count: int, *, seed: int = 0) -> None:
-    """Write JPEGs of mixed sizes, every fourth turned by its EXIF: fields of colour with grain."""
+    """Write JPEGs of mixed sizes, colour fields with grain; every fourth has an EXIF rotation."""
     rng = np.random.default_rng(seed)
     shares = np.array([share for _, share in SIZES])
     grain = rng.integers(-14, 15, (3000, 4000, 1), dtype=np.int16)
@@ -63,8 +63,8 @@ def write_pictures(folder: Path, count: int, *, seed: int = 0) -> None:
         field = Image.fromarray(rng.integers(0, 256, (6, 8, 3), dtype=np.uint8))
         levels = np.asarray(field.resize((width, height), Image.Resampling.BICUBIC), np.int16)
         levels = (levels + grain[:height, :width]).clip(0, 255).astype(np.uint8)
-        told = exif if number % 4 == 0 else Image.Exif()
-        Image.fromarray(levels).save(folder / f"{number:06}.jpg", quality=88, exif=told)
+        rotation = exif if number % 4 == 0 else Image.Exif()
+        Image.fromarray(levels).save(folder / f"{number:06}.jpg", quality=88, exif=rotation)
 
 
 def rates(
@@ -73,10 +73,10 @@ def rates(
     """Measure indexing, the bare encoder, and the plain script on the JPEGs of a folder.
 
     Args:
-        folder: The pictures.
-        scratch: An empty folder for what is written.
-        backbone: As `Backbone.load` takes it.
-        device: Of the encoder.
+        folder: Folder of the pictures.
+        scratch: Empty folder for output.
+        backbone: Backbone, as `Backbone.load` accepts it.
+        device: Device of the encoder.
     """
     return (
         _measure("duet index", _index, folder, scratch, backbone, device),
@@ -85,38 +85,39 @@ def rates(
     )
 
 
-Way = Callable[[Path, Path, str | Path, str], tuple[int, float]]
+Method = Callable[[Path, Path, str | Path, str], tuple[int, float]]
 
 
 def _measure(
-    what: str, way: Way, folder: Path, scratch: Path, backbone: str | Path, device: str
+    what: str, method: Method, folder: Path, scratch: Path, backbone: str | Path, device: str
 ) -> Rate:
-    return alone(_run, what, way, folder, scratch, backbone, device)
+    return run_in_subprocess(_run, what, method, folder, scratch, backbone, device)
 
 
-def alone(part: Callable[..., Result], *arguments: object) -> Result:
-    """Call a function in a process of its own, so that it has nothing of ours in memory."""
+def run_in_subprocess(function: Callable[..., Result], *arguments: object) -> Result:
+    """Call a function in a fresh process, which has nothing else in memory."""
     # Spawned: the engine's threads and CUDA do not survive a fork.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(max_workers=1, mp_context=context) as pool:
-        return pool.submit(part, *arguments).result()
+        return pool.submit(function, *arguments).result()
 
 
 def _run(
-    what: str, way: Way, folder: Path, scratch: Path, backbone: str | Path, device: str
+    what: str, method: Method, folder: Path, scratch: Path, backbone: str | Path, device: str
 ) -> Rate:
-    num_images, seconds = way(folder, scratch, backbone, device)
+    num_images, seconds = method(folder, scratch, backbone, device)
     return Rate(what=what, num_images=num_images, seconds=seconds, peak_rss_bytes=peak_rss_bytes())
 
 
 def peak_rss_bytes() -> int:
-    """Return the most memory that this process has had at once.
+    """Return the peak memory of this process.
 
-    On Linux `getrusage` would count what the parent had when it started this process.
+    On Linux `getrusage` would include the memory of the parent at the start of this process.
     """
     status = Path("/proc/self/status")
     if status.exists():
-        line = next(one for one in status.read_text().splitlines() if one.startswith("VmHWM"))
+        lines = status.read_text().splitlines()
+        line = next(line for line in lines if line.startswith("VmHWM"))
         return int(line.split()[1]) * 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 

@@ -1,4 +1,4 @@
-"""A folder encoded as in the examples of open_clip and torch, which ours stands beside."""
+"""Encoding of a folder as in the examples of open_clip and torch, for comparison."""
 
 import os
 import time
@@ -17,25 +17,25 @@ from composer.backbone import UNTRAINED
 
 
 class ImageFiles(Dataset[Tensor]):
-    """Pictures, decoded and preprocessed when they are asked for."""
+    """Pictures, decoded and preprocessed on access."""
 
     def __init__(self, files: Sequence[Path], preprocess: Any) -> None:  # noqa: ANN401
-        """Remember which files, and open_clip's own transform."""
+        """Set the files, and open_clip's transform."""
         self._files, self._preprocess = files, preprocess
 
     def __len__(self) -> int:
         """Return the number of files."""
         return len(self._files)
 
-    def __getitem__(self, place: int) -> Tensor:
+    def __getitem__(self, index: int) -> Tensor:
         """Return the pixels of one file."""
-        return self._preprocess(Image.open(self._files[place]).convert("RGB"))
+        return self._preprocess(Image.open(self._files[index]).convert("RGB"))
 
 
 def plain_features(
     files: Sequence[Path], output: Path, source: str | Path, device: str
 ) -> tuple[int, float]:
-    """Encode files and save their features; returns how many, and the seconds it took."""
+    """Encode files and save their features; return their number and the seconds."""
     if isinstance(source, Path) or Path(source).exists():
         model, _, preprocess = open_clip.create_model_and_transforms(f"local-dir:{source}")
     else:
@@ -50,7 +50,7 @@ def plain_features(
     features: list[Tensor] = []
     with torch.no_grad():
         for pixels in loader:
-            found = encoder.encode_image(pixels.to(device))
-            features.append((found / found.norm(dim=-1, keepdim=True)).cpu())
+            batch = encoder.encode_image(pixels.to(device))
+            features.append((batch / batch.norm(dim=-1, keepdim=True)).cpu())
     np.save(output, torch.cat(features).numpy())
     return len(files), time.perf_counter() - began

@@ -1,7 +1,7 @@
 """Domain conversion in the catalogue: the drawing of a design, and a domain in words.
 
-Every design stands in the gallery once in each domain, so the drawing alone cannot tell the domain
-and the words alone cannot tell the kind or design; both must be right.
+The gallery holds every design once in each domain, so the drawing alone does not determine the
+domain, and the words alone determine neither kind nor design.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,7 +26,7 @@ from retrieval.benchmarks.encode_dataset import gallery_features
 from retrieval.benchmarks.fine_grained import FineGrainedTask, fine_grained_row
 from retrieval.errors import GalleryError
 
-# What is said to ask for a domain; neither captions nor the training of composers say it so.
+# Words for a domain; they occur neither in captions nor in the training of composers.
 DOMAIN_WORDS = {
     "watercolour": "painted with watercolours",
     "pencil": "drawn with a pencil",
@@ -41,7 +41,7 @@ DOMAINS = ("photo", *DOMAIN_WORDS)
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class MediaSet:
-    """The pictures as the frozen backbone sees them, what they show, and each design's drawing."""
+    """Features of the pictures by the frozen backbone, their labels, and each design's drawing."""
 
     features: Float[Tensor, "n d"]
     designs: tuple[str, ...]
@@ -54,7 +54,7 @@ def open_media(folder: Path, backbone: Backbone) -> MediaSet:
     """Read a folder made by the catalogue's `domains` command and encode its pictures.
 
     Raises:
-        GalleryError: A file is missing or another one's, or a design lacks a domain or a sketch.
+        GalleryError: A file is missing or foreign, or a design lacks a domain or a sketch.
     """
     try:
         columns = ["path", "design", "kind", "domain"]
@@ -67,12 +67,12 @@ def open_media(folder: Path, backbone: Backbone) -> MediaSet:
             f"{folder} must hold domains.parquet and sketches.parquet as "
             "`python -m assets.catalogue domains` writes them; make the folder again."
         ) from error
-    shown = list(zip(items["design"], items["domain"], strict=True))
-    every = sorted((design, domain) for design in sketches for domain in DOMAINS)
-    if not shown or sorted(shown) != every:
+    pairs = list(zip(items["design"], items["domain"], strict=True))
+    expected = sorted((design, domain) for design in sketches for domain in DOMAINS)
+    if not pairs or sorted(pairs) != expected:
         raise GalleryError(
             f"{folder} must show each of its {len(sketches)} drawn designs once in each of "
-            f"{', '.join(DOMAINS)}, but its {len(shown)} pictures do not; make it again."
+            f"{', '.join(DOMAINS)}, but its {len(pairs)} pictures do not; make it again."
         )
     try:
         features = gallery_features(backbone, (open_image(folder / p) for p in items["path"]))
@@ -88,11 +88,11 @@ def open_media(folder: Path, backbone: Backbone) -> MediaSet:
 
 
 def media_rows(composer: Composer, opened: MediaSet) -> list[dict[str, Any]]:
-    """Ask for every design in every domain but the photo; return two rows.
+    """Measure queries for every design in every domain but the photo; return two rows.
 
-    With `target` "kind", right is every picture of the kind in the domain; with "design", one
-    picture, and "domain_right@1" is the share of first hits in the domain asked for. The intervals
-    take queries as independent, though those of one design share a sketch.
+    With `target` "kind", every picture of the kind in the domain is relevant; with "design", one
+    picture, and "domain_right@1" is the share of first hits in the target domain. The intervals
+    treat queries as independent, although those of one design share a sketch.
     """
     targets = [row for row, domain in enumerate(opened.domains) if domain in DOMAIN_WORDS]
     features = _features(composer, opened, targets)
@@ -119,7 +119,7 @@ def media_rows(composer: Composer, opened: MediaSet) -> list[dict[str, Any]]:
 
 @torch.inference_mode()
 def _features(composer: Composer, opened: MediaSet, targets: Sequence[int]) -> Float[Tensor, "q d"]:
-    """Compose for each target its design's sketch, encoded once, with its domain's words."""
+    """Compose for each target the sketch of its design with the words for its domain."""
     drawn = encode_all(composer, (Query(sketch=sketch) for sketch in opened.sketches.values()))
     encoded = dict(zip(opened.sketches, drawn, strict=True))
     composed = [

@@ -1,9 +1,9 @@
-"""Metrics of a ranking, each a pure function checked against an independent count."""
+"""Metrics of rankings with one target, and bootstrap intervals."""
 
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -18,29 +18,17 @@ class Interval:
 def ranks_of_targets(
     similarities: Float[np.ndarray, "q n"], targets: Int[np.ndarray, " q"]
 ) -> Int[np.ndarray, " q"]:
-    """Return the rank of each query's one target, the best being 1.
+    """Return the rank of each query's target, from 1.
 
-    An item as similar as the target counts as ahead of it, so that a constant score earns nothing.
+    Items as similar as the target count as ahead of it, so that a constant score gains nothing.
     """
-    own = np.take_along_axis(similarities, targets[:, None], axis=1)
-    return (similarities >= own).sum(axis=1)
+    of_target = np.take_along_axis(similarities, targets[:, None], axis=1)
+    return (similarities >= of_target).sum(axis=1)
 
 
 def accuracy_at(ranks: Int[np.ndarray, " q"], k: int) -> float:
     """Return the share of queries whose target is among the first k."""
     return float((ranks <= k).mean())
-
-
-def average_precision(relevant: Bool[np.ndarray, " n"], num_relevant: int) -> float:
-    """Return the plain average precision of one ranking, cut where `relevant` ends.
-
-    `relevant[i]` says whether the item at rank i + 1 is relevant; `num_relevant` is the number of
-    relevant items that could have been found (min(k, all) for mAP@k).
-    """
-    if num_relevant == 0:
-        return 0.0
-    precision = np.cumsum(relevant) / np.arange(1, len(relevant) + 1)
-    return float((precision * relevant).sum() / num_relevant)
 
 
 def bootstrap(
@@ -60,7 +48,7 @@ def paired_bootstrap(
     """Return the mean difference of two methods on the same queries, with its interval.
 
     Raises:
-        ValueError: The two were not asked the same number of queries.
+        ValueError: The numbers of queries differ.
     """
     if len(ours) != len(theirs):
         raise ValueError(f"Both methods need the same queries, got {len(ours)} and {len(theirs)}.")

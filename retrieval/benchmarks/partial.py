@@ -1,4 +1,4 @@
-"""Partial sketches: what is found while strokes arrive."""
+"""Accuracy with partial sketches, by the share of strokes drawn."""
 
 import math
 from dataclasses import replace
@@ -14,13 +14,13 @@ MODES = ("sketch", "sketch+text")
 
 
 def first_strokes(sketch: Sketch, share: float) -> Sketch:
-    """Keep the strokes that come first, as many as the share says, at least one.
+    """Return a sketch of the first strokes, a share of them, at least one.
 
     Raises:
         ValueError: The sketch has no strokes, or the share is not in (0, 1].
     """
     if sketch.strokes is None:
-        raise ValueError("Only a sketch with strokes can be shown in part.")
+        raise ValueError("Only a sketch with strokes can be shortened.")
     if not 0.0 < share <= 1.0:
         raise ValueError(f"`share` must be above 0 and at most 1, got {share}.")
     return Sketch(strokes=sketch.strokes[: math.ceil(share * len(sketch.strokes))])
@@ -31,16 +31,16 @@ def partial_rows(
 ) -> list[dict[str, Any]]:
     """Rank the gallery with the first strokes of every sketch, share by share.
 
-    Each row is one of `catalogue.table`, with `strokes`, the share that was shown.
+    Each row is one of `catalogue.table`, with `strokes`, the share of strokes drawn.
     """
     rows: list[dict[str, Any]] = []
     for share in SHARES:
-        shown = {d: first_strokes(sketch, share) for d, sketch in protocol.sketches.items()}
-        part = replace(protocol, sketches=shown)
+        sketches = {d: first_strokes(sketch, share) for d, sketch in protocol.sketches.items()}
+        part = replace(protocol, sketches=sketches)
         encoded = catalogue.encode_sketches(part, composer)
         for mode in MODES:
             features = catalogue.query_features(part, composer, mode, encoded=encoded)
             ranks = catalogue.ranks(part, gallery.matrix, features)
-            found = catalogue.table(name, mode, part, ranks)
-            rows += [{"strokes": share, **row.as_json()} for row in found]
+            table = catalogue.table(name, mode, part, ranks)
+            rows += [{"strokes": share, **row.as_json()} for row in table]
     return rows

@@ -1,9 +1,9 @@
-"""Metrics of rankings with several right answers, query by query.
+"""Metrics of rankings with several relevant items, per query.
 
-Everything starts from `ranked_relevance`: one row per query, telling rank by rank whether the item
-there is right. Ties are pessimistic: of equally similar items the wrong ones stand first, so that a
-constant similarity earns nothing, and neither the order of the gallery nor chance can change a
-figure. A query without any right answer scores 0; the protocols refuse such queries.
+All metrics start from `ranked_relevance`: one row per query with the relevance of the item at each
+rank. Ties are pessimistic: of equally similar items the irrelevant ones come first, so that a
+constant similarity gains nothing, and figures do not depend on the order of the gallery. A query
+without relevant items scores 0; the protocols refuse such queries.
 """
 
 from collections.abc import Iterator, Sequence, Sized
@@ -23,7 +23,7 @@ _MIN_REPLICATES = 200
 
 
 class ApRule(StrEnum):
-    """How precision enters an average precision."""
+    """Precision used in an average precision."""
 
     PLAIN = "plain"
     VOC = "voc"
@@ -31,7 +31,7 @@ class ApRule(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class SimilarityBlock:
-    """Some consecutive queries: which `rows` they are, and their similarity to every item."""
+    """Consecutive queries: their `rows`, and their similarities with every item."""
 
     rows: slice
     similarities: Float[np.ndarray, "b n"]
@@ -45,12 +45,12 @@ class LabelCodes:
     gallery: Int[np.ndarray, " n"]
 
     def same(self, rows: slice) -> Bool[np.ndarray, "b n"]:
-        """Return which items carry the label of each query in `rows`."""
+        """Return a mask of the items with the label of each query in `rows`."""
         return self.queries[rows, None] == self.gallery[None]
 
 
 def label_codes(queries: Sequence[str], gallery: Sequence[str]) -> LabelCodes:
-    """Number the labels of queries and gallery alike."""
+    """Number the labels of queries and gallery jointly."""
     codes = np.unique(np.array([*queries, *gallery]), return_inverse=True)[1]
     return LabelCodes(queries=codes[: len(queries)], gallery=codes[len(queries) :])
 
@@ -61,12 +61,12 @@ def similarity_blocks(
     *,
     max_entries: int = MAX_ENTRIES,
 ) -> Iterator[SimilarityBlock]:
-    """Compare unit features with a gallery, as many queries at once as `max_entries` allows.
+    """Yield similarities with a gallery, in blocks of queries of at most `max_entries`.
 
-    The products are computed in float32 on the gallery's device and handed over in numpy.
+    Products are computed in float32 on the gallery's device and returned as numpy arrays.
 
     Raises:
-        ValueError: A side is empty, holds something infinite or not a number, or has another width.
+        ValueError: A side is empty, not finite, or of another width.
     """
     if not len(queries) or not len(gallery):
         raise ValueError(
@@ -94,12 +94,12 @@ def ranked_relevance(
     *,
     depth: int | None = None,
 ) -> Bool[np.ndarray, "q k"]:
-    """Return whether the item at each rank is relevant: best first, wrong before right in ties.
+    """Return the relevance of the item at each rank, best first, irrelevant first in ties.
 
     Args:
         similarities: Higher is better; compared in float32.
-        relevant: Which items are right.
-        depth: How many ranks are wanted; all of them when None. Cheaper than sorting everything.
+        relevant: Mask of relevant items.
+        depth: Number of ranks, cheaper than sorting all items; None for all.
 
     Raises:
         ValueError: A similarity is not a number, or `depth` is below one.
@@ -116,15 +116,15 @@ def ranked_relevance(
 def _sort_keys(
     similarities: Float[np.ndarray, "q n"], relevant: Bool[np.ndarray, "q n"]
 ) -> Int[np.ndarray, "q n"]:
-    """Return integers that ascend from best to worst and carry relevance in their lowest bit.
+    """Return integers that ascend from best to worst, with relevance in the lowest bit.
 
-    Sorting them needs no indices, and settles ties by that bit.
+    They can be sorted without indices, and the bit breaks ties.
     """
     if np.isnan(similarities).any():
         raise ValueError("Similarities must be numbers, got NaN; check the features.")
     levels = similarities.astype(np.float32) + 0.0  # -0.0 becomes 0.0
     bits = levels.view(np.int32)
-    # Bits of floats order like integers, save that negative ones run backwards.
+    # The bits of floats sort like integers, except that negative ones are reversed.
     ordered = np.where(bits < 0, bits ^ 0x7FFFFFFF, bits).astype(np.int64)
     return -2 * ordered + relevant
 
@@ -138,18 +138,18 @@ def average_precisions(
 ) -> Float[np.ndarray, " q"]:
     """Return the average precision of each ranking, within the first `cut` ranks or all of them.
 
-    PLAIN sums the precision at every relevant rank. VOC first replaces each precision by the best
-    one at its rank or behind (within the cut), as the sketch literature does; it is never lower.
-    Both are divided by min(cut, number of relevant items), so that a perfect ranking scores 1, and
-    so do the sketch literature's scripts. Not comparable: dividing by the relevant items *found*
-    within the cut (torchmetrics' `top_k`), which forgives every one that was missed, or by all
-    relevant items, which keeps classes larger than the cut below 1.
+    PLAIN sums the precision at every relevant rank. VOC first replaces each precision by the
+    highest one at its rank or later (within the cut), as in the sketch literature; it is never
+    lower. Both are divided by min(cut, number of relevant items), so that a perfect ranking scores
+    1, as in the scripts of the sketch literature. Other divisors are not comparable: the number of
+    relevant items retrieved within the cut (torchmetrics' `top_k`) ignores all that were missed,
+    and the number of all relevant items keeps classes larger than the cut below 1.
 
     Args:
         relevant: Ranked relevance, best first.
         rule: PLAIN or VOC.
         cut: 200 for mAP@200; None for mAP@all.
-        num_relevant: Relevant items of each query; needed where `relevant` is itself cut off.
+        num_relevant: Number of relevant items of each query; required if `relevant` is cut off.
 
     Raises:
         ValueError: `cut` is below one.
@@ -169,19 +169,19 @@ def average_precisions(
 def map_at(
     relevant: Bool[np.ndarray, "q n"], k: int, *, num_relevant: Int[np.ndarray, " q"] | None = None
 ) -> float:
-    """Return the mean over queries of the plain average precision at k, as CIRCO counts it.
+    """Return the mean over queries of the plain average precision at k, as in CIRCO.
 
     Raises:
         ValueError: `k` is below one.
 
     Source: Baldrati et al., ICCV 2023, section on CIRCO: divided by min(k, number of answers).
     """
-    found = average_precisions(relevant, cut=k, rule=ApRule.PLAIN, num_relevant=num_relevant)
-    return float(found.mean())
+    values = average_precisions(relevant, cut=k, rule=ApRule.PLAIN, num_relevant=num_relevant)
+    return float(values.mean())
 
 
 def precision_at(relevant: Bool[np.ndarray, "q n"], k: int) -> Float[np.ndarray, " q"]:
-    """Return each query's number of relevant items in the first k, divided by k always.
+    """Return each query's number of relevant items among the first k, divided by k.
 
     Raises:
         ValueError: `k` is below one.
@@ -193,7 +193,7 @@ def precision_at(relevant: Bool[np.ndarray, "q n"], k: int) -> Float[np.ndarray,
 def recall_at(
     relevant: Bool[np.ndarray, "q n"], k: int, *, num_relevant: Int[np.ndarray, " q"] | None = None
 ) -> Float[np.ndarray, " q"]:
-    """Return the share of each query's relevant items that stand in the first k.
+    """Return the share of each query's relevant items among the first k.
 
     Raises:
         ValueError: `k` is below one.
@@ -203,7 +203,7 @@ def recall_at(
 
 
 def hits_at(relevant: Bool[np.ndarray, "q n"], k: int) -> Float[np.ndarray, " q"]:
-    """Return 1.0 for each query with at least one relevant item in the first k, else 0.0.
+    """Return 1.0 for each query with a relevant item among the first k, else 0.0.
 
     Raises:
         ValueError: `k` is below one.
@@ -217,37 +217,39 @@ def subset_ranks(
     targets: Int[np.ndarray, " q"],
     members: Int[np.ndarray, "q m"],
 ) -> Int[np.ndarray, " q"]:
-    """Return the rank of each target among its subset's members only, the best being 1.
+    """Return the rank of each target among the members of its subset, from 1.
 
-    A member as similar as the target counts as ahead of it.
+    Members as similar as the target count as ahead of it.
 
     Raises:
         ValueError: A target is not a member of its subset.
     """
     if not (members == targets[:, None]).any(axis=1).all():
         raise ValueError("Every target must be a member of its subset; check the subsets.")
-    own = np.take_along_axis(similarities, targets[:, None], axis=1)
-    rivals = np.take_along_axis(similarities, members, axis=1) >= own
+    of_target = np.take_along_axis(similarities, targets[:, None], axis=1)
+    rivals = np.take_along_axis(similarities, members, axis=1) >= of_target
     return (rivals & (members != targets[:, None])).sum(axis=1) + 1
 
 
 def query_interval(values: Float[np.ndarray, " q"]) -> Interval:
     """Return the mean of per-query values with its 95 % bootstrap interval, in bounded memory.
 
-    From about 17,000 queries on, fewer than 2,000 replicates are drawn, but never below 200.
+    There are 2,000 replicates up to about 17,000 queries, and fewer above, but at least 200.
     """
     replicates = max(_MIN_REPLICATES, min(2000, _MAX_PICKS // len(values)))
     return bootstrap(values, num_replicates=replicates)
 
 
-def check_length(name: str, values: Sized, wanted: int) -> None:
-    """Check that there is one value for each feature.
+def check_length(name: str, values: Sized, expected: int) -> None:
+    """Check that there is one value per feature.
 
     Raises:
         ValueError: There are more or fewer.
     """
-    if len(values) != wanted:
-        raise ValueError(f"`{name}` must have one value per feature ({wanted}), got {len(values)}.")
+    if len(values) != expected:
+        raise ValueError(
+            f"`{name}` must have one value per feature ({expected}), got {len(values)}."
+        )
 
 
 def _check_k(name: str, k: int) -> None:

@@ -1,4 +1,4 @@
-"""Drawings by people and pictures of the world: what no training of ours has seen.
+"""Held-out benchmarks with drawings by people and natural pictures.
 
 The parts named by `composer.data.heldout`: 60 of ChairV2's photos with all their sketches, 20
 classes of Sketchy, a quarter of each PACS domain.
@@ -27,19 +27,19 @@ from composer.strategies.protocol import Composer, encode_all
 from retrieval.benchmarks.category import CategoryTask, category_row
 from retrieval.benchmarks.composed import ConversionTask, conversion_row
 from retrieval.benchmarks.encode_dataset import encode_gallery, query_features
-from retrieval.benchmarks.fine_grained import FineGrainedTask, fine_grained_row, row_of_ranks
+from retrieval.benchmarks.fine_grained import FineGrainedTask, fine_grained_row, row_from_ranks
 from retrieval.benchmarks.metrics import ranks_of_targets
 from retrieval.indexing.embed import EncodedImages
 from retrieval.regions import query_layout, region_scores, region_weight
 
-# What is said to ask for a domain of PACS.
+# Words for the domains of PACS.
 DOMAIN_WORDS = {"photo": "a photo", "art_painting": "a painting", "cartoon": "a cartoon"}
 NUM_CONVERTED = 100
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class RealSet:
-    """The held-out part of a data set and its photos as the frozen backbone sees them."""
+    """The held-out part of a data set, with its photos encoded by the frozen backbone."""
 
     dataset: InstanceDataset
     gallery: EncodedImages
@@ -67,20 +67,20 @@ def open_real(folder: Path, backbone: Backbone) -> dict[str, RealSet]:
 
 
 def chair_row(composer: Composer, real: RealSet) -> dict[str, Any]:
-    """Fine-grained: each sketch and the one photo it was drawn from."""
+    """Measure fine-grained retrieval: the target of a sketch is the photo it was drawn from."""
     dataset = real.dataset
     task = FineGrainedTask(
         query_features=query_features(composer, _queries(dataset, dataset.drawings)),
         gallery_features=real.gallery.features,
         targets=_targets(dataset),
     )
-    found = {"rerank": False, **fine_grained_row(task).as_json()}
-    return _row(composer, "sketch", "chairv2", found)
+    measures = {"rerank": False, **fine_grained_row(task).as_json()}
+    return _row(composer, "sketch", "chairv2", measures)
 
 
 @torch.inference_mode()
 def chair_reranked(composer: Composer, real: RealSet) -> dict[str, Any] | None:
-    """The same with all photos ordered by feature and layout; None without layouts."""
+    """Measure the same, ranked by feature and layout; None without layouts."""
     dataset, photos = real.dataset, real.gallery
     targets = _targets(dataset)
     scores: list[Tensor] = []
@@ -95,12 +95,12 @@ def chair_reranked(composer: Composer, real: RealSet) -> dict[str, Any] | None:
         scores.append(blend(photos.features @ query.feature.float().cpu(), regions, weight))
     ranks = ranks_of_targets(torch.stack(scores).numpy(), targets)
     size = len(photos.features)
-    row = row_of_ranks(ranks, num_gallery=size, num_candidates=float(size), within_class=False)
+    row = row_from_ranks(ranks, num_gallery=size, num_candidates=float(size), within_class=False)
     return _row(composer, "sketch", "chairv2", {"rerank": True, **row.as_json()})
 
 
 def class_row(composer: Composer, real: RealSet) -> dict[str, Any]:
-    """Category level, zero-shot: photos of the drawn class first."""
+    """Measure zero-shot category retrieval: photos of the drawn class are relevant."""
     dataset = real.dataset
     task = CategoryTask(
         query_features=query_features(composer, _queries(dataset, dataset.drawings)),
@@ -112,20 +112,20 @@ def class_row(composer: Composer, real: RealSet) -> dict[str, Any]:
 
 
 def conversion(composer: Composer, real: RealSet, *, seed: int) -> dict[str, Any]:
-    """Domain conversion: a drawing and a domain in words; class and domain must both be right."""
+    """Measure domain conversion: a drawing, and a domain in words."""
     dataset = real.dataset
     rng = np.random.default_rng(seed)
     picked = rng.permutation(len(dataset.drawings))[:NUM_CONVERTED]
     drawings = [dataset.drawings[i] for i in picked]
-    asked = [(drawing, domain) for drawing in drawings for domain in DOMAIN_WORDS]
+    pairs = [(drawing, domain) for drawing in drawings for domain in DOMAIN_WORDS]
     queries = (
         Query(sketch=dataset.sketch(drawing), text=DOMAIN_WORDS[domain])
-        for drawing, domain in asked
+        for drawing, domain in pairs
     )
     task = ConversionTask(
         query_features=query_features(composer, queries),
-        query_classes=[drawing.class_name for drawing, _ in asked],
-        query_domains=[domain for _, domain in asked],
+        query_classes=[drawing.class_name for drawing, _ in pairs],
+        query_domains=[domain for _, domain in pairs],
         gallery_features=real.gallery.features,
         gallery_classes=[photo.class_name for photo in dataset.photos],
         gallery_domains=[photo.domain for photo in dataset.photos],
@@ -144,5 +144,5 @@ def _queries(dataset: InstanceDataset, drawings: tuple[Drawing, ...]) -> Iterato
     return (Query(sketch=dataset.sketch(drawing)) for drawing in drawings)
 
 
-def _row(composer: Composer, query: str, split: str, found: dict[str, Any]) -> dict[str, Any]:
-    return {"composer": composer.name, "query": query, "split": split, **found}
+def _row(composer: Composer, query: str, split: str, measures: dict[str, Any]) -> dict[str, Any]:
+    return {"composer": composer.name, "query": query, "split": split, **measures}

@@ -1,4 +1,4 @@
-"""The gallery's protocol with the short-list ordered once more by its regions."""
+"""Protocol of the shipped gallery with the short-list re-ranked by layout."""
 
 import numpy as np
 import torch
@@ -14,32 +14,32 @@ from retrieval.search import Gallery
 def both_ranks(
     protocol: Protocol, gallery: Gallery, composer: Composer, mode: str, encoded: Encoded
 ) -> dict[bool, Int[np.ndarray, " q"]]:
-    """Return the ranks of every case's target by the features alone, and re-ranked if they can be.
+    """Return the ranks of every case's target by features alone, and re-ranked if possible.
 
-    They cannot where queries have no layouts, or the index no regions.
+    Re-ranking needs queries with layouts, and an index with region codes.
     """
     queries = composed_queries(protocol, composer, mode, encoded=encoded)
     features = torch.stack([query.feature for query in queries])
-    found = {False: ranks(protocol, gallery.matrix, features)}
+    by_rerank = {False: ranks(protocol, gallery.matrix, features)}
     if gallery.source.has_regions and all(query_layout(query) is not None for query in queries):
-        found[True] = reranked_ranks(protocol, gallery, queries)
-    return found
+        by_rerank[True] = reranked_ranks(protocol, gallery, queries)
+    return by_rerank
 
 
 def reranked_ranks(
     protocol: Protocol, gallery: Gallery, queries: list[ComposedQuery]
 ) -> Int[np.ndarray, " q"]:
-    """Return the rank of every case's target in the whole gallery, as `Gallery.search` orders it.
+    """Return the rank of every case's target in the whole gallery, in the order of a search.
 
-    An item that scores the same counts as ahead of the target, as in `metrics.ranks_of_targets`.
+    Items with an equal score count as ahead of the target, as in `metrics.ranks_of_targets`.
 
     Args:
-        protocol: Whose cases they are.
-        gallery: With or without regions; without, the ranks are those of the features alone.
-        queries: One of each case, in their order.
+        protocol: Protocol with the cases.
+        gallery: Gallery; without region codes, the ranks are those of the features alone.
+        queries: One query per case, in order.
 
     Raises:
-        ValueError: There are more or fewer queries than cases.
+        ValueError: The numbers of queries and cases differ.
     """
     if len(queries) != len(protocol.cases):
         raise ValueError(
@@ -55,5 +55,5 @@ def reranked_ranks(
 
 def _rank(gallery: Gallery, query: ComposedQuery, target: int) -> int:
     order = gallery.order(query, len(gallery.items))
-    own = order.scores[order.ids.index(gallery.items[target].id)]
-    return int((order.scores >= own).sum())
+    score = order.scores[order.ids.index(gallery.items[target].id)]
+    return int((order.scores >= score).sum())

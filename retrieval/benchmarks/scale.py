@@ -1,4 +1,4 @@
-"""What a gallery costs as it grows: commits, upkeep, disk, memory, opening, searching."""
+"""Cost of a gallery by size: commits, maintenance, disk, memory, opening, searching."""
 
 import time
 from dataclasses import asdict, dataclass
@@ -10,12 +10,12 @@ import torch
 
 from retrieval.benchmarks.end_to_end import synthetic_items, synthetic_layouts
 from retrieval.benchmarks.engines import composed_queries, synthetic_vectors
-from retrieval.benchmarks.indexing import alone, peak_rss_bytes
+from retrieval.benchmarks.indexing import peak_rss_bytes, run_in_subprocess
 from retrieval.engines.exact import ExactIndex
 from retrieval.engines.lance import LanceIndex
 from retrieval.engines.protocol import Index
 from retrieval.filters.language import parse
-from retrieval.indexing.encode import LOOKED_AT
+from retrieval.indexing.encode import COMPARED_FIELDS
 from retrieval.indexing.near import mark_near_duplicates
 from retrieval.store.schema import Manifest
 from retrieval.store.table import Store
@@ -25,34 +25,33 @@ LEAST_ITEMS = 2 * COMMIT_ROWS
 NUM_QUERIES = 40
 TOP_K = 100  # as many as are re-ranked
 FILTER = "folder = 'folder 7'"  # a hundredth of the gallery
-_LATE = 20  # last commits, whose time tells what one costs at this size
+_LATE = 20  # last commits, which give the cost of a commit at this size
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ScaleRow:
-    """A gallery of one size.
+    """Cost of a gallery of one size.
 
     Attributes:
-        num_items: Its size.
-        commit_ms: Of one of the last commits of a thousand items.
-        grow_s: Of all commits, and of the compaction at their end.
-        near_s: To mark near-duplicates, all at once.
-        near_next_s: The same for the thousand that come next.
-        bytes_per_item: Stored: vectors, region codes and what is known.
-        listed_mib: What a run of indexing has in memory of the items that are there.
-        open_s: The first time, when the file that is mapped is written.
-        reopen_s: Later, when it is mapped.
-        rss_mib: Memory of a process that has searched it exactly, mapped file included.
-        exact_ms: Median of a search for a hundred, without re-ranking.
+        num_items: Size of the gallery.
+        commit_ms: Mean time of the last commits, of a thousand items each.
+        grow_s: Time of all commits and the compaction at their end.
+        near_s: Time to mark near-duplicates, all at once.
+        near_next_s: The same for the next thousand items.
+        bytes_per_item: Storage: vectors, region codes and items.
+        listed_mib: Memory of the list of existing items during indexing.
+        open_s: Time to open it first, which writes the mapped file.
+        reopen_s: Time to open it again, with the mapped file.
+        rss_mib: Memory of a process after exact searches, mapped file included.
+        exact_ms: Median time of an exact search for a hundred hits, without re-ranking.
         filtered_ms: The same among a hundredth of the gallery.
-        lance_build_s: LanceDB's own index; zero where the gallery is too small for one.
-        lance_ms: Median of a search with it.
-        lance_recall: Share of the ten nearest it finds.
-        lance_rss_mib: Memory of a process that has searched so.
-        milvus_publish_s: To publish all of it, with what the server needs to be searched; None
-            where no server was given.
-        milvus_ms: Median of a search by the server, as seen from here.
-        milvus_recall: Share of the ten nearest it finds.
+        lance_build_s: Time to build LanceDB's index; zero for a gallery too small for one.
+        lance_ms: Median time of a search with it.
+        lance_recall: Its recall at ten.
+        lance_rss_mib: Memory of a process after such searches.
+        milvus_publish_s: Time to publish everything and prepare the search; None without a server.
+        milvus_ms: Median time of a search by the server, measured at the client.
+        milvus_recall: Its recall at ten.
     """
 
     num_items: int
@@ -76,7 +75,7 @@ class ScaleRow:
     milvus_recall: float | None
 
     def as_json(self) -> dict[str, Any]:
-        """Return the row, rounded to what can be told apart."""
+        """Return the row, rounded to three digits."""
         values = asdict(self)
         return {
             name: float(f"{value:.3g}") if isinstance(value, float) else value
@@ -87,16 +86,16 @@ class ScaleRow:
 def scale_row(
     folder: Path, count: int, dim: int, *, seed: int = 0, milvus: str | None = None
 ) -> ScaleRow:
-    """Grow a gallery in an empty folder as indexing does, and measure it.
+    """Grow a gallery in an empty folder, as indexing does, and measure it.
 
-    Every part is measured in a process of its own, so that none has what another left in memory.
+    Every part is measured in a separate process, with nothing else in memory.
 
     Args:
-        folder: Where the gallery is made.
-        count: Its size.
-        dim: Of its vectors.
-        seed: Of what it holds.
-        milvus: Address where it is published too, in the place of what is there.
+        folder: Folder of the gallery.
+        count: Size of the gallery.
+        dim: Width of its vectors.
+        seed: Seed of its contents.
+        milvus: Address to publish it to, replacing the collection; None to skip this part.
 
     Raises:
         ValueError: The gallery is smaller than two commits.
@@ -104,11 +103,11 @@ def scale_row(
     """
     if count < LEAST_ITEMS:
         raise ValueError(f"A gallery must have {LEAST_ITEMS} items or more, got {count}.")
-    grown = alone(_grow, folder, count, dim, seed)
-    listed = alone(_list, folder)
-    exact = alone(_search, folder, count, seed, "exact")
-    lance = alone(_search, folder, count, seed, "lance")
-    served = alone(_publish, folder, count, seed, milvus)
+    grown = run_in_subprocess(_grow, folder, count, dim, seed)
+    listed = run_in_subprocess(_list, folder)
+    exact = run_in_subprocess(_search, folder, count, seed, "exact")
+    lance = run_in_subprocess(_search, folder, count, seed, "lance")
+    served = run_in_subprocess(_publish, folder, count, seed, milvus)
     return ScaleRow(num_items=count, **grown, **listed, **exact, **lance, **served)
 
 
@@ -130,7 +129,7 @@ def _grow(folder: Path, count: int, dim: int, seed: int) -> dict[str, Any]:
     began = time.perf_counter()
     store.compact()
     grow_s, late = sum(seconds) + time.perf_counter() - began, seconds[-_LATE:]
-    size = store.base.open_table().stats()["total_bytes"]
+    size = store.storage.open_table().stats()["total_bytes"]
     began = time.perf_counter()
     mark_near_duplicates(store)
     near_s = time.perf_counter() - began
@@ -149,7 +148,7 @@ def _grow(folder: Path, count: int, dim: int, seed: int) -> dict[str, Any]:
 def _list(folder: Path) -> dict[str, Any]:
     store = Store.open(folder)
     before = peak_rss_bytes()
-    items = store.items(LOOKED_AT)
+    items = store.items(COMPARED_FIELDS)
     by_id = {item.id: item for item in items}
     return {"listed_mib": (peak_rss_bytes() - before) >> 20 if by_id else 0}
 
@@ -188,7 +187,7 @@ def _search(folder: Path, count: int, seed: int, engine: str) -> dict[str, Any]:
 def _publish(folder: Path, count: int, seed: int, address: str | None) -> dict[str, Any]:
     if address is None:
         return dict.fromkeys(("milvus_publish_s", "milvus_ms", "milvus_recall"))
-    from retrieval.engines.milvus import MilvusIndex  # an extra of its own
+    from retrieval.engines.milvus import MilvusIndex  # needs an optional dependency
     from retrieval.indexing.publish import publish
 
     store = Store.open(folder)
@@ -211,8 +210,8 @@ def _queries(store: Store, count: int, seed: int) -> torch.Tensor:
 
 
 def _recall(store: Store, index: Index, queries: torch.Tensor) -> float:
-    right, found = ExactIndex(store).search(queries, 10), index.search(queries, 10)
-    shares = [len(set(one.ids) & set(own.ids)) / 10 for one, own in zip(right, found, strict=True)]
+    pairs = zip(ExactIndex(store).search(queries, 10), index.search(queries, 10), strict=True)
+    shares = [len(set(exact.ids) & set(approximate.ids)) / 10 for exact, approximate in pairs]
     return float(np.mean(shares))
 
 

@@ -1,9 +1,9 @@
-"""Scenes of several objects: one object is drawn, the words say where it stands among others.
+"""Scenes of several objects: one object is drawn, the words describe its position among others.
 
-The protocol is the catalogue's, with the relation words in the place of the attribute phrase:
-"to the left of a blue vase", without kind or shape of what is drawn. The target is the very
-picture. Scenes come in groups: the same object on the other side, beside another neighbour, and
-another design in its place, so that neither drawing nor words are enough.
+The protocol is the catalogue's, with relation words instead of the attribute phrase: "to the left
+of a blue vase", without kind or shape of the drawn object. The target is the picture itself. Scenes
+come in groups: the same object on the other side, beside another neighbour, and another design at
+its position, so that neither drawing nor words determine the target.
 """
 
 from collections.abc import Iterator
@@ -33,13 +33,13 @@ SPLITS = {"seen": "scenes", "unseen": "scenes unseen"}
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class SceneSet:
-    """A folder of scenes as the frozen backbone sees them.
+    """A folder of scenes, encoded by the frozen backbone.
 
     Attributes:
-        protocol: One case a picture, in the order of the index.
-        index: The pictures.
-        mirrored: Cases that differ in the relation alone, (p, 2): a drawing, a neighbour, and the
-            one on either side of the other.
+        protocol: One case per picture, in the order of the index.
+        index: Features of the pictures.
+        mirrored: Pairs of cases that differ in the relation alone: one drawing and one neighbour,
+            on either side of each other.
     """
 
     protocol: catalogue.Protocol
@@ -51,7 +51,7 @@ def read_scenes(folder: Path, backbone: Backbone) -> SceneSet:
     """Read `scenes.parquet`, `sketches.parquet` and the pictures, and encode them.
 
     Raises:
-        GalleryError: Files are missing, or are not those of scenes.
+        GalleryError: Files are missing or not of scenes.
     """
     try:
         rows = pq.read_table(folder / "scenes.parquet").to_pylist()
@@ -81,15 +81,15 @@ def read_scenes(folder: Path, backbone: Backbone) -> SceneSet:
 
 
 def scene_rows(name: str, composer: Composer, scenes: SceneSet) -> list[dict[str, Any]]:
-    """Rank all scenes in each mode: accuracies, then how often the relation is understood."""
+    """Return the accuracies in each mode, and how often the relation decides correctly."""
     rows: list[dict[str, Any]] = []
     targets = np.array([case.target for case in scenes.protocol.cases])
     encoded = catalogue.encode_sketches(scenes.protocol, composer)
     for mode in catalogue.MODES:
         features = catalogue.query_features(scenes.protocol, composer, mode, encoded=encoded)
         similarities = scenes.index.similarities(features).cpu().numpy()
-        found = ranks_of_targets(similarities, targets)
-        table = catalogue.table(name, mode, scenes.protocol, found)
+        ranks = ranks_of_targets(similarities, targets)
+        table = catalogue.table(name, mode, scenes.protocol, ranks)
         rows += [replace(row, split=SPLITS[row.split]).as_json() for row in table]
         rows += _relation_rows(name, mode, scenes, similarities)
     return rows
@@ -98,21 +98,21 @@ def scene_rows(name: str, composer: Composer, scenes: SceneSet) -> list[dict[str
 def relation_right(
     similarities: Float[np.ndarray, "q n"], mirrored: Int[np.ndarray, "p 2"]
 ) -> Bool[np.ndarray, "p 2"]:
-    """Return for both queries of each pair whether it ranks its own picture above the other's.
+    """Return for both queries of each pair whether the target ranks above the other's target.
 
-    A tie is wrong, and a ranking that does not hear the relation is right in one of the two at
-    most: chance is one half.
+    A tie is wrong. A ranking that ignores the relation is right for at most one query of a pair, so
+    chance is one half.
     """
-    own = similarities[mirrored, mirrored]
-    return own > similarities[mirrored, mirrored[:, ::-1]]
+    of_targets = similarities[mirrored, mirrored]
+    return of_targets > similarities[mirrored, mirrored[:, ::-1]]
 
 
 def _relation_rows(
     name: str, mode: str, scenes: SceneSet, similarities: Float[np.ndarray, "q n"]
 ) -> Iterator[dict[str, Any]]:
     right = relation_right(similarities, scenes.mirrored)
-    seen = scenes.protocol.seen[scenes.mirrored[:, 0]]
-    for split, mask in (("seen", seen), ("unseen", ~seen)):
+    trained = scenes.protocol.trained_kinds[scenes.mirrored[:, 0]]
+    for split, mask in (("seen", trained), ("unseen", ~trained)):
         if not mask.any():
             continue
         share = bootstrap(right[mask].mean(axis=1))
@@ -136,17 +136,17 @@ def _case(row: dict[str, Any], target: int) -> catalogue.Case:
         kind=str(row["kind"]),
         part="",
         colour="",
-        seen=row["split"] != "unseen",
+        trained_kind=row["split"] != "unseen",
     )
 
 
 def _mirrored(rows: list[dict[str, Any]]) -> Int[np.ndarray, "p 2"]:
     """Return the cases of members "a" and "b" of each group that has both."""
-    places = {(row["group"], row["member"]): number for number, row in enumerate(rows)}
+    numbers = {(row["group"], row["member"]): number for number, row in enumerate(rows)}
     pairs = [
-        (number, places[group, "b"])
-        for (group, member), number in places.items()
-        if member == "a" and (group, "b") in places
+        (number, numbers[group, "b"])
+        for (group, member), number in numbers.items()
+        if member == "a" and (group, "b") in numbers
     ]
     return np.array(pairs, dtype=np.int64).reshape(-1, 2)
 

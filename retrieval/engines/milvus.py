@@ -1,7 +1,7 @@
-"""Milvus, for galleries that outgrow one machine: one collection holds all that a search shows.
+"""Milvus engine for galleries that outgrow one machine: a collection holds a whole gallery.
 
 Works with milvus-lite (a path that ends in .db) and with servers from 2.3 on. A name after #
-is that of one gallery among several on a server: http://host:19530#holiday.
+selects one of several galleries of a server: http://host:19530#holiday.
 """
 
 import base64
@@ -22,83 +22,84 @@ from pymilvus.exceptions import MilvusException
 from torch import Tensor
 
 from composer.layout import NUM_CODES
-from retrieval.engines.milvus_records import NUMBERS, Place, Record, check_encoder, item_of, row_of
+from retrieval.engines.milvus_records import NUMBERS, Record, check_encoder, item_of, row_of
 from retrieval.engines.protocol import Matches, best_matches, check_search
 from retrieval.errors import GalleryError
 from retrieval.filters.targets import to_milvus
 from retrieval.filters.tree import Filter, FilterError
+from retrieval.store.address import MilvusAddress
 from retrieval.store.schema import Item, Manifest, checked_id
 
 MIN_GRAPH_ROWS = 10_000  # below, a scan is as fast
 _MANIFESTS = "duet_manifests"
-# The server's default lets a search miss what was just written. "Session" does not, of what this
-# process wrote; "Strong" neither of what others did, and waits a fifth of a second for the clock.
+# By default a search may miss recent writes. "Session" includes all writes of this process;
+# "Strong" those of other processes too, but waits a fifth of a second for the server's clock.
 _SESSION, _STRONG = "Session", "Strong"
-_MAX_K = 16_384  # of the server, for hits and for rows of one answer
-_EXTRA = 32  # hits beside those wanted, for the order of equal ones
-_PAGE = 4_096  # rows meant to come in one answer
+_MAX_K = 16_384  # limit of the server on hits and on rows of a response
+_EXTRA = 32  # additional hits, to order equal similarities by id
+_PAGE = 4_096  # target number of rows of a response
 _IDS_AT_ONCE = 1_000
 _QUERIES_AT_ONCE = 100
 _TEXT_BYTES = 65_535
 _GRAPH = {"M": 32, "efConstruction": 200}
-_EF = 512  # candidates kept while the graph is walked; composed queries need many
+_EF = 512  # candidates of the graph search; composed queries need many
 _TIMEOUT_S = 10.0
-# What filters ask, and `item`: all that is known as JSON, so that it may grow with the same schema.
+# Fields of filters, and `item`: the whole item as JSON, so that items can gain fields.
 _TEXTS = ("path", "kind", "domain", "caption_plain", "taken", "item", "regions", "digest")
 
 
 class MilvusIndex:
-    """A published gallery: an engine to search with, and the source of what is known of its items.
+    """A published gallery: a search engine and a source of its items.
 
-    Small galleries are scanned, so their ranking is that of all cosines; from 10,000 items on a
-    graph (HNSW) is walked. Every answer reflects all that this process wrote before; what others
-    write shows within a second.
+    Small galleries are scanned, so their ranking is exact; from 10,000 items on a graph (HNSW) is
+    searched. Every response reflects all earlier writes of this process; writes of other processes
+    take effect within a second.
     """
 
-    def __init__(self, client: MilvusClient, at: Place, manifest: Manifest) -> None:
-        """Used by `open` and by `retrieval.indexing.publish`."""
-        self._client: Any = client  # pymilvus is partly typed
-        self._at, self.manifest = at, manifest
+    def __init__(self, client: MilvusClient, address: MilvusAddress, manifest: Manifest) -> None:
+        """Wrap an open client; used by `open` and by `retrieval.indexing.publish`."""
+        self._client: Any = client  # pymilvus is only partly typed
+        self._address, self.manifest = address, manifest
         self._has_regions: bool | None = None
 
     @classmethod
     def open(cls, uri: str, gallery_hash: str | None = None) -> "MilvusIndex":
-        """Open a published gallery; with `gallery_hash`, only one that this encoder made.
+        """Open a published gallery; with `gallery_hash`, only one of this encoder.
 
         Raises:
-            GalleryError: The server does not answer, nothing was published there, or another
-                encoder made it.
+            GalleryError: The server does not answer, nothing is published at the address, or
+                another encoder made it.
         """
-        place = Place.read(uri)
-        if place.server.endswith(".db") and not Path(place.server).exists():
-            raise _nothing_published(place)
-        with told(place):
-            client = connect(place)
-            manifest = read_manifest(client, place)
-            if manifest is None or not client.has_collection(place.collection):
-                raise _nothing_published(place)
-            check_encoder(manifest, gallery_hash, place)
-            client.load_collection(place.collection)
-        return cls(client, place, manifest)
+        address = MilvusAddress.parse(uri)
+        if address.file is not None and not address.file.exists():
+            raise _nothing_published(address)
+        with translate_errors(address):
+            client = connect(address)
+            manifest = read_manifest(client, address)
+            if manifest is None or not client.has_collection(address.collection):
+                raise _nothing_published(address)
+            check_encoder(manifest, gallery_hash, address)
+            client.load_collection(address.collection)
+        return cls(client, address, manifest)
 
     @property
     def root(self) -> Path:
-        """Folder of the pictures, as the machine that published them sees it."""
+        """Folder of the pictures on the machine that published them."""
         return Path(self.manifest.root)
 
     @property
-    def place(self) -> str:
-        """Where the gallery is, for messages."""
-        return self._at.uri
+    def location(self) -> str:
+        """The address, for messages."""
+        return self._address.uri
 
     @property
     def has_near(self) -> bool:
-        """Whether near-duplicates are marked: with all else that is known of an item."""
+        """Whether near-duplicates are marked: always, as a field of the item."""
         return True
 
     @property
     def has_regions(self) -> bool:
-        """Whether every item was published with region codes; asked once."""
+        """Whether every item was published with region codes; queried once."""
         if self._has_regions is None:
             self._has_regions = not self._select('regions == ""', ["id"], limit=1)
         return self._has_regions
@@ -115,7 +116,7 @@ class MilvusIndex:
         Equal similarities are ordered by id.
 
         Raises:
-            FilterError: The server cannot ask for `where`.
+            FilterError: The server does not support `where`.
             GalleryError: The server does not answer.
             ValueError: `k` is below one or, as the gallery, above 16,384; or the queries have
                 another width.
@@ -125,13 +126,13 @@ class MilvusIndex:
             raise ValueError(f"Milvus returns {_MAX_K} items at most, got `k` = {k}.")
         condition = "" if where is None else to_milvus(where)
         parts = queries.cpu().float().split(_QUERIES_AT_ONCE)
-        return [found for part in parts for found in self._nearest(part, k, condition)]
+        return [matches for part in parts for matches in self._nearest(part, k, condition)]
 
     def _nearest(self, queries: Float[Tensor, "q d"], k: int, condition: str) -> Iterator[Matches]:
         limit = min(k + _EXTRA, _MAX_K)
-        with told(self._at):
+        with translate_errors(self._address):
             answers = self._client.search(
-                self._at.collection,
+                self._address.collection,
                 data=queries.tolist(),
                 anns_field="vector",
                 limit=limit,
@@ -144,216 +145,225 @@ class MilvusIndex:
             yield best_matches([hit["id"] for hit in hits], similarities, k)
 
     def items_of(self, ids: Sequence[str]) -> list[Item | None]:
-        """Return items in the order of `ids`; None where one is gone."""
-        found = {row["id"]: item_of(row["item"]) for row in self._rows(ids, ["id", "item"])}
-        return [found.get(one) for one in ids]
+        """Return items in the order of `ids`; None where there is none."""
+        items = {row["id"]: item_of(row["item"]) for row in self._rows(ids, ["id", "item"])}
+        return [items.get(id_) for id_ in ids]
 
     def read_regions(self, ids: Sequence[str]) -> Int8[np.ndarray, "n c"]:
-        """Return region codes in the order of `ids`; zeros where one is gone.
+        """Return region codes in the order of `ids`; zeros for a missing item.
 
         Raises:
-            GalleryError: None are stored.
+            GalleryError: No region codes are stored.
         """
         codes = {row["id"]: row["regions"] for row in self._rows(ids, ["id", "regions"])}
         if "" in codes.values():
             raise GalleryError(
-                f"{self._at.uri} has no region codes. Add them with: "
-                f"duet index {self.root} --publish {self._at.uri} --rebuild"
+                f"{self._address.uri} has no region codes. Add them with: "
+                f"duet index {self.root} --publish {self._address.uri} --rebuild"
             )
-        found = np.zeros((len(ids), NUM_CODES), dtype=np.int8)
-        for place, one in enumerate(ids):
-            if one in codes:
-                found[place] = np.frombuffer(base64.b64decode(codes[one]), dtype=np.int8)
-        return found
+        regions = np.zeros((len(ids), NUM_CODES), dtype=np.int8)
+        for row, id_ in enumerate(ids):
+            if id_ in codes:
+                regions[row] = np.frombuffer(base64.b64decode(codes[id_]), dtype=np.int8)
+        return regions
 
     def vectors_of(self, ids: Sequence[str]) -> Float[np.ndarray, "n d"]:
-        """Return vectors in the order of `ids`; zeros where one is gone."""
-        known = {row["id"]: row["vector"] for row in self._rows(ids, ["id", "vector"])}
-        found = np.zeros((len(ids), self.manifest.dim), dtype=np.float16)
-        for place, one in enumerate(ids):
-            if one in known:
-                found[place] = known[one]
-        return found
+        """Return vectors in the order of `ids`; zeros for a missing item."""
+        by_id = {row["id"]: row["vector"] for row in self._rows(ids, ["id", "vector"])}
+        vectors = np.zeros((len(ids), self.manifest.dim), dtype=np.float16)
+        for row, id_ in enumerate(ids):
+            if id_ in by_id:
+                vectors[row] = by_id[id_]
+        return vectors
 
     def sample(self, count: int, where: Filter | None = None) -> list[str]:
-        """Return the ids of about `count` items from all over the gallery, the same every time.
+        """Return the ids of about `count` items: a deterministic random sample.
 
-        With `where`, of those that pass it; the same where these are not more than 16,384.
+        With `where`, of matching items; deterministic if these are at most 16,384.
         """
         if where is not None:
             rows = self._select(to_milvus(where), ["id"], limit=_MAX_K)
             return sorted(row["id"] for row in rows)[:count]
         share = min(count, _MAX_K // 2) / max(1, len(self))
-        # Ids are hashes, so the first of them lie anywhere.
+        # Ids are hashes, so the lowest ones are a random draw.
         condition = "" if share >= 1 else f'id < "{int(share * 16**8):08x}"'
         return sorted(row["id"] for row in self._select(condition, ["id"], limit=_MAX_K))
 
     def digests(self, source: str) -> dict[str, str]:
-        """Return the digest of every record that a store published, by its item's id."""
-        own = f'digest like "{source}%"'
-        count = int(self._select(own, ["count(*)"], level=_STRONG)[0]["count(*)"])
+        """Return the digest of every record that a store published, by the id of its item."""
+        condition = f'digest like "{source}%"'
+        count = int(self._select(condition, ["count(*)"], level=_STRONG)[0]["count(*)"])
         num_pages, prefixes = count // _PAGE, [""]
         while len(prefixes) < num_pages:
             prefixes = [prefix + digit for prefix in prefixes for digit in "0123456789abcdef"]
-        return {row["id"]: row["digest"] for one in prefixes for row in self._page(one, own)}
+        pages = (self._page(prefix, condition) for prefix in prefixes)
+        return {row["id"]: row["digest"] for page in pages for row in page}
 
     def send(self, records: Sequence[Record]) -> None:
-        """Write records; those of the same id are replaced.
+        """Write records; records with the same id are replaced.
 
         Raises:
-            GalleryError: The server does not take them. All earlier ones are kept.
+            GalleryError: The server refuses them. Earlier records are kept.
         """
         rows = [row_of(record) for record in records]
-        with told(self._at):
-            self._client.upsert(self._at.collection, rows)
+        with translate_errors(self._address):
+            self._client.upsert(self._address.collection, rows)
 
     def remove(self, ids: Sequence[str]) -> None:
         """Delete items by id."""
-        with told(self._at):
-            for some in _parts(ids):
-                self._client.delete(self._at.collection, filter=_any_of(some))
+        with translate_errors(self._address):
+            for part in _parts(ids):
+                self._client.delete(self._address.collection, filter=_any_of(part))
 
     def settle(self, min_graph_rows: int = MIN_GRAPH_ROWS) -> None:
-        """Have the server write down and index what was sent, by a graph or a scan as it suits."""
-        wanted = "HNSW" if len(self) >= min_graph_rows else "FLAT"
-        with told(self._at):
-            self._client.flush(self._at.collection)
-            if self._client.describe_index(self._at.collection, "vector")["index_type"] != wanted:
-                self._client.release_collection(self._at.collection)
-                self._client.drop_index(self._at.collection, "vector")
-                index_vectors(self._client, self._at, wanted)
-            self._client.load_collection(self._at.collection)
+        """Have the server store and index the records, by a graph if there are enough."""
+        index_type = "HNSW" if len(self) >= min_graph_rows else "FLAT"
+        with translate_errors(self._address):
+            self._client.flush(self._address.collection)
+            current = self._client.describe_index(self._address.collection, "vector")
+            if current["index_type"] != index_type:
+                self._client.release_collection(self._address.collection)
+                self._client.drop_index(self._address.collection, "vector")
+                index_vectors(self._client, self._address, index_type)
+            self._client.load_collection(self._address.collection)
 
     def close(self) -> None:
-        """Let go of the connection."""
+        """Close the connection."""
         self._client.close()
 
-    def _page(self, prefix: str, own: str) -> list[dict[str, Any]]:
-        """Own rows whose id begins so: ids are hashes, so pages are of even size."""
-        condition = f'id >= "{prefix}" and id < "{prefix}g" and {own}'  # g: after every hex digit
-        rows = self._select(condition, ["id", "digest"], limit=_MAX_K, level=_STRONG)
+    def _page(self, prefix: str, condition: str) -> list[dict[str, Any]]:
+        """Return matching rows by prefix of the id, a hash, so that pages are of equal size."""
+        # "g" follows every hex digit.
+        page = f'id >= "{prefix}" and id < "{prefix}g" and {condition}'
+        rows = self._select(page, ["id", "digest"], limit=_MAX_K, level=_STRONG)
         if len(rows) < _MAX_K:
             return rows
-        return [row for digit in "0123456789abcdef" for row in self._page(prefix + digit, own)]
+        return [
+            row for digit in "0123456789abcdef" for row in self._page(prefix + digit, condition)
+        ]
 
     def _rows(self, ids: Sequence[str], columns: list[str]) -> list[dict[str, Any]]:
-        return [row for some in _parts(ids) for row in self._select(_any_of(some), columns)]
+        return [row for part in _parts(ids) for row in self._select(_any_of(part), columns)]
 
     def _select(
         self, condition: str, columns: list[str], limit: int | None = None, level: str = _SESSION
     ) -> list[dict[str, Any]]:
-        bound = {} if limit is None else {"limit": limit}
-        with told(self._at):
+        options = {} if limit is None else {"limit": limit}
+        with translate_errors(self._address):
             return self._client.query(
-                self._at.collection,
+                self._address.collection,
                 filter=condition,
                 output_fields=columns,
                 consistency_level=level,
-                **bound,
+                **options,
             )
 
 
-def connect(place: Place) -> MilvusClient:
-    """Connect to a server; a token for it is read from the environment (MILVUS_TOKEN)."""
-    for noisy in ("pymilvus", "milvus_lite", "grpc._server"):  # their errors reach us as exceptions
+def connect(address: MilvusAddress) -> MilvusClient:
+    """Connect to a server; its token comes from the environment variable MILVUS_TOKEN."""
+    for noisy in ("pymilvus", "milvus_lite", "grpc._server"):  # they also raise their errors
         logging.getLogger(noisy).setLevel(logging.CRITICAL)
     token = os.environ.get("MILVUS_TOKEN", "")
-    return MilvusClient(uri=place.server, token=token, timeout=_TIMEOUT_S)
+    return MilvusClient(uri=address.server, token=token, timeout=_TIMEOUT_S)
 
 
-def create_collection(client: MilvusClient, place: Place, manifest: Manifest) -> None:
-    """Make an empty collection and say who encoded it, first: a creation stopped between goes on.
+def create_collection(client: MilvusClient, address: MilvusAddress, manifest: Manifest) -> None:
+    """Create an empty collection unless it exists.
+
+    The manifest is written first, so that an interrupted creation can be resumed.
 
     Raises:
-        GalleryError: The collection is there and is not ours.
+        GalleryError: The collection exists and was not made by duet.
     """
-    if read_manifest(client, place) is None and client.has_collection(place.collection):
+    if read_manifest(client, address) is None and client.has_collection(address.collection):
         raise GalleryError(
-            f"{place.server} has a collection {place.collection!r} that duet did not make. Choose "
-            f"another name: {place.server}#NAME"
+            f"{address.server} has a collection {address.collection!r} that duet did not make. "
+            f"Choose another name: {address.server}#NAME"
         )
-    write_manifest(client, place, manifest)
-    if not client.has_collection(place.collection):
+    write_manifest(client, address, manifest)
+    if not client.has_collection(address.collection):
         client.create_collection(
-            place.collection, schema=_schema(manifest.dim), consistency_level=_STRONG
+            address.collection, schema=_schema(manifest.dim), consistency_level=_STRONG
         )
-        index_vectors(client, place, "FLAT")
-    client.load_collection(place.collection)
+        index_vectors(client, address, "FLAT")
+    client.load_collection(address.collection)
 
 
-def drop_collection(client: MilvusClient, place: Place) -> None:
-    """Drop a collection that duet made, if it is there."""
-    if read_manifest(client, place) is not None:
-        client.drop_collection(place.collection)
+def drop_collection(client: MilvusClient, address: MilvusAddress) -> None:
+    """Drop a collection that duet made, if it exists."""
+    if read_manifest(client, address) is not None:
+        client.drop_collection(address.collection)
 
 
-def index_vectors(client: MilvusClient, place: Place, index_type: str) -> None:
-    """Have vectors scanned ("FLAT") or walked as a graph ("HNSW")."""
+def index_vectors(client: MilvusClient, address: MilvusAddress, index_type: str) -> None:
+    """Create the index of vectors: a scan ("FLAT") or a graph ("HNSW")."""
     params = client.prepare_index_params()
     graph = _GRAPH if index_type == "HNSW" else {}
     params.add_index("vector", index_type=index_type, metric_type="IP", params=graph)
-    client.create_index(place.collection, params)
+    client.create_index(address.collection, params)
 
 
-def read_manifest(client: MilvusClient, place: Place) -> Manifest | None:
-    """Return who encoded a collection; None where duet made none of that name.
+def read_manifest(client: MilvusClient, address: MilvusAddress) -> Manifest | None:
+    """Return the manifest of a collection; None if duet made none of that name.
 
-    Kept in a collection of its own: not every server keeps a collection's description.
+    Manifests have a separate collection: not every server keeps a collection's description.
     """
     if not client.has_collection(_MANIFESTS):
         return None
     client.load_collection(_MANIFESTS)
     rows: list[dict[str, Any]] = client.query(
         _MANIFESTS,
-        filter=f'id == "{place.collection}"',
+        filter=f'id == "{address.collection}"',
         output_fields=["manifest"],
         consistency_level=_STRONG,
     )
     return Manifest(**json.loads(rows[0]["manifest"])) if rows else None
 
 
-def write_manifest(client: MilvusClient, place: Place, manifest: Manifest) -> None:
-    """Say who encoded a collection."""
+def write_manifest(client: MilvusClient, address: MilvusAddress, manifest: Manifest) -> None:
+    """Store the manifest of a collection."""
     if not client.has_collection(_MANIFESTS):
         schema = client.create_schema(auto_id=False, enable_dynamic_field=False)
         schema.add_field("id", DataType.VARCHAR, is_primary=True, max_length=255)
-        schema.add_field("vector", DataType.FLOAT_VECTOR, dim=2)  # servers ask for one
+        schema.add_field("vector", DataType.FLOAT_VECTOR, dim=2)  # servers require one
         schema.add_field("manifest", DataType.VARCHAR, max_length=_TEXT_BYTES)
         client.create_collection(_MANIFESTS, schema=schema, consistency_level=_STRONG)
         params = client.prepare_index_params()
         params.add_index("vector", index_type="FLAT", metric_type="IP")
         client.create_index(_MANIFESTS, params)
         client.load_collection(_MANIFESTS)
-    told_row = {"id": place.collection, "vector": [1.0, 0.0]}
-    client.upsert(_MANIFESTS, [told_row | {"manifest": json.dumps(asdict(manifest))}])
+    text = json.dumps(asdict(manifest))
+    row = {"id": address.collection, "vector": [1.0, 0.0], "manifest": text}
+    client.upsert(_MANIFESTS, [row])
 
 
 @contextmanager
-def told(place: Place) -> Generator[None, None, None]:
-    """Turn what the server reports into one sentence of ours."""
+def translate_errors(address: MilvusAddress) -> Generator[None, None, None]:
+    """Raise errors of the server as `GalleryError`, or `FilterError` for an unsupported filter."""
     try:
         yield
     except MilvusException as error:
-        said = (error.message or str(error) or type(error).__name__).strip().splitlines()[0]
-        if "unsupported pattern" in said:
+        report = (error.message or str(error) or type(error).__name__).strip().splitlines()[0]
+        # Milvus 2.3 has no error code for a pattern that it does not support: only the text tells.
+        if "unsupported pattern" in report:
             raise FilterError(
-                f"The Milvus server {place.server} looks for texts at the beginning of a caption "
+                f"The Milvus server {address.server} finds texts at the beginning of a caption "
                 "only; `caption contains` needs Milvus 2.4 or later."
             ) from error
         raise GalleryError(
-            f"Milvus at {place.server} cannot be used: {said[:300]}. Check the address, and that "
-            "the server runs."
+            f"Milvus at {address.server} cannot be used: {report[:300]}. Check the address, and "
+            "that the server runs."
         ) from error
 
 
-def _nothing_published(place: Place) -> GalleryError:
+def _nothing_published(address: MilvusAddress) -> GalleryError:
     return GalleryError(
-        f"Nothing is published at {place.uri}. Publish a gallery with: "
-        f"duet index FOLDER --publish {place.uri}"
+        f"Nothing is published at {address.uri}. Publish a gallery with: "
+        f"duet index FOLDER --publish {address.uri}"
     )
 
 
-def _schema(dim: int) -> Any:  # noqa: ANN401  pymilvus' own
+def _schema(dim: int) -> Any:  # noqa: ANN401  a class of pymilvus
     schema = MilvusClient.create_schema(auto_id=False, enable_dynamic_field=False)
     schema.add_field("id", DataType.VARCHAR, is_primary=True, max_length=32)
     schema.add_field("vector", DataType.FLOAT_VECTOR, dim=dim)
@@ -377,4 +387,4 @@ def _parts(ids: Sequence[str]) -> Iterator[Sequence[str]]:
 
 
 def _any_of(ids: Sequence[str]) -> str:
-    return "id in [" + ", ".join(f'"{checked_id(one)}"' for one in ids) + "]"
+    return "id in [" + ", ".join(f'"{checked_id(id_)}"' for id_ in ids) + "]"

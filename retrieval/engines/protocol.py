@@ -1,4 +1,4 @@
-"""What every search engine offers, so that one can stand in for another."""
+"""Protocols of search engines and of sources of items."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from retrieval.store.schema import Item, Manifest
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Matches:
-    """The items nearest to one query, best first; fewer than asked for where there are fewer.
+    """The items nearest to one query, best first; fewer than `k` in a small gallery.
 
     Attributes:
         ids: Of the items.
@@ -28,9 +28,9 @@ class Matches:
 
 @runtime_checkable
 class Index(Protocol):
-    """Finds the items nearest to a query.
+    """Search engine for the items nearest to a query.
 
-    An exact engine gives the ranking of all cosines; an approximate one states its recall.
+    An exact engine ranks by all cosines; an approximate one states its recall.
     """
 
     def __len__(self) -> int:
@@ -40,22 +40,22 @@ class Index(Protocol):
     def search(
         self, queries: Float[Tensor, "q d"], k: int, *, where: Filter | None = None
     ) -> list[Matches]:
-        """Return the `k` items nearest to each query, of those that pass `where`.
+        """Return the `k` items nearest to each query, among those that match `where`.
 
         Raises:
             ValueError: `k` is below one, the queries have another width than the items, or `where`
-                asks a field for what it does not hold.
+                compares a field with an unsuitable value.
         """
         ...
 
 
 @runtime_checkable
 class Source(Protocol):
-    """What is known of the items of a gallery beside their vectors."""
+    """Source of the items of a gallery: fields, vectors and region codes."""
 
     @property
     def manifest(self) -> Manifest:
-        """Who encoded the gallery."""
+        """Manifest of the gallery."""
         ...
 
     @property
@@ -78,36 +78,36 @@ class Source(Protocol):
         ...
 
     @property
-    def place(self) -> str:
-        """Where the index is, for messages."""
+    def location(self) -> str:
+        """Location of the index, for messages."""
         ...
 
     def items_of(self, ids: Sequence[str]) -> list[Item | None]:
-        """Return items in the order of `ids`; None where one is gone."""
+        """Return items in the order of `ids`; None where there is none."""
         ...
 
     def vectors_of(self, ids: Sequence[str]) -> Float[np.ndarray, "n d"]:
-        """Return vectors in the order of `ids`; zeros where one is gone."""
+        """Return vectors in the order of `ids`; zeros for a missing item."""
         ...
 
     def sample(self, count: int, where: Filter | None = None) -> list[str]:
-        """Return the ids of about `count` items from all over the gallery, the same every time.
+        """Return the ids of about `count` items: a deterministic random sample.
 
-        With `where`, of those that pass it: at most `count`, and all where there are no more.
+        With `where`, at most `count` of the matching items, and all if there are no more.
         """
         ...
 
     def read_regions(self, ids: Sequence[str]) -> Int8[np.ndarray, "n c"]:
-        """Return region codes in the order of `ids`; zeros where one is gone.
+        """Return region codes in the order of `ids`; zeros for a missing item.
 
         Raises:
-            GalleryError: None are stored.
+            GalleryError: No region codes are stored.
         """
         ...
 
 
 def check_search(queries: Float[Tensor, "q d"], k: int, dim: int) -> None:
-    """Check what every engine is asked.
+    """Check the arguments of a search.
 
     Raises:
         ValueError: `k` is below one, or the queries are not `dim` wide.
@@ -119,10 +119,10 @@ def check_search(queries: Float[Tensor, "q d"], k: int, dim: int) -> None:
 
 
 def best_matches(ids: Sequence[str], similarities: Float[Tensor, " n"], k: int) -> Matches:
-    """Order candidates by similarity, equal ones by id, and keep the best `k`."""
+    """Order candidates by similarity, then by id, and keep the best `k`."""
     scores = similarities.tolist()
-    order = sorted(range(len(ids)), key=lambda place: (-scores[place], ids[place]))[:k]
+    order = sorted(range(len(ids)), key=lambda row: (-scores[row], ids[row]))[:k]
     return Matches(
-        ids=tuple(ids[place] for place in order),
-        similarities=tuple(scores[place] for place in order),
+        ids=tuple(ids[row] for row in order),
+        similarities=tuple(scores[row] for row in order),
     )

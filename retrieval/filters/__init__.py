@@ -1,1 +1,1 @@
-"""Conditions on items: their language, their tree, and its translation for each engine."""
+"""Filters on items: language, syntax tree, and compilation for each engine."""

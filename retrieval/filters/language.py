@@ -1,10 +1,10 @@
-"""Reads a filter from text, the language of the command line: `domain = 'photo' and size > 1000`.
+"""Parser of the filter language of the command line: `domain = 'photo' and size > 1000`.
 
     condition: FIELD = != < <= > >= VALUE | FIELD in (VALUE, ...) | FIELD between VALUE and VALUE
                | tags has 'red' | tags has any ('red', 'blue') | caption contains 'red'
     joined by: and, or, not, ( )
 
-Texts stand in single quotes, a quote inside them is doubled. `not` may also precede `in`,
+Texts are in single quotes; a quote inside a text is doubled. `not` may also precede `in`,
 `between`, `has` and `contains`.
 """
 
@@ -45,11 +45,11 @@ class _Kind(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Token:
-    """A piece of a filter; `place` counts characters from 1."""
+    """A token of a filter; `position` counts characters from 1."""
 
     kind: _Kind
     spelled: str
-    place: int
+    position: int
 
     def __str__(self) -> str:
         return "the end" if self.kind is _Kind.END else self.spelled
@@ -66,32 +66,32 @@ _SAME = {"==": "=", "<>": "!="}
 
 
 def parse(text: str) -> Filter:
-    """Read a filter.
+    """Parse a filter.
 
     Raises:
-        FilterError: It is no filter; the sentence says at which character, counted from 1, and
-            what must stand there. Also for more than 4,000 characters, or 8 levels of nesting.
+        FilterError: The syntax is wrong; the message names the character, counted from 1, and what
+            is expected there. Also for more than 4,000 characters, or 8 levels of nesting.
     """
     if len(text) > MAX_LENGTH:
-        raise FilterError(f"A filter may have {MAX_LENGTH} characters, got {len(text)}.")
+        raise FilterError(f"A filter may have at most {MAX_LENGTH} characters, got {len(text)}.")
     if not text.strip():
         raise FilterError(f"The filter is empty. Write one such as: {_EXAMPLE}")
     return _Parser(_tokens(text)).parse()
 
 
 def _tokens(text: str) -> list[_Token]:
-    found: list[_Token] = []
-    place = 0
-    while place < len(text):
-        if text[place].isspace():
-            place += 1
+    tokens: list[_Token] = []
+    start = 0
+    while start < len(text):
+        if text[start].isspace():
+            start += 1
             continue
-        piece = _PIECES.match(text, place)
+        piece = _PIECES.match(text, start)
         if piece is None or piece.lastgroup is None:
-            raise _error(place + 1, _what_is_wrong(text[place]))
-        found.append(_Token(kind=_Kind(piece.lastgroup), spelled=piece[0], place=place + 1))
-        place = piece.end()
-    return [*found, _Token(kind=_Kind.END, spelled="", place=len(text) + 1)]
+            raise _error(start + 1, _what_is_wrong(text[start]))
+        tokens.append(_Token(kind=_Kind(piece.lastgroup), spelled=piece[0], position=start + 1))
+        start = piece.end()
+    return [*tokens, _Token(kind=_Kind.END, spelled="", position=len(text) + 1)]
 
 
 def _what_is_wrong(character: str) -> str:
@@ -99,25 +99,25 @@ def _what_is_wrong(character: str) -> str:
         case "'":
             return "this quote is never closed; double a quote inside a text, as in 'it''s'."
         case '"' | "’" | "“" | "”":
-            return f"a text must stand in single quotes (''), got {character}."
+            return f"a text must be in single quotes (''), got {character}."
         case "-":
             return "a number must be whole and not negative, got -."
         case _:
             return f"{character!r} has no meaning here; put texts in single quotes."
 
 
-def _error(place: int, what: str) -> FilterError:
-    return FilterError(f"Filter, character {place}: {what}")
+def _error(position: int, what: str) -> FilterError:
+    return FilterError(f"Filter, character {position}: {what}")
 
 
 class _Parser:
-    """Descends through one filter's tokens."""
+    """Recursive-descent parser of the tokens of a filter."""
 
     def __init__(self, tokens: list[_Token]) -> None:
         self._tokens, self._at = tokens, 0
 
     def parse(self) -> Filter:
-        where = self._either(0)
+        where = self._disjunction(0)
         if self._next.kind is not _Kind.END:
             raise self._expected("`and`, `or` or the end")
         return where
@@ -142,45 +142,47 @@ class _Parser:
         self._at += 1
 
     def _expected(self, what: str) -> FilterError:
-        return _error(self._next.place, f"{what} must come here, got {self._next}.")
+        return _error(self._next.position, f"{what} is expected here, got {self._next}.")
 
-    def _told(self, token: _Token, make: Callable[[], _Result]) -> _Result:
-        """Say where a condition stands that cannot be asked."""
+    def _locate_errors(self, token: _Token, make: Callable[[], _Result]) -> _Result:
+        """Make a condition; add the position of its first token to an error."""
         try:
             return make()
         except FilterError as error:
-            raise _error(token.place, str(error)) from None
+            raise _error(token.position, str(error)) from None
 
-    def _either(self, depth: int) -> Filter:
-        start, parts = self._next, [self._all(depth)]
+    def _disjunction(self, depth: int) -> Filter:
+        start, parts = self._next, [self._conjunction(depth)]
         while self._takes_word("or"):
-            parts.append(self._all(depth))
+            parts.append(self._conjunction(depth))
         if len(parts) == 1:
             return parts[0]
-        return self._told(start, lambda: Or(parts=tuple(parts)))
+        return self._locate_errors(start, lambda: Or(parts=tuple(parts)))
 
-    def _all(self, depth: int) -> Filter:
-        start, parts = self._next, [self._one(depth)]
+    def _conjunction(self, depth: int) -> Filter:
+        start, parts = self._next, [self._factor(depth)]
         while self._takes_word("and"):
-            parts.append(self._one(depth))
+            parts.append(self._factor(depth))
         if len(parts) == 1:
             return parts[0]
-        return self._told(start, lambda: And(parts=tuple(parts)))
+        return self._locate_errors(start, lambda: And(parts=tuple(parts)))
 
-    def _one(self, depth: int) -> Filter:
+    def _factor(self, depth: int) -> Filter:
         start = self._next
         if start.spelled != "(" and not start.is_word("not"):
             return self._condition()
-        # Not left to the nodes: parentheses make none, and Python's stack ends somewhere.
+        # Parentheses make no nodes, which check their nesting, but do deepen Python's stack.
         if depth > 2 * MAX_NESTING:
-            raise _error(start.place, "conditions are nested too deep here; write it flatter.")
+            raise _error(
+                start.position, "conditions are nested too deeply here; simplify the filter."
+            )
         self._at += 1
         if start.spelled == "(":
-            where = self._either(depth + 1)
+            where = self._disjunction(depth + 1)
             self._sign(")")
             return where
-        part = self._one(depth + 1)
-        return self._told(start, lambda: Not(part=part))
+        part = self._factor(depth + 1)
+        return self._locate_errors(start, lambda: Not(part=part))
 
     def _condition(self) -> Filter:
         token, field = self._next, self._field()
@@ -199,7 +201,7 @@ class _Parser:
         except ValueError:
             names = ", ".join(Field)
             raise _error(
-                token.place, f"there is no field {token.spelled!r}; the fields are {names}."
+                token.position, f"there is no field {token.spelled!r}; the fields are {names}."
             ) from None
         self._at += 1
         return field
@@ -208,24 +210,26 @@ class _Parser:
         sign = self._take().spelled
         operator = Operator(_SAME.get(sign, sign))
         value = self._value()
-        return self._told(token, lambda: Compare(field=field, operator=operator, value=value))
+        return self._locate_errors(
+            token, lambda: Compare(field=field, operator=operator, value=value)
+        )
 
     def _words(self, token: _Token, field: Field) -> Filter:
         if self._takes_word("in"):
             values = self._list(self._value)
-            return self._told(token, lambda: In(field=field, values=values))
+            return self._locate_errors(token, lambda: In(field=field, values=values))
         if self._takes_word("between"):
             low = self._value()
             if not self._takes_word("and"):
                 raise self._expected("`and` with the second value of `between`")
             high = self._value()
-            return self._told(token, lambda: Between(field=field, low=low, high=high))
+            return self._locate_errors(token, lambda: Between(field=field, low=low, high=high))
         if field is Field.TAGS and self._takes_word("has"):
             tags = self._list(self._text) if self._takes_word("any") else (self._text(),)
-            return self._told(token, lambda: Has(values=tags))
+            return self._locate_errors(token, lambda: Has(values=tags))
         if field is Field.CAPTION and self._takes_word("contains"):
             text = self._text()
-            return self._told(token, lambda: Contains(text=text))
+            return self._locate_errors(token, lambda: Contains(text=text))
         raise self._expected(_after(field))
 
     def _list(self, read: Callable[[], _Result]) -> tuple[_Result, ...]:

@@ -1,6 +1,6 @@
-"""What a filter becomes: an answer in Python, SQL for LanceDB, an expression for Milvus.
+"""Evaluation of filters in Python, and compilation to SQL for LanceDB and to Milvus expressions.
 
-`matches` is what the other two must agree with.
+`matches` is the reference; the compiled conditions must agree with it.
 """
 
 from collections.abc import Callable, Collection, Iterable, Sequence
@@ -26,8 +26,8 @@ _Ordered = TypeVar("_Ordered", str, int)
 
 
 @runtime_checkable
-class Described(Protocol):
-    """What a filter asks of an item; the names are those of `retrieval.store.schema.Item`."""
+class Filterable(Protocol):
+    """Fields of an item that filters use, named as in `retrieval.store.schema.Item`."""
 
     @property
     def path(self) -> str: ...  # noqa: D102
@@ -49,8 +49,8 @@ class Described(Protocol):
     def height_px(self) -> int: ...  # noqa: D102
 
 
-def matches(where: Filter, item: Described) -> bool:
-    """Tell whether a condition holds for an item."""
+def matches(where: Filter, item: Filterable) -> bool:
+    """Tell whether an item matches a condition."""
     match where:
         case And(parts=parts):
             return all(matches(part, item) for part in parts)
@@ -71,7 +71,7 @@ def matches(where: Filter, item: Described) -> bool:
             return text.lower() in item.caption.lower()
 
 
-def _compares(item: Described, field: Field, operator: Operator, value: str | int) -> bool:
+def _compares(item: Filterable, field: Field, operator: Operator, value: str | int) -> bool:
     if operator is Operator.UNEQUAL:
         return not _compares(item, field, Operator.EQUAL, value)
     match field:
@@ -80,72 +80,72 @@ def _compares(item: Described, field: Field, operator: Operator, value: str | in
         case Field.KIND:
             return item.kind == value
         case Field.FOLDER:
-            return item.path.startswith(_beginning(str(value)))
+            return item.path.startswith(_folder_prefix(str(value)))
         case Field.SIZE:
-            return _lies(item.size_bytes, operator, int(value), int(value))
+            return _compare_span(item.size_bytes, operator, int(value), int(value))
         case Field.WIDTH:
-            return _lies(item.width_px, operator, int(value), int(value))
+            return _compare_span(item.width_px, operator, int(value), int(value))
         case Field.HEIGHT:
-            return _lies(item.height_px, operator, int(value), int(value))
+            return _compare_span(item.height_px, operator, int(value), int(value))
         case Field.DATE:
             span = span_of(str(value))
-            return item.taken != "" and _lies(item.taken, operator, span.first, span.last)
+            return item.taken != "" and _compare_span(item.taken, operator, span.first, span.last)
         case Field.TAGS | Field.CAPTION:
-            raise AssertionError(field)  # no condition compares them with a value
+            raise AssertionError(field)  # never compared with a value
 
 
-def _lies(known: _Ordered, operator: Operator, first: _Ordered, last: _Ordered) -> bool:
-    """Compare with what lies between two; a number spans itself alone."""
+def _compare_span(actual: _Ordered, operator: Operator, first: _Ordered, last: _Ordered) -> bool:
+    """Compare a value with a span; a number is its own first and last value."""
     match operator:
         case Operator.EQUAL:
-            return first <= known <= last
+            return first <= actual <= last
         case Operator.UNEQUAL:
-            return not first <= known <= last
+            return not first <= actual <= last
         case Operator.LESS:
-            return known < first
+            return actual < first
         case Operator.AT_MOST:
-            return known <= last
+            return actual <= last
         case Operator.GREATER:
-            return known > last
+            return actual > last
         case Operator.AT_LEAST:
-            return known >= first
+            return actual >= first
 
 
-def _beginning(folder: str) -> str:
-    """How the path of every picture in a folder begins: any way for the root."""
+def _folder_prefix(folder: str) -> str:
+    """Return the common prefix of the paths of a folder's pictures; empty for the root."""
     parts = [part for part in folder.split("/") if part not in ("", ".")]
     return "".join(f"{part}/" for part in parts)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Language:
-    """What differs between the languages.
+    """Syntax of a target language.
 
     Attributes:
-        column: Name of a column, or what stands for one that is absent.
+        column: Expression of a column; a substitute if the column is absent.
         quote: Literal of a text.
-        equal: Sign of equality.
-        listed: A list of literals, to be looked up in.
-        carries: Whether the tags hold one of some literals.
-        captioned: Whether the caption, in small letters, contains a text.
-        always: Holds for every item.
+        equal: Equality operator.
+        value_list: List of literals, for membership tests.
+        has_any_tag: Condition that the tags contain one of the literals.
+        caption_contains: Condition that the caption, in lower case, contains a text.
+        always: Condition that every item matches.
     """
 
     column: Callable[[str], str]
     quote: Callable[[str], str]
     equal: str
-    listed: Callable[[str], str]
-    carries: Callable[[str], str]
-    captioned: Callable[[str], str]
+    value_list: Callable[[str], str]
+    has_any_tag: Callable[[str], str]
+    caption_contains: Callable[[str], str]
     always: str
 
 
 def to_sql(where: Filter, *, absent: Collection[str] = ()) -> str:
-    """Compile for LanceDB, whose SQL is DataFusion's.
+    """Compile a filter to SQL for LanceDB, in DataFusion's dialect.
 
     Args:
         where: The condition.
-        absent: Columns of text that the table lacks; they read as empty.
+        absent: Text columns that the table lacks; they read as empty.
     """
 
     def column(name: str) -> str:
@@ -155,35 +155,35 @@ def to_sql(where: Filter, *, absent: Collection[str] = ()) -> str:
         column=column,
         quote=_quote_sql,
         equal="=",
-        listed=lambda values: f"({values})",
-        carries=lambda values: f"array_has_any(tags, make_array({values}))",
-        captioned=lambda text: f"contains(lower({column('caption')}), {_quote_sql(text)})",
+        value_list=lambda values: f"({values})",
+        has_any_tag=lambda values: f"array_has_any(tags, make_array({values}))",
+        caption_contains=lambda text: f"contains(lower({column('caption')}), {_quote_sql(text)})",
         always="true",
     )
     return _compile(where, language)
 
 
 def to_milvus(where: Filter) -> str:
-    """Compile for Milvus, whose column `caption_plain` holds what `plain` makes of captions."""
+    """Compile a filter to a Milvus expression; column `caption_plain` holds `plain` captions."""
     language = _Language(
         column=lambda name: name,
         quote=_quote_milvus,
         equal="==",
-        listed=lambda values: f"[{values}]",
-        carries=lambda values: f"array_contains_any(tags, [{values}])",
-        captioned=lambda text: f"caption_plain like {_quote_milvus(f'%{plain(text)}%')}",
+        value_list=lambda values: f"[{values}]",
+        has_any_tag=lambda values: f"array_contains_any(tags, [{values}])",
+        caption_contains=lambda text: f"caption_plain like {_quote_milvus(f'%{plain(text)}%')}",
         always='(id != "")',
     )
     return _compile(where, language)
 
 
-_WILD = str.maketrans("\\%_", "\ue000\ue001\ue002")  # nobody's letters
+_WILD = str.maketrans("\\%_", "\ue000\ue001\ue002")  # private-use characters
 
 
 def plain(text: str) -> str:
-    """Return a text in small letters and without what a pattern could read as a sign.
+    """Return a text in lower case, with the special characters of patterns replaced.
 
-    Servers differ in how they read an escaped backslash, so that none is left to escape.
+    Servers differ in how they read an escaped backslash, so none may remain.
     """
     return text.lower().translate(_WILD)
 
@@ -212,16 +212,16 @@ def _compile(where: Filter, language: _Language) -> str:
             not_below = _comparison(field, Operator.AT_LEAST, low, language)
             return f"({not_below} and {_comparison(field, Operator.AT_MOST, high, language)})"
         case Has(values=values):
-            return language.carries(_literals(values, language))
+            return language.has_any_tag(_literals(values, language))
         case Contains(text=text):
-            return language.captioned(text.lower()) if text else language.always
+            return language.caption_contains(text.lower()) if text else language.always
 
 
 def _membership(field: Field, values: Iterable[str | int], language: _Language) -> str:
     if field in (Field.FOLDER, Field.DATE):
         equal = [_comparison(field, Operator.EQUAL, value, language) for value in values]
         return "(" + " or ".join(equal) + ")"
-    return f"({_column(field, language)} in {language.listed(_literals(values, language))})"
+    return f"({_column(field, language)} in {language.value_list(_literals(values, language))})"
 
 
 def _comparison(field: Field, operator: Operator, value: str | int, language: _Language) -> str:
@@ -229,7 +229,7 @@ def _comparison(field: Field, operator: Operator, value: str | int, language: _L
         return f"(not {_comparison(field, Operator.EQUAL, value, language)})"
     match field:
         case Field.FOLDER:
-            return _within(_beginning(str(value)), language)
+            return _within(_folder_prefix(str(value)), language)
         case Field.DATE:
             return _dated(operator, str(value), language)
         case _:
@@ -237,14 +237,14 @@ def _comparison(field: Field, operator: Operator, value: str | int, language: _L
             return f"({_column(field, language)} {sign} {_literals([value], language)})"
 
 
-def _within(beginning: str, language: _Language) -> str:
-    """Ask how a path begins by its order: "a/" to "a0", the sign after the slash being "0".
+def _within(prefix: str, language: _Language) -> str:
+    """Test the prefix of a path by order: from "a/" to "a0", as "0" is the character after "/".
 
-    No engine's wildcards play a part in it, and an index on the column serves.
+    This needs no wildcards, which differ between engines, and can use an index on the column.
     """
-    if not beginning:
+    if not prefix:
         return language.always
-    low, high = language.quote(beginning), language.quote(beginning[:-1] + "0")
+    low, high = language.quote(prefix), language.quote(prefix[:-1] + "0")
     column = language.column("path")
     return f"({column} >= {low} and {column} < {high})"
 
@@ -264,7 +264,7 @@ def _dated(operator: Operator, date: str, language: _Language) -> str:
         case Operator.AT_LEAST:
             return f"({column} >= {first})"
         case Operator.UNEQUAL:
-            raise AssertionError(operator)  # compiled as what is not equal
+            raise AssertionError(operator)  # compiled as a negated equality
 
 
 _COLUMNS = {

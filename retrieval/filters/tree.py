@@ -1,6 +1,6 @@
-"""Conditions on items: one small syntax tree, which prints as the text it is read from.
+"""Syntax tree of filters; `str` of a tree is text that parses to the same tree.
 
-`language` reads the text, `targets` compiles for each engine.
+`language` parses the text, `targets` compiles the tree for each engine.
 """
 
 import re
@@ -11,16 +11,16 @@ from datetime import datetime
 from enum import StrEnum
 from typing import TypeAlias, Union
 
-MAX_NESTING = 8  # what every engine's own parser reads in any mixture of `and`, `or` and `not`
+MAX_NESTING = 8  # every engine parses so many levels of any mixture of `and`, `or` and `not`
 MAX_NUMBER = 2**63 - 1
 
 
 class FilterError(ValueError):
-    """A condition that cannot be asked, and how to write it."""
+    """Raised for an invalid condition; says how to write it."""
 
 
 class Field(StrEnum):
-    """What is known of an item, as a filter names it."""
+    """Fields of an item, by their names in filters."""
 
     DOMAIN = "domain"
     KIND = "kind"
@@ -38,7 +38,7 @@ NUMBERS = (Field.SIZE, Field.WIDTH, Field.HEIGHT)
 
 
 class Operator(StrEnum):
-    """How a field is compared with one value."""
+    """Comparison of a field with a value."""
 
     EQUAL = "="
     UNEQUAL = "!="
@@ -50,7 +50,7 @@ class Operator(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class And:
-    """Holds where each of its parts does, two at least."""
+    """Matches items that match every part; there are at least two."""
 
     parts: "tuple[Filter, ...]"
 
@@ -63,7 +63,7 @@ class And:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Or:
-    """Holds where one of its parts does, two at least."""
+    """Matches items that match any part; there are at least two."""
 
     parts: "tuple[Filter, ...]"
 
@@ -76,7 +76,7 @@ class Or:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Not:
-    """Holds where its part does not."""
+    """Matches items that do not match its part."""
 
     part: "Filter"
 
@@ -89,11 +89,11 @@ class Not:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Compare:
-    """Compares a field with one value.
+    """Compares a field with a value.
 
-    Domain, kind and folder are equal or not; a picture is in a folder when it lies anywhere below
-    it, and `''` is the root. A date may be a year, a month, a day or a moment: it stands for all
-    of its time, and pictures without a date match none.
+    Domain, kind and folder can be equal or unequal; a folder equals every folder above a picture,
+    and `''` is the root. A date may be a year, a month, a day or a time: it covers its whole
+    period, and pictures without a date match no date.
     """
 
     field: Field
@@ -111,7 +111,7 @@ class Compare:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class In:
-    """Holds where the field equals one of the values."""
+    """Matches items whose field equals one of the values."""
 
     field: Field
     values: tuple[str | int, ...]
@@ -125,7 +125,7 @@ class In:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Between:
-    """Holds where a number or a date lies between two, both included."""
+    """Matches items whose number or date lies in a range, ends included."""
 
     field: Field
     low: str | int
@@ -143,7 +143,7 @@ class Between:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Has:
-    """Holds where an item carries one of the tags."""
+    """Matches items with one of the tags."""
 
     values: tuple[str, ...]
 
@@ -158,7 +158,7 @@ class Has:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Contains:
-    """Holds where the caption contains a text, in small or capital letters."""
+    """Matches items whose caption contains a text, regardless of case."""
 
     text: str
 
@@ -174,7 +174,7 @@ Filter: TypeAlias = Union[And, Or, Not, Compare, In, Between, Has, Contains]  # 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Span:
-    """First and last second that a date stands for, as `Item.taken` spells them."""
+    """First and last second of a date, in the format of `Item.taken`."""
 
     first: str
     last: str
@@ -184,13 +184,13 @@ _DATE = re.compile(r"\d{4}(-\d\d(-\d\d([T ]\d\d:\d\d(:\d\d)?)?)?)?", re.ASCII)
 
 
 def span_of(date: str) -> Span:
-    """Return the time that a year, a month, a day, a minute or a second takes.
+    """Return the span of a year, a month, a day, a minute or a second.
 
     Raises:
-        FilterError: It is no date.
+        FilterError: The text is not a date.
     """
     spelled = date.replace(" ", "T")
-    # Compared as text only, so every month may end with a day 31.
+    # Dates are compared as text only, so every month may end with a day 31.
     span = Span(
         first=spelled + "0000-01-01T00:00:00"[len(spelled) :],
         last=spelled + "9999-12-31T23:59:59"[len(spelled) :],
@@ -208,7 +208,7 @@ def span_of(date: str) -> Span:
 
 
 def nesting(where: Filter) -> int:
-    """Count how deep conditions lie within `and`, `or` and `not`."""
+    """Return the depth of nested `and`, `or` and `not`."""
     match where:
         case And(parts=parts) | Or(parts=parts):
             return 1 + max(map(nesting, parts))
@@ -222,7 +222,7 @@ def check_value(field: Field, value: str | int) -> None:
     """Check that a field can be compared with a value.
 
     Raises:
-        FilterError: It cannot.
+        FilterError: The value does not suit the field.
     """
     match field:
         case Field.TAGS:
@@ -245,11 +245,13 @@ def check_text(text: str) -> None:
     """Check that every engine can read a text.
 
     Raises:
-        FilterError: It holds control characters, or halves of characters.
+        FilterError: It contains control characters or surrogates.
     """
     for character in text:
         if unicodedata.category(character) in ("Cc", "Cs"):
-            raise FilterError(f"A text must be of printable characters, got {character!r} in it.")
+            raise FilterError(
+                f"A text must consist of printable characters, got {character!r} in it."
+            )
 
 
 def _text(field: Field, value: str | int) -> str:
@@ -260,7 +262,7 @@ def _text(field: Field, value: str | int) -> str:
 
 def _check_values(field: Field | None, values: Sequence[str | int]) -> None:
     if not values:
-        raise FilterError(f"`{field or 'tags'}` must be compared with one value at least, got ().")
+        raise FilterError(f"`{field or 'tags'}` must be compared with at least one value, got ().")
     for value in values:
         if field is None:
             check_text(_text(Field.TAGS, value))
@@ -270,14 +272,14 @@ def _check_values(field: Field | None, values: Sequence[str | int]) -> None:
 
 def _check_parts(where: And | Or, parts: Sequence[Filter]) -> None:
     if len(parts) < 2:
-        raise FilterError(f"`and` and `or` must join two conditions at least, got {len(parts)}.")
+        raise FilterError(f"`and` and `or` must join at least two conditions, got {len(parts)}.")
     _check_nesting(where)
 
 
 def _check_nesting(where: Filter) -> None:
-    if (found := nesting(where)) > MAX_NESTING:
+    if (depth := nesting(where)) > MAX_NESTING:
         raise FilterError(
-            f"Conditions may lie {MAX_NESTING} deep in `and`, `or` and `not`, got {found}."
+            f"`and`, `or` and `not` may be nested {MAX_NESTING} levels deep, got {depth}."
         )
 
 

@@ -1,1 +1,1 @@
-"""Indexing: from files to rows of the store, on one machine or a cluster."""
+"""Indexing: files to rows of a store, on one machine or a cluster."""

@@ -1,4 +1,4 @@
-"""From files to what an index keeps of them: read in threads, embedded in batches."""
+"""Embedding of files: read in threads, encoded in batches."""
 
 import os
 from collections import deque
@@ -20,16 +20,16 @@ from retrieval.indexing.walk import Candidate, Skipped
 from retrieval.regions import to_codes
 from retrieval.store.schema import Item
 
-# A JPEG is decoded at no less than so many times the encoder's size, which takes a quarter of the
-# time at three million pixels; against whole decoding, the mini kit's features keep a cosine of
-# 0.9999 (one of two sizes: 0.99995, and a fifth slower).
+# A JPEG is decoded at no less than this multiple of the encoder's size, in a quarter of the time at
+# three million pixels; the mini kit's features have a cosine of 0.9999 with those of full decoding
+# (0.99995 at a multiple of two, which is a fifth slower).
 DECODED_SIZES = 1.5
-AHEAD = 4  # batches that wait for the encoder: a few kilobytes a picture
+AHEAD = 4  # batches that wait for the encoder, a few kilobytes per picture
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class EncodedImages:
-    """What an index keeps of n pictures.
+    """Features and region codes of n pictures.
 
     Attributes:
         features: Unit vectors in the joint space.
@@ -42,13 +42,13 @@ class EncodedImages:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Embedded:
-    """A picture as an index keeps it.
+    """An embedded picture.
 
     Attributes:
-        item: What is known of it.
+        item: Its item.
         feature: Its vector in the joint space.
         codes: Its region codes.
-        problem: Why its caption was left out, if it was.
+        problem: Why its caption was skipped; None if it was not.
     """
 
     item: Item
@@ -65,15 +65,15 @@ class EmbedOptions:
     """How files are read and embedded.
 
     Attributes:
-        batch_size: Pictures embedded at once.
-        known: What is known of pictures by their path below the root (kind, domain, caption);
-            other pictures are indexed without.
-        limits: Caps on one picture.
-        num_workers: Threads that decode; None for one per core.
+        batch_size: Pictures per batch of the encoder.
+        facts_by_path: Facts on pictures (kind, domain, caption), by path relative to the root;
+            may be incomplete.
+        limits: Limits on a picture.
+        num_workers: Number of decoding threads; None for one per core.
     """
 
     batch_size: int = 32
-    known: Mapping[str, Facts] = field(default_factory=dict)
+    facts_by_path: Mapping[str, Facts] = field(default_factory=dict)
     limits: ImageLimits = field(default_factory=ImageLimits)
     num_workers: int | None = None
 
@@ -83,36 +83,36 @@ DEFAULT_EMBED_OPTIONS = EmbedOptions()
 
 @runtime_checkable
 class Embedder(Protocol):
-    """Embeds files, on this machine or on many."""
+    """Embedder of files, on one or many machines."""
 
-    def embed(self, fresh: Sequence[Candidate], seen: Collection[str]) -> Iterator[Result]:
-        """Yield what became of each file, in their order.
+    def embed(self, files: Sequence[Candidate], known_ids: Collection[str]) -> Iterator[Result]:
+        """Yield the result of each file, in order.
 
         Args:
-            fresh: The files.
-            seen: Ids of the content that needs no embedding; a file that has one is recognised.
+            files: Files to embed.
+            known_ids: Ids of content that is not to be embedded; such files are recognised.
         """
         ...
 
 
 class LocalEmbedder:
-    """Embeds in this process: threads read and decode a bounded number of files ahead."""
+    """Embedder in this process: threads read and decode a bounded number of files ahead."""
 
     def __init__(self, backbone: Backbone, options: EmbedOptions = DEFAULT_EMBED_OPTIONS) -> None:
-        """Prepare what all files share."""
+        """Set backbone and options."""
         self._backbone, self._options = backbone, options
 
-    def embed(self, fresh: Sequence[Candidate], seen: Collection[str]) -> Iterator[Result]:
-        """Yield what became of each file, in order; a copy of an earlier one is recognised."""
-        met: set[str] = set()
+    def embed(self, files: Sequence[Candidate], known_ids: Collection[str]) -> Iterator[Result]:
+        """Yield the result of each file, in order; copies of an earlier file are recognised."""
+        decoded_ids: set[str] = set()
         waiting: list[Decoded | Recognised | Skipped] = []
         num_decoded = 0
-        for candidate, result in zip(fresh, self._read(fresh, seen), strict=True):
+        for candidate, result in zip(files, self._read(files, known_ids), strict=True):
             if isinstance(result, Decoded):
-                if result.item.id in met:
+                if result.item.id in decoded_ids:
                     result = Recognised(id=result.item.id, candidate=candidate)
                 else:
-                    met.add(result.item.id)
+                    decoded_ids.add(result.item.id)
                     num_decoded += 1
             waiting.append(result)
             if num_decoded >= self._options.batch_size:
@@ -121,41 +121,45 @@ class LocalEmbedder:
         yield from self._encoded(waiting)
 
     def _encoded(self, waiting: list[Decoded | Recognised | Skipped]) -> Iterator[Result]:
-        decoded = [one for one in waiting if isinstance(one, Decoded)]
+        decoded = [result for result in waiting if isinstance(result, Decoded)]
         features, codes = iter(()), iter(())
         if decoded:
-            levels = np.stack([one.levels for one in decoded])
-            found = encode_levels(self._backbone, levels)
-            features, codes = iter(found.features.cpu().numpy()), iter(found.regions.cpu().numpy())
-        for one in waiting:
-            if isinstance(one, Decoded):
+            levels = np.stack([result.levels for result in decoded])
+            encoded = encode_levels(self._backbone, levels)
+            features = iter(encoded.features.cpu().numpy())
+            codes = iter(encoded.regions.cpu().numpy())
+        for result in waiting:
+            if isinstance(result, Decoded):
                 yield Embedded(
-                    item=one.item, feature=next(features), codes=next(codes), problem=one.problem
+                    item=result.item,
+                    feature=next(features),
+                    codes=next(codes),
+                    problem=result.problem,
                 )
             else:
-                yield one
+                yield result
 
     def _read(
-        self, fresh: Sequence[Candidate], seen: Collection[str]
+        self, files: Sequence[Candidate], known_ids: Collection[str]
     ) -> Iterator[Decoded | Recognised | Skipped]:
-        """Read files in threads, a bounded number ahead of the encoder, and yield in their order.
+        """Read files in threads, a bounded number ahead of the encoder, and yield them in order.
 
-        Pillow gives way to other threads while it decodes and resizes.
+        Pillow releases the interpreter lock while it decodes and resizes.
         """
         options = self._options
         intake = Intake(
             crop=self._backbone.crop,
             least_px=int(DECODED_SIZES * self._backbone.image_size_px),
             limits=options.limits,
-            seen=seen,
-            known=options.known,
+            known_ids=known_ids,
+            facts_by_path=options.facts_by_path,
         )
         num_workers = options.num_workers or os.cpu_count() or 1
         most = AHEAD * options.batch_size + num_workers
         ahead: deque[Future[Decoded | Recognised | Skipped]] = deque()
         pool = ThreadPoolExecutor(max_workers=num_workers)
         try:
-            for candidate in fresh:
+            for candidate in files:
                 ahead.append(pool.submit(intake.read, candidate))
                 if len(ahead) >= most:
                     yield ahead.popleft().result()
@@ -180,6 +184,7 @@ def encode_with_regions(backbone: Backbone, images: list[Image.Image]) -> Encode
 
 @torch.inference_mode()
 def encode_levels(backbone: Backbone, levels: UInt8[np.ndarray, "n h w 3"]) -> EncodedImages:
-    """Return unit features and region codes of pictures that have the encoder's size already."""
-    seen = backbone.encode_image(backbone.normalise_pixels(levels))
-    return EncodedImages(features=seen.features.float(), regions=to_codes(backbone.layouts(seen)))
+    """Return unit features and region codes of pictures of the encoder's size."""
+    encoded = backbone.encode_image(backbone.normalise_pixels(levels))
+    codes = to_codes(backbone.layouts(encoded))
+    return EncodedImages(features=encoded.features.float(), regions=codes)

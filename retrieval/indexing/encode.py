@@ -1,4 +1,4 @@
-"""Turns folders of pictures into an index: embed what is new, commit, forget, report."""
+"""Indexing of folders: embedding of new pictures, removal of deleted ones, and a report."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,13 +12,13 @@ from retrieval.indexing.embed import Embedded, Embedder, EmbedOptions, LocalEmbe
 from retrieval.indexing.intake import Recognised, describe
 from retrieval.indexing.near import NEAR, mark_near_duplicates
 from retrieval.indexing.walk import Candidate, Skipped, walk
-from retrieval.store.location import IndexPlace
+from retrieval.store.address import IndexLocation
 from retrieval.store.roots import manifest_of
 from retrieval.store.schema import Item
 from retrieval.store.table import Store
 
 Progress = Callable[[int, int], None]
-LOOKED_AT = ("id", "path", "size_bytes", "mtime_ns", "caption_mtime_ns")
+COMPARED_FIELDS = ("id", "path", "size_bytes", "mtime_ns", "caption_mtime_ns")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,8 +26,8 @@ class IndexOptions(EmbedOptions):
     """How a folder is indexed.
 
     Attributes:
-        commit_every: Pictures between two commits; a kill loses at most so many.
-        near: Cosine of features from which on two pictures are near-duplicates.
+        commit_every: Pictures per commit, the most that an interruption can lose.
+        near: Least cosine of the features of near-duplicates.
     """
 
     commit_every: int = 1000
@@ -36,17 +36,17 @@ class IndexOptions(EmbedOptions):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class IndexReport:
-    """What became of every picture of a folder.
+    """Result of indexing folders.
 
     Attributes:
-        num_added: Newly embedded.
-        num_kept: Already in the index and unchanged.
-        num_moved: Already in the index by another name or time; not embedded again.
-        num_updated: Of the unchanged ones, those of which other facts are told.
-        num_removed: In the index, no longer in the folder.
+        num_added: Pictures embedded.
+        num_kept: Pictures unchanged since the last run.
+        num_moved: Pictures known by another path or time; not embedded again.
+        num_updated: Unchanged pictures with changed facts.
+        num_removed: Pictures removed, as they are no longer in the folders.
         num_near: Near-duplicates of another picture, in the whole index.
-        skipped: Left out, with reasons.
-        captions_left_out: Text files beside pictures that could not be used, with reasons.
+        skipped: Files skipped, with reasons.
+        captions_left_out: Unusable text files beside pictures, with reasons.
     """
 
     num_added: int
@@ -61,20 +61,20 @@ class IndexReport:
 
 def index_folder(
     root: Path,
-    index: IndexPlace,
+    index: IndexLocation,
     backbone: Backbone,
     *,
     kit: str,
     options: IndexOptions | None = None,
     progress: Progress | None = None,
 ) -> IndexReport:
-    """Bring the index at `index` up to date with the pictures below `root`: see `index_folders`."""
+    """Update the index at `index` with the pictures below `root`; see `index_folders`."""
     return index_folders([root], index, backbone, kit=kit, options=options, progress=progress)
 
 
 def index_folders(
     folders: Sequence[Path],
-    index: IndexPlace,
+    index: IndexLocation,
     backbone: Backbone,
     *,
     kit: str,
@@ -82,14 +82,21 @@ def index_folders(
     embedder: Embedder | None = None,
     progress: Progress | None = None,
 ) -> IndexReport:
-    """Bring the index at `index` up to date with the pictures of some folders.
+    """Update the index at `index` with the pictures of folders.
 
-    Unchanged files (same path, size and time) are not read again, moved ones (known content at
-    another path) not embedded again, deleted ones leave the index, and of two files with the same
-    content the first by name is kept. What the index holds of other folders stays. A run that was
-    stopped is taken up where its last commit was. `embedder` is this process where none is given;
-    it must use the same backbone. `progress` is told how many files of how many are done, after
-    each batch.
+    Unchanged files (same path, size and time) are not read again, moved files (known content at
+    another path) are not embedded again, and deleted files are removed from the index. Of files
+    with the same content the first by name is kept. Items of other folders are kept. An interrupted
+    run resumes at its last commit.
+
+    Args:
+        folders: Folders of pictures.
+        index: Location of the index.
+        backbone: The kit's frozen backbone.
+        kit: Name of the kit, for messages.
+        options: How to index; None for the defaults.
+        embedder: Embedder with the same backbone; None to embed in this process.
+        progress: Called after each batch with the numbers of files done and of all files.
 
     Raises:
         GalleryError: A folder cannot be read or lies outside the index's root, or the index
@@ -98,13 +105,13 @@ def index_folders(
     options = options or IndexOptions()
     manifest = manifest_of(folders, index, backbone, kit=kit)
     store = Store.create(index, manifest)
-    found = list(walk(store.root, [folder.resolve() for folder in folders]))
+    files = list(walk(store.root, [folder.resolve() for folder in folders]))
     embedder = embedder or LocalEmbedder(backbone, options)
-    return _Run(folders, store, embedder, options).update(found, progress)
+    return _Run(folders, store, embedder, options).update(files, progress)
 
 
 class _Run:
-    """One pass over some folders."""
+    """One update of an index from folders."""
 
     def __init__(
         self, folders: Sequence[Path], store: Store, embedder: Embedder, options: IndexOptions
@@ -112,28 +119,28 @@ class _Run:
         self._store, self._embedder, self._options = store, embedder, options
         self._root = store.root.resolve()
         self._folders = [folder.resolve() for folder in folders]
-        self._before = store.items(LOOKED_AT)
+        self._before = store.items(COMPARED_FIELDS)
         self._by_id = {item.id: item for item in self._before}
         self._skipped: list[Skipped] = []
         self._captions_left_out: list[Skipped] = []
         self._paths_by_id: dict[str, str] = {}
         self._num_added = self._num_moved = self._num_updated = 0
 
-    def update(self, found: list[Candidate | Skipped], progress: Progress | None) -> IndexReport:
-        self._skipped = [one for one in found if isinstance(one, Skipped)]
-        candidates = [one for one in found if isinstance(one, Candidate)]
+    def update(self, files: list[Candidate | Skipped], progress: Progress | None) -> IndexReport:
+        self._skipped = [file for file in files if isinstance(file, Skipped)]
+        candidates = [file for file in files if isinstance(file, Candidate)]
         kept = self._kept(candidates)
-        self._paths_by_id = {id_: one.path for id_, one in kept.items()}
+        self._paths_by_id = {id_: file.path for id_, file in kept.items()}
         unchanged = set(self._paths_by_id.values())
-        fresh = [one for one in candidates if one.path not in unchanged]
-        self._num_updated = self._describe(self._told_anew(kept))
-        self._embed(fresh, len(candidates), progress)
-        gone = [
+        changed = [file for file in candidates if file.path not in unchanged]
+        self._num_updated = self._describe(self._with_changed_facts(kept))
+        self._embed(changed, len(candidates), progress)
+        deleted = [
             item.id
             for item in self._before
             if item.id not in self._paths_by_id and self._is_below(item.path)
         ]
-        self._store.remove(gone)
+        self._store.remove(deleted)
         num_near = mark_near_duplicates(self._store, threshold=self._options.near)
         self._store.compact()
         return IndexReport(
@@ -141,42 +148,42 @@ class _Run:
             num_kept=len(kept),
             num_moved=self._num_moved,
             num_updated=self._num_updated,
-            num_removed=len(gone),
+            num_removed=len(deleted),
             num_near=num_near,
-            skipped=tuple(sorted(self._skipped, key=lambda one: one.path)),
-            captions_left_out=tuple(sorted(self._captions_left_out, key=lambda one: one.path)),
+            skipped=tuple(sorted(self._skipped, key=lambda file: file.path)),
+            captions_left_out=tuple(sorted(self._captions_left_out, key=lambda file: file.path)),
         )
 
     def _kept(self, candidates: list[Candidate]) -> dict[str, Candidate]:
-        """Return the unchanged files by id. Between two commits, two rows may name one path."""
-        by_file = {(one.path, one.size_bytes, one.mtime_ns): one for one in candidates}
+        """Return the unchanged files by id; after an interruption, two rows may share a path."""
+        by_file = {(file.path, file.size_bytes, file.mtime_ns): file for file in candidates}
         keys = ((item.id, (item.path, item.size_bytes, item.mtime_ns)) for item in self._before)
         return {id_: by_file[key] for id_, key in keys if key in by_file}
 
-    def _told_anew(self, kept: Mapping[str, Candidate]) -> dict[str, Candidate]:
-        """Return those of the unchanged files of which something else may be told."""
-        known = self._options.known
+    def _with_changed_facts(self, kept: Mapping[str, Candidate]) -> dict[str, Candidate]:
+        """Return the unchanged files whose facts may have changed."""
+        facts = self._options.facts_by_path
         return {
-            id_: one
-            for id_, one in kept.items()
-            if one.path in known or one.caption_mtime_ns != self._by_id[id_].caption_mtime_ns
+            id_: file
+            for id_, file in kept.items()
+            if file.path in facts or file.caption_mtime_ns != self._by_id[id_].caption_mtime_ns
         }
 
     def _is_below(self, path: str) -> bool:
         file = self._root / path
         return any(file.is_relative_to(folder) for folder in self._folders)
 
-    def _describe(self, places: Mapping[str, Candidate]) -> int:
-        """Commit what files tell of items that are there; returns how many changed."""
-        ids = list(places)
+    def _describe(self, files: Mapping[str, Candidate]) -> int:
+        """Commit paths and facts of existing items; return the number of changed items."""
+        ids = list(files)
         num_changed = 0
         for start in range(0, len(ids), self._options.commit_every):
-            some = ids[start : start + self._options.commit_every]
+            batch = ids[start : start + self._options.commit_every]
             changed: list[Item] = []
-            for item in self._store.items_of(some):
+            for item in self._store.items_of(batch):
                 if item is None:  # another process has removed it
                     continue
-                described = describe(item, places[item.id], self._options.known)
+                described = describe(item, files[item.id], self._options.facts_by_path)
                 self._note(described.problem)
                 if described.item != item:
                     changed.append(described.item)
@@ -184,11 +191,11 @@ class _Run:
             num_changed += len(changed)
         return num_changed
 
-    def _embed(self, fresh: list[Candidate], num_files: int, progress: Progress | None) -> None:
+    def _embed(self, files: list[Candidate], num_files: int, progress: Progress | None) -> None:
         embedded: list[Embedded] = []
         moved: dict[str, Candidate] = {}
-        num_done = num_files - len(fresh)
-        for result in self._embedder.embed(fresh, self._by_id.keys()):
+        num_done = num_files - len(files)
+        for result in self._embedder.embed(files, self._by_id.keys()):
             num_done += 1
             match result:
                 case Skipped():
@@ -210,7 +217,7 @@ class _Run:
             progress(num_done, num_files)
 
     def _is_new(self, id_: str, path: str) -> bool:
-        """Tell whether a file is the first of its content; note it as skipped where it is not."""
+        """Tell whether a file is the first with its content; record other files as skipped."""
         first = self._paths_by_id.get(id_)
         if first is None and (before := self._by_id.get(id_)) and self._is_elsewhere(before):
             first = before.path
@@ -222,7 +229,7 @@ class _Run:
         return False
 
     def _is_elsewhere(self, item: Item) -> bool:
-        """Tell whether an item's file is still there, in a folder that this run leaves alone."""
+        """Tell whether an item's file still exists, in a folder outside this run."""
         return not self._is_below(item.path) and (self._root / item.path).is_file()
 
     def _note(self, problem: Skipped | None) -> None:
@@ -232,13 +239,14 @@ class _Run:
     def _commit(self, embedded: list[Embedded], moved: Mapping[str, Candidate]) -> None:
         self._describe(moved)
         self._num_moved += len(moved)
-        whole = [one for one in embedded if np.isfinite(one.feature).all()]
-        if len(whole) < len(embedded):  # half precision may overflow
-            reason = "The encoder finds no feature for it; try another --device or kit."
-            paths = {one.item.path for one in embedded} - {one.item.path for one in whole}
+        finite = [result for result in embedded if np.isfinite(result.feature).all()]
+        if len(finite) < len(embedded):  # half precision may overflow
+            reason = "The encoder returns no finite feature for it; try another --device or kit."
+            paths = {result.item.path for result in embedded}
+            paths -= {result.item.path for result in finite}
             self._skipped += [Skipped(path=printable(path), reason=reason) for path in paths]
-        if whole:
-            features = np.stack([one.feature for one in whole])
-            codes = np.stack([one.codes for one in whole])
-            self._store.add([one.item for one in whole], features, codes)
-            self._num_added += len(whole)
+        if finite:
+            features = np.stack([result.feature for result in finite])
+            codes = np.stack([result.codes for result in finite])
+            self._store.add([result.item for result in finite], features, codes)
+            self._num_added += len(finite)

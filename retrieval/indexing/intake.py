@@ -1,4 +1,4 @@
-"""From a file to what an index keeps of it: content hash, facts, and levels for the encoder."""
+"""Intake of files: content hash, facts, and pixels for the encoder."""
 
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -20,12 +20,12 @@ Facts = Mapping[str, str]
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Decoded:
-    """A picture that is to be embedded.
+    """A decoded picture, ready to be embedded.
 
     Attributes:
-        item: What is known of it.
-        levels: As the encoder wants it, before levels become numbers.
-        problem: Why its caption was left out, if it was.
+        item: Its item.
+        levels: Pixels of the encoder's size, before normalisation.
+        problem: Why its caption was skipped; None if it was not.
     """
 
     item: Item
@@ -35,7 +35,7 @@ class Decoded:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Recognised:
-    """A file whose content the index has seen already; its pixels were not decoded."""
+    """A file whose content is known; it was not decoded."""
 
     id: str
     candidate: Candidate
@@ -43,12 +43,12 @@ class Recognised:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Caption:
-    """What the text file beside a picture says.
+    """Caption from the text file beside a picture.
 
     Attributes:
-        text: On one line; empty without a file, or where it cannot be used.
-        mtime_ns: Of the file; 0 without one.
-        problem: Why it cannot be used.
+        text: One line; empty without a usable file.
+        mtime_ns: Modification time of the file; 0 without one.
+        problem: Why the file was skipped; None if it was not.
     """
 
     text: str = ""
@@ -66,37 +66,39 @@ class _Cropped:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Intake:
-    """Reads files; may be called from many threads.
+    """Thread-safe reader of files.
 
     Attributes:
-        crop: Brings an RGB picture to the encoder's size.
-        least_px: Of the shorter side that `crop` is given, where a picture has as many.
-        limits: Caps on one picture.
-        seen: Ids that need no decoding.
-        known: What is known of pictures by their path.
+        crop: Crops and resizes an RGB picture to the encoder's size.
+        least_px: Lower bound on the shorter side of the input of `crop`, if the picture is larger.
+        limits: Limits on a picture.
+        known_ids: Ids of content that need not be decoded.
+        facts_by_path: Facts on pictures by path.
     """
 
     crop: Callable[[Image.Image], UInt8[np.ndarray, "h w 3"]]
     least_px: int
     limits: ImageLimits
-    seen: Collection[str]
-    known: Mapping[str, Facts]
+    known_ids: Collection[str]
+    facts_by_path: Mapping[str, Facts]
     _large: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(max_workers=1))
 
     def read(self, candidate: Candidate) -> Decoded | Recognised | Skipped:
-        """Return what a file is, never raising for what is wrong with it."""
+        """Read a file; a faulty one is returned as `Skipped`, not raised."""
         try:
             data = read_regular(candidate.file, self.limits.max_bytes)
         except (OSError, ValueError):
             return Skipped(path=printable(candidate.path), reason="It cannot be read.")
         id_ = content_id(data)
-        if id_ in self.seen:
+        if id_ in self.known_ids:
             return Recognised(id=id_, candidate=candidate)
         try:
-            # Large pictures are left to one thread, so that only one at a time is in memory, and
-            # each takes the place of the last: every thread has a heap of its own.
+            # One thread decodes all large pictures: a single one is in memory at a time, and reuses
+            # the memory of the last, since every thread has a separate heap.
             large = is_large(data, least_px=self.least_px)
-            done = self._large.submit(self._decode, data).result() if large else self._decode(data)
+            pixels = (
+                self._large.submit(self._decode, data).result() if large else self._decode(data)
+            )
         except ImageError as error:
             reason = f"It {error.reason}"
             return Skipped(path=printable(candidate.path), reason=reason)
@@ -105,12 +107,12 @@ class Intake:
             path=candidate.path,
             size_bytes=candidate.size_bytes,
             mtime_ns=candidate.mtime_ns,
-            width_px=done.width_px,
-            height_px=done.height_px,
-            taken=done.taken,
+            width_px=pixels.width_px,
+            height_px=pixels.height_px,
+            taken=pixels.taken,
         )
-        told = describe(item, candidate, self.known)
-        return Decoded(item=told.item, levels=done.levels, problem=told.problem)
+        described = describe(item, candidate, self.facts_by_path)
+        return Decoded(item=described.item, levels=pixels.levels, problem=described.problem)
 
     def _decode(self, data: bytes) -> "_Cropped":
         picture = open_picture(data, self.limits, least_px=self.least_px)
@@ -123,21 +125,21 @@ class Intake:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Described:
-    """An item with its facts, and why its caption was left out, if it was."""
+class DescribedItem:
+    """An item with its facts, and the reason if its caption was skipped."""
 
     item: Item
     problem: Skipped | None
 
 
-def describe(item: Item, candidate: Candidate, known: Mapping[str, Facts]) -> Described:
-    """Return an item at the place of a file, with what is known or told of it there.
+def describe(item: Item, candidate: Candidate, facts_by_path: Mapping[str, Facts]) -> DescribedItem:
+    """Return an item with the path, times and facts of a file.
 
-    A caption that is known goes before one in a text file.
+    A caption among the facts has priority over one in a text file.
     """
-    facts = known.get(candidate.path, {})
+    facts = facts_by_path.get(candidate.path, {})
     read = Caption() if facts.get("caption") else read_caption(candidate)
-    here = replace(
+    updated = replace(
         item,
         path=candidate.path,
         size_bytes=candidate.size_bytes,
@@ -145,32 +147,32 @@ def describe(item: Item, candidate: Candidate, known: Mapping[str, Facts]) -> De
         **facts,
     )
     if read.mtime_ns or (item.caption_mtime_ns and not facts.get("caption")):
-        here = replace(here, caption=read.text)
-    here = replace(here, caption_mtime_ns=read.mtime_ns)
-    return Described(item=here, problem=read.problem)
+        updated = replace(updated, caption=read.text)
+    updated = replace(updated, caption_mtime_ns=read.mtime_ns)
+    return DescribedItem(item=updated, problem=read.problem)
 
 
 def read_caption(candidate: Candidate) -> Caption:
-    """Read the text file beside a picture: UTF-8, at most 16 KiB, its white space made single."""
+    """Read the text file beside a picture: UTF-8, at most 16 KiB; white space is collapsed."""
     if candidate.caption_file is None:
         return Caption()
 
-    def left_out(reason: str) -> Caption:
+    def skipped(reason: str) -> Caption:
         problem = Skipped(path=printable(_beside(candidate)), reason=reason)
         return Caption(problem=problem)
 
     try:
         if candidate.caption_file.is_symlink():
-            return left_out("The caption is a link; put a file in its place.")
+            return skipped("The caption is a link; put a file in its place.")
         data = read_regular(candidate.caption_file, MAX_CAPTION_BYTES)
     except (OSError, ValueError):
-        return left_out("The caption cannot be read.")
+        return skipped("The caption cannot be read.")
     if len(data) > MAX_CAPTION_BYTES:
-        return left_out(f"The caption is longer than {MAX_CAPTION_BYTES >> 10} KiB; shorten it.")
+        return skipped(f"The caption is longer than {MAX_CAPTION_BYTES >> 10} KiB; shorten it.")
     try:
         text = " ".join(data.decode("utf-8-sig").replace("\0", " ").split())
     except UnicodeDecodeError:
-        return left_out("The caption is not UTF-8; save it as UTF-8.")
+        return skipped("The caption is not UTF-8; save it as UTF-8.")
     return Caption(text=text, mtime_ns=candidate.caption_mtime_ns)
 
 

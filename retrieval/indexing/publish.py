@@ -1,4 +1,4 @@
-"""Brings a Milvus collection up to date with a store."""
+"""Publication of a store to a Milvus collection."""
 
 import hashlib
 from collections.abc import Callable, Iterator
@@ -12,24 +12,25 @@ from retrieval.engines.milvus import (
     create_collection,
     drop_collection,
     read_manifest,
-    told,
+    translate_errors,
 )
-from retrieval.engines.milvus_records import Place, Record, check_encoder
+from retrieval.engines.milvus_records import Record, check_encoder
 from retrieval.errors import GalleryError
+from retrieval.store.address import MilvusAddress
 from retrieval.store.table import Store
 
 Progress = Callable[[int, int], None]
-_AT_ONCE = 500  # records in one message, a few megabytes
+_AT_ONCE = 500  # records per message, a few megabytes
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PublishReport:
-    """What became of the items.
+    """Result of a publication.
 
     Attributes:
-        num_sent: Published for the first time, or because they had changed.
-        num_kept: Published already.
-        num_removed: Published earlier, no longer in the store.
+        num_sent: Items sent, new or changed.
+        num_kept: Items published before and unchanged.
+        num_removed: Items removed, as they are no longer in the store.
     """
 
     num_sent: int
@@ -46,78 +47,79 @@ def publish(
     min_graph_rows: int = MIN_GRAPH_ROWS,
     progress: Progress | None = None,
 ) -> PublishReport:
-    """Publish a store, sending only what is not there yet: a stopped run goes on where it was.
+    """Publish a store; only new and changed items are sent, so an interrupted run resumes.
 
-    Several stores may share a collection, each with its own part below one root; what another one
-    published stays. Of the same content in two stores, what was published last is found. Those who
-    search meanwhile see the old and the new items mixed, each of them whole.
+    Several stores may share a collection, if their pictures are below one root; the items of other
+    stores are kept. Of the same content in two stores, the last one published is kept. Searches
+    meanwhile find a mixture of old and new items.
 
     Args:
-        store: The truth about the gallery.
-        uri: See `retrieval.engines.milvus`.
-        root: Where the paths of a new collection begin, the store's own root or a folder above
-            it; None for the store's own.
-        rebuild: Drop what is published there first, by any store.
-        min_graph_rows: Items from which on a graph is built in place of scanning.
-        progress: Told how many items of how many are done.
+        store: Store of the gallery.
+        uri: Address of the collection, see `retrieval.engines.milvus`.
+        root: Folder to which the paths of a new collection are relative, the store's root or a
+            folder above it; None for the store's root.
+        rebuild: Whether to drop the collection first, with the items of all stores.
+        min_graph_rows: Number of items from which on a graph replaces the scan.
+        progress: Called with the numbers of items done and of all items.
 
     Raises:
-        GalleryError: The server does not answer or refuses a record, another encoder made what is
-            published, the store's pictures lie outside the collection's root, or the collection
-            is not duet's.
+        GalleryError: The server does not answer or refuses a record, the collection is of another
+            encoder or was not made by duet, or the store's pictures lie outside its root.
     """
     index = _open(store, uri, root=root, rebuild=rebuild)
-    source = hashlib.sha256(store.base.address.encode()).hexdigest()[:8]
+    source = hashlib.sha256(store.storage.address.encode()).hexdigest()[:8]
     published = index.digests(source)
     num_sent, num_items = 0, len(store)
-    seen: set[str] = set()
+    current: set[str] = set()
     for records in _records(store, index.root, source):
-        changed = [one for one in records if published.get(one.item.id) != one.digest]
+        changed = [record for record in records if published.get(record.item.id) != record.digest]
         if changed:
             index.send(changed)
         num_sent += len(changed)
-        seen.update(one.item.id for one in records)
+        current.update(record.item.id for record in records)
         if progress:
-            progress(len(seen), num_items)
-    gone = [one for one in published if one not in seen]
-    index.remove(gone)
+            progress(len(current), num_items)
+    removed = [id_ for id_ in published if id_ not in current]
+    index.remove(removed)
     index.settle(min_graph_rows)
     index.close()
-    return PublishReport(num_sent=num_sent, num_kept=len(seen) - num_sent, num_removed=len(gone))
+    return PublishReport(
+        num_sent=num_sent, num_kept=len(current) - num_sent, num_removed=len(removed)
+    )
 
 
 def _open(store: Store, uri: str, *, root: Path | None, rebuild: bool) -> MilvusIndex:
-    place = Place.read(uri)
-    own = store.root.resolve()
-    common = wanted = own if root is None else root.resolve()
-    with told(place):
-        client = connect(place)
+    address = MilvusAddress.parse(uri)
+    store_root = store.root.resolve()
+    common = requested = store_root if root is None else root.resolve()
+    with translate_errors(address):
+        client = connect(address)
         if rebuild:
-            drop_collection(client, place)
-        elif (found := read_manifest(client, place)) is not None:
-            check_encoder(found, store.manifest.gallery_hash, place)
-            common = Path(found.root)
-        if not own.is_relative_to(common) or (root is not None and wanted != common):
+            drop_collection(client, address)
+        elif (existing := read_manifest(client, address)) is not None:
+            check_encoder(existing, store.manifest.gallery_hash, address)
+            common = Path(existing.root)
+        if not store_root.is_relative_to(common) or (root is not None and requested != common):
             raise GalleryError(
-                f"What is published at {place.uri} lies below {common}, not below {wanted}. "
-                f"Choose another name, {place.server}#NAME, or start anew with all of it below "
-                "one folder: --rebuild --publish-root DIR."
+                f"The root of {address.uri} is {common}, not {requested}. Choose another name, "
+                f"{address.server}#NAME, or publish everything again below one folder: "
+                "--rebuild --publish-root DIR."
             )
         manifest = replace(store.manifest, root=common.as_posix())
-        create_collection(client, place, manifest)
-    return MilvusIndex(client, place, manifest)
+        create_collection(client, address, manifest)
+    return MilvusIndex(client, address, manifest)
 
 
 def _records(store: Store, root: Path, source: str) -> Iterator[list[Record]]:
     below = store.root.resolve().relative_to(root)
-    found = store.ids_and_vectors()
-    for start in range(0, len(found.ids), _AT_ONCE):
-        ids = [one.decode() for one in found.ids[start : start + _AT_ONCE]]
+    gallery = store.ids_and_vectors()
+    for start in range(0, len(gallery.ids), _AT_ONCE):
+        ids = [id_.decode() for id_ in gallery.ids[start : start + _AT_ONCE]]
         codes = store.read_regions(ids) if store.has_regions else None
         yield [
             Record(
                 item=replace(item, path=(below / item.path).as_posix()),
-                vector=found.vectors[start + number],
+                vector=gallery.vectors[start + number],
                 codes=None if codes is None else codes[number],
                 source=source,
             )

@@ -1,4 +1,4 @@
-"""The pictures of a folder: which there are, which cannot be used and why."""
+"""Walk over the pictures of a folder, with reasons for those that cannot be used."""
 
 import os
 import stat
@@ -9,7 +9,7 @@ from pathlib import Path
 from retrieval.errors import GalleryError
 from retrieval.files import printable
 
-# What people call an image. Of these, PNG, JPEG and WebP are read; the others are reported.
+# Only PNG, JPEG and WebP are read; files of the other formats are reported.
 IMAGE_SUFFIXES = frozenset(
     (
         *(".png", ".jpg", ".jpeg", ".jpe", ".webp"),
@@ -17,20 +17,20 @@ IMAGE_SUFFIXES = frozenset(
     )
 )
 CAPTION_SUFFIX = ".txt"
-_LEADS_OUT = "It is a link that leads out of the folder."
+_LINK_OUTSIDE = "It is a link to a target outside the folder."
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Candidate:
-    """A file that looks like a picture.
+    """A file with the suffix of a picture.
 
     Attributes:
-        path: Below the root, with forward slashes.
-        file: On disk.
-        size_bytes: Of the file.
-        mtime_ns: Of the file, nanoseconds since the epoch.
-        caption_file: The text file beside it that has its stem, if there is one.
-        caption_mtime_ns: Of that text file; 0 without one.
+        path: Path relative to the root, with forward slashes.
+        file: Path on disk.
+        size_bytes: Size of the file.
+        mtime_ns: Modification time of the file, nanoseconds since the epoch.
+        caption_file: Text file beside it with the same stem; None without one.
+        caption_mtime_ns: Modification time of the text file; 0 without one.
     """
 
     path: str
@@ -43,24 +43,24 @@ class Candidate:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Skipped:
-    """A file that was left out, and the reason in one sentence; the path can be printed."""
+    """A skipped file: its printable path, and the reason in one sentence."""
 
     path: str
     reason: str
 
 
 def walk(root: Path, folders: Sequence[Path] | None = None) -> Iterator[Candidate | Skipped]:
-    """Yield every file that looks like a picture, in a stable order.
+    """Yield every file with the suffix of a picture, in a stable order.
 
-    Hidden files and folders are passed over. A link is followed when it ends inside the root;
-    a link out of it is reported, never read.
+    Hidden files and folders are ignored. A link is followed if its target is inside the root;
+    other links are reported, never read.
 
     Args:
-        root: Where paths begin.
-        folders: Which folders to look into, all of them below the root; None for the root.
+        root: Folder to which paths are relative.
+        folders: Folders to walk, all of them below the root; None for the root.
 
     Raises:
-        GalleryError: A folder is not there or cannot be read.
+        GalleryError: A folder does not exist or cannot be read.
     """
     folders = [root] if folders is None else folders
     for folder in folders:
@@ -75,41 +75,43 @@ def walk(root: Path, folders: Sequence[Path] | None = None) -> Iterator[Candidat
 
 
 class _Walker:
-    """Remembers which folders it has been to, so that links cannot make it turn in circles."""
+    """Walker that remembers visited folders, so that links cannot form cycles."""
 
     def __init__(self, real_root: Path) -> None:
         self._real_root = real_root
-        self._seen: set[Path] = set()
+        self._visited: set[Path] = set()
 
     def walk(self, folder: Path, below: str) -> Iterator[Candidate | Skipped]:
-        waiting = [(folder, below)]  # no recursion: folders may lie thousands deep
+        waiting = [(folder, below)]  # no recursion: folders may be thousands of levels deep
         while waiting:
             folder, below = waiting.pop()
             real = folder.resolve()
-            if real in self._seen:
+            if real in self._visited:
                 continue
-            self._seen.add(real)
+            self._visited.add(real)
             try:
                 with os.scandir(folder) as listing:
-                    entries = {one.name: one for one in listing if not one.name.startswith(".")}
+                    entries = {
+                        entry.name: entry for entry in listing if not entry.name.startswith(".")
+                    }
             except OSError:
                 yield Skipped(path=printable(below), reason="The folder cannot be read.")
                 continue
             inner: list[str] = []
             for name in sorted(entries):
-                yield from self._look_at(entries, name, below, inner)
+                yield from self._examine(entries, name, below, inner)
             waiting += [(folder / name, f"{below}{name}/") for name in reversed(inner)]
 
-    def _look_at(
+    def _examine(
         self, entries: "dict[str, os.DirEntry[str]]", name: str, below: str, inner: list[str]
     ) -> Iterator[Candidate | Skipped]:
-        """Yield what a name is as a picture, or note it among the inner folders."""
+        """Yield the entry if it is a picture, or append it to the inner folders."""
         entry = entries[name]
         stem, _, suffix = name.rpartition(".")
         is_picture = f".{suffix.lower()}" in IMAGE_SUFFIXES
         if entry.is_symlink() and not self._ends_inside(entry):
             if is_picture or entry.is_dir():
-                yield Skipped(path=printable(below + name), reason=_LEADS_OUT)
+                yield Skipped(path=printable(below + name), reason=_LINK_OUTSIDE)
         elif entry.is_dir():
             inner.append(name)
         elif is_picture:
@@ -130,16 +132,16 @@ def _candidate(
     except UnicodeEncodeError:
         return Skipped(path=printable(path), reason="Its name is not UTF-8; rename it.")
     try:
-        found = entry.stat()
+        status = entry.stat()
     except OSError:
         return Skipped(path=printable(path), reason="It cannot be read.")
-    if not stat.S_ISREG(found.st_mode):
+    if not stat.S_ISREG(status.st_mode):
         return Skipped(path=printable(path), reason="It is a pipe, a socket or a device.")
     return Candidate(
         path=path,
         file=Path(entry.path),
-        size_bytes=found.st_size,
-        mtime_ns=found.st_mtime_ns,
+        size_bytes=status.st_size,
+        mtime_ns=status.st_mtime_ns,
         caption_file=None if text is None else Path(text.path),
         caption_mtime_ns=0 if text is None else _mtime_ns(text),
     )

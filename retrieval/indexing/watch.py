@@ -1,4 +1,4 @@
-"""Follows changes of folders of pictures."""
+"""Watch for changes in folders of pictures."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -6,16 +6,19 @@ from pathlib import Path
 from retrieval.errors import GalleryError
 from retrieval.indexing.walk import CAPTION_SUFFIX, IMAGE_SUFFIXES
 
-SETTLED_MS = 1600  # changes that come together are one; files are written in several steps
+SETTLED_MS = 1600  # changes within this time count as one; files are written in several steps
 
 
 def watch(folders: Sequence[Path], index: Path | None, update: Callable[[], None]) -> None:
     """Call `update` whenever pictures or their captions change, until Ctrl-C.
 
-    Changes inside the folder `index` are its own doing; None where the index lies elsewhere.
+    Args:
+        folders: Folders to watch.
+        index: Folder of the index, whose changes are ignored; None if it is not in a folder.
+        update: Called after changes.
 
     Raises:
-        GalleryError: The library that watches is not installed.
+        GalleryError: The library watchfiles is not installed.
     """
     try:
         import watchfiles
@@ -23,18 +26,18 @@ def watch(folders: Sequence[Path], index: Path | None, update: Callable[[], None
         raise GalleryError(
             "--watch needs the library watchfiles: pip install 'duet-studio[watch]'"
         ) from error
-    concerns = _Concerns(folders, index)
+    is_relevant = _ChangeFilter(folders, index)
     for _ in watchfiles.watch(
         *folders,
-        watch_filter=lambda _, path: concerns(path),
+        watch_filter=lambda _, path: is_relevant(path),
         debounce=SETTLED_MS,
         raise_interrupt=False,
     ):
         update()
 
 
-class _Concerns:
-    """Tells whether a change of a path can change an index: what the walker passes over cannot."""
+class _ChangeFilter:
+    """Filter of changes that can affect an index; files that the walk ignores cannot."""
 
     def __init__(self, folders: Sequence[Path], index: Path | None) -> None:
         self._folders = [Path(folder).absolute() for folder in folders]
@@ -44,9 +47,9 @@ class _Concerns:
         path = Path(changed).absolute()
         if self._index is not None and path.is_relative_to(self._index):
             return False
-        inside = [path.relative_to(one) for one in self._folders if path.is_relative_to(one)]
+        inside = [path.relative_to(root) for root in self._folders if path.is_relative_to(root)]
         if any(part.startswith(".") for below in inside[:1] for part in below.parts):
             return False
         suffix = path.suffix.lower()
-        # A folder that was moved or deleted no longer says that it was one.
+        # A path that no longer exists may have been a folder.
         return suffix in IMAGE_SUFFIXES or suffix == CAPTION_SUFFIX or not path.is_file()

@@ -1,4 +1,4 @@
-"""Files to embed and what became of them, as tables that travel between machines."""
+"""Files and results of embedding as tables, for transfer between machines."""
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
@@ -28,7 +28,7 @@ _CANDIDATES = pa.schema(
 _RESULTS = pa.schema(
     [
         ("number", pa.int64()),
-        ("told", pa.string()),
+        ("payload", pa.string()),
         ("feature", pa.binary()),
         ("codes", pa.binary()),
     ]
@@ -38,17 +38,19 @@ _RESULTS = pa.schema(
 def rows_of_candidates(candidates: Sequence[Candidate]) -> pa.Table:
     """Return files as rows, numbered from 0."""
     columns: dict[str, list[Any]] = {
-        name: [getattr(one, name) for one in candidates]
+        name: [getattr(candidate, name) for candidate in candidates]
         for name in ("path", "size_bytes", "mtime_ns", "caption_mtime_ns")
     }
     columns["number"] = list(range(len(candidates)))
-    columns["file"] = [str(one.file) for one in candidates]
-    columns["caption_file"] = [one.caption_file and str(one.caption_file) for one in candidates]
+    columns["file"] = [str(candidate.file) for candidate in candidates]
+    columns["caption_file"] = [
+        candidate.caption_file and str(candidate.caption_file) for candidate in candidates
+    ]
     return pa.table(columns, schema=_CANDIDATES)
 
 
 def candidates_of(rows: pa.Table) -> list[Candidate]:
-    """Return the files that rows tell of."""
+    """Return files from rows."""
     return [
         Candidate(
             path=row["path"],
@@ -63,7 +65,7 @@ def candidates_of(rows: pa.Table) -> list[Candidate]:
 
 
 def rows_of_results(results: Iterable[Result], files: pa.Table) -> pa.Table:
-    """Return what became of files as rows, with the numbers of theirs."""
+    """Return results as rows, with the numbers of their files."""
     rows = [
         {"number": number, **_row(result)}
         for number, result in zip(files.column("number").to_pylist(), results, strict=True)
@@ -72,21 +74,21 @@ def rows_of_results(results: Iterable[Result], files: pa.Table) -> pa.Table:
 
 
 def results_of(rows: pa.Table, candidates: Sequence[Candidate]) -> Iterator[Result]:
-    """Yield what became of those of the candidates that rows tell of."""
+    """Yield the results in rows; their numbers refer to `candidates`."""
     for row in rows.to_pylist():
-        told = json.loads(row["told"])
-        if "item" in told:
-            told["item"]["tags"] = tuple(told["item"]["tags"])
+        payload = json.loads(row["payload"])
+        if "item" in payload:
+            payload["item"]["tags"] = tuple(payload["item"]["tags"])
             yield Embedded(
-                item=Item(**told["item"]),
+                item=Item(**payload["item"]),
                 feature=np.frombuffer(row["feature"], np.float32),
                 codes=np.frombuffer(row["codes"], np.int8),
-                problem=told["problem"] and Skipped(**told["problem"]),
+                problem=payload["problem"] and Skipped(**payload["problem"]),
             )
-        elif "id" in told:
-            yield Recognised(id=told["id"], candidate=candidates[row["number"]])
+        elif "id" in payload:
+            yield Recognised(id=payload["id"], candidate=candidates[row["number"]])
         else:
-            yield Skipped(**told)
+            yield Skipped(**payload)
 
 
 def _row(result: Result) -> dict[str, Any]:
@@ -94,11 +96,11 @@ def _row(result: Result) -> dict[str, Any]:
         case Embedded():
             problem = None if result.problem is None else asdict(result.problem)
             return {
-                "told": json.dumps({"item": asdict(result.item), "problem": problem}),
+                "payload": json.dumps({"item": asdict(result.item), "problem": problem}),
                 "feature": result.feature.astype(np.float32).tobytes(),
                 "codes": result.codes.tobytes(),
             }
         case Recognised():
-            return {"told": json.dumps({"id": result.id})}
+            return {"payload": json.dumps({"id": result.id})}
         case Skipped():
-            return {"told": json.dumps(asdict(result))}
+            return {"payload": json.dumps(asdict(result))}

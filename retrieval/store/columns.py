@@ -1,4 +1,4 @@
-"""Columns of a table as arrays, a million rows without a million Python objects."""
+"""Columns of a table as arrays, without a Python object per row."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -15,12 +15,12 @@ BATCH_ROWS = 8192
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class IdsAndVectors:
-    """What an engine needs of n items, ordered by id: the same at every version that holds them.
+    """Ids and vectors of n items, ordered by id.
 
     Attributes:
         ids: 32 hex digits each, as bytes.
         vectors: Unit vectors, float16 as stored.
-        version: Of the table they were read from.
+        version: Version of the table that they were read from.
     """
 
     ids: Shaped[np.ndarray, " n"]
@@ -29,61 +29,61 @@ class IdsAndVectors:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Addresses:
-    """Where one version of a table keeps each id: found there several times faster than by id.
+class RowAddresses:
+    """Row address of each id in one version of a table; several times faster than an id search.
 
     Attributes:
-        table: Pinned at that version.
+        table: Checked out at that version.
         ids: As bytes, ascending.
-        rows: Their addresses.
+        rows: Row addresses, one per id.
     """
 
     table: Any
     ids: Shaped[np.ndarray, " n"]
     rows: Shaped[np.ndarray, " n"]
 
-    def take(self, wanted: Sequence[str], names: list[str]) -> pa.Table:
-        """Return the rows of those of the ids that are there, in an order of its own."""
-        known, keys = self.ids, np.array([checked_id(one) for one in wanted], "S32")
-        places = np.searchsorted(known, keys).clip(max=len(known) - 1)
-        rows = self.rows[places[known[places] == keys]].tolist()
+    def take(self, ids: Sequence[str], names: list[str]) -> pa.Table:
+        """Return the rows of the ids that exist, in no particular order."""
+        keys = np.array([checked_id(id_) for id_ in ids], "S32")
+        positions = np.searchsorted(self.ids, keys).clip(max=len(self.ids) - 1)
+        rows = self.rows[positions[self.ids[positions] == keys]].tolist()
         return self.table.take_row_ids(rows).select(names).to_arrow()
 
 
 def matrix(column: Any, width: int) -> Shaped[np.ndarray, "n d"]:  # noqa: ANN401  pyarrow's types are untyped
-    """Return a column of lists of one width as a matrix that shares its memory."""
+    """Return a column of fixed-width lists as a matrix that shares its memory."""
     return column.flatten().to_numpy(zero_copy_only=False).reshape(-1, width)
 
 
 def id_bytes(column: Any) -> Shaped[np.ndarray, " n"]:  # noqa: ANN401
-    """Return a column of ids as fixed-width bytes, without a Python object a row."""
+    """Return a column of ids as fixed-width bytes, without a Python object per row."""
     fixed = column.cast(pa.binary()).cast(pa.binary(32))
     start = 32 * fixed.offset
     return np.frombuffer(fixed.buffers()[1], "S1")[start : start + 32 * len(fixed)].view("S32")
 
 
 def reorder(rows: Float[np.ndarray, "n d"], order: Int[np.ndarray, " n"], width: int = 64) -> None:
-    """Order the rows of a matrix in place, some columns at a time to spare a second copy."""
+    """Reorder the rows of a matrix in place, by blocks of columns to avoid a full copy."""
     for start in range(0, rows.shape[1], width):
         rows[:, start : start + width] = rows[order, start : start + width]
 
 
 def scan(table: Any, names: list[str]) -> Any:  # noqa: ANN401  a reader of batches, untyped there
-    """Read some columns of a table, some thousand rows at once."""
+    """Read columns of a table in batches of rows."""
     return table.search().select(names).to_batches(batch_size=BATCH_ROWS)
 
 
-def different(batches: Iterable[pa.RecordBatch], most: int) -> list[str]:
-    """Return the different texts of the only column, in order; none for more than `most`."""
-    found: set[str] = set()
+def distinct_texts(batches: Iterable[pa.RecordBatch], most: int) -> list[str]:
+    """Return the distinct texts of the only column, sorted; none if there are more than `most`."""
+    texts: set[str] = set()
     for batch in batches:
-        found.update(filter(None, batch.column(0).unique().to_pylist()))
-        if len(found) > most:
+        texts.update(filter(None, batch.column(0).unique().to_pylist()))
+        if len(texts) > most:
             return []
-    return sorted(found)
+    return sorted(texts)
 
 
-def is_one_of(ids: Sequence[str]) -> str:
-    """Return SQL that holds for the rows of some ids."""
-    quoted = ", ".join(f"'{checked_id(one)}'" for one in ids)
+def id_condition(ids: Sequence[str]) -> str:
+    """Return an SQL condition that selects rows by id."""
+    quoted = ", ".join(f"'{checked_id(id_)}'" for id_ in ids)
     return f"id IN ({quoted})"

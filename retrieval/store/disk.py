@@ -1,5 +1,6 @@
-"""What an index asks of the disk: one writer at a time, bytes that outlast a power cut, errors."""
+"""Disk access of an index: the write lock, durable writes and error messages."""
 
+import errno
 import os
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
@@ -15,32 +16,36 @@ LOCK_TIMEOUT_S = 600
 
 
 @contextmanager
-def told(folder: Path | str) -> Generator[None, None, None]:
-    """Turn what the engine or the disk reports into one sentence of ours."""
+def translate_errors(folder: Path | str) -> Generator[None, None, None]:
+    """Raise errors of the engine and the disk as `GalleryError`."""
     try:
         yield
-    except (OSError, RuntimeError, ValueError, PermissionError) as error:
-        if isinstance(error, GalleryError):
-            raise
-        said = str(error)
-        if "No space left" in said or getattr(error, "errno", None) == 28:
-            raise GalleryError(
-                f"The disk of {folder} is full. Free some space and run the command again; what "
-                "was committed is kept."
-            ) from error
-        if isinstance(error, PermissionError) or "Permission denied" in said:
-            raise GalleryError(
-                f"{folder} cannot be written. Choose another place with --index DIR."
-            ) from error
-        first = said.splitlines()[0] if said else type(error).__name__
-        raise GalleryError(f"The index {folder} cannot be used: {first}") from error
+    except GalleryError:
+        raise
+    except (OSError, RuntimeError, ValueError) as error:
+        raise GalleryError(_message(error, folder)) from error
+
+
+def _message(error: Exception, folder: Path | str) -> str:
+    # LanceDB raises plain RuntimeErrors and OSErrors without `errno`: only their text tells a full
+    # disk and a read-only folder from other failures.
+    report = str(error)
+    if getattr(error, "errno", None) == errno.ENOSPC or "No space left" in report:
+        return (
+            f"The disk of {folder} is full. Free some space and run the command again; what was "
+            "committed is kept."
+        )
+    if isinstance(error, PermissionError) or "Permission denied" in report:
+        return f"{folder} cannot be written. Choose another location with --index DIR."
+    first_line = report.splitlines()[0] if report else type(error).__name__
+    return f"The index {folder} cannot be used: {first_line}"
 
 
 @contextmanager
-def only_writer(folder: Path) -> Generator[None, None, None]:
-    """Hold an index folder for writing; readers are not kept out.
+def exclusive_writer(folder: Path) -> Generator[None, None, None]:
+    """Lock an index folder against other writers; readers are not locked out.
 
-    The operating system drops the lock of a process that dies, so that none can stay behind.
+    The operating system releases the lock of a process that dies.
 
     Raises:
         GalleryError: Another process has held it for ten minutes.
@@ -51,32 +56,32 @@ def only_writer(folder: Path) -> Generator[None, None, None]:
     except Timeout as error:
         raise GalleryError(
             f"Another program has been writing to the index {folder} for {LOCK_TIMEOUT_S // 60} "
-            "minutes. Wait until it is done, or stop it, and run the command again."
+            "minutes. Wait until it has finished, or stop it, and run the command again."
         ) from error
 
 
 class Checkpoint:
-    """Brings to the disk what was written below a folder since it was made.
+    """Flushes files written below a folder since the checkpoint was created.
 
-    The engine leaves what it commits in the memory of the operating system, which outlasts the
-    process but not a power cut.
+    The engine leaves its commits in the cache of the operating system, which survives the process
+    but not a power cut.
     """
 
     def __init__(self, folder: Path) -> None:
-        """Note what is there."""
+        """Record the files that exist."""
         self._folder = folder
-        self._seen = set(_files(folder))
+        self._known = set(_files(folder))
 
     def sync(self) -> None:
-        """Write files that were not there before, and the folders that name them."""
-        fresh = [path for path in _files(self._folder) if path not in self._seen]
-        for path in fresh:
+        """Flush files that are new, and the folders that list them."""
+        new = [path for path in _files(self._folder) if path not in self._known]
+        for path in new:
             sync(path)
-        for folder in {os.path.dirname(path) for path in fresh}:  # noqa: PTH120  strings, many
+        for folder in {os.path.dirname(path) for path in new}:  # noqa: PTH120  strings, many
             sync(folder)
-        self._seen.update(fresh)
+        self._known.update(new)
 
 
 def _files(folder: Path) -> Iterator[str]:
-    for place, _, names in os.walk(folder):
-        yield from (f"{place}/{name}" for name in names)
+    for parent, _, names in os.walk(folder):
+        yield from (f"{parent}/{name}" for name in names)

@@ -1,4 +1,4 @@
-"""Where an index is kept: a folder of this machine, or a place in an object store."""
+"""Storage of an index: a folder of this machine, or an object store."""
 
 import hashlib
 import json
@@ -16,7 +16,8 @@ import lancedb
 import pyarrow as pa
 
 from retrieval.errors import GalleryError
-from retrieval.store.disk import Checkpoint, only_writer, told
+from retrieval.store.address import IndexLocation, is_object_store
+from retrieval.store.disk import Checkpoint, exclusive_writer, translate_errors
 from retrieval.store.schema import (
     MANIFEST,
     Manifest,
@@ -27,37 +28,36 @@ from retrieval.store.schema import (
     write_manifest,
 )
 
-IndexPlace = Path | str
 TABLE = "items"
-OBJECT_STORES = ("s3", "s3+ddb", "gs", "az", "abfss", "file-object-store")
-_MANIFESTS = "manifest"  # the table of an object store that has the manifest as its only row
+_MANIFESTS = "manifest"  # table of an object store; the manifest is its only row
 
 
 class Folder:
-    """An index in a folder: a lock keeps other writers out, and what is committed is synced.
+    """An index in a folder: a lock excludes other writers, and commits are flushed to the disk.
 
     Attributes:
-        address: The same for all who mean this place.
-        cache: Folder of what is derived from the table.
+        path: The folder.
+        address: Identifies the folder; the same however its path is written.
+        cache: Folder of files derived from the table.
     """
 
     def __init__(self, path: Path) -> None:
-        """Nothing is read or made."""
+        """Accept a folder; nothing is read or created."""
         self.path, self.address = path, path.resolve().as_posix()
         self.cache = path / "cache"
         self._checkpoint: Checkpoint | None = None
 
     def __str__(self) -> str:
-        """The path, for messages."""
+        """Return the path, for messages."""
         return str(self.path)
 
     @property
-    def is_made(self) -> bool:
-        """Whether there is an index."""
+    def exists(self) -> bool:
+        """Whether an index exists."""
         return (self.path / MANIFEST).exists()
 
     def read_manifest(self) -> Manifest:
-        """Return who encoded the index.
+        """Return the manifest of the index.
 
         Raises:
             GalleryError: There is no index, or its manifest cannot be read.
@@ -65,7 +65,7 @@ class Folder:
         return read_manifest(self.path)
 
     def write_manifest(self, manifest: Manifest) -> None:
-        """Put a manifest in the place of the one that is there."""
+        """Replace the manifest."""
         write_manifest(self.path, manifest)
 
     def root_of(self, manifest: Manifest) -> Path:
@@ -73,23 +73,23 @@ class Folder:
         return root_of(self.path, manifest)
 
     def named_root(self, root: Path) -> str:
-        """Return how the manifest names the folder of the pictures."""
+        """Return the folder of the pictures as the manifest spells it."""
         return relative_root(self.path, root)
 
-    def make(self, manifest: Manifest, schema: pa.Schema) -> None:
-        """Make an empty index, unless there is one.
+    def create(self, manifest: Manifest, schema: pa.Schema) -> None:
+        """Create an empty index unless one exists.
 
         Raises:
             GalleryError: The folder cannot be written.
         """
-        with told(self.path):
+        with translate_errors(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
-            with only_writer(self.path):
-                if not self.is_made:  # another process may have been first
-                    base = self._connect()
+            with exclusive_writer(self.path):
+                if not self.exists:  # another process may have been first
+                    database = self._connect()
                     if (self.path / f"{TABLE}.lance").exists():  # left by a stopped creation
-                        base.drop_table(TABLE)
-                    base.create_table(TABLE, schema=schema)
+                        database.drop_table(TABLE)
+                    database.create_table(TABLE, schema=schema)
                     write_manifest(self.path, manifest)
 
     def open_table(self) -> Any:  # noqa: ANN401  its stubs know neither merge_insert nor search chains
@@ -98,32 +98,32 @@ class Folder:
         Raises:
             GalleryError: It cannot be opened.
         """
-        with self.told():
+        with self.translate_errors():
             return self._connect().open_table(TABLE)
 
     @contextmanager
-    def told(self) -> Generator[None, None, None]:
-        """Turn what the engine or the disk reports into one sentence of ours."""
-        with told(self.path):
+    def translate_errors(self) -> Generator[None, None, None]:
+        """Raise errors of the engine and the disk as `GalleryError`."""
+        with translate_errors(self.path):
             yield
 
     @contextmanager
     def writing(self) -> Generator[None, None, None]:
-        """Hold the folder, and bring to the disk what was written."""
-        with told(self.path), only_writer(self.path):
+        """Lock the folder against other writers, and flush the changes to the disk."""
+        with translate_errors(self.path), exclusive_writer(self.path):
             if self._checkpoint is None:
                 self._checkpoint = Checkpoint(self.path / f"{TABLE}.lance")
             yield
             self._checkpoint.sync()
 
     def discard(self) -> None:
-        """Delete the index, and nothing else that lies in its folder.
+        """Delete the index and no other file of its folder.
 
         Raises:
             GalleryError: The folder cannot be written.
         """
-        with told(self.path):
-            # Without its manifest it is no index any more, wherever a kill may stop this.
+        with translate_errors(self.path):
+            # Without its manifest the folder is no index, even if a kill stops the deletion here.
             (self.path / MANIFEST).unlink(missing_ok=True)
             for folder in (self.path / f"{TABLE}.lance", self.cache):
                 if folder.exists():
@@ -134,79 +134,79 @@ class Folder:
 
 
 class Bucket:
-    """An index in an object store, which makes each commit whole and lasting by itself.
+    """An index in an object store, whose commits are atomic and durable.
 
-    Of two that write at once, the engine tries the later commit again on top of the earlier one.
-    Where the store is and who asks stands in the environment, as its makers name it
+    Of two concurrent commits, the engine retries the later one on top of the earlier one.
+    Endpoint and credentials come from the environment variables that the providers define
     (AWS_ACCESS_KEY_ID, AWS_ENDPOINT, GOOGLE_SERVICE_ACCOUNT, AZURE_STORAGE_ACCOUNT_NAME, ...).
 
     Attributes:
-        address: The same for all who mean this place.
-        cache: Folder of this machine, for what is derived from the table.
+        address: Without a slash at its end.
+        cache: Folder of this machine for files derived from the table.
     """
 
     def __init__(self, address: str) -> None:
-        """Nothing is read or made."""
+        """Accept an address; nothing is read or created."""
         self.address = address.rstrip("/")
         caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
         self.cache = caches / "duet" / hashlib.sha256(self.address.encode()).hexdigest()[:32]
 
     def __str__(self) -> str:
-        """The address, for messages."""
+        """Return the address, for messages."""
         return self.address
 
     @property
-    def is_made(self) -> bool:
-        """Whether there is an index.
+    def exists(self) -> bool:
+        """Whether an index exists.
 
         Raises:
             GalleryError: The object store does not answer.
         """
-        with self.told():
-            return {TABLE, _MANIFESTS} <= set(_names(_connect(self.address)))
+        with self.translate_errors():
+            return {TABLE, _MANIFESTS} <= set(_table_names(_connect(self.address)))
 
     def read_manifest(self) -> Manifest:
-        """Return who encoded the index.
+        """Return the manifest of the index.
 
         Raises:
             GalleryError: There is no index, or its manifest cannot be read.
         """
-        if not self.is_made:
+        if not self.exists:
             raise GalleryError(
                 f"{self} holds no index. Make one with: duet index FOLDER --index {self}"
             )
-        with self.told():
+        with self.translate_errors():
             rows = _connect(self.address).open_table(_MANIFESTS).to_arrow().to_pylist()
         return parse_manifest(rows[0]["manifest"], str(self))
 
     def write_manifest(self, manifest: Manifest) -> None:
-        """Put a manifest in the place of the one that is there."""
+        """Replace the manifest."""
         rows = pa.table({"manifest": [json.dumps(asdict(manifest))]})
-        with self.told():
-            base = _connect(self.address)
-            mode = "overwrite" if _MANIFESTS in _names(base) else "create"
-            base.create_table(_MANIFESTS, rows, mode=mode)
+        with self.translate_errors():
+            database = _connect(self.address)
+            mode = "overwrite" if _MANIFESTS in _table_names(database) else "create"
+            database.create_table(_MANIFESTS, rows, mode=mode)
 
     def root_of(self, manifest: Manifest) -> Path:
         """Return the folder of the pictures."""
         return Path(manifest.root)
 
     def named_root(self, root: Path) -> str:
-        """Return how the manifest names the folder of the pictures."""
+        """Return the folder of the pictures as the manifest spells it."""
         return root.resolve().as_posix()
 
-    def make(self, manifest: Manifest, schema: pa.Schema) -> None:
-        """Make an empty index where there is none.
+    def create(self, manifest: Manifest, schema: pa.Schema) -> None:
+        """Create an empty index unless one exists.
 
         Raises:
             GalleryError: The object store does not answer or refuses.
         """
-        with self.told():
-            base = _connect(self.address)
+        with self.translate_errors():
+            database = _connect(self.address)
             # What a stopped creation left is empty, and may be of another kit.
-            if TABLE in _names(base) and base.open_table(TABLE).schema != schema:
-                base.drop_table(TABLE)
-            base.create_table(TABLE, schema=schema, exist_ok=True)
+            if TABLE in _table_names(database) and database.open_table(TABLE).schema != schema:
+                database.drop_table(TABLE)
+            database.create_table(TABLE, schema=schema, exist_ok=True)
         self.write_manifest(manifest)
 
     def open_table(self) -> Any:  # noqa: ANN401
@@ -215,73 +215,77 @@ class Bucket:
         Raises:
             GalleryError: It cannot be opened.
         """
-        with self.told():
+        with self.translate_errors():
             return _connect(self.address).open_table(TABLE)
 
     @contextmanager
-    def told(self) -> Generator[None, None, None]:
-        """Turn what the engine reports into one sentence of ours."""
+    def translate_errors(self) -> Generator[None, None, None]:
+        """Raise errors of the object store as `GalleryError`."""
         try:
             yield
+        except GalleryError:
+            raise
         except (OSError, RuntimeError, ValueError) as error:
-            if isinstance(error, GalleryError):
-                raise
             raise GalleryError(
-                f"The object store of {self} refuses or does not answer ({_short(str(error))}). "
-                "Check the address, and what the environment tells of it: docs/scale.md has the "
-                "names."
+                f"The object store of {self} refuses or does not answer ({_reason(error)}). Check "
+                "the address and the environment variables listed in docs/scale.md."
             ) from error
 
     @contextmanager
     def writing(self) -> Generator[None, None, None]:
-        """Nothing has to be held: commits are whole, and last when they are acknowledged."""
-        with self.told():
+        """Allow changes; no lock is needed, since commits are atomic and durable."""
+        with self.translate_errors():
             yield
 
     def discard(self) -> None:
-        """Delete the index, and nothing else that lies there.
+        """Delete the index and nothing else at its address.
 
         Raises:
             GalleryError: The object store does not answer or refuses.
         """
-        with self.told():
-            base = _connect(self.address)
-            there = _names(base)
+        with self.translate_errors():
+            database = _connect(self.address)
+            existing = _table_names(database)
             for name in (_MANIFESTS, TABLE):
-                if name in there:
-                    base.drop_table(name)
+                if name in existing:
+                    database.drop_table(name)
             shutil.rmtree(self.cache, ignore_errors=True)
 
 
-Base = Folder | Bucket
+Storage = Folder | Bucket
 
 
-def base_of(place: IndexPlace) -> Base:
-    """Return where an index is kept: by a path, or by an address such as s3://bucket/gallery.
+def storage_at(location: IndexLocation) -> Storage:
+    """Return the storage at a path, or at an address such as s3://bucket/gallery.
 
     Raises:
-        GalleryError: The address is of no object store.
+        GalleryError: The address is not of an object store.
     """
-    if isinstance(place, Path):
-        return Folder(place)
-    scheme, separator, _ = place.partition("://")
-    if separator and scheme in OBJECT_STORES:
-        return Bucket(place)
+    if isinstance(location, Path):
+        return Folder(location)
+    if is_object_store(location):
+        return Bucket(location)
     raise GalleryError(
-        f"An index is kept in a folder or in an object store (s3://, gs://, az://), got {place!r}."
+        "An index must be in a folder or in an object store (s3://, gs://, az://), got "
+        f"{location!r}."
     )
 
 
-def _short(report: str) -> str:
-    """Return what matters of a report that has the stack of a whole library in it."""
+def _reason(error: Exception) -> str:
+    """Return the cause of an error of the object store in a few words.
+
+    LanceDB raises one class for every failure, with the response of the server and a whole call
+    stack in its text; code and status can be read from nowhere else.
+    """
+    report = str(error)
     for pattern in (r"<Code>(\w+)</Code>", r'message: "([^"]+)"', r"status: (\d+)"):
-        if found := re.search(pattern, report):
-            return found[1]
+        if match := re.search(pattern, report):
+            return match[1]
     return report.splitlines()[0][:200] if report else "no reason given"
 
 
-def _names(base: lancedb.DBConnection) -> list[str]:
-    return list(base.list_tables().tables)
+def _table_names(database: lancedb.DBConnection) -> list[str]:
+    return list(database.list_tables().tables)
 
 
 def _connect(address: str) -> lancedb.DBConnection:

@@ -1,4 +1,4 @@
-"""Checks an index against itself and its pictures, mends what can be mended, or discards it."""
+"""Check, repair and deletion of an index."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -8,7 +8,8 @@ import numpy as np
 
 from retrieval.errors import GalleryError
 from retrieval.files import printable
-from retrieval.store.location import IndexPlace, base_of
+from retrieval.store.address import IndexLocation
+from retrieval.store.location import storage_at
 from retrieval.store.schema import Item
 from retrieval.store.table import Store
 from retrieval.store.versions import INDEXED_ROWS
@@ -19,12 +20,12 @@ NUM_EXAMPLES = 5
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Finding:
-    """One thing that is wrong with an index.
+    """A fault of an index.
 
     Attributes:
-        what: In one sentence.
-        examples: Paths or ids of the first it concerns, which can be printed.
-        mended: What was done about it; empty where nothing was.
+        what: Description, one sentence.
+        examples: Printable paths or ids of the first items affected.
+        mended: How it was repaired; empty if it was not.
     """
 
     what: str
@@ -34,11 +35,11 @@ class Finding:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CheckReport:
-    """What a check found.
+    """Result of a check.
 
     Attributes:
-        num_items: In the index, after what was mended.
-        findings: Empty where all is well.
+        num_items: Number of items, after repairs.
+        findings: Faults; empty for a sound index.
     """
 
     num_items: int
@@ -46,24 +47,23 @@ class CheckReport:
 
     @property
     def is_sound(self) -> bool:
-        """Whether nothing is left to mend."""
+        """Whether no fault is left to repair."""
         return all(finding.mended for finding in self.findings)
 
 
-def check_index(place: IndexPlace, *, repair: bool = False) -> CheckReport:
-    """Verify that an index can be read whole and says what its pictures say.
+def check_index(location: IndexLocation, *, repair: bool = False) -> CheckReport:
+    """Check that an index is readable, consistent, and matches its pictures.
 
-    Checked are the manifest, that every row can be read, that ids and paths are there once and
-    vectors have length one, that files are there, that groups of near-duplicates have their first,
-    and the index of ids. With `repair`, a table whose last version cannot be read goes back to the
-    youngest that can, and rows that are wrong are removed: the next `duet index FOLDER` embeds
-    their pictures again.
+    The check covers the manifest, every row, unique ids and paths, vectors of unit length, the
+    existence of files, the first items of near-duplicate groups, and the index of ids. With
+    `repair`, a table whose last version is unreadable is restored to its youngest readable one,
+    and faulty rows are removed: the next `duet index FOLDER` embeds their pictures again.
 
     Raises:
-        GalleryError: There is no index, its manifest is damaged, no version can be read, or none of
-            its pictures is where it says.
+        GalleryError: There is no index, its manifest is damaged, no version can be read, or all of
+            its pictures are missing.
     """
-    store = Store.open(place)
+    store = Store.open(location)
     findings: list[Finding] = []
     try:
         rows = _Rows(store)
@@ -72,31 +72,30 @@ def check_index(place: IndexPlace, *, repair: bool = False) -> CheckReport:
         if not repair:
             return CheckReport(num_items=0, findings=(finding,))
         version = store.restore_readable()
-        findings.append(Finding(what=finding.what, mended=f"Went back to version {version}."))
+        findings.append(Finding(what=finding.what, mended=f"Restored version {version}."))
         rows = _Rows(store)
-    wrong = [*rows.twice(), *rows.without_files(), *rows.not_unit()]
-    for found in wrong:
+    for fault in (*rows.duplicates(), *rows.without_files(), *rows.not_unit()):
         mended = ""
         if repair:
-            store.remove(found.ids)
-            mended = "Removed from the index; `duet index` reads again what is there."
-        findings.append(Finding(what=found.what, examples=found.examples, mended=mended))
-    findings += [*_groups(store, rows.items, repair), *_ids(store, repair)]
+            store.remove(fault.ids)
+            mended = "Removed from the index; `duet index` reads the files that exist again."
+        findings.append(Finding(what=fault.what, examples=fault.examples, mended=mended))
+    findings += [*_check_groups(store, rows.items, repair), *_check_ids(store, repair)]
     return CheckReport(num_items=len(store), findings=tuple(findings))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _Wrong:
+class _Fault:
     what: str
     ids: list[str]
     examples: tuple[str, ...]
 
 
 class _Rows:
-    """All rows of an index, read once."""
+    """The rows of an index, read once."""
 
     def __init__(self, store: Store) -> None:
-        """Read everything, region codes too.
+        """Read every column, region codes included.
 
         Raises:
             GalleryError: A row cannot be read.
@@ -106,67 +105,69 @@ class _Rows:
         self._vectors = store.ids_and_vectors()
         store.read_through()
 
-    def twice(self) -> Iterable[_Wrong]:
+    def duplicates(self) -> Iterable[_Fault]:
         for field in ("id", "path"):
             values = [getattr(item, field) for item in self.items]
             counts = Counter(values)
-            doubled = [item for item in self.items if counts[getattr(item, field)] > 1]
-            if doubled:
-                yield _wrong(f"{len(doubled)} rows share their {field} with another.", doubled)
+            duplicates = [item for item in self.items if counts[getattr(item, field)] > 1]
+            if duplicates:
+                yield _fault(
+                    f"{len(duplicates)} rows share their {field} with another.", duplicates
+                )
 
-    def without_files(self) -> Iterable[_Wrong]:
+    def without_files(self) -> Iterable[_Fault]:
         root = self._store.root
-        gone = [item for item in self.items if not (root / item.path).is_file()]
-        if gone and len(gone) == len(self.items):
+        missing = [item for item in self.items if not (root / item.path).is_file()]
+        if missing and len(missing) == len(self.items):
             raise GalleryError(
-                f"The pictures of {self._store.place} must be below {root}, and none is. If they "
-                f"were moved, run: duet index FOLDER --index {self._store.place}"
+                f"The pictures of {self._store.location} must be below {root}, and none is. If "
+                f"they were moved, run: duet index FOLDER --index {self._store.location}"
             )
-        if gone:
-            yield _wrong(f"{len(gone)} pictures are no longer there.", gone)
+        if missing:
+            yield _fault(f"{len(missing)} pictures no longer exist.", missing)
 
-    def not_unit(self) -> Iterable[_Wrong]:
+    def not_unit(self) -> Iterable[_Fault]:
         lengths = np.linalg.norm(self._vectors.vectors.astype(np.float32), axis=1)
         bad = ~(np.abs(lengths - 1) <= UNIT_TOLERANCE)  # NaN too
         ids = set(self._vectors.ids[bad].astype(str).tolist())
         if ids:
-            what = f"{len(ids)} vectors do not have length one."
-            yield _wrong(what, [item for item in self.items if item.id in ids])
+            what = f"{len(ids)} vectors do not have unit length."
+            yield _fault(what, [item for item in self.items if item.id in ids])
 
 
-def _wrong(what: str, items: list[Item]) -> _Wrong:
+def _fault(what: str, items: list[Item]) -> _Fault:
     examples = tuple(printable(item.path) for item in items[:NUM_EXAMPLES])
-    return _Wrong(what=what, ids=sorted({item.id for item in items}), examples=examples)
+    return _Fault(what=what, ids=sorted({item.id for item in items}), examples=examples)
 
 
-def _groups(store: Store, items: list[Item], repair: bool) -> Iterable[Finding]:
-    there = {item.id for item in items}
-    lost = [item for item in items if item.near and item.near not in there]
-    if lost:
+def _check_groups(store: Store, items: list[Item], repair: bool) -> Iterable[Finding]:
+    ids = {item.id for item in items}
+    orphans = [item for item in items if item.near and item.near not in ids]
+    if orphans:
         if repair:
-            store.mark_near([item.id for item in lost], [None] * len(lost))
+            store.mark_near([item.id for item in orphans], [None] * len(orphans))
         yield Finding(
-            what=f"{len(lost)} near-duplicates name a picture that is not there.",
-            examples=tuple(printable(item.path) for item in lost[:NUM_EXAMPLES]),
-            mended="`duet index` looks at them again." if repair else "",
+            what=f"{len(orphans)} near-duplicates refer to a picture that does not exist.",
+            examples=tuple(printable(item.path) for item in orphans[:NUM_EXAMPLES]),
+            mended="`duet index` compares them again." if repair else "",
         )
 
 
-def _ids(store: Store, repair: bool) -> Iterable[Finding]:
+def _check_ids(store: Store, repair: bool) -> Iterable[Finding]:
     count, indexed = len(store), store.indexed_rows()
     if count - (indexed or 0) >= INDEXED_ROWS:
         if repair:
             store.compact()
         yield Finding(
-            what=f"The index of ids knows {indexed or 0} of {count} rows.",
-            mended="Brought up to date." if repair else "",
+            what=f"The index of ids holds {indexed or 0} of {count} rows.",
+            mended="Updated." if repair else "",
         )
 
 
-def discard_index(place: IndexPlace) -> None:
-    """Delete an index, and nothing else that lies in its place.
+def discard_index(location: IndexLocation) -> None:
+    """Delete an index and nothing else at its location.
 
     Raises:
-        GalleryError: The place cannot be written.
+        GalleryError: The location cannot be written.
     """
-    base_of(place).discard()
+    storage_at(location).discard()

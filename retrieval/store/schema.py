@@ -1,9 +1,10 @@
-"""What an index keeps: the columns of its table, and the manifest that says who encoded it."""
+"""Schema of an index: the columns of its table, and its manifest."""
 
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
+from dataclasses import fields as fields_of
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +22,15 @@ SCHEMA_VERSION = 2
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Manifest:
-    """Who encoded a gallery and where its files are.
+    """Encoder of a gallery and location of its files.
 
     Attributes:
-        gallery_hash: The vision tower and its preprocessing; queries must carry the same.
+        gallery_hash: Hash of the vision tower and its preprocessing; queries must carry the same.
         dim: Width of the joint space.
-        kit: Name of the kit, for messages alone.
+        kit: Name of the kit, for messages only.
         root: Folder of the pictures, relative to the index folder where that is possible.
-        schema: Version of this layout; every earlier one can be read.
-        origin: Where vectors came from that no kit of ours computed; empty where all are ours.
+        schema: Version of the layout; earlier versions can be read.
+        origin: Source of imported vectors; empty where a kit computed all of them.
     """
 
     gallery_hash: str
@@ -46,20 +47,19 @@ class Item:
 
     Attributes:
         id: Hash of the file's content, 32 hex digits.
-        path: Below the gallery's root, with forward slashes.
+        path: Relative to the gallery's root, with forward slashes.
         size_bytes: Of the file.
         mtime_ns: Of the file, nanoseconds since the epoch.
         width_px: Of the upright picture.
         height_px: Of the upright picture.
-        kind: What it shows, where that is known.
-        domain: Its medium, where that is known.
-        caption: A description, where there is one.
-        tags: Free words.
-        taken: When the camera took it, "YYYY-MM-DDTHH:MM:SS" in its own time; empty if unknown.
-        near: Id of the first of a group of near-duplicates; empty for that first one and for
-            pictures that are like no other.
-        caption_mtime_ns: Of the text file that the caption was read from; 0 where it came from
-            elsewhere.
+        kind: Kind of object in the picture; empty if unknown.
+        domain: Medium of the picture; empty if unknown.
+        caption: Description; may be empty.
+        tags: Free keywords.
+        taken: When the camera took it, "YYYY-MM-DDTHH:MM:SS" in local time; empty if unknown.
+        near: Id of the first item of a group of near-duplicates; empty for that first item and for
+            items without near-duplicates.
+        caption_mtime_ns: Of the text file that holds the caption; 0 without such a file.
     """
 
     id: str
@@ -77,7 +77,7 @@ class Item:
     caption_mtime_ns: int = 0
 
 
-FIELDS: tuple[str, ...] = tuple(field.name for field in fields(Item))
+FIELDS: tuple[str, ...] = tuple(field.name for field in fields_of(Item))
 _TYPES: Mapping[str, pa.DataType] = {
     "size_bytes": pa.int64(),
     "mtime_ns": pa.int64(),
@@ -86,11 +86,11 @@ _TYPES: Mapping[str, pa.DataType] = {
     "tags": pa.list_(pa.string()),
     "caption_mtime_ns": pa.int64(),
 }
-_UNSHOWN = ("mtime_ns", "caption_mtime_ns")
+_INTERNAL_FIELDS = ("mtime_ns", "caption_mtime_ns")
 
 
 def arrow_schema(dim: int, *, regions: bool = True) -> pa.Schema:
-    """Return the columns of a table of items with vectors of a width."""
+    """Return the schema of a table of items with vectors of width `dim`."""
     columns = [
         pa.field(name, _TYPES.get(name, pa.string()), nullable=name not in ("id", "path"))
         for name in FIELDS
@@ -101,35 +101,35 @@ def arrow_schema(dim: int, *, regions: bool = True) -> pa.Schema:
     return pa.schema(columns)
 
 
-def has_regions(place: str, schema: pa.Schema) -> bool:
+def has_regions(location: str, schema: pa.Schema) -> bool:
     """Tell whether a table stores region codes.
 
     Raises:
-        GalleryError: It stores some of another size.
+        GalleryError: The codes are of another size.
     """
     if REGIONS not in schema.names:
         return False
-    found = schema.field(REGIONS).type
-    if found != pa.list_(pa.int8(), NUM_CODES):
+    stored = schema.field(REGIONS).type
+    if stored != pa.list_(pa.int8(), NUM_CODES):
         raise GalleryError(
-            f"The region codes of the index {place} must be {NUM_CODES} bytes an item, got "
-            f"{found}. Make the index anew: duet index FOLDER --index {place} --rebuild"
+            f"The region codes of the index {location} must be {NUM_CODES} bytes per item, got "
+            f"{stored}. Rebuild the index with: duet index FOLDER --index {location} --rebuild"
         )
     return True
 
 
 def columns_of(items: list[Item], names: list[str]) -> dict[str, Any]:
-    """Return the values of items by column, of the columns asked for."""
+    """Return the values of items by column."""
     columns: dict[str, Any] = {name: [getattr(item, name) for item in items] for name in names}
     if "tags" in columns:
         columns["tags"] = [list(tags) for tags in columns["tags"]]
-    if "near" in columns:  # null says that nobody has looked for near-duplicates
+    if "near" in columns:  # null: not yet searched for near-duplicates
         columns["near"] = [near or None for near in columns["near"]]
     return columns
 
 
 def items_of_rows(rows: pa.RecordBatch | pa.Table) -> list[Item]:
-    """Return the items of rows; columns that an earlier layout lacks are empty."""
+    """Return the items of rows; columns missing from an earlier layout are empty."""
     columns = {name: rows.column(name).to_pylist() for name in rows.schema.names if name in FIELDS}
     if "tags" in columns:
         columns["tags"] = [tuple(tags or ()) for tags in columns["tags"]]
@@ -142,9 +142,9 @@ def items_of_rows(rows: pa.RecordBatch | pa.Table) -> list[Item]:
 
 
 def metadata_of(item: Item) -> Mapping[str, str | int | list[str]]:
-    """Return what a result list shows of an item, JSON-ready and without empty fields."""
+    """Return the fields of an item for a result list, JSON-ready and without empty ones."""
     values = asdict(item) | {"tags": list(item.tags)}
-    return {name: value for name, value in values.items() if value and name not in _UNSHOWN}
+    return {name: value for name, value in values.items() if value and name not in _INTERNAL_FIELDS}
 
 
 def checked_id(text: str) -> str:
@@ -162,7 +162,7 @@ def read_manifest(folder: Path) -> Manifest:
     """Read the manifest of an index folder.
 
     Raises:
-        GalleryError: There is none, it is damaged, or a later version of the program wrote it.
+        GalleryError: It is missing or damaged, or a later version of the program wrote it.
     """
     try:
         text = (folder / MANIFEST).read_text(encoding="utf-8")
@@ -175,35 +175,35 @@ def read_manifest(folder: Path) -> Manifest:
     return parse_manifest(text, str(folder))
 
 
-def parse_manifest(text: str, place: str) -> Manifest:
-    """Read the manifest of the index at a place.
+def parse_manifest(text: str, location: str) -> Manifest:
+    """Parse the manifest of the index at a location.
 
     Raises:
         GalleryError: It is damaged, or a later version of the program wrote it.
     """
     try:
-        found = json.loads(text)
-        schema = int(found.get("schema", 1))
+        fields = json.loads(text)
+        schema = int(fields.get("schema", 1))
         if schema <= SCHEMA_VERSION:
-            return Manifest(**found)
+            return Manifest(**fields)
     except (ValueError, TypeError, AttributeError) as error:
-        raise _damaged(place) from error
+        raise _damaged(location) from error
     raise GalleryError(
-        f"The layout of the index {place} must be {SCHEMA_VERSION} or earlier, got {schema}. "
-        "Use the version of the program that made it, or rebuild it: duet index FOLDER --index "
-        f"{place} --rebuild"
+        f"The layout of the index {location} must be {SCHEMA_VERSION} or earlier, got {schema}. "
+        "Use the version of the program that made it, or rebuild it with: duet index FOLDER "
+        f"--index {location} --rebuild"
     )
 
 
-def _damaged(place: str) -> GalleryError:
+def _damaged(location: str) -> GalleryError:
     return GalleryError(
-        f"The manifest of the index {place} is damaged. Make the index anew: duet index FOLDER "
-        f"--index {place} --rebuild"
+        f"The manifest of the index {location} is damaged. Rebuild the index with: duet index "
+        f"FOLDER --index {location} --rebuild"
     )
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Put a manifest in the place of the one that is there, whole or not at all."""
+    """Replace the manifest of an index folder atomically."""
     write_text(folder / MANIFEST, json.dumps(asdict(manifest), indent=2) + "\n", is_durable=True)
 
 
@@ -214,7 +214,7 @@ def root_of(folder: Path, manifest: Manifest) -> Path:
 
 
 def relative_root(folder: Path, root: Path) -> str:
-    """Return how a manifest names `root`: relative when index and pictures can move together."""
+    """Return `root` for the manifest: relative if index and pictures can move together."""
     inside, outside = folder.resolve(), root.resolve()
     if inside.is_relative_to(outside) or inside.parent == outside.parent:
         return Path(os.path.relpath(outside, inside)).as_posix()

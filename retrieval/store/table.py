@@ -1,4 +1,4 @@
-"""The store: one LanceDB table is the truth about a gallery; a manifest says who encoded it."""
+"""The store of a gallery: a LanceDB table of its items, and a manifest."""
 
 from collections.abc import Generator, Sequence
 from pathlib import Path
@@ -14,17 +14,18 @@ from retrieval.errors import GalleryError
 from retrieval.filters.targets import to_sql
 from retrieval.filters.tree import Filter
 from retrieval.store import versions
+from retrieval.store.address import IndexLocation
 from retrieval.store.columns import (
-    Addresses,
     IdsAndVectors,
-    different,
+    RowAddresses,
+    distinct_texts,
     id_bytes,
-    is_one_of,
+    id_condition,
     matrix,
     reorder,
     scan,
 )
-from retrieval.store.location import Base, IndexPlace, base_of
+from retrieval.store.location import Storage, storage_at
 from retrieval.store.schema import (
     FIELDS,
     REGIONS,
@@ -38,79 +39,83 @@ from retrieval.store.schema import (
 
 IDS_AT_ONCE = 1000
 MARKS_AT_ONCE = 250_000
-LOOKED_UP_AT_ONCE = 20_000  # by the index of ids; the engine has no memory for a million
+LOOKED_UP_AT_ONCE = 20_000  # by the index of ids; a million exhausts the engine's memory
 
 
 class Store:
-    """An open index: one writer at a time, any number of readers beside it.
+    """An open index: one writer at a time, any number of concurrent readers.
 
-    The engine runs threads of its own: a child process must be spawned, never forked.
+    The engine runs threads: child processes must be spawned, never forked.
 
     Attributes:
-        has_regions: Whether it stores region codes; indexes made before there were any do not, and
-            take none when pictures are added.
+        storage: Folder or object store that holds the table.
+        manifest: Encoder of the gallery and root of its pictures.
+        has_regions: Whether it stores region codes; earlier indexes do not, and store none for
+            pictures that are added.
     """
 
-    def __init__(self, base: Base, manifest: Manifest) -> None:
-        """Used by `create` and `open`.
+    def __init__(self, storage: Storage, manifest: Manifest) -> None:
+        """Open the table; used by `create` and `open`.
 
         Raises:
-            GalleryError: The table cannot be opened, or region codes are stored in another size.
+            GalleryError: The table cannot be opened, or its region codes are of another size.
         """
-        self.base, self.manifest = base, manifest
-        self._table = base.open_table()
+        self.storage, self.manifest = storage, manifest
+        self._table = storage.open_table()
         self._schema: pa.Schema = self._table.schema
-        self._addresses: Addresses | None = None
-        self.has_regions = has_regions(self.place, self._schema)
+        self._addresses: RowAddresses | None = None
+        self.has_regions = has_regions(self.location, self._schema)
 
     @classmethod
-    def create(cls, place: IndexPlace, manifest: Manifest, *, regions: bool = True) -> "Store":
-        """Make an empty index, or open the one that is there.
+    def create(
+        cls, location: IndexLocation, manifest: Manifest, *, regions: bool = True
+    ) -> "Store":
+        """Create an empty index, or open an existing one.
 
         Raises:
-            GalleryError: The place cannot be written, or holds an index of another encoder.
+            GalleryError: The location cannot be written, or holds an index of another encoder.
         """
-        base = base_of(place)
-        if not base.is_made:
-            base.make(manifest, arrow_schema(manifest.dim, regions=regions))
-        return cls.open(place, manifest.gallery_hash)
+        storage = storage_at(location)
+        if not storage.exists:
+            storage.create(manifest, arrow_schema(manifest.dim, regions=regions))
+        return cls.open(location, manifest.gallery_hash)
 
     @classmethod
-    def open(cls, place: IndexPlace, gallery_hash: str | None = None) -> "Store":
-        """Open an index; with `gallery_hash`, only one that this encoder made.
+    def open(cls, location: IndexLocation, gallery_hash: str | None = None) -> "Store":
+        """Open an index; with `gallery_hash`, only one of this encoder.
 
         Raises:
             GalleryError: There is no index, it is damaged, or another encoder made it.
         """
-        base = base_of(place)
-        manifest = base.read_manifest()
+        storage = storage_at(location)
+        manifest = storage.read_manifest()
         if gallery_hash is not None and manifest.gallery_hash != gallery_hash:
             raise GalleryError(
-                f"The index {base} was made by another encoder (kit {manifest.kit!r}, "
-                f"{manifest.gallery_hash}, here {gallery_hash}). Rebuild it with: "
-                f"duet index {base.root_of(manifest)} --index {base} --rebuild"
+                f"The index {storage} was made by another encoder (kit {manifest.kit!r}, "
+                f"{manifest.gallery_hash}, not {gallery_hash}). Rebuild it with: "
+                f"duet index {storage.root_of(manifest)} --index {storage} --rebuild"
             )
-        return cls(base, manifest)
+        return cls(storage, manifest)
 
     @property
-    def place(self) -> str:
+    def location(self) -> str:
         """The folder or address, for messages."""
-        return str(self.base)
+        return str(self.storage)
 
     @property
     def root(self) -> Path:
         """Folder of the pictures."""
-        return self.base.root_of(self.manifest)
+        return self.storage.root_of(self.manifest)
 
     @property
     def has_near(self) -> bool:
-        """Whether it can mark near-duplicates; earlier layouts cannot."""
+        """Whether its layout can mark near-duplicates; earlier layouts cannot."""
         return "near" in self._schema.names
 
     @property
     def version(self) -> int:
-        """Counts commits: two reads at one version find the same."""
-        with self.base.told():
+        """Number of the last commit; reads of one version agree."""
+        with self.storage.translate_errors():
             return int(self._table.version)
 
     def __len__(self) -> int:
@@ -123,16 +128,16 @@ class Store:
         vectors: Float[np.ndarray, "n d"],
         regions: Int8[np.ndarray, "n c"] | None = None,
     ) -> None:
-        """Commit a batch, down to the disk: rows of the same id are replaced.
+        """Commit a batch durably; rows with the same id are replaced.
 
         Args:
-            items: What is known of each.
+            items: Items of the batch.
             vectors: Their unit vectors.
-            regions: Their region codes; needed where the index stores any.
+            regions: Their region codes; required if the index stores region codes.
 
         Raises:
-            GalleryError: The disk is full or the folder cannot be written. Nothing of the batch
-                is then kept, and all earlier commits are.
+            GalleryError: The disk is full or the folder cannot be written. The batch is then
+                discarded; earlier commits are kept.
         """
         columns = columns_of(list(items), self._names(FIELDS))
         flat = pa.array(vectors.astype(np.float16).ravel(), type=pa.float16())
@@ -143,12 +148,12 @@ class Store:
                 pa.array(regions.ravel(), type=pa.int8()), NUM_CODES
             )
         rows = self._rows_of(columns)
-        with self.base.writing():
+        with self.storage.writing():
             merge = self._table.merge_insert("id").when_matched_update_all()
             merge.when_not_matched_insert_all().execute(rows)
 
     def update(self, items: Sequence[Item]) -> None:
-        """Commit what is known of items that are there; their vectors, codes and groups stay.
+        """Commit the fields of existing items; their vectors, region codes and groups are kept.
 
         Raises:
             GalleryError: The disk is full or the folder cannot be written.
@@ -158,17 +163,17 @@ class Store:
             self._merge(columns_of(list(items), names))
 
     def mark_near(self, ids: Sequence[str], firsts: Sequence[str | None]) -> None:
-        """Commit, for each of `ids`, the first item of its group; empty for the first itself.
+        """Commit for each of `ids` the first item of its group; empty for that item itself.
 
-        None marks an item as one that nobody has looked at. A commit takes 250,000 of them,
-        and reads the whole table where they are many.
+        None marks an item as not yet searched for near-duplicates. A commit covers 250,000 items,
+        and reads the whole table from 20,000 on.
 
         Raises:
             GalleryError: The disk is full or the folder cannot be written.
         """
         for start in range(0, len(ids), MARKS_AT_ONCE):
-            some = slice(start, start + MARKS_AT_ONCE)
-            self._merge({"id": list(ids[some]), "near": list(firsts[some])})
+            batch = slice(start, start + MARKS_AT_ONCE)
+            self._merge({"id": list(ids[batch]), "near": list(firsts[batch])})
 
     def remove(self, ids: Sequence[str]) -> None:
         """Delete rows by id.
@@ -177,61 +182,61 @@ class Store:
             GalleryError: The folder cannot be written.
         """
         for start in range(0, len(ids), IDS_AT_ONCE):
-            with self.base.writing():
-                self._table.delete(is_one_of(ids[start : start + IDS_AT_ONCE]))
+            with self.storage.writing():
+                self._table.delete(id_condition(ids[start : start + IDS_AT_ONCE]))
 
     def items(self, fields: Sequence[str] = FIELDS) -> list[Item]:
-        """Return every item, ordered by path; other fields than those asked for are empty.
+        """Return every item, ordered by path, with the given fields; the others are empty.
 
         Args:
-            fields: Names of an item's attributes, `id` and `path` among them.
+            fields: Names of attributes of an item, `id` and `path` included.
         """
-        found: list[Item] = []
-        with self.base.told():
+        items: list[Item] = []
+        with self.storage.translate_errors():
             for batch in scan(self._table, self._names(fields)):
-                found += items_of_rows(batch)
-        return sorted(found, key=lambda item: item.path)
+                items += items_of_rows(batch)
+        return sorted(items, key=lambda item: item.path)
 
     def ids_and_vectors(self) -> IdsAndVectors:
-        """Return all ids and vectors of one version, without a Python object a row.
+        """Return all ids and vectors of one version, without a Python object per row.
 
-        Takes the memory of the vectors and little more.
+        Needs little more memory than the vectors.
 
         Raises:
             GalleryError: The index cannot be read.
         """
-        with self.base.told():
-            table: Any = self.base.open_table()
-            table.checkout(table.version)  # what is committed while this reads stays out
+        with self.storage.translate_errors():
+            table: Any = self.storage.open_table()
+            table.checkout(table.version)  # later commits do not change what is read
             count = int(table.count_rows())
             ids, rows = np.empty(count, "S32"), np.empty(count, np.uint64)
             vectors = np.empty((count, self.manifest.dim), np.float16)
             done = 0
             for batch in scan(table, ["id", "vector", "_rowid"]):
-                here = slice(done, done + batch.num_rows)
-                ids[here] = id_bytes(batch.column("id"))
-                rows[here] = batch.column("_rowid").to_numpy()
-                vectors[here] = matrix(batch.column("vector"), self.manifest.dim)
-                done = here.stop
+                part = slice(done, done + batch.num_rows)
+                ids[part] = id_bytes(batch.column("id"))
+                rows[part] = batch.column("_rowid").to_numpy()
+                vectors[part] = matrix(batch.column("vector"), self.manifest.dim)
+                done = part.stop
         order = ids.argsort(kind="stable")
         reorder(vectors, order)
         ids = ids[order]
         if count:
-            self._addresses = Addresses(table=table, ids=ids, rows=rows[order])
+            self._addresses = RowAddresses(table=table, ids=ids, rows=rows[order])
         return IdsAndVectors(ids=ids, vectors=vectors, version=int(table.version))
 
     def items_of(self, ids: Sequence[str]) -> list[Item | None]:
-        """Return items in the order of `ids`; None for one that is not there.
+        """Return items in the order of `ids`; None where there is none.
 
         Raises:
             GalleryError: The index cannot be read.
         """
         names = self._names(FIELDS)
-        found = {item.id: item for rows in self._lookup(ids, names) for item in items_of_rows(rows)}
-        return [found.get(one) for one in ids]
+        items = {item.id: item for rows in self._lookup(ids, names) for item in items_of_rows(rows)}
+        return [items.get(id_) for id_ in ids]
 
     def ids_where(self, where: Filter) -> Shaped[np.ndarray, " n"]:
-        """Return the ids, as bytes, of all items that pass a condition, in ascending order.
+        """Return the ids, as bytes, of all items that match a condition, ascending.
 
         Raises:
             GalleryError: The index cannot be read.
@@ -240,27 +245,27 @@ class Store:
         return self.ids_where_sql(to_sql(where, absent=absent))
 
     def ids_where_sql(self, sql: str) -> Shaped[np.ndarray, " n"]:
-        """Return the ids, as bytes, of all rows that pass SQL of our own making, ascending."""
-        with self.base.told():
+        """Return the ids, as bytes, of all rows that match a trusted SQL condition, ascending."""
+        with self.storage.translate_errors():
             search = self._table.search().where(sql).select(["id"])
-            found = [id_bytes(batch.column("id")) for batch in search.to_batches()]
-        return np.sort(np.concatenate([np.empty(0, "S32"), *found]))
+            parts = [id_bytes(batch.column("id")) for batch in search.to_batches()]
+        return np.sort(np.concatenate([np.empty(0, "S32"), *parts]))
 
     def read_regions(self, ids: Sequence[str]) -> Int8[np.ndarray, "n c"]:
-        """Return the region codes of items, in the order of `ids`; zeros where one is gone.
+        """Return the region codes of items, in the order of `ids`; zeros for a missing item.
 
         Raises:
             GalleryError: The index stores none, or cannot be read.
         """
         if not self.has_regions:
             raise GalleryError(
-                f"The index {self.place} has no region codes. Add them with: "
-                f"duet index {self.root} --index {self.place} --rebuild"
+                f"The index {self.location} has no region codes. Add them with: "
+                f"duet index {self.root} --index {self.location} --rebuild"
             )
         return self._fill(np.zeros((len(ids), NUM_CODES), dtype=np.int8), ids, REGIONS)
 
     def vectors_of(self, ids: Sequence[str]) -> Float[np.ndarray, "n d"]:
-        """Return the vectors of items, in the order of `ids`; zeros where one is gone.
+        """Return the vectors of items, in the order of `ids`; zeros for a missing item.
 
         Raises:
             GalleryError: The index cannot be read.
@@ -268,104 +273,104 @@ class Store:
         return self._fill(np.zeros((len(ids), self.manifest.dim), dtype=np.float16), ids, "vector")
 
     def values_of(self, name: str, most: int) -> list[str]:
-        """Return the different texts of a column, in order; none where there are more than `most`.
+        """Return the distinct texts of a column, sorted; none if there are more than `most`.
 
         Raises:
             GalleryError: The index cannot be read.
         """
-        with self.base.told():
-            return different(scan(self._table, self._names([name])), most)
+        with self.storage.translate_errors():
+            return distinct_texts(scan(self._table, self._names([name])), most)
 
     def sample(self, count: int, where: Filter | None = None) -> list[str]:
-        """Return the ids of about `count` items from all over the gallery, the same every time.
+        """Return the ids of about `count` items: a deterministic random sample.
 
-        Ids are hashes: those that begin lowest are a draw.
+        Ids are hashes, so the lowest ones are a random draw.
 
         Raises:
             GalleryError: The index cannot be read.
         """
         share = count / max(1, len(self))
         if where is not None:
-            found = self.ids_where(where)[:count]
+            ids = self.ids_where(where)[:count]
         else:
             lowest = "true" if share >= 1 else f"id < '{int(share * 16**8):08x}'"
-            found = self.ids_where_sql(lowest)
-        return [one.decode() for one in found]
+            ids = self.ids_where_sql(lowest)
+        return [id_.decode() for id_ in ids]
 
     def read_through(self) -> None:
-        """Read every column of every row, to see whether that is possible.
+        """Read every column of every row.
 
         Raises:
-            GalleryError: It is not.
+            GalleryError: A row cannot be read.
         """
-        with self.base.told():
+        with self.storage.translate_errors():
             versions.read_through(self._table)
 
     def restore_readable(self) -> int:
-        """Go back to the youngest version all of whose rows can be read, and return its number.
+        """Restore the youngest version whose rows can all be read, and return its number.
 
         Raises:
             GalleryError: There is none.
         """
-        with self.base.writing():
+        with self.storage.writing():
             number = versions.restore_readable(self._table)
         if number is None:
             raise GalleryError(
-                f"No version of the index {self.place} can be read. Make it anew: duet index "
-                f"{self.root} --index {self.place} --rebuild"
+                f"No version of the index {self.location} can be read. Rebuild it with: "
+                f"duet index {self.root} --index {self.location} --rebuild"
             )
         return number
 
     def compact(self) -> None:
-        """Merge small commits and bring the index of ids up to date, where either is worth it.
+        """Merge small commits and update the index of ids, where worthwhile.
 
-        Versions that were superseded an hour ago are dropped; readers may still use later ones.
+        Versions superseded more than an hour ago are dropped; readers may use later ones.
 
         Raises:
             GalleryError: The folder cannot be written.
         """
-        with self.base.writing():
+        with self.storage.writing():
             versions.tidy(self._table, BTree())
 
     def indexed_rows(self) -> int | None:
-        """Return how many rows the index of ids knows; None where there is no index."""
-        with self.base.told():
+        """Return the number of rows in the index of ids; None without an index."""
+        with self.storage.translate_errors():
             return versions.indexed_rows(self._table)
 
-    def _names(self, wanted: Sequence[str]) -> list[str]:
-        """Return those of the columns that the table has; earlier layouts have fewer."""
-        return [name for name in wanted if name in self._schema.names]
+    def _names(self, names: Sequence[str]) -> list[str]:
+        """Return the names of existing columns; earlier layouts have fewer."""
+        return [name for name in names if name in self._schema.names]
 
     def _rows_of(self, columns: dict[str, Any]) -> pa.Table:
         return pa.table(columns, schema=pa.schema([self._schema.field(name) for name in columns]))
 
     def _merge(self, columns: dict[str, Any]) -> None:
         if set(columns) <= set(self._schema.names):
-            with self.base.writing():
+            with self.storage.writing():
                 merge = self._table.merge_insert("id").when_matched_update_all()
                 merge.use_index(len(columns["id"]) <= LOOKED_UP_AT_ONCE)
                 merge.execute(self._rows_of(columns))
 
     def _fill(
-        self, found: Shaped[np.ndarray, "n d"], ids: Sequence[str], name: str
+        self, target: Shaped[np.ndarray, "n d"], ids: Sequence[str], name: str
     ) -> Shaped[np.ndarray, "n d"]:
-        """Write a column of lists into the rows of those of the ids that are there."""
-        places = {one: place for place, one in enumerate(ids)}
+        """Copy a column of lists into the rows of the ids that exist, and return the target."""
+        positions = {id_: position for position, id_ in enumerate(ids)}
         for rows in self._lookup(ids, ["id", name]):
-            values = matrix(rows.column(name).combine_chunks(), found.shape[1])
-            found[[places[one] for one in rows.column("id").to_pylist()]] = values
-        return found
+            values = matrix(rows.column(name).combine_chunks(), target.shape[1])
+            target[[positions[id_] for id_ in rows.column("id").to_pylist()]] = values
+        return target
 
     def _lookup(self, ids: Sequence[str], names: list[str]) -> Generator[pa.Table, None, None]:
-        """Yield the rows of ids, a thousand ids at once."""
-        known = self._addresses
-        if known is not None and known.table.version != self.version:
-            known = self._addresses = None
+        """Yield the rows of ids, a thousand ids at a time."""
+        addresses = self._addresses
+        if addresses is not None and addresses.table.version != self.version:
+            addresses = self._addresses = None
         for start in range(0, len(ids), IDS_AT_ONCE):
-            some = ids[start : start + IDS_AT_ONCE]
-            with self.base.told():
-                if known is not None:
-                    rows = known.take(some, names)
+            part = ids[start : start + IDS_AT_ONCE]
+            with self.storage.translate_errors():
+                if addresses is not None:
+                    rows = addresses.take(part, names)
                 else:
-                    rows = self._table.search().where(is_one_of(some)).select(names).to_arrow()
+                    rows = self._table.search().where(id_condition(part)).select(names).to_arrow()
             yield rows

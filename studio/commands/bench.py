@@ -176,7 +176,7 @@ def bench_generation(engine: Engine, options: BenchOptions) -> list[dict[str, An
     judge = Judge.load(engine.kit.judge)
     protocol = catalogue.read_protocol(engine.gallery(), assets_folder() / "gallery")
     rng = np.random.default_rng(options.seed)
-    chosen = rng.permutation(np.flatnonzero(protocol.seen))[:NUM_DRAWN]
+    chosen = rng.permutation(np.flatnonzero(protocol.trained_kinds))[:NUM_DRAWN]
     picked = [protocol.cases[number] for number in chosen]
     cases = [_generation_case(engine, protocol, case, options.seed) for case in picked]
     gallery = engine.gallery()
@@ -268,7 +268,7 @@ def _size(options: BenchOptions, *, least: int) -> int:
 def _gains(ranks: Mapping[Any, Any], protocol: catalogue.Protocol) -> list[dict[str, Any]]:
     """Return the lead of duet with sketch and words over every other composer and query."""
     rows: list[dict[str, Any]] = []
-    splits = [("seen", protocol.seen), ("unseen", ~protocol.seen)]
+    splits = [("seen", protocol.trained_kinds), ("unseen", ~protocol.trained_kinds)]
     for split, mask in ((split, mask) for split, mask in splits if mask.any()):
         for name, mode, rerank in ranks:
             both = ranks.get((DEFAULT_COMPOSER, "sketch+text", rerank))

@@ -19,9 +19,9 @@ from composer.strategies.protocol import Composer, LightEncoder
 from retrieval.benchmarks import catalogue, real
 from retrieval.benchmarks.behaviour import behaviour_row
 from retrieval.benchmarks.cost import cost_row, tower_row
-from retrieval.benchmarks.evidence import evidence_rows
 from retrieval.benchmarks.media import media_rows, open_media
 from retrieval.benchmarks.partial import partial_rows
+from retrieval.benchmarks.pointing import pointing_rows
 from retrieval.benchmarks.rerank import both_ranks
 from retrieval.benchmarks.scenes import read_scenes, scene_rows
 from retrieval.search import Gallery
@@ -157,7 +157,7 @@ def bench_evidence(engine: Engine, _: BenchOptions) -> list[dict[str, Any]]:
         GalleryError: The tables of the gallery are missing.
     """
     composer = engine.composer(DEFAULT_COMPOSER)
-    rows = evidence_rows(composer, assets_folder() / "gallery")
+    rows = pointing_rows(composer, assets_folder() / "gallery")
     return [{"composer": DEFAULT_COMPOSER, **row} for row in rows]
 
 
@@ -189,7 +189,7 @@ def _catalogue_rows(
 
 def _behaviour(composer: Composer, protocol: catalogue.Protocol) -> dict[str, Any]:
     """Measure one drawing of each of the first designs of seen kinds."""
-    first = {case.design: case for case in reversed(protocol.cases) if case.seen}
+    first = {case.design: case for case in reversed(protocol.cases) if case.trained_kind}
     cases = list(first.values())[:: max(1, len(first) // NUM_BEHAVIOUR)][:NUM_BEHAVIOUR]
     sketches = [protocol.sketches[case.design] for case in cases]
     words = [case.attributes for case in cases]
@@ -224,7 +224,7 @@ def _examples(
         ReportQuery(
             sketch=Image.fromarray(rasterise(sketches[case.design], 256)),
             words=case.attributes,
-            split="seen kind" if case.seen else "unseen kind",
+            split="seen kind" if case.trained_kind else "unseen kind",
             target=files[case.target],
             answers=answer,
         )

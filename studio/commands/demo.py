@@ -11,7 +11,8 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from studio.commands.options import DemoOptions, IndexAddress
+from retrieval.store.address import IndexLocation, absolute_location
+from studio.commands.options import DemoOptions
 from studio.commands.search import index_folder
 from studio.commands.shared import open_engine, print_line
 from studio.engine import Engine
@@ -85,7 +86,7 @@ def _interrupt(_number: int, _frame: object) -> None:
     raise KeyboardInterrupt
 
 
-def load_for_search(engine: Engine, index: IndexAddress | None) -> str:
+def load_for_search(engine: Engine, index: IndexLocation | None) -> str:
     """Load the composer and the gallery of the first search; return the composer's name."""
     engine.composer(engine.default_composer)
     engine.gallery(index)
@@ -123,11 +124,10 @@ def free_port(host: str, first: int) -> int:
 def _with_absolute_paths(options: DemoOptions) -> DemoOptions:
     """Make paths absolute, as the server changes its current folder."""
     index, kit = options.index, options.kit.kit
-    if isinstance(index, str):
-        if "://" not in index:  # a file that milvus-lite keeps
-            index = str(Path(index).resolve())
-    elif index is not None:
-        index = index_folder(index).resolve()
+    if isinstance(index, Path):
+        index = index_folder(index)
+    if index is not None:
+        index = absolute_location(index)
     if kit not in embedded_kits() and Path(kit, KIT_FILE).is_file():
         kit = str(Path(kit).resolve())
     return replace(options, index=index, kit=replace(options.kit, kit=kit))

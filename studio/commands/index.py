@@ -12,7 +12,8 @@ from retrieval.indexing.encode import IndexOptions, IndexReport, index_folders
 from retrieval.indexing.exchange import export_vectors, import_vectors
 from retrieval.indexing.walk import Skipped
 from retrieval.indexing.watch import watch
-from retrieval.store.location import IndexPlace, base_of
+from retrieval.store.address import IndexLocation
+from retrieval.store.location import storage_at
 from retrieval.store.maintenance import check_index, discard_index
 from retrieval.store.roots import root_for
 from retrieval.store.table import Store
@@ -29,7 +30,7 @@ METADATA_COLUMNS = ("kind", "domain", "caption")
 
 def run(options: IndexCommandOptions) -> int:
     """Update, watch, check, import or export an index."""
-    index = _index_address(options)
+    index = _index_location(options)
     if options.check or options.repair:
         return _check(options, index)
     if options.export_to is not None:
@@ -38,12 +39,12 @@ def run(options: IndexCommandOptions) -> int:
         return 0
     items = _read_items(options.items, options.folders, index)
     engine = open_engine(options.kit)
-    if options.rebuild and base_of(index).is_made:
+    if options.rebuild and storage_at(index).exists:
         discard_index(index)
     if options.import_from is not None:
         return _import(options, options.import_from, index, engine)
 
-    index_options = IndexOptions(known=items, near=options.near)
+    index_options = IndexOptions(facts_by_path=items, near=options.near)
     embedder = _cluster_embedder(engine, index_options) if options.engine == "ray" else None
 
     def update() -> IndexReport:
@@ -82,7 +83,7 @@ def _cluster_embedder(engine: Engine, options: IndexOptions) -> Embedder:
     )
 
 
-def _set_engine(options: IndexCommandOptions, index: IndexPlace) -> None:
+def _set_engine(options: IndexCommandOptions, index: IndexLocation) -> None:
     """Build LanceDB's vector index, or drop it; do nothing without `--engine`."""
     if options.engine not in ("exact", "lance"):
         return
@@ -93,7 +94,7 @@ def _set_engine(options: IndexCommandOptions, index: IndexPlace) -> None:
         print_line(f"Fewer than {MIN_ROWS:,} pictures: exact search is as fast and stays in use.")
 
 
-def publish(options: IndexCommandOptions, index: IndexPlace) -> dict[str, int]:
+def publish(options: IndexCommandOptions, index: IndexLocation) -> dict[str, int]:
     """Send an index to Milvus if `--publish` is given; return the counts of its items."""
     if not options.publish:
         return {}
@@ -111,7 +112,7 @@ def publish(options: IndexCommandOptions, index: IndexPlace) -> dict[str, int]:
     return {"num_sent": report.num_sent, "num_withdrawn": report.num_removed}
 
 
-def _index_address(options: IndexCommandOptions) -> IndexPlace:
+def _index_location(options: IndexCommandOptions) -> IndexLocation:
     """Return the path or the address of the index.
 
     Raises:
@@ -125,7 +126,7 @@ def _index_address(options: IndexCommandOptions) -> IndexPlace:
     return folder / DEFAULT_INDEX
 
 
-def _check(options: IndexCommandOptions, index: IndexPlace) -> int:
+def _check(options: IndexCommandOptions, index: IndexLocation) -> int:
     """Print the findings of a check; return 1 if some need a repair."""
     report = check_index(index, repair=options.repair)
     if options.json:
@@ -149,7 +150,9 @@ def _check(options: IndexCommandOptions, index: IndexPlace) -> int:
     return 0 if report.is_sound else 1
 
 
-def _import(options: IndexCommandOptions, vectors: Path, index: IndexPlace, engine: Engine) -> int:
+def _import(
+    options: IndexCommandOptions, vectors: Path, index: IndexLocation, engine: Engine
+) -> int:
     folder, *others = options.folders
     if others:
         raise UsageError("--import takes one folder, which contains the pictures.")
@@ -169,7 +172,7 @@ def _import(options: IndexCommandOptions, vectors: Path, index: IndexPlace, engi
 def _print_report(
     options: IndexCommandOptions,
     report: IndexReport,
-    index: IndexPlace,
+    index: IndexLocation,
     note: str,
     published: Mapping[str, int],
 ) -> None:
@@ -211,7 +214,7 @@ def _print_skipped(skipped: Sequence[Skipped]) -> None:
 
 
 def _read_items(
-    items: Path | None, folders: Sequence[Path], index: IndexPlace
+    items: Path | None, folders: Sequence[Path], index: IndexLocation
 ) -> Mapping[str, Mapping[str, str]]:
     """Read the metadata of pictures; paths start at the table's folder, or at the root."""
     if items is None:

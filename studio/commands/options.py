@@ -5,7 +5,8 @@ from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar, get_type_hints
 
-IndexAddress = Path | str
+from retrieval.store.address import IndexLocation
+
 Options = TypeVar("Options")
 
 
@@ -62,7 +63,7 @@ class DemoOptions:
     """Options of `duet demo`."""
 
     kit: KitOptions
-    index: IndexAddress | None
+    index: IndexLocation | None
     host: str
     port: int
     allowed_hosts: tuple[str, ...]
@@ -77,7 +78,7 @@ class IndexCommandOptions:
 
     kit: KitOptions
     folders: tuple[Path, ...]
-    index: IndexAddress | None
+    index: IndexLocation | None
     rebuild: bool
     publish: str | None
     publish_root: Path | None
@@ -98,7 +99,7 @@ class SearchOptions:
 
     kit: KitOptions
     query: QueryOptions
-    index: IndexAddress | None
+    index: IndexLocation | None
     filter: str | None
     top_k: int
     like: tuple[str, ...]

@@ -92,7 +92,7 @@ def overview(
             facts=_facts(metadata_of(item), item.path, ()),
             id=item.id,
         )
-        for item in gallery.spread(num, where)
+        for item in gallery.sample_items(num, where)
     )
 
 

@@ -22,9 +22,9 @@ initial-cluster: default=http://127.0.0.1:{peer}
 
 def _free_ports(num: int) -> list[int]:
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(num)]
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
+    ports = [listener.getsockname()[1] for listener in sockets]
+    for listener in sockets:
+        listener.close()
     return ports
 
 
@@ -66,5 +66,5 @@ def _wait(server: Any, logs: Path) -> None:
         except OSError:
             pass
         time.sleep(0.2)
-    said = (logs / "milvus-stderr.log").read_text()[:2000]
-    pytest.fail(f"The Milvus server did not start in {START_S} s: {said}")
+    log = (logs / "milvus-stderr.log").read_text()[:2000]
+    pytest.fail(f"The Milvus server did not start in {START_S} s: {log}")

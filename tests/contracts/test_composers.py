@@ -120,7 +120,7 @@ def test_reference_and_words_both_matter(composer):
     )
 
 
-def test_the_ends_of_the_balance_are_the_one_sided_queries(composer):
+def test_the_ends_of_the_balance_are_the_queries_of_a_single_side(composer):
     query = compose(composer, REFERENCES["sketch"], "red oak")
     sketch_only = compose(composer, REFERENCES["sketch"])
     words_only = compose(composer, Query(text="red oak"), "red oak")
@@ -146,21 +146,21 @@ def test_a_missing_side_is_left_out(composer):
 def test_the_text_of_an_encoded_query_plays_no_part(composer):
     silent, wordy = (composer.encode(Query(sketch=SKETCH, text=t)) for t in ("", "green"))
     for name in ("image_feature", "pseudo_tokens"):
-        found, other = getattr(silent, name), getattr(wordy, name)
-        assert (found is None and other is None) or torch.equal(found, other)
+        value, other = getattr(silent, name), getattr(wordy, name)
+        assert (value is None and other is None) or torch.equal(value, other)
 
 
 def test_encoding_side_by_side_gives_what_each_gives_alone(composer):
     queries = [*REFERENCES.values(), Query(text="red"), Query(sketch=OTHER)]
-    found = list(encode_all(composer, iter(queries), batch_size=3))
-    assert len(found) == len(queries)
-    for encoded, query in zip(found, queries, strict=True):
+    batched = list(encode_all(composer, iter(queries), batch_size=3))
+    assert len(batched) == len(queries)
+    for encoded, query in zip(batched, queries, strict=True):
         alone = composer.encode(query)
         for name in ("image_feature", "pseudo_tokens", "patch_features"):
-            one, other = getattr(alone, name), getattr(encoded, name)
-            assert (one is None) == (other is None)
-            if one is not None:
-                torch.testing.assert_close(other, one, atol=1e-3, rtol=1e-3)
+            value, other = getattr(alone, name), getattr(encoded, name)
+            assert (value is None) == (other is None)
+            if value is not None:
+                torch.testing.assert_close(other, value, atol=1e-3, rtol=1e-3)
 
 
 def test_composing_is_deterministic_and_changes_nothing(composer):
@@ -196,7 +196,7 @@ def test_a_trained_composer_needs_its_weights(name):
         load_composer(name, tiny_backbone())
 
 
-def test_wrong_settings_of_a_kit_are_told():
+def test_wrong_settings_of_a_kit_are_reported():
     with pytest.raises(ComposerError, match="settings of slerp in the kit are wrong"):
         load_composer("slerp", tiny_backbone(), ComposerFiles(settings={"beta": 1}))
     with pytest.raises(ComposerError, match=r"slerp in the kit are wrong.*`alpha`"):
@@ -225,7 +225,7 @@ TOWERS = {"duet": DuetModel, "modality": ModalityModel, "prompted": PromptedMode
 
 
 @pytest.mark.parametrize("name", TOWERS)
-def test_only_the_layer_norms_of_a_query_tower_are_its_own(name):
+def test_only_the_layer_norms_of_a_query_tower_are_trained(name):
     """`ViT` of two blocks: ln_pre, ln_post and two norms a block, each of weight and bias."""
     backbone = tiny_backbone()
     model = TOWERS[name](backbone)

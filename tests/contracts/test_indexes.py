@@ -15,12 +15,12 @@ from composer.layout import NUM_CODES
 from retrieval.engines.exact import ExactIndex
 from retrieval.engines.lance import LanceIndex
 from retrieval.engines.milvus import MilvusIndex, connect
-from retrieval.engines.milvus_records import Place
 from retrieval.engines.protocol import Index
 from retrieval.filters.language import parse
 from retrieval.filters.targets import matches
 from retrieval.filters.tree import And, Contains, Filter, FilterError, Not, Or
 from retrieval.indexing.publish import publish
+from retrieval.store.address import MilvusAddress
 from retrieval.store.schema import Item, Manifest
 from retrieval.store.table import Store
 from tests.contracts.milvus_server import milvus_server
@@ -104,7 +104,7 @@ def engine(request):
 @pytest.fixture(scope="module")
 def address(request, engine):
     """Returns a function that makes places of which each is used once."""
-    name = next(name for name, one in ENGINES.items() if one is engine)
+    name = next(name for name, candidate in ENGINES.items() if candidate is engine)
     if "milvus" not in name:
         return lambda: ""
     where = request.getfixturevalue("server" if "server" in name else "lite")
@@ -171,18 +171,20 @@ def cosines(world, query) -> dict[str, float]:
     return {item.id: float(score) for item, score in zip(world.items, scores, strict=True)}
 
 
-def check_ranking(engine, world, query, found, k, where: Filter | None = None):
+def check_ranking(engine, world, query, nearest, k, where: Filter | None = None):
     """Compares with the ranking of all cosines; equal ones may be off by the order of sums."""
     scores = cosines(world, query)
     passing = [item.id for item in world.items if where is None or passes(where, item)]
-    assert len(set(found.ids)) == len(found.ids)
-    assert set(found.ids) <= set(passing), str(where)
-    assert found.similarities == pytest.approx([scores[one] for one in found.ids], abs=CLOSE)
-    assert list(found.similarities) == sorted(found.similarities, reverse=True)
-    assert len(found.ids) == min(k, len(passing)), str(where)
-    if engine.ranks_all or len(found.ids) == len(passing):
-        best = sorted((scores[one] for one in passing), reverse=True)[:k]
-        assert found.similarities == pytest.approx(best, abs=CLOSE), str(where)
+    assert len(set(nearest.ids)) == len(nearest.ids)
+    assert set(nearest.ids) <= set(passing), str(where)
+    assert nearest.similarities == pytest.approx(
+        [scores[match] for match in nearest.ids], abs=CLOSE
+    )
+    assert list(nearest.similarities) == sorted(nearest.similarities, reverse=True)
+    assert len(nearest.ids) == min(k, len(passing)), str(where)
+    if engine.ranks_all or len(nearest.ids) == len(passing):
+        best = sorted((scores[match] for match in passing), reverse=True)[:k]
+        assert nearest.similarities == pytest.approx(best, abs=CLOSE), str(where)
 
 
 def passes(where: Filter, item: Item) -> bool:
@@ -193,8 +195,8 @@ def passes(where: Filter, item: Item) -> bool:
 def test_the_ranking_is_that_of_all_cosines(engine, world):
     queries = composed(2, world.vectors, 7)
     for k in (1, 10, 100):
-        for query, found in zip(queries, world.index.search(queries, k), strict=True):
-            check_ranking(engine, world, query, found, k)
+        for query, nearest in zip(queries, world.index.search(queries, k), strict=True):
+            check_ranking(engine, world, query, nearest, k)
 
 
 def test_pictures_that_look_the_same_come_by_id(world):
@@ -207,9 +209,9 @@ def test_pictures_that_look_the_same_come_by_id(world):
 def test_more_than_there_are_is_all_there_is(engine, world):
     (query,) = queries = composed(3, world.vectors, 1)
     assert len(world.index) == 300
-    (found,) = world.index.search(queries, 5000)
-    check_ranking(engine, world, query, found, 5000)
-    assert len(found.ids) == 300
+    (nearest,) = world.index.search(queries, 5000)
+    check_ranking(engine, world, query, nearest, 5000)
+    assert len(nearest.ids) == 300
 
 
 def asks_caption(where: Filter) -> bool:
@@ -235,8 +237,8 @@ def test_filters_select_what_python_does(engine, world):
             continue
         num_asked += 1
         k = rng.choice((5, 400))
-        (found,) = world.index.search(queries, k, where=where)
-        check_ranking(engine, world, query, found, k, where)
+        (nearest,) = world.index.search(queries, k, where=where)
+        check_ranking(engine, world, query, nearest, k, where)
     assert num_asked > 30
 
 
@@ -261,13 +263,13 @@ def test_filters_select_what_python_does(engine, world):
 def test_every_condition_is_understood(engine, world, text):
     (query,) = queries = composed(5, world.vectors, 1)
     where = parse(text)
-    (found,) = world.index.search(queries, 50, where=where)
-    check_ranking(engine, world, query, found, 50, where)
+    (nearest,) = world.index.search(queries, 50, where=where)
+    check_ranking(engine, world, query, nearest, 50, where)
 
 
-def test_nothing_passes_and_nothing_is_found(world):
-    (found,) = world.index.search(composed(5, world.vectors, 1), 5, where=parse("kind = 'none'"))
-    assert (found.ids, found.similarities) == ((), ())
+def test_nothing_matches_and_nothing_is_returned(world):
+    (nearest,) = world.index.search(composed(5, world.vectors, 1), 5, where=parse("kind = 'none'"))
+    assert (nearest.ids, nearest.similarities) == ((), ())
 
 
 def test_bad_arguments_are_named(world):
@@ -279,7 +281,7 @@ def test_bad_arguments_are_named(world):
 
 def test_the_order_of_writing_plays_no_part(engine, address, world, tmp_path):
     order = np.random.default_rng(7).permutation(len(world.items))
-    items = [world.items[place] for place in order]
+    items = [world.items[location] for location in order]
     store = make_store(tmp_path / "index", items, world.vectors[order])
     permuted = replace(world, index=engine.open(store, address()))
     queries = composed(8, world.vectors, 5)
@@ -290,15 +292,15 @@ def test_the_order_of_writing_plays_no_part(engine, address, world, tmp_path):
             assert after.ids == before.ids
 
 
-def test_what_is_removed_or_replaced_is_found_so(engine, address, tmp_path):
+def test_removals_and_replacements_take_effect(engine, address, tmp_path):
     items, vectors = items_of(random_things(seed=9, num=60)), clip_like(10, 60)
-    store, place = make_store(tmp_path / "index", items, vectors), address()
-    engine.open(store, place)
+    store, location = make_store(tmp_path / "index", items, vectors), address()
+    engine.open(store, location)
     moved = [replace(item, kind="moved") for item in items[:3]]
     vectors[:3] = clip_like(11, 3)
     store.add(moved, vectors[:3], codes_of(moved))
     store.remove([item.id for item in items[50:]])
-    index = engine.open(store, place)
+    index = engine.open(store, location)
     world = World(items=moved + items[3:50], vectors=vectors[:50], index=index)
     assert len(index) == 50
     for where in (None, parse("kind = 'moved'")):
@@ -313,8 +315,8 @@ def test_composed_queries_are_answered_nearly_as_if_all_were_compared(engine, ad
     queries = composed(15, vectors, 60)
     best = np.argsort(-(queries.numpy() @ vectors.astype(np.float32).T), axis=1)[:, :k]
     hits = [
-        len({items[row].id for row in rows} & set(found.ids))
-        for rows, found in zip(best, index.search(queries, k), strict=True)
+        len({items[row].id for row in rows} & set(nearest.ids))
+        for rows, nearest in zip(best, index.search(queries, k), strict=True)
     ]
     assert sum(hits) / (k * len(hits)) >= (1 if engine.ranks_all else 0.98)
 
@@ -324,8 +326,8 @@ def test_a_search_does_not_wait_for_the_clock_of_the_server(server, tmp_path):
     """As the first query does, which sees all that anybody has written."""
     uri, vectors = f"{server}#clock", clip_like(3, 300)
     index = scan_milvus(make_store(tmp_path / "i", items_of(random_things(7, 300)), vectors), uri)
-    place = Place.read(uri)
-    client = connect(place)
+    address = MilvusAddress.parse(uri)
+    client = connect(address)
 
     def median_s(action):
         seconds = []
@@ -336,7 +338,7 @@ def test_a_search_does_not_wait_for_the_clock_of_the_server(server, tmp_path):
         return sorted(seconds)[4]
 
     strong = {"output_fields": ["count(*)"], "consistency_level": "Strong"}
-    waiting = median_s(lambda: client.query(place.collection, filter="", **strong))
+    waiting = median_s(lambda: client.query(address.collection, filter="", **strong))
     searching = median_s(lambda: index.search(composed(4, vectors, 1), 10))
     client.close()
     assert searching < waiting / 2

@@ -7,20 +7,20 @@ import pytest
 import torch
 
 from retrieval.confidence import (
-    Asked,
     Calibration,
     CalibrationError,
     Confidence,
+    QueryMode,
     Standing,
-    asked_of,
     auroc,
     fit,
     judge,
     load_calibrations,
+    query_mode,
     save_calibrations,
     standing,
 )
-from tests.retrieval.test_regions import query_of
+from tests.retrieval.queries import query_of
 
 
 def drawn(rng, best, count=400):
@@ -35,11 +35,11 @@ def drawn(rng, best, count=400):
 
 def test_a_standing_is_the_best_score_beside_a_sample_of_the_gallery():
     background = torch.tensor([[1.0, 0], [0, 1], [0.6, 0.8], [-1, 0]])
-    found = standing(0.9, torch.tensor([1.0, 0]), background, 1000)
-    assert (found.best, found.mean) == (0.9, pytest.approx(0.15))
-    assert found.spread == pytest.approx(np.std([1, 0, 0.6, -1]))
-    by_chance = found.spread * np.sqrt(2 * np.log(1000))
-    assert found.as_vector() == pytest.approx([0.9 - by_chance, found.mean, found.spread])
+    measured = standing(0.9, torch.tensor([1.0, 0]), background, 1000)
+    assert (measured.best, measured.mean) == (0.9, pytest.approx(0.15))
+    assert measured.spread == pytest.approx(np.std([1, 0, 0.6, -1]))
+    by_chance = measured.spread * np.sqrt(2 * np.log(1000))
+    assert measured.as_vector() == pytest.approx([0.9 - by_chance, measured.mean, measured.spread])
 
 
 def test_a_larger_gallery_must_come_nearer():
@@ -54,10 +54,10 @@ def test_a_larger_gallery_must_come_nearer():
 def test_a_fit_reads_the_score_relative_to_the_gallery():
     rng = np.random.default_rng(0)
     calibration = fit(drawn(rng, 0.4), drawn(rng, 0.25))
-    yes = [calibration.probability(one) for one in drawn(rng, 0.4)]
-    no = [calibration.probability(one) for one in drawn(rng, 0.25)]
+    yes = [calibration.probability(drawing) for drawing in drawn(rng, 0.4)]
+    no = [calibration.probability(drawing) for drawing in drawn(rng, 0.25)]
     assert auroc(yes, no) > 0.95
-    scores = [[one.best for one in drawn(rng, gap)] for gap in (0.4, 0.25)]
+    scores = [[drawing.best for drawing in drawn(rng, gap)] for gap in (0.4, 0.25)]
     assert auroc(*scores) < 0.8  # the score alone, blind to what the gallery is like
     assert np.mean(np.array(yes) < calibration.threshold) == pytest.approx(0.1, abs=0.05)
     assert 0.35 < np.mean(yes + no) < 0.65
@@ -80,10 +80,12 @@ def test_one_in_ten_answerable_queries_is_told_that_nothing_matches():
 def test_a_ranking_matches_from_the_threshold_of_its_calibration_on(threshold, matches):
     even = Calibration(weights=(0.0, 0.0, 0.0), bias=0.0, threshold=threshold)
     query = query_of(torch.ones(4) / 2, None, torch.ones(4) / 2)
-    found = Standing(best=0.9, mean=0.1, spread=0.1, num_items=100)
-    assert judge(query, found, {Asked.WORDS: even}) == Confidence(probability=0.5, matches=matches)
-    assert judge(query, None, {Asked.WORDS: even}) == Confidence(probability=0.0, matches=False)
-    assert judge(query, found, {Asked.BOTH: even}) is None
+    first = Standing(best=0.9, mean=0.1, spread=0.1, num_items=100)
+    assert judge(query, first, {QueryMode.WORDS: even}) == Confidence(
+        probability=0.5, matches=matches
+    )
+    assert judge(query, None, {QueryMode.WORDS: even}) == Confidence(probability=0.0, matches=False)
+    assert judge(query, first, {QueryMode.BOTH: even}) is None
 
 
 def test_both_kinds_of_queries_weigh_the_same():
@@ -105,21 +107,21 @@ def test_auroc_counts_pairs():
 @pytest.mark.parametrize(
     ("balance", "expected"),
     [
-        (0.0, Asked.REFERENCE),
-        (0.24, Asked.REFERENCE),
-        (0.25, Asked.BOTH),
-        (0.5, Asked.BOTH),
-        (0.75, Asked.BOTH),
-        (0.76, Asked.WORDS),
-        (1.0, Asked.WORDS),
+        (0.0, QueryMode.REFERENCE),
+        (0.24, QueryMode.REFERENCE),
+        (0.25, QueryMode.BOTH),
+        (0.5, QueryMode.BOTH),
+        (0.75, QueryMode.BOTH),
+        (0.76, QueryMode.WORDS),
+        (1.0, QueryMode.WORDS),
     ],
 )
 def test_a_query_is_of_what_its_balance_is_nearest_to(balance, expected):
     feature = torch.ones(4) / 2
     both = replace(query_of(feature, torch.ones(1, 4) / 2, feature), balance=balance)
-    assert asked_of(both) is expected
-    assert asked_of(replace(both, words_feature=None)) is Asked.REFERENCE
-    assert asked_of(replace(both, reference_feature=None)) is Asked.WORDS
+    assert query_mode(both) is expected
+    assert query_mode(replace(both, words_feature=None)) is QueryMode.REFERENCE
+    assert query_mode(replace(both, reference_feature=None)) is QueryMode.WORDS
 
 
 def test_a_probability_by_hand():
@@ -190,13 +192,13 @@ def test_calibrations_are_read_from_their_file_by_name(tmp_path):
         ' "reference+words": {"weights": [0, 0, 1], "bias": 2, "threshold": 0.75}}'
     )
     assert load_calibrations(path) == {
-        Asked.REFERENCE: Calibration(weights=(1.0, -2.0, 3.5), bias=-4.0, threshold=0.25),
-        Asked.BOTH: Calibration(weights=(0.0, 0.0, 1.0), bias=2.0, threshold=0.75),
+        QueryMode.REFERENCE: Calibration(weights=(1.0, -2.0, 3.5), bias=-4.0, threshold=0.25),
+        QueryMode.BOTH: Calibration(weights=(0.0, 0.0, 1.0), bias=2.0, threshold=0.75),
     }
 
 
 def test_a_fit_needs_both_kinds():
-    with pytest.raises(ValueError, match="with an answer and such without, got 1 and 0"):
+    with pytest.raises(ValueError, match="answerable and unanswerable queries, got 1 and 0"):
         fit([Standing(best=1.0, mean=0.0, spread=1.0, num_items=9)], [])
     with pytest.raises(ValueError, match="with an answer and such without, got 0 and 1"):
         fit([], [Standing(best=1.0, mean=0.0, spread=1.0, num_items=9)])
@@ -205,8 +207,8 @@ def test_a_fit_needs_both_kinds():
 def test_calibrations_come_back_from_their_file(tmp_path):
     path = tmp_path / "confidence.json"
     given = {
-        Asked.BOTH: Calibration(weights=(1.0, -2.0, 0.5), bias=0.1, threshold=0.4),
-        Asked.WORDS: Calibration(weights=(3.0, 0.0, 0.0), bias=-1.0, threshold=0.2),
+        QueryMode.BOTH: Calibration(weights=(1.0, -2.0, 0.5), bias=0.1, threshold=0.4),
+        QueryMode.WORDS: Calibration(weights=(3.0, 0.0, 0.0), bias=-1.0, threshold=0.2),
     }
     save_calibrations(path, given)
     assert load_calibrations(path) == given
@@ -226,7 +228,7 @@ def test_calibrations_come_back_from_their_file(tmp_path):
         '{"words": {"weights": null, "bias": 0, "threshold": 0.5}}',
     ],
 )
-def test_a_damaged_file_is_told(tmp_path, content):
+def test_a_damaged_file_is_reported(tmp_path, content):
     path = tmp_path / "confidence.json"
     path.write_text(content)
     with pytest.raises(CalibrationError, match="holds no calibrations; reinstall the kit"):

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from composer.composed import ComposedQuery, rebalance
+from composer.composed import rebalance
 from composer.layout import NUM_CODES, blend, region_maps, region_projection
 from retrieval.engines.exact import ExactIndex
 from retrieval.regions import (
@@ -20,6 +20,7 @@ from retrieval.regions import (
 from retrieval.search import Gallery
 from retrieval.store.schema import Item, Manifest
 from retrieval.store.table import Store
+from tests.retrieval.queries import query_of
 
 DIM = 12
 
@@ -29,8 +30,8 @@ def patches(seed, count=1, side=8, dim=DIM):
     return functional.normalize(torch.randn(count, side * side, dim, generator=generator), dim=-1)
 
 
-def maps_of(found):
-    return region_maps(found, region_projection(found.shape[-1]))
+def maps_of(features):
+    return region_maps(features, region_projection(features.shape[-1]))
 
 
 def test_a_code_is_off_by_half_a_step_at_most():
@@ -47,19 +48,19 @@ def test_a_code_is_off_by_half_a_step_at_most():
 
 
 def test_the_projection_keeps_the_correlation_of_centred_maps():
-    found = patches(1, 40, dim=64)
-    near = functional.normalize(found + 0.7 * found.roll(1, 0), dim=-1)
-    whole = [(one - one.mean(0)).numpy().ravel() for one in found]
-    other = [(one - one.mean(0)).numpy().ravel() for one in near]
+    features = patches(1, 40, dim=64)
+    near = functional.normalize(features + 0.7 * features.roll(1, 0), dim=-1)
+    whole = [(feature - feature.mean(0)).numpy().ravel() for feature in features]
+    other = [(feature - feature.mean(0)).numpy().ravel() for feature in near]
     expected = [[a @ b / np.linalg.norm(a) / np.linalg.norm(b) for b in other] for a in whole]
-    error = (maps_of(found) @ maps_of(near).T).numpy() - np.array(expected)
+    error = (maps_of(features) @ maps_of(near).T).numpy() - np.array(expected)
     assert np.abs(error).max() < 0.15
     assert np.abs(error).mean() < 0.03
 
 
 def test_what_a_picture_has_everywhere_plays_no_part():
-    found = patches(2, 3)
-    torch.testing.assert_close(maps_of(found + torch.randn(DIM)), maps_of(found))
+    features = patches(2, 3)
+    torch.testing.assert_close(maps_of(features + torch.randn(DIM)), maps_of(features))
 
 
 @pytest.mark.parametrize("side", [4, 16])
@@ -79,7 +80,7 @@ def test_a_layout_is_most_like_itself_and_not_like_its_mirror():
     assert scores[1:].abs().max() < 0.2
 
 
-def test_what_does_not_fit_is_one_sentence():
+def test_what_does_not_fit_is_reported():
     projection = region_projection(DIM)
     with pytest.raises(ValueError, match="must fill a square grid, got 63"):
         region_maps(patches(0)[:, 1:], projection)
@@ -104,26 +105,6 @@ def test_regions_count_less_the_more_the_words_do():
     assert region_weight(1.0, has_words=False) == pytest.approx(0.3)
 
 
-def query_of(feature, seen, words=None):
-    return ComposedQuery(
-        pseudo_tokens=torch.zeros(0, 4),
-        prompt_embeddings=torch.zeros(0, 4),
-        end_position=0,
-        pseudo_positions=(),
-        feature=feature,
-        both_feature=feature,
-        reference_feature=None if seen is None else feature,
-        words_feature=words,
-        patch_features=seen,
-        balance=0.5,
-        composer="by hand",
-        text="" if words is None else "words",
-        gallery_hash="tower",
-        text_hash="text",
-        missing_tokens="It was made by hand.",
-    )
-
-
 def gallery_of(folder, vectors, codes):
     manifest = Manifest(gallery_hash="tower", dim=DIM, kit="tiny", root="..")
     store = Store.create(folder, manifest)
@@ -135,12 +116,12 @@ def gallery_of(folder, vectors, codes):
 @pytest.fixture
 def three(tmp_path):
     """Cosines 0.50, 0.49 and 0.2; the second picture has the layout of the reference."""
-    seen, others = patches(5)[0], patches(6, 2)
-    codes = to_codes(maps_of(torch.stack([others[0], seen, others[1]])))
+    reference, others = patches(5)[0], patches(6, 2)
+    codes = to_codes(maps_of(torch.stack([others[0], reference, others[1]])))
     axes = torch.eye(DIM)
     cosines = torch.tensor([0.5, 0.49, 0.2])
     sides = (1 - cosines**2).sqrt().unsqueeze(1) * axes[1:4]
-    return gallery_of(tmp_path, cosines.unsqueeze(1) * axes[0] + sides, codes), axes, seen
+    return gallery_of(tmp_path, cosines.unsqueeze(1) * axes[0] + sides, codes), axes, reference
 
 
 def paths(ranking):
@@ -148,8 +129,8 @@ def paths(ranking):
 
 
 def test_the_layout_corrects_an_order_that_the_features_leave_open(three):
-    gallery, axes, seen = three
-    query = query_of(axes[0], seen)
+    gallery, axes, reference = three
+    query = query_of(axes[0], reference)
     plain = gallery.search(query, rerank=False)
     assert paths(plain) == ["000.png", "001.png", "002.png"]
     assert [hit.region_similarity for hit in plain.hits] == [None] * 3
@@ -163,15 +144,15 @@ def test_the_layout_corrects_an_order_that_the_features_leave_open(three):
 
 
 def test_words_alone_are_ranked_by_their_feature(three):
-    gallery, axes, seen = three
+    gallery, axes, reference = three
     expected = paths(gallery.search(query_of(axes[0], None, axes[0])))
     assert expected == ["000.png", "001.png", "002.png"]
-    both = query_of(axes[0], seen, axes[0])
+    both = query_of(axes[0], reference, axes[0])
     assert paths(gallery.search(both)) != expected
     assert paths(gallery.search(rebalance(both, 1.0))) == expected
 
 
-def test_hits_behind_the_short_list_keep_their_place_and_scores_never_rise(tmp_path):
+def test_hits_behind_the_short_list_keep_their_rank_and_scores_never_rise(tmp_path):
     generator = torch.Generator().manual_seed(7)
     vectors = functional.normalize(torch.randn(130, DIM, generator=generator), dim=-1)
     gallery = gallery_of(tmp_path, vectors, to_codes(maps_of(patches(8, 130))))
@@ -188,19 +169,19 @@ def test_hits_behind_the_short_list_keep_their_place_and_scores_never_rise(tmp_p
 def test_a_layout_that_is_all_wrong_costs_no_more_than_the_short_list_ends_with(tmp_path):
     """One of a hundred has the opposite layout; what its score would be lies below number 101."""
     cosines = torch.cat([torch.linspace(0.62, 0.6, 100), torch.tensor([0.599, 0.5])])
-    axes, seen = torch.eye(DIM), patches(5)[0]
+    axes, reference = torch.eye(DIM), patches(5)[0]
     vectors = cosines[:, None] * axes[0] + (1 - cosines[:, None] ** 2).sqrt() * axes[1]
     maps = maps_of(patches(6, 102))
-    maps[50] = -maps_of(seen[None])[0]
+    maps[50] = -maps_of(reference[None])[0]
     gallery = gallery_of(tmp_path, vectors, to_codes(maps))
-    order = gallery.order(query_of(axes[0], seen), 102)
+    order = gallery.order(query_of(axes[0], reference), 102)
     assert order.ids[99] == f"{50:032x}"
     assert order.region_similarities[99] == pytest.approx(-1, abs=1e-2)
     assert order.scores[99:].tolist() == pytest.approx([0.6, 0.599, 0.5], abs=1e-3)
     assert (order.scores.diff() <= 0).all()
 
 
-def test_codes_come_back_in_the_order_asked_for_and_gone_items_are_zeros(three):
+def test_codes_come_in_the_order_of_the_ids_and_missing_items_are_zeros(three):
     store = three[0].source
     ids = [f"{number:032x}" for number in (2, 9, 0)]
     whole = store.read_regions([f"{number:032x}" for number in range(3)])

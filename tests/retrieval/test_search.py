@@ -13,8 +13,8 @@ from retrieval.filters.tree import Field
 from retrieval.search import Gallery, Refinement
 from retrieval.store.schema import Item, Manifest
 from retrieval.store.table import Store
-from tests.retrieval.test_regions import query_of
-from tests.retrieval.tiny_world import contents
+from tests.retrieval.queries import query_of
+from tests.retrieval.stores import contents
 
 DIM = 8
 AXES = torch.eye(DIM)
@@ -22,10 +22,10 @@ AXES = torch.eye(DIM)
 
 def vectors_of(*rows):
     """Unit vectors from the first numbers of each."""
-    found = torch.zeros(len(rows), DIM)
-    for place, row in enumerate(rows):
-        found[place, : len(row)] = torch.tensor(row)
-    return functional.normalize(found, dim=1).numpy()
+    vectors = torch.zeros(len(rows), DIM)
+    for number, row in enumerate(rows):
+        vectors[number, : len(row)] = torch.tensor(row)
+    return functional.normalize(vectors, dim=1).numpy()
 
 
 def item(number, **known):
@@ -58,8 +58,8 @@ def numbers(ranking):
     return [int(hit.id, 16) for hit in ranking.hits]
 
 
-def ids(*some):
-    return tuple(f"{number:032x}" for number in some)
+def ids(*numbers):
+    return tuple(f"{number:032x}" for number in numbers)
 
 
 def test_a_condition_leaves_the_order_as_it_is(gallery):
@@ -70,7 +70,7 @@ def test_a_condition_leaves_the_order_as_it_is(gallery):
     assert (none.hits, none.standing, none.num_items) == ((), None, 5)
 
 
-def test_near_duplicates_are_shown_as_one_unless_asked_for(gallery):
+def test_near_duplicates_are_folded_by_default(gallery):
     query = query_of(AXES[0], None)
     ranking = gallery.search(query)
     assert numbers(ranking) == [0, 2, 3, 4]
@@ -88,9 +88,11 @@ def test_a_search_within_results_compares_these_alone(gallery):
     lamps = gallery.search(query, where=parse("kind = 'lamp'"), refinement=within)
     assert numbers(lamps) == [4]
     whole = gallery.search(query, refinement=Refinement(folds=False))
-    own = {hit.id: hit.similarity for hit in whole.hits}
+    similarities = {hit.id: hit.similarity for hit in whole.hits}
     again = gallery.search(query, refinement=within)
-    assert [hit.similarity for hit in again.hits] == pytest.approx([own[h.id] for h in again.hits])
+    assert [hit.similarity for hit in again.hits] == pytest.approx(
+        [similarities[h.id] for h in again.hits]
+    )
 
 
 def test_feedback_moves_the_ranking(gallery):
@@ -109,8 +111,8 @@ def test_feedback_moves_the_ranking(gallery):
 
 def test_diversity_brings_what_is_unlike_the_first(gallery):
     query = query_of(AXES[0], None)
-    found = gallery.search(query, top_k=3, refinement=Refinement(diversity=0.6))
-    assert numbers(found) == [0, 4, 3]
+    ranking = gallery.search(query, top_k=3, refinement=Refinement(diversity=0.6))
+    assert numbers(ranking) == [0, 4, 3]
     with pytest.raises(ValueError, match="`diversity` must be between 0 and 1"):
         gallery.search(query, refinement=Refinement(diversity=2.0))
 
@@ -121,10 +123,10 @@ def test_an_item_deleted_since_is_no_hit(store, gallery):
 
 
 def test_the_standing_describes_the_first_hit_and_the_gallery(store, gallery):
-    found = gallery.search(query_of(AXES[0], None)).standing
+    first = gallery.search(query_of(AXES[0], None)).standing
     cosines = contents(store)[1].astype(np.float32) @ AXES[0].numpy()
-    assert found.best == pytest.approx(cosines.max(), abs=1e-3)
-    assert (found.mean, found.spread) == pytest.approx((cosines.mean(), cosines.std()), abs=1e-3)
+    assert first.best == pytest.approx(cosines.max(), abs=1e-3)
+    assert (first.mean, first.spread) == pytest.approx((cosines.mean(), cosines.std()), abs=1e-3)
 
 
 def test_a_large_matrix_is_mapped_and_follows_the_store(monkeypatch, store):
@@ -134,25 +136,25 @@ def test_a_large_matrix_is_mapped_and_follows_the_store(monkeypatch, store):
     for _ in range(2):  # written, then found
         mapped = ExactIndex(store)
         assert mapped.search(query, 5) == plain.search(query, 5)
-        files = sorted(path.name for path in (store.base.cache).iterdir())
+        files = sorted(path.name for path in (store.storage.cache).iterdir())
         assert files == [f"{name}-v{store.version}.npy" for name in ("ids", "vectors")]
     store.add([item(5)], vectors_of([0, 0, 0, 1]), np.zeros((1, 0), np.int8))
     later = ExactIndex(store)
     assert len(later) == 6
     assert later.search(AXES[3:4], 1)[0].ids == ids(5)
-    left = sorted(path.name for path in (store.base.cache).iterdir())
+    left = sorted(path.name for path in (store.storage.cache).iterdir())
     assert left == [f"{name}-v{store.version}.npy" for name in ("ids", "vectors")]
 
 
 def test_a_folder_that_cannot_be_written_is_searched_all_the_same(monkeypatch, store):
     monkeypatch.setattr(exact_index, "LEAST_MAPPED", 2)
-    (store.base.cache).write_text("a file where the folder would be")
+    (store.storage.cache).write_text("a file where the folder would be")
     assert len(ExactIndex(store)) == 5
 
 
 def test_listing_is_for_galleries_that_are_searched_exactly(store, gallery):
-    assert [one.id for one in gallery.items] == list(ids(0, 1, 2, 3, 4))
-    assert {one.id for one in gallery.spread(100)} == set(ids(0, 1, 2, 3, 4))
+    assert [item.id for item in gallery.items] == list(ids(0, 1, 2, 3, 4))
+    assert {item.id for item in gallery.sample_items(100)} == set(ids(0, 1, 2, 3, 4))
 
     class Other:
         def __len__(self):
@@ -171,11 +173,11 @@ def test_the_values_of_a_field_are_those_of_the_gallery(gallery):
     assert gallery.values_of(Field.DOMAIN, 2) == []
 
 
-def test_a_spread_of_what_meets_a_condition(gallery):
+def test_a_sample_of_what_matches_a_condition(gallery):
     lamps = parse("kind = 'lamp'")
-    assert [one.path for one in gallery.spread(5, lamps)] == ["002.png", "004.png"]
-    assert [one.path for one in gallery.spread(1, lamps)] == ["002.png"]
-    assert gallery.spread(5, parse("kind = 'boat'")) == []
+    assert [item.path for item in gallery.sample_items(5, lamps)] == ["002.png", "004.png"]
+    assert [item.path for item in gallery.sample_items(1, lamps)] == ["002.png"]
+    assert gallery.sample_items(5, parse("kind = 'boat'")) == []
 
 
 def test_a_draw_of_a_gallery_is_spread_and_the_same_every_time(tmp_path):

@@ -13,7 +13,8 @@ from retrieval.filters.language import parse
 from retrieval.search import Gallery, Refinement
 from retrieval.store.schema import Manifest
 from retrieval.store.table import Store
-from tests.retrieval.test_regions import gallery_of, maps_of, patches, query_of
+from tests.retrieval.queries import query_of
+from tests.retrieval.test_regions import gallery_of, maps_of, patches
 from tests.retrieval.test_regions import to_codes as codes_of
 from tests.retrieval.test_search import AXES, DIM, gallery, ids, item, numbers, store, vectors_of
 

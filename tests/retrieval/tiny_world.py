@@ -10,7 +10,6 @@ from PIL import Image
 
 from composer.backbone import Backbone
 from retrieval.indexing.encode import index_folder
-from retrieval.store.table import Store
 
 STROKES = {"a": [[[10, 10], [200, 30]]], "b": [[[10, 200], [200, 30], [50, 60]]]}
 
@@ -27,12 +26,6 @@ def item(design, colour, split="test"):
         "attributes": f"with a {colour} seat",
         "caption": f"a photo of a chair with a {colour} seat",
     }
-
-
-def contents(store: Store):
-    """Every item of a store, ordered by path, and their vectors."""
-    items = store.items()
-    return items, store.vectors_of([item.id for item in items])
 
 
 def write_world(folder: Path, backbone: Backbone) -> Path:

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from composer.composed import ComposedQuery
-from retrieval.confidence import Asked, Calibration, save_calibrations
+from retrieval.confidence import Calibration, QueryMode, save_calibrations
 from studio.cli import main, parser
 from tests.composer.tiny import tiny_backbone, write_clip
 from tests.studio.tiny import index_gallery, write_gallery, write_kit
@@ -54,7 +54,7 @@ def test_nothing_matches_is_an_answer(world, tmp_path, capsys, bias, says):
     kit = tmp_path / "kit"
     shutil.copytree(world / "kit", kit)
     calibration = Calibration(weights=(1.0, 0.0, 0.0), bias=bias, threshold=0.5)
-    save_calibrations(kit / "duet.json", dict.fromkeys(Asked, calibration))
+    save_calibrations(kit / "duet.json", dict.fromkeys(QueryMode, calibration))
     text = (kit / "kit.toml").read_text()
     weights = 'weights = "composers/duet.safetensors"'
     (kit / "kit.toml").write_text(text.replace(weights, f'{weights}\nconfidence = "duet.json"', 1))

@@ -116,7 +116,7 @@ def test_check_and_repair(kit, tmp_path, capsys):
     (photos / "1.png").unlink()
     assert run(kit, photos, "--check") == 1
     said = capsys.readouterr().out
-    assert "1 pictures are no longer there." in said
+    assert "1 pictures no longer exist." in said
     assert "--repair" in said
     assert run(kit, photos, "--repair", "--json") == 0
     said = json.loads(capsys.readouterr().out)

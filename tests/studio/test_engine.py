@@ -13,8 +13,9 @@ from composer.sketch import Sketch
 from generation.pipeline import PipelineError
 from generation.request import DrawingSettings, GenerateRequest
 from retrieval.errors import GalleryError
+from retrieval.store.address import is_milvus
 from studio import engine as engine_module
-from studio.engine import ComposeOptions, Engine, is_of_milvus
+from studio.engine import ComposeOptions, Engine
 from studio.kits import load_kit
 from tests.studio.tiny import index_gallery, write_gallery, write_kit
 from tests.studio.tiny_kit import write_kit as write_drawing_kit
@@ -100,7 +101,7 @@ def test_only_the_last_references_are_remembered(engine, monkeypatch):
     ],
 )
 def test_addresses_of_milvus_are_distinguished_from_folders(address, expected):
-    assert is_of_milvus(address) is expected
+    assert is_milvus(address) is expected
 
 
 def test_a_gallery_on_milvus_says_what_to_install(engine, monkeypatch):

@@ -60,6 +60,6 @@ def write_gallery(folder: Path, kit: Path, num: int = 12) -> Path:
     known[f"blob-{num - 1:02}.png"] = {"kind": PAYLOAD, "domain": "photo", "caption": PAYLOAD}
     index_folder(
         folder, folder / ".duet", Backbone.load(kit / "clip"), kit="tiny",
-        options=IndexOptions(known=known, near=1.0),
+        options=IndexOptions(facts_by_path=known, near=1.0),
     )  # fmt: skip
     return folder / ".duet"

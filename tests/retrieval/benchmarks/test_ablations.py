@@ -22,15 +22,15 @@ def world(tmp_path):
     return folder, gallery, catalogue.read_protocol(gallery, folder)
 
 
-def accuracies(rows, **wanted):
+def accuracies(rows, **fields):
     return [
         [row[f"acc@{k}"] for k in catalogue.KS]
         for row in rows
-        if all(row[name] == value for name, value in wanted.items())
+        if all(row[name] == value for name, value in fields.items())
     ]
 
 
-def test_the_ends_of_the_balance_are_one_side_alone(world):
+def test_the_ends_of_the_balance_are_a_single_side(world):
     _, gallery, protocol = world
     composer = SlerpComposer(tiny_backbone(), SlerpSettings(alpha=0.5))
     rows = list(ablations.balance_rows("slerp", composer, protocol, gallery))
@@ -43,7 +43,7 @@ def test_the_ends_of_the_balance_are_one_side_alone(world):
         assert accuracies(rows, variant=end) == accuracies(alone)
 
 
-def test_each_skill_has_its_own_sketches(world):
+def test_each_skill_has_other_sketches(world):
     folder, gallery, protocol = world
     easy = catalogue.read_protocol(gallery, folder, skill=0)
     assert set(easy.sketches) == set(protocol.sketches)
@@ -68,11 +68,11 @@ def test_the_tuned_tower_sees_the_gallery_itself(world):
     with torch.no_grad():
         for norm in (m for m in model.tower.modules() if isinstance(m, torch.nn.LayerNorm)):
             norm.weight.mul_(torch.rand_like(norm.weight) + 0.5)
-    found = ablations.tuned_vectors(composer, gallery)
-    assert float((found * frozen).sum(dim=1).max()) < 0.999
+    tuned = ablations.tuned_vectors(composer, gallery)
+    assert float((tuned * frozen).sum(dim=1).max()) < 0.999
     last = open_image(gallery.root / gallery.items[-1].path)
-    own = model.encode_image(tiny_backbone().preprocess([last])).features[0]
-    torch.testing.assert_close(found[-1], own, atol=1e-5, rtol=0)
+    expected = model.encode_image(tiny_backbone().preprocess([last])).features[0]
+    torch.testing.assert_close(tuned[-1], expected, atol=1e-5, rtol=0)
     rows = list(ablations.tower_rows("duet", composer, protocol, gallery))
     assert {row["variant"] for row in rows} == {"frozen", "tuned"}
     assert not list(
@@ -91,5 +91,5 @@ def test_the_shift_is_taken_on_and_off(world):
     ranks = catalogue.ranks(protocol, gallery.matrix, features)
     assert np.all(ranks >= 1)
     expected = [row.as_json() for row in catalogue.table("slerp", "sketch", protocol, ranks)]
-    found = accuracies(rows, composer="slerp", variant="off", query="sketch")
-    assert found == accuracies(expected)
+    unshifted = accuracies(rows, composer="slerp", variant="off", query="sketch")
+    assert unshifted == accuracies(expected)

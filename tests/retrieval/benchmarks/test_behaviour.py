@@ -17,7 +17,7 @@ SKETCHES = [
 ]
 
 
-def test_distances_are_of_each_drawing_with_its_own_words():
+def test_distances_are_of_each_drawing_with_its_words():
     composer = SlerpComposer(tiny_backbone(), SlerpSettings(alpha=0.3))
     row = behaviour_row(composer, SKETCHES, ["red"], ["blue", "oak"])
     for found, texts in ((row.moved_by_neutral, ["red"]), (row.moved_by_words, ["blue", "oak"])):
@@ -37,7 +37,7 @@ def test_words_that_are_not_mixed_in_move_nothing():
     assert row.moved_by_words == pytest.approx(0, abs=1e-6)
 
 
-def test_tokens_of_different_drawings_are_compared_place_by_place():
+def test_tokens_of_different_drawings_are_compared_position_by_position():
     converter = TextConverter(tiny_backbone())
     composer = SlerpComposer(tiny_backbone(), converter=converter)
     row = behaviour_row(composer, SKETCHES, ["red"], ["blue"])
@@ -49,6 +49,6 @@ def test_tokens_of_different_drawings_are_compared_place_by_place():
     assert row.token_cosine == pytest.approx(sum(cosines) / 3, abs=1e-5)
 
 
-def test_one_drawing_is_too_few():
+def test_a_single_drawing_is_too_few():
     with pytest.raises(ValueError, match="At least two drawings are needed, got 1"):
         behaviour_row(SlerpComposer(tiny_backbone()), SKETCHES[:1], ["a"], ["b"])

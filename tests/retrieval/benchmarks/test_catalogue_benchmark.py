@@ -17,13 +17,13 @@ def world(tmp_path_factory):
     return folder, gallery, catalogue.read_protocol(gallery, folder)
 
 
-def test_each_case_points_at_its_own_picture(world):
+def test_each_case_points_at_its_picture(world):
     _, gallery, protocol = world
     for case in protocol.cases:
         colour = case.attributes.split()[2]
         assert gallery.items[case.target].path == f"{case.design}-{colour}.png"
         assert (case.part, case.colour) == ("seat", colour)
-    assert protocol.seen.tolist() == [True, True, True, False]
+    assert protocol.trained_kinds.tolist() == [True, True, True, False]
     assert set(protocol.sketches) == {"a", "b"}
 
 
@@ -38,21 +38,21 @@ def test_a_mode_shows_only_its_side(world):
     _, _, protocol = world
     composer = SlerpComposer(tiny_backbone())
     drawn = catalogue.query_features(protocol, composer, "sketch")
-    said = catalogue.query_features(protocol, composer, "text")
+    features = catalogue.query_features(protocol, composer, "text")
     both = catalogue.query_features(protocol, composer, "sketch+text")
     assert drawn[0].equal(drawn[1])
     assert not drawn[0].equal(drawn[2])
-    assert said[0].equal(said[2])
-    assert not said[0].equal(said[1])
+    assert features[0].equal(features[2])
+    assert not features[0].equal(features[1])
     assert len({tuple(row.tolist()) for row in both}) == 4
 
 
 def test_perfect_features_are_always_right_and_the_table_says_so(world):
     _, gallery, protocol = world
     exact = gallery.matrix._matrix[[case.target for case in protocol.cases]]
-    found = catalogue.ranks(protocol, gallery.matrix, exact)
-    assert found.tolist() == [1] * 4
-    rows = catalogue.table("duet", "sketch+text", protocol, found)
+    ranks = catalogue.ranks(protocol, gallery.matrix, exact)
+    assert ranks.tolist() == [1] * 4
+    rows = catalogue.table("duet", "sketch+text", protocol, ranks)
     assert [(row.split, row.num_queries, row.acc_1) for row in rows] == [
         ("seen", 3, 1.0),
         ("unseen", 1, 1.0),

@@ -74,7 +74,7 @@ def test_the_order_of_the_gallery_changes_nothing(task):
     assert category_row(shuffled) == category_row(task)
 
 
-def test_many_queries_agree_with_a_slow_loop():
+def test_queries_agree_with_a_slow_loop():
     rng = np.random.default_rng(5)
     queries = torch.from_numpy(rng.integers(-9, 10, (2100, 3))).float()
     gallery = torch.from_numpy(rng.integers(-9, 10, (2100, 3))).float()
@@ -102,7 +102,7 @@ def test_many_queries_agree_with_a_slow_loop():
     assert row.map_all < row.map_all_voc
 
 
-def test_perfect_features_score_one():
+def test_perfect_features_score_1():
     names = ("cat", "dog", "dog", "cat")
     features = torch.tensor([[1.0, 0], [0, 1], [0, 1], [1, 0]])
     row = category_row(

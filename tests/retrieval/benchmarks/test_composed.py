@@ -40,8 +40,8 @@ def test_cirr_leaves_the_reference_out_of_both_rankings(cirr):
     # Ranks without the reference: 1, 2, 7, 50; among the lookalikes: 1, 2, 3, 2.
     assert (row.num_queries, row.num_gallery) == (4, NUM)
     assert (row.recall_1, row.recall_5, row.recall_10, row.recall_50) == (0.25, 0.5, 0.75, 1)
-    found = (row.subset_recall_1, row.subset_recall_2, row.subset_recall_3)
-    assert found == (0.25, 0.75, 1)
+    recalls = (row.subset_recall_1, row.subset_recall_2, row.subset_recall_3)
+    assert recalls == (0.25, 0.75, 1)
 
 
 def test_cirr_rows_carry_the_names_of_the_paper(cirr):
@@ -130,13 +130,13 @@ def test_conversion_tasks_that_do_not_fit_are_refused(conversion):
 
 def test_the_order_of_the_gallery_changes_nothing(cirr, conversion):
     order = np.random.default_rng(1).permutation(NUM)
-    place = np.argsort(order)
+    position = np.argsort(order)
     shuffled = replace(
         cirr,
         gallery_features=GALLERY[order],
-        targets=place[cirr.targets],
-        references=place[cirr.references],
-        subsets=place[cirr.subsets],
+        targets=position[cirr.targets],
+        references=position[cirr.references],
+        subsets=position[cirr.subsets],
     )
     assert cirr_row(shuffled) == cirr_row(cirr)
     converted = replace(
@@ -148,14 +148,14 @@ def test_the_order_of_the_gallery_changes_nothing(cirr, conversion):
     assert conversion_row(converted) == conversion_row(conversion)
 
 
-def test_more_queries_than_one_block_holds_keep_their_order():
+def test_queries_of_several_blocks_keep_their_order():
     count = 2100
-    asked = torch.ones(count, 1)
+    queries = torch.ones(count, 1)
     gallery = torch.arange(count, 0, -1, dtype=torch.float32)[:, None]
     rows, names = np.arange(count), [str(row) for row in range(count)]
     reciprocals = sum(1 / rank for rank in range(1, 51))
     cirr = CirrTask(
-        query_features=asked,
+        query_features=queries,
         gallery_features=gallery,
         targets=rows,
         references=np.roll(rows, -1),
@@ -164,11 +164,11 @@ def test_more_queries_than_one_block_holds_keep_their_order():
     assert cirr_row(cirr).recall_50 == 50 / count
     assert cirr_row(cirr).subset_recall_1 == (count - 2) / count
     circo = CircoTask(
-        query_features=asked, gallery_features=gallery, answers=[(row,) for row in range(count)]
+        query_features=queries, gallery_features=gallery, answers=[(row,) for row in range(count)]
     )
     assert circo_row(circo).map_50 == pytest.approx(reciprocals / count)
     conversion = ConversionTask(
-        query_features=asked,
+        query_features=queries,
         query_classes=names,
         query_domains=("toy",) * count,
         gallery_features=gallery,

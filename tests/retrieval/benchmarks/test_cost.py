@@ -33,7 +33,7 @@ def test_a_composer_that_takes_longer_has_a_higher_ratio():
         assert row.ratio == pytest.approx(row.encode_ms / row.tower_ms)
 
 
-def test_one_drawing_is_too_few():
+def test_a_single_drawing_is_too_few():
     with pytest.raises(ValueError, match="At least two drawings are needed, got 1"):
         cost_row(SlerpComposer(tiny_backbone()), SKETCHES[:1])
 

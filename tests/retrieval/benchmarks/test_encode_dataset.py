@@ -19,7 +19,7 @@ def picture(seed):
     return Image.fromarray(levels).resize((50, 40))
 
 
-def asked():
+def queries():
     return [
         Query(sketch=SKETCH),
         Query(sketch=SKETCH, text="red"),
@@ -30,22 +30,22 @@ def asked():
 
 def test_each_query_is_composed_with_its_words():
     composer = SlerpComposer(tiny_backbone())
-    told = []
-    found = query_features(composer, (query for query in asked()), progress=told.append)
-    assert found.shape == (4, JOINT_DIM)
-    assert told == [1, 2, 3, 4]
-    for row, query in zip(found, asked(), strict=True):
+    progress = []
+    features = query_features(composer, (query for query in queries()), progress=progress.append)
+    assert features.shape == (4, JOINT_DIM)
+    assert progress == [1, 2, 3, 4]
+    for row, query in zip(features, queries(), strict=True):
         expected = composer.compose(composer.encode(query), query.text).feature
         torch.testing.assert_close(row, expected)
-    assert not torch.allclose(found[0], found[1])
+    assert not torch.allclose(features[0], features[1])
 
 
 def test_galleries_are_encoded_by_the_frozen_tower():
     backbone = tiny_backbone()
-    found = gallery_features(backbone, map(picture, range(5)), batch_size=2)
-    assert found.dtype == torch.float32
-    assert not found.requires_grad
-    for row, seed in zip(found, range(5), strict=True):
+    features = gallery_features(backbone, map(picture, range(5)), batch_size=2)
+    assert features.dtype == torch.float32
+    assert not features.requires_grad
+    for row, seed in zip(features, range(5), strict=True):
         expected = backbone.encode_image(backbone.preprocess([picture(seed)])).features[0]
         torch.testing.assert_close(row, expected, atol=1e-5, rtol=0)
 
@@ -57,8 +57,8 @@ def test_the_batch_size_changes_nothing():
     torch.testing.assert_close(whole, single, atol=1e-5, rtol=0)
 
 
-def test_pictures_are_drawn_one_batch_at_a_time():
-    drawn, told = [], []
+def test_pictures_are_read_batch_by_batch():
+    drawn, progress = [], []
 
     def pictures():
         for seed in range(5):
@@ -69,9 +69,9 @@ def test_pictures_are_drawn_one_batch_at_a_time():
         tiny_backbone(),
         pictures(),
         batch_size=2,
-        progress=lambda done: told.append((done, len(drawn))),
+        progress=lambda done: progress.append((done, len(drawn))),
     )
-    assert told == [(2, 2), (4, 4), (5, 5)]
+    assert progress == [(2, 2), (4, 4), (5, 5)]
 
 
 def test_nothing_to_encode_is_refused():

@@ -34,16 +34,16 @@ def test_exact_peers_find_what_ours_finds(num_queries):
     assert recalls["numpy"] == recalls["faiss Flat"] == 1.0
     assert set(recalls) == {"numpy", "faiss Flat", "faiss SQfp16", "faiss SQ8", "faiss HNSW"}
     assert all(recall > 0.5 for recall in recalls.values())
-    shown = rows[0].as_json()
-    assert shown["ratio"] == pytest.approx(rows[0].peer_ms / rows[0].ours_ms, abs=0.006)
+    fields = rows[0].as_json()
+    assert fields["ratio"] == pytest.approx(rows[0].peer_ms / rows[0].ours_ms, abs=0.006)
     gigabytes = 2000 * 32 * 2 / 1e9
     assert rows[0].ours_gb_per_s == pytest.approx(gigabytes / (rows[0].ours_ms / 1000))
-    assert shown["share_of_copy"] == pytest.approx(
+    assert fields["share_of_copy"] == pytest.approx(
         rows[0].ours_gb_per_s / rows[0].copy_gb_per_s, abs=0.006
     )
 
 
-def test_sizes_below_one_are_refused():
+def test_sizes_below_1_are_refused():
     with pytest.raises(ValueError, match="must be at least 1, got 0, 8, 1"):
         engines.engine_rows(0, 8)
 
@@ -52,15 +52,15 @@ def test_a_whole_search_is_timed_in_parts(tmp_path):
     backbone = tiny_backbone()
     gallery = end_to_end.synthetic_gallery(tmp_path / "index", 300, backbone)
     assert len(gallery) == 300
-    composer, said = SlerpComposer(backbone, SlerpSettings()), set()
+    composer, texts = SlerpComposer(backbone, SlerpSettings()), set()
 
     def compose(words):
-        said.add(words)
+        texts.add(words)
         return composer.compose(EncodedReference(), words)
 
     rows = end_to_end.end_to_end_rows(gallery, compose)
     assert [row.num_items for row in rows] == [300] * 3
-    assert len(said) == 65
+    assert len(texts) == 65
     parts = {row.what: row for row in rows}
     whole = parts["all of it"]
     assert whole.p95_ms >= whole.p50_ms > parts["compose"].p50_ms > 0
@@ -77,7 +77,7 @@ def test_a_gallery_is_grown_and_measured_in_every_part(tmp_path):
     assert 1100 < row.bytes_per_item < 1500
     assert row.lance_recall == row.milvus_recall == 1.0  # both compare all in so small a gallery
     assert row.lance_build_s == 0
-    shown = row.as_json()
-    assert all(shown[name] > 0 for name in shown if name.endswith("_ms"))
+    fields = row.as_json()
+    assert all(fields[name] > 0 for name in fields if name.endswith("_ms"))
     with pytest.raises(ValueError, match="must have 2000 items or more, got 1999"):
         scale.scale_row(tmp_path / "less", 1999, 8)

@@ -57,12 +57,12 @@ def test_equal_items_count_against_the_method(task):
 
 def test_the_order_of_the_gallery_changes_nothing(task):
     order = np.random.default_rng(0).permutation(12)
-    place = np.argsort(order)
+    position = np.argsort(order)
     shuffled = replace(
         task,
         gallery_features=task.gallery_features[order],
         gallery_classes=[CLASSES[i] for i in order],
-        targets=place[task.targets],
+        targets=position[task.targets],
     )
     for within_class in (False, True):
         assert fine_grained_row(shuffled, within_class=within_class) == fine_grained_row(
@@ -70,7 +70,7 @@ def test_the_order_of_the_gallery_changes_nothing(task):
         )
 
 
-def test_more_queries_than_one_block_holds_keep_their_order():
+def test_queries_of_several_blocks_keep_their_order():
     count = 2100
     many = FineGrainedTask(
         query_features=torch.ones(count, 1),

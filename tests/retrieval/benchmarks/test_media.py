@@ -26,7 +26,7 @@ STROKES = {
     "lamp-0": [[[120, 10], [120, 240]], [[60, 240], [180, 240]]],
 }
 KINDS = {"chair-0": "chair", "chair-1": "chair", "lamp-0": "lamp"}
-SHOWN = [(design, domain) for domain in DOMAINS for design in STROKES]
+PAIRS = [(design, domain) for domain in DOMAINS for design in STROKES]
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def folder(tmp_path: Path) -> Path:
     items = [
         {"path": f"images/{design}-{domain}.png", "design": design, "domain": domain}
         | {"kind": KINDS[design]}
-        for design, domain in SHOWN
+        for design, domain in PAIRS
     ]
     for number, item in enumerate(items):
         levels = np.random.default_rng(number).integers(0, 256, (3, 3, 3), dtype=np.uint8)
@@ -60,12 +60,12 @@ def _write(path: Path, rows: list) -> None:
 def perfect(composer) -> MediaSet:
     """A gallery in which every picture looks as its own query wishes; photos look as drawings."""
     sketches = {d: Sketch.from_json(json.dumps(s), extent=255.0) for d, s in STROKES.items()}
-    features = [_wish(composer, sketches[d], DOMAIN_WORDS.get(domain, "")) for d, domain in SHOWN]
+    features = [_wish(composer, sketches[d], DOMAIN_WORDS.get(domain, "")) for d, domain in PAIRS]
     return MediaSet(
         features=torch.stack(features),
-        designs=tuple(design for design, _ in SHOWN),
-        kinds=tuple(KINDS[design] for design, _ in SHOWN),
-        domains=tuple(domain for _, domain in SHOWN),
+        designs=tuple(design for design, _ in PAIRS),
+        kinds=tuple(KINDS[design] for design, _ in PAIRS),
+        domains=tuple(domain for _, domain in PAIRS),
         sketches=sketches,
     )
 
@@ -74,13 +74,13 @@ def _wish(composer, sketch: Sketch, text: str):
     return composer.compose(composer.encode(Query(sketch=sketch)), text).feature
 
 
-def _as_if(perfect: MediaSet, shown: list) -> MediaSet:
+def _as_if(perfect: MediaSet, pairs: list) -> MediaSet:
     """The gallery with each picture looking as the one in `shown` at its place should."""
-    places = [SHOWN.index(pair) for pair in shown]
-    return replace(perfect, features=perfect.features[places])
+    rows = [PAIRS.index(pair) for pair in pairs]
+    return replace(perfect, features=perfect.features[rows])
 
 
-def test_perfect_pictures_are_found_first(composer, perfect):
+def test_perfect_pictures_are_ranked_first(composer, perfect):
     kind, design = media_rows(composer, perfect)
     for row, target in ((kind, "kind"), (design, "design")):
         head = (row["composer"], row["query"], row["split"], row["target"])
@@ -95,7 +95,7 @@ def test_perfect_pictures_are_found_first(composer, perfect):
 
 def test_another_design_of_the_kind_is_right_for_the_kind_only(composer, perfect):
     other = {"chair-0": "chair-1", "chair-1": "chair-0", "lamp-0": "lamp-0"}
-    swapped = _as_if(perfect, [(other[design], domain) for design, domain in SHOWN])
+    swapped = _as_if(perfect, [(other[design], domain) for design, domain in PAIRS])
     kind, design = media_rows(composer, swapped)
     assert kind["hit@1"] == 1.0
     assert design["acc@1"] == pytest.approx(1 / 3)
@@ -104,7 +104,7 @@ def test_another_design_of_the_kind_is_right_for_the_kind_only(composer, perfect
 
 def test_the_right_design_in_another_domain_is_wrong(composer, perfect):
     other = {"watercolour": "pencil", "pencil": "watercolour"}
-    swapped = _as_if(perfect, [(design, other.get(domain, domain)) for design, domain in SHOWN])
+    swapped = _as_if(perfect, [(design, other.get(domain, domain)) for design, domain in PAIRS])
     kind, design = media_rows(composer, swapped)
     assert kind["hit@1"] == pytest.approx(5 / 7)
     assert design["acc@1"] == pytest.approx(5 / 7)
@@ -113,9 +113,9 @@ def test_the_right_design_in_another_domain_is_wrong(composer, perfect):
 
 def test_another_kind_in_the_right_domain_has_the_domain_only(composer, perfect):
     after = {"chair-0": "lamp-0", "lamp-0": "chair-1", "chair-1": "chair-0"}
-    turned = _as_if(perfect, [(after[design], domain) for design, domain in SHOWN])
+    turned = _as_if(perfect, [(after[design], domain) for design, domain in PAIRS])
     kind, design = media_rows(composer, turned)
-    # Asked for chair-0 it shows chair-1, for chair-1 the lamp, for the lamp chair-0.
+    # QueryMode for chair-0 it shows chair-1, for chair-1 the lamp, for the lamp chair-0.
     assert kind["hit@1"] == pytest.approx(1 / 3)
     assert (design["acc@1"], design["domain_right@1"]) == (0.0, 1.0)
 
@@ -124,11 +124,11 @@ def test_a_folder_is_read_and_encoded_by_the_backbone(composer, folder):
     backbone = tiny_backbone()
     opened = open_media(folder, backbone)
     assert opened.features.shape == (24, JOINT_DIM)
-    assert list(zip(opened.designs, opened.domains, strict=True)) == SHOWN
+    assert list(zip(opened.designs, opened.domains, strict=True)) == PAIRS
     assert opened.kinds[:3] == ("chair", "chair", "lamp")
     picture = Image.open(folder / "images/lamp-0-night.png")
     expected = backbone.encode_image(backbone.preprocess([picture])).features[0]
-    row = SHOWN.index(("lamp-0", "night"))
+    row = PAIRS.index(("lamp-0", "night"))
     torch.testing.assert_close(opened.features[row], expected, atol=1e-5, rtol=0)
     strokes = opened.sketches["chair-0"].strokes
     assert strokes is not None
@@ -141,11 +141,11 @@ def test_a_folder_that_is_no_set_of_domains_is_refused(folder, tmp_path):
         open_media(tmp_path / "nowhere", tiny_backbone())
     for name in ("domains", "sketches"):
         table = folder / f"{name}.parquet"
-        own = table.read_bytes()
+        content = table.read_bytes()
         _write(table, [{"path": "images/a.png", "design": "a"}])
         with pytest.raises(GalleryError, match=r"must hold domains\.parquet and sketches\.parquet"):
             open_media(folder, tiny_backbone())
-        table.write_bytes(own)
+        table.write_bytes(content)
 
 
 def test_a_set_without_designs_is_refused(folder):
@@ -163,7 +163,7 @@ def test_a_picture_that_is_missing_is_named(folder):
 
 
 @pytest.mark.parametrize("change", ["no domain", "twice", "strange domain", "no sketch"])
-def test_designs_that_are_not_shown_in_every_domain_once_are_refused(folder, change):
+def test_designs_without_every_domain_once_are_refused(folder, change):
     items = pq.read_table(folder / "domains.parquet").to_pylist()
     sketches = pq.read_table(folder / "sketches.parquet").to_pylist()
     match change:
@@ -181,9 +181,9 @@ def test_designs_that_are_not_shown_in_every_domain_once_are_refused(folder, cha
         open_media(folder, tiny_backbone())
 
 
-def test_every_named_domain_is_asked_for_in_words_of_its_own():
+def test_every_domain_has_words_of_no_other_text():
     assert words.DOMAINS == DOMAINS
-    for domain, asked in DOMAIN_WORDS.items():
-        said = [*MEDIUM_PHRASES[domain], *words.DOMAIN_PHRASES[domain]]
-        assert asked not in said
-        assert not [saying for saying in said if " " in saying and saying in asked]
+    for domain, phrase in DOMAIN_WORDS.items():
+        sayings = [*MEDIUM_PHRASES[domain], *words.DOMAIN_PHRASES[domain]]
+        assert phrase not in sayings
+        assert not [saying for saying in sayings if " " in saying and saying in phrase]

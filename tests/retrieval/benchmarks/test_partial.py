@@ -10,7 +10,7 @@ STROKES = [[[0, 0], [1, number / 10]] for number in range(5)]
 
 
 @pytest.mark.parametrize(("share", "count"), [(0.01, 1), (0.2, 1), (0.21, 2), (0.5, 3), (1.0, 5)])
-def test_the_first_come_first_and_one_is_always_there(share, count):
+def test_the_first_strokes_are_kept_and_never_none(share, count):
     sketch = Sketch.from_strokes(STROKES)
     part = first_strokes(sketch, share)
     assert part.strokes is not None
@@ -18,7 +18,7 @@ def test_the_first_come_first_and_one_is_always_there(share, count):
     assert [s.tolist() for s in part.strokes] == [s.tolist() for s in sketch.strokes[:count]]
 
 
-def test_what_has_no_part_is_told():
+def test_what_has_no_part_is_reported():
     with pytest.raises(ValueError, match="Only a sketch with strokes"):
         first_strokes(Sketch.from_image(noise((40, 40), 80)), 0.5)
     for share in (0.0, 1.1):

@@ -31,14 +31,14 @@ def slow_ranking(similarities, relevant):
 
 
 def slow_average_precision(ranking, cut, is_voc):
-    wanted = min(cut, sum(ranking))
+    num_countable = min(cut, sum(ranking))
     ranking = ranking[:cut]
     precisions = [sum(ranking[: r + 1]) / (r + 1) for r in range(len(ranking))]
     total = 0.0
     for rank, right in enumerate(ranking):
         if right:
             total += max(precisions[rank:]) if is_voc else precisions[rank]
-    return total / wanted if wanted else 0.0
+    return total / num_countable if num_countable else 0.0
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +62,7 @@ def test_average_precision_by_hand():
     )
 
 
-def test_a_cut_divides_by_what_could_have_been_found():
+def test_a_cut_divides_by_what_it_can_hold():
     for rule in ApRule:
         assert average_precisions(HAND, cut=2, rule=rule).tolist() == [1 / 2]
         assert average_precisions(HAND, cut=5, rule=rule).tolist() == pytest.approx(
@@ -118,7 +118,7 @@ def test_the_order_of_the_gallery_changes_nothing(world):
     assert again.tolist() == ranked_relevance(similarities, relevant).tolist()
 
 
-def test_a_perfect_ranking_scores_one_and_the_interpolated_rule_is_never_lower(world):
+def test_a_perfect_ranking_scores_1_and_the_interpolated_rule_is_never_lower(world):
     similarities, relevant = world
     perfect = ranked_relevance(relevant.astype(np.float32), relevant)[1:]
     ranked = ranked_relevance(similarities, relevant)
@@ -154,9 +154,9 @@ def test_blocks_cover_every_query_once_in_order():
     assert [(block.rows.start, block.rows.stop) for block in blocks] == [
         (0, 2), (2, 4), (4, 6), (6, 7),
     ]  # fmt: skip
-    found = np.concatenate([block.similarities for block in blocks])
-    assert found.dtype == np.float32
-    assert found.tolist() == (queries.float() @ gallery.float().T).tolist()
+    similarities = np.concatenate([block.similarities for block in blocks])
+    assert similarities.dtype == np.float32
+    assert similarities.tolist() == (queries.float() @ gallery.float().T).tolist()
     one_by_one = list(similarity_blocks(queries, gallery, max_entries=1))
     assert len(one_by_one) == 7
 
@@ -175,7 +175,7 @@ def test_intervals_of_few_queries_are_those_of_the_bootstrap():
 
 
 @pytest.mark.parametrize("function", [precision_at, recall_at, hits_at, map_at])
-def test_depths_below_one_are_refused(function):
+def test_depths_below_1_are_refused(function):
     with pytest.raises(ValueError, match="must be at least 1, got 0"):
         function(HAND, 0)
 

@@ -57,7 +57,7 @@ def frame(dataset, drawing):
     return Image.fromarray(rasterise(dataset.sketch(drawing), 64)).convert("RGB")
 
 
-def test_each_sketch_has_one_right_photo(composer, real):
+def test_each_sketch_has_a_single_target(composer, real):
     row = chair_row(composer, real)
     assert (row["composer"], row["query"], row["split"]) == ("slerp", "sketch", "chairv2")
     assert row["num_queries"] == 4
@@ -85,7 +85,7 @@ def test_layout_finds_what_the_features_cannot_tell_apart(composer, real):
     assert (row["rerank"], row["num_queries"], row["acc@1"]) == (True, 4, 1.0)
 
 
-def test_a_sketch_whose_photo_is_missing_is_told(composer, real):
+def test_a_sketch_whose_photo_is_missing_is_reported(composer, real):
     dataset = real.dataset.where(lambda item: item.instance != "2" or isinstance(item, Drawing))
     with pytest.raises(DatasetError, match=r"no photo of 2\.png"):
         chair_row(composer, RealSet(dataset=dataset, gallery=part(real.gallery, [0, 1, 2])))
@@ -106,8 +106,8 @@ def test_only_what_was_held_out_is_opened(composer):
     assert all(heldout.chairv2_is_held_out(p.instance) for p in sets["chairv2"].dataset.photos)
     assert set(sets["sketchy"].dataset.classes) == heldout.SKETCHY_CLASSES
     assert all(heldout.pacs_is_held_out(str(p.path)) for p in sets["pacs"].dataset.photos)
-    for found in sets.values():
-        assert len(found.gallery.features) == len(found.dataset.photos)
+    for held_out in sets.values():
+        assert len(held_out.gallery.features) == len(held_out.dataset.photos)
     row = conversion(composer, sets["pacs"], seed=0)
     assert row["num_queries"] == 300
     assert 0 <= row["R@10"] <= row["R@50"] <= 1

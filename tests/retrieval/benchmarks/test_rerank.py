@@ -18,14 +18,14 @@ def world(tmp_path_factory):
     return gallery, catalogue.read_protocol(gallery, folder)
 
 
-def test_reranked_ranks_are_places_among_the_hits(world):
+def test_reranked_ranks_are_those_of_the_hits(world):
     gallery, protocol = world
     composer = SlerpComposer(tiny_backbone())
     queries = composed_queries(protocol, composer, "sketch+text")
     expected: list[int] = []
     for query, case in zip(queries, protocol.cases, strict=True):
-        found = [hit.path for hit in gallery.search(query).hits]
-        expected.append(1 + found.index(gallery.items[case.target].path))
+        paths = [hit.path for hit in gallery.search(query).hits]
+        expected.append(1 + paths.index(gallery.items[case.target].path))
     assert reranked_ranks(protocol, gallery, queries).tolist() == expected
     with pytest.raises(ValueError, match="4 cases needs a query, got 3"):
         reranked_ranks(protocol, gallery, queries[1:])
@@ -36,9 +36,9 @@ def test_composed_queries_have_the_features_of_the_protocol(world):
     composer = SlerpComposer(tiny_backbone())
     for mode in catalogue.MODES:
         queries = composed_queries(protocol, composer, mode)
-        found = torch.stack([query.feature for query in queries])
+        features = torch.stack([query.feature for query in queries])
         expected = catalogue.query_features(protocol, composer, mode)
-        torch.testing.assert_close(found, expected)
+        torch.testing.assert_close(features, expected)
         assert all((query.patch_features is None) == (mode == "text") for query in queries)
 
 

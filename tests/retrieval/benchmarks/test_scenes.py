@@ -60,16 +60,16 @@ def scenes(folder):
     return read_scenes(folder, tiny_backbone())
 
 
-def test_cases_ask_for_their_own_picture_with_a_drawing_and_where_it_stands(scenes):
+def test_cases_ask_for_their_picture_with_a_drawing_and_where_it_stands(scenes):
     cases = scenes.protocol.cases
     assert [case.target for case in cases] == [0, 1, 2, 3, 4]
     assert [case.attributes for case in cases] == [row[3] for row in MEMBERS]
-    assert scenes.protocol.seen.tolist() == [True, True, True, True, False]
+    assert scenes.protocol.trained_kinds.tolist() == [True, True, True, True, False]
     assert len(scenes.index) == 5
     assert scenes.mirrored.tolist() == [[0, 1]]
 
 
-def test_each_picture_is_indexed_at_its_own_case(scenes, folder):
+def test_each_picture_is_indexed_at_its_case(scenes, folder):
     backbone = tiny_backbone()
     with Image.open(folder / "images" / "g-c.png") as picture:
         feature = backbone.encode_image(backbone.preprocess([picture.convert("RGB")])).features
@@ -82,7 +82,7 @@ def test_neither_drawing_nor_words_are_enough(scenes):
     assert catalogue.ceilings(scenes.protocol, "sketch+text").tolist() == [1] * 5
 
 
-def test_the_relation_is_right_where_each_of_two_is_nearer_to_its_own_query():
+def test_the_relation_is_right_where_each_of_two_is_nearer_to_its_query():
     mirrored = np.array([[0, 1], [2, 3]])
     similarities = np.array(
         [
@@ -112,7 +112,7 @@ def test_rows_are_flat_and_the_drawing_alone_cannot_hear_the_relation(scenes):
     json.dumps(rows)
 
 
-def test_missing_and_foreign_files_are_told(folder, tmp_path):
+def test_missing_and_foreign_files_are_reported(folder, tmp_path):
     backbone = tiny_backbone()
     with pytest.raises(GalleryError, match=r"must hold scenes\.parquet and sketches\.parquet"):
         read_scenes(tmp_path, backbone)

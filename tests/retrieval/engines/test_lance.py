@@ -72,7 +72,7 @@ def test_small_galleries_are_scanned(store):
     assert index.is_built
 
 
-def test_what_is_written_beside_an_open_index_is_found(store):
+def test_what_is_written_beside_an_open_index_takes_effect(store):
     vectors = unit(0, 300)
     items = add(store, vectors)
     index = LanceIndex(store)
@@ -92,41 +92,41 @@ def test_narrow_filters_are_filled_from_the_whole_gallery(store):
     index = LanceIndex(store)
     index.build(min_rows=1)
     for query in unit(6, 5):
-        (found,) = index.search(query_of(query), 6, where=parse("folder = '1'"))
-        assert set(found.ids) == {item.id for item in kept}
+        (matches,) = index.search(query_of(query), 6, where=parse("folder = '1'"))
+        assert set(matches.ids) == {item.id for item in kept}
 
 
 def test_a_table_without_dates_has_none(store):
     add(store, unit(0, 3))
-    lancedb.connect(store.base.path).open_table("items").drop_columns(["taken"])
+    lancedb.connect(store.storage.path).open_table("items").drop_columns(["taken"])
     index = LanceIndex(store)
     query = query_of(unit(0, 1)[0])
     assert index.search(query, 3, where=parse("date > '1900'"))[0].ids == ()
     assert len(index.search(query, 3, where=parse("date != '2024'"))[0].ids) == 3
 
 
-def test_an_index_that_has_gone_is_told(store):
+def test_an_index_that_was_deleted_is_reported(store):
     add(store, unit(0, 3))
     index = LanceIndex(store)
-    shutil.rmtree(store.base.path)
+    shutil.rmtree(store.storage.path)
     with pytest.raises(GalleryError, match=r"The index .*index cannot be used"):
         index.search(query_of(unit(0, 1)[0]), 3)
 
 
 def test_a_gallery_is_searched_by_what_was_built(store):
     add(store, unit(0, 400))
-    gallery = Gallery.open(store.base.path, "tower")
+    gallery = Gallery.open(store.storage.path, "tower")
     assert isinstance(gallery.index, ExactIndex)
     index = LanceIndex(store)
     assert index.build(min_rows=1)
-    opened = Gallery.open(store.base.path, "tower")
+    opened = Gallery.open(store.storage.path, "tower")
     assert isinstance(opened.index, LanceIndex)
     with pytest.raises(GalleryError, match="can be listed only where it is searched exactly"):
         _ = opened.matrix
     index.drop()
     assert not index.is_built
     index.drop()  # nothing is there, and nothing is wrong
-    assert isinstance(Gallery.open(store.base.path, "tower").index, ExactIndex)
+    assert isinstance(Gallery.open(store.storage.path, "tower").index, ExactIndex)
 
 
 def test_composed_queries_find_their_nearest_in_a_small_gallery_too(tmp_path):
@@ -137,6 +137,8 @@ def test_composed_queries_find_their_nearest_in_a_small_gallery_too(tmp_path):
     queries = torch.from_numpy(composed_queries(vectors, 50))
     index = LanceIndex(store)
     assert index.build()
-    found, right = index.search(queries, 10), ExactIndex(store).search(queries, 10)
-    shares = [len(set(one.ids) & set(own.ids)) for one, own in zip(found, right, strict=True)]
+    approximate, exact = index.search(queries, 10), ExactIndex(store).search(queries, 10)
+    shares = [
+        len(set(left.ids) & set(right.ids)) for left, right in zip(approximate, exact, strict=True)
+    ]
     assert sum(shares) >= 0.98 * 500

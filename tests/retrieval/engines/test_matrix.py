@@ -43,9 +43,9 @@ def test_the_scan_in_half_precision_loses_nothing(monkeypatch, dtype, num_querie
             nearest = ExactMatrix(vectors).nearest(torch.from_numpy(queries), k, mask=given)
             np.testing.assert_allclose(nearest.similarities.numpy(), expected, atol=1e-6)
             rows = nearest.rows.numpy()
-            assert all(len(set(some)) == k for some in rows.tolist())
-            found = np.take_along_axis(kept, rows, axis=1)
-            np.testing.assert_allclose(found, expected, atol=1e-6)
+            assert all(len(set(row)) == k for row in rows.tolist())
+            similarities = np.take_along_axis(kept, rows, axis=1)
+            np.testing.assert_allclose(similarities, expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("k", [1, 5, 300])

@@ -15,13 +15,14 @@ from composer.query import Query
 from composer.sketch import Sketch
 from composer.strategies.slerp import SlerpComposer
 from retrieval.engines.milvus import MilvusIndex, connect
-from retrieval.engines.milvus_records import Place, Record
+from retrieval.engines.milvus_records import Record
 from retrieval.engines.protocol import Index, Source
 from retrieval.errors import GalleryError
 from retrieval.filters.language import parse
 from retrieval.indexing.encode import index_folder
 from retrieval.indexing.publish import publish
 from retrieval.search import Gallery
+from retrieval.store.address import MilvusAddress
 from retrieval.store.schema import Item, Manifest
 from retrieval.store.table import Store
 from tests.composer.tiny import tiny_backbone
@@ -64,16 +65,16 @@ def test_a_published_gallery_is_searched_without_its_store(lite, tmp_path):
     index_folder(photos, photos / ".duet", backbone, kit="tiny")
     local = Gallery.open(photos / ".duet", backbone.gallery_hash)
     query = SlerpComposer(backbone)
-    asked = query.compose(query.encode(Query(sketch=SKETCH)), "red", 0.5)
-    expected = local.search(asked, top_k=4)
+    composed = query.compose(query.encode(Query(sketch=SKETCH)), "red", 0.5)
+    expected = local.search(composed, top_k=4)
     uri = f"{lite}#searched"
     publish(Store.open(photos / ".duet"), uri)
     shutil.rmtree(photos / ".duet")
     index = MilvusIndex.open(uri, backbone.gallery_hash)
-    found = Gallery(index, index).search(asked, top_k=4)
-    assert [hit.path for hit in found.hits] == [hit.path for hit in expected.hits]
-    assert found.hits[0].region_similarity is not None
-    for hit, other in zip(found.hits, expected.hits, strict=True):
+    ranking = Gallery(index, index).search(composed, top_k=4)
+    assert [hit.path for hit in ranking.hits] == [hit.path for hit in expected.hits]
+    assert ranking.hits[0].region_similarity is not None
+    for hit, other in zip(ranking.hits, expected.hits, strict=True):
         assert hit.score == pytest.approx(other.score, abs=1e-5)
         assert hit.metadata == other.metadata
         assert hit.file == other.file
@@ -99,17 +100,17 @@ def test_what_was_stored_is_read_back(lite, tmp_path):
     tagged = parse("tags has 'x'")
     assert source.sample(1, tagged) == store.sample(1, tagged)
     assert source.sample(9, tagged) == sorted(item.id for item in items if item.tags)
-    assert (source.root, source.place) == (tmp_path.resolve(), uri)
+    assert (source.root, source.location) == (tmp_path.resolve(), uri)
     with pytest.raises(ValueError, match="32 hex digits"):
         source.items_of(['"] or id != "'])
 
 
 def test_only_what_changed_is_sent(lite, tmp_path):
     store, uri = filled(tmp_path / "index"), f"{lite}#sent"
-    told = []
-    report = publish(store, uri, progress=lambda done, total: told.append((done, total)))
+    progress = []
+    report = publish(store, uri, progress=lambda done, total: progress.append((done, total)))
     assert (report.num_sent, report.num_kept, report.num_removed) == (5, 0, 0)
-    assert told == [(5, 5)]
+    assert progress == [(5, 5)]
     items, vectors, codes = records(5)
     store.add([replace(items[1], kind="chair")], vectors[1:2], codes[1:2])
     store.remove([items[2].id])
@@ -181,7 +182,7 @@ def test_any_change_of_a_record_changes_its_digest():
         replace(record, codes=None),
         replace(record, source="89abcdef"),
     ]
-    assert len({one.digest for one in others}) == len(others)
+    assert len({record.digest for record in others}) == len(others)
 
 
 def test_a_store_without_regions_says_how_to_add_them(lite, tmp_path):
@@ -210,7 +211,7 @@ def test_another_encoder_is_refused_with_the_command_that_rebuilds(lite, tmp_pat
 
 
 def test_a_collection_of_others_is_left_alone(lite, tmp_path):
-    client = connect(Place.read(f"{lite}#theirs"))
+    client = connect(MilvusAddress.parse(f"{lite}#theirs"))
     client.create_collection("theirs", dimension=4)
     for rebuild in (False, True):
         with pytest.raises(GalleryError, match="a collection 'theirs' that duet did not make"):
@@ -226,11 +227,11 @@ def test_where_nothing_is_the_sentence_says_how_to_publish(lite, tmp_path):
     assert not (tmp_path / "none.db").exists()
     for bad in ("ftp://host", "folder", "host:19530"):
         with pytest.raises(GalleryError, match=r"must be like http://host:19530"):
-            Place.read(bad)
+            MilvusAddress.parse(bad)
     with pytest.raises(GalleryError, match="letters, digits and _, got 'a-b'"):
-        Place.read("http://host:19530#a-b")
+        MilvusAddress.parse("http://host:19530#a-b")
 
 
-def test_a_server_that_does_not_answer_is_told():
+def test_a_server_that_does_not_answer_is_reported():
     with pytest.raises(GalleryError, match=r"Milvus at http://127\.0\.0\.1:9 cannot be used"):
         MilvusIndex.open("http://127.0.0.1:9")

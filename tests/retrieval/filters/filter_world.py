@@ -42,7 +42,7 @@ TEXTS = (
 FOLDERS = ("", "a", "a/b", "a%", "a_", "a0", "ab", "it's", 'q"', "b\\c", "Ünï", "a/日本")
 DATES = ("", "2023-12-31T23:59:59", "2024-01-01T00:00:00", "2024-02-29T12:30:15",
          "2024-03-31T18:30:00", "2025-01-01T00:00:00")  # fmt: skip
-ASKED_DATES = ("2023", "2024", "2024-02", "2024-02-29", "2024-03-31 18:30", "2024-01-01T00:00:00")
+FILTER_DATES = ("2023", "2024", "2024-02", "2024-02-29", "2024-03-31 18:30", "2024-01-01T00:00:00")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -115,7 +115,7 @@ def random_value(rng: Random, field: Field) -> str | int:
         case Field.FOLDER:
             return rng.choice(FOLDERS)
         case Field.DATE:
-            return rng.choice(ASKED_DATES)
+            return rng.choice(FILTER_DATES)
         case Field.SIZE:
             return rng.choice((0, 5, 6, 7, 2**40))
         case Field.WIDTH | Field.HEIGHT:

@@ -81,16 +81,22 @@ def test_text_is_read_into_the_tree_it_says(text, tree):
         ("  ", r"The filter is empty. Write one such as: domain = 'photo'"),
         ("colour = 'red'", r"character 1: there is no field 'colour'; the fields are domain, kind"),
         ("domain = 'photo", r"character 10: this quote is never closed"),
-        ("domain = photo", r"character 10: a text in single quotes, .* must come here, got photo"),
-        ('domain = "photo"', r"character 10: a text must stand in single quotes"),
-        ("domain 'photo'", r"character 8: =, !=, `in` or `not in` must come here, got 'photo'"),
-        ("domain =", r"character 9: a text .* must come here, got the end"),
-        ("domain = 'a' size > 3", r"character 14: `and`, `or` or the end must come here, got size"),
-        ("(domain = 'a'", r"character 14: `\)` must come here, got the end"),
-        ("domain = 'a' and", r"character 17: a field, .* must come here, got the end"),
-        ("kind in 'a'", r"character 9: `\(` must come here, got 'a'"),
-        ("kind in ('a' 'b')", r"character 14: `,` or `\)` must come here, got 'b'"),
-        ("kind in ()", r"character 10: a text .* must come here, got \)"),
+        (
+            "domain = photo",
+            r"character 10: a text in single quotes, .* is expected here, got photo",
+        ),
+        ('domain = "photo"', r"character 10: a text must be in single quotes"),
+        ("domain 'photo'", r"character 8: =, !=, `in` or `not in` is expected here, got 'photo'"),
+        ("domain =", r"character 9: a text .* is expected here, got the end"),
+        (
+            "domain = 'a' size > 3",
+            r"character 14: `and`, `or` or the end is expected here, got size",
+        ),
+        ("(domain = 'a'", r"character 14: `\)` is expected here, got the end"),
+        ("domain = 'a' and", r"character 17: a field, .* is expected here, got the end"),
+        ("kind in 'a'", r"character 9: `\(` is expected here, got 'a'"),
+        ("kind in ('a' 'b')", r"character 14: `,` or `\)` is expected here, got 'b'"),
+        ("kind in ()", r"character 10: a text .* is expected here, got \)"),
         ("size between 3", r"character 15: `and` with the second value of `between`"),
         ("size > -3", r"character 8: a number must be whole and not negative"),
         ("size > 1.5", r"character 9: '.' has no meaning here"),
@@ -102,19 +108,19 @@ def test_text_is_read_into_the_tree_it_says(text, tree):
         ("tags = 'red'", r"character 1: `tags` takes `has 'red'`"),
         ("tags in ('red')", r"character 1: `tags` takes `has 'red'`"),
         ("caption = 'red'", r"character 1: `caption` takes `contains 'red'`"),
-        ("kind has 'red'", r"character 6: =, !=, `in` or `not in` must come here, got has"),
+        ("kind has 'red'", r"character 6: =, !=, `in` or `not in` is expected here, got has"),
         ("date = '2024-02-30'", r"character 1: A date must be like '2024'.*, got '2024-02-30'"),
         ("date > '24'", r"A date must be like"),
         ("kind = 'a\x00b'", r"printable characters, got '\\x00' in it"),
         ("kind = '\udcff'", r"printable characters"),
         ("kind = 'a'; drop", r"character 11: ';' has no meaning here"),
-        ("x" * 4001, r"may have 4000 characters, got 4001"),
+        ("x" * 4001, r"may have at most 4000 characters, got 4001"),
         ("(" * 3000, r"character 18: conditions are nested too deep"),
         ("not " * 900 + "size > 1", r"nested too deep"),
-        ("not " * 9 + "size > 1", r"character 1: Conditions may lie 8 deep .*, got 9"),
+        ("not " * 9 + "size > 1", r"character 1: .* may be nested 8 levels deep, got 9"),
     ],
 )
-def test_what_is_no_filter_is_told_with_its_place(text, sentence):
+def test_what_is_no_filter_is_refused_with_its_position(text, sentence):
     with pytest.raises(FilterError, match=sentence):
         parse(text)
 
@@ -174,12 +180,12 @@ def test_what_is_printed_is_read_back():
 
 
 def rows_of(things):
-    columns = {name: [getattr(one, name) for one in things] for name in Thing.__slots__}
+    columns = {name: [getattr(thing, name) for thing in things] for name in Thing.__slots__}
     columns["tags"] = pa.array([list(tags) for tags in columns["tags"]], pa.list_(pa.string()))
     return pa.table(columns | {"number": list(range(len(things)))})
 
 
-def asked(table, condition):
+def selected(table, condition):
     rows = table.search().where(condition).select(["number"]).limit(10_000).to_arrow()
     return sorted(rows["number"].to_pylist())
 
@@ -190,8 +196,8 @@ def test_a_real_table_selects_what_python_does(tmp_path):
     rng, num_selected = Random(2), 0
     for _ in range(200):
         where = random_filter(rng)
-        expected = [number for number, one in enumerate(things) if matches(where, one)]
-        assert asked(table, to_sql(where)) == expected, str(where)
+        expected = [number for number, thing in enumerate(things) if matches(where, thing)]
+        assert selected(table, to_sql(where)) == expected, str(where)
         num_selected += 0 < len(expected) < len(things)
     assert num_selected > 100  # most conditions part the items
 
@@ -202,10 +208,10 @@ def test_every_engine_reads_the_deepest_tree(tmp_path):
     where = LARGE
     for level in range(8):
         where = Not(part=where) if level % 2 else And(parts=(compare("folder", "!=", "a"), where))
-    assert asked(table, to_sql(where)) == [
-        number for number, one in enumerate(things) if matches(where, one)
+    assert selected(table, to_sql(where)) == [
+        number for number, thing in enumerate(things) if matches(where, thing)
     ]
-    with pytest.raises(FilterError, match="may lie 8 deep"):
+    with pytest.raises(FilterError, match="may be nested 8 levels deep"):
         Not(part=where)
 
 
@@ -213,8 +219,8 @@ def test_an_index_made_before_dates_were_kept_has_none(tmp_path):
     rows = rows_of([CHAIR]).drop_columns(["taken"])
     table = lancedb.connect(tmp_path).create_table("things", rows)
     for text in ("date > '1900'", "date < '2100'", "date = '2024'"):
-        assert asked(table, to_sql(parse(text), absent=("taken",))) == []
-        assert asked(table, to_sql(parse(f"not {text}"), absent=("taken",))) == [0]
+        assert selected(table, to_sql(parse(text), absent=("taken",))) == []
+        assert selected(table, to_sql(parse(f"not {text}"), absent=("taken",))) == [0]
 
 
 def test_quotes_end_no_text():
@@ -228,12 +234,12 @@ def test_quotes_end_no_text():
 def test_a_tree_in_code_is_checked_as_text_is():
     with pytest.raises(FilterError, match="two conditions at least, got 1"):
         And(parts=(PHOTO,))
-    with pytest.raises(FilterError, match=r"`kind` must be compared with one value at least"):
+    with pytest.raises(FilterError, match=r"`kind` must be compared with at least one value"):
         In(field=Field.KIND, values=())
-    with pytest.raises(FilterError, match=r"`tags` must be compared with one value at least"):
+    with pytest.raises(FilterError, match=r"`tags` must be compared with at least one value"):
         Has(values=())
 
 
-def test_an_item_of_a_store_can_be_asked():
+def test_an_item_of_a_store_can_be_filtered():
     item = Item(id="0" * 32, path="a/b.png", taken="2024-03-31T18:30:00")
     assert matches(parse("folder = 'a' and date = '2024'"), item)

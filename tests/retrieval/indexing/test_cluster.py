@@ -17,8 +17,9 @@ from retrieval.indexing.walk import Skipped, walk
 from retrieval.indexing.wire import candidates_of, results_of, rows_of_candidates, rows_of_results
 from retrieval.store.table import Store
 from tests.composer.tiny import write_clip
-from tests.retrieval.indexing.test_indexing import picture
-from tests.retrieval.store.test_crash_safety import assert_same, kill_after
+from tests.retrieval.pictures import picture
+from tests.retrieval.store.children import kill_after
+from tests.retrieval.stores import assert_same_contents
 
 ray = pytest.importorskip("ray", reason="ray is not installed")
 
@@ -76,28 +77,28 @@ def cluster_embedder(clip, backbone):
 
 
 def test_results_travel(photos, backbone):
-    candidates = [one for one in walk(photos) if not isinstance(one, Skipped)]
+    candidates = [result for result in walk(photos) if not isinstance(result, Skipped)]
     rows = rows_of_candidates(candidates)
     assert candidates_of(rows) == candidates
-    embedder = LocalEmbedder(backbone, EmbedOptions(known={"01.png": {"kind": "café"}}))
-    known = next(one.id for one in results(embedder, candidates[:1], ()) if one)
-    found = results(embedder, candidates, {known})
-    kinds = {type(one) for one in found}
+    embedder = LocalEmbedder(backbone, EmbedOptions(facts_by_path={"01.png": {"kind": "café"}}))
+    known = next(result.id for result in results(embedder, candidates[:1], ()) if result)
+    local = results(embedder, candidates, {known})
+    kinds = {type(result) for result in local}
     assert kinds == {Embedded, Recognised, Skipped}
-    back = list(results_of(rows_of_results(iter(found), rows), candidates))
-    for one, other in zip(found, back, strict=True):
-        if isinstance(one, Embedded):
-            assert (one.item, one.problem) == (other.item, other.problem)
-            assert (one.feature == other.feature).all()
-            assert (one.codes == other.codes).all()
+    back = list(results_of(rows_of_results(iter(local), rows), candidates))
+    for result, other in zip(local, back, strict=True):
+        if isinstance(result, Embedded):
+            assert (result.item, result.problem) == (other.item, other.problem)
+            assert (result.feature == other.feature).all()
+            assert (result.codes == other.codes).all()
         else:
-            assert one == other
-    assert any(isinstance(one, Embedded) and one.problem for one in back)
+            assert result == other
+    assert any(isinstance(result, Embedded) and result.problem for result in back)
 
 
-def results(embedder, candidates, seen):
-    found = list(embedder.embed(candidates, seen))
-    return found if seen else [one.item for one in found]
+def results(embedder, candidates, known_ids):
+    embedded = list(embedder.embed(candidates, known_ids))
+    return embedded if known_ids else [result.item for result in embedded]
 
 
 def test_a_cluster_makes_the_same_index(photos, tmp_path, clip, backbone, cluster):
@@ -106,7 +107,7 @@ def test_a_cluster_makes_the_same_index(photos, tmp_path, clip, backbone, cluste
     expected = index_by(None, photos, tmp_path / "one", backbone)
     assert report == expected
     assert (report.num_added, len(report.skipped)) == (NUM_PICTURES - 2, 3)
-    assert_same(Store.open(tmp_path / "many"), Store.open(tmp_path / "one"))
+    assert_same_contents(Store.open(tmp_path / "many"), Store.open(tmp_path / "one"))
 
     (photos / "00.png").rename(photos / "zero.png")
     picture(99).save(photos / "99.png")
@@ -129,7 +130,7 @@ def test_a_cluster_that_would_wait_for_ever_is_refused(monkeypatch, cluster):
         ClusterEmbedder("clip", "hash")
 
 
-def test_a_cluster_that_does_not_answer_is_told(monkeypatch):
+def test_a_cluster_that_does_not_answer_is_reported(monkeypatch):
     monkeypatch.setattr(encode_cluster.ray, "is_initialized", lambda: False)
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))
@@ -149,36 +150,40 @@ def test_killed_and_taken_up_again(photos, tmp_path, backbone):
     assert least > 0
     index_by(None, photos, index, backbone)
     index_by(None, photos, tmp_path / "whole", backbone)
-    assert_same(Store.open(index), Store.open(tmp_path / "whole"))
+    assert_same_contents(Store.open(index), Store.open(tmp_path / "whole"))
 
 
 def workers():
     """Process numbers of those that embed."""
-    found = []
+    pids = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             if b"_Worker" in (folder / "cmdline").read_bytes():
-                found.append(int(folder.name))
+                pids.append(int(folder.name))
         except OSError:  # it has ended
             continue
-    return found
+    return pids
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc").exists(), reason="finds processes as Linux tells them")
 def test_workers_that_die_cost_nothing_but_time(photos, clip, backbone, cluster):
-    candidates = [one for one in walk(photos) if not isinstance(one, Skipped)]
+    candidates = [result for result in walk(photos) if not isinstance(result, Skipped)]
     embedding = cluster_embedder(clip, backbone).embed(candidates, ())
-    found = [next(embedding)]
+    results_so_far = [next(embedding)]
     killed = workers()
     assert killed
     for number in killed:
         os.kill(number, signal.SIGKILL)
-    found += embedding
+    results_so_far += embedding
     expected = LocalEmbedder(backbone, EmbedOptions(batch_size=2)).embed(candidates, ())
-    ids = [one.item.id if isinstance(one, Embedded) else one for one in found]
-    wanted = [
-        one.item.id if isinstance(one, Embedded) else one.id if isinstance(one, Recognised) else one
-        for one in expected
+    ids = [result.item.id if isinstance(result, Embedded) else result for result in results_so_far]
+    expected_ids = [
+        result.item.id
+        if isinstance(result, Embedded)
+        else result.id
+        if isinstance(result, Recognised)
+        else result
+        for result in expected
     ]
-    assert ids == wanted
+    assert ids == expected_ids

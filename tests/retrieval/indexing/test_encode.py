@@ -21,7 +21,7 @@ from retrieval.search import Gallery
 from retrieval.store import location
 from retrieval.store.table import Store
 from tests.composer.tiny import tiny_backbone
-from tests.retrieval.tiny_world import contents
+from tests.retrieval.stores import contents
 
 
 def picture(seed, size=(40, 30)):
@@ -57,7 +57,7 @@ def run(folder, **options):
 def test_every_file_is_indexed_or_listed_with_a_reason(folder):
     report = run(folder)
     assert (report.num_added, report.num_kept, report.num_removed) == (3, 0, 0)
-    reasons = {one.path: one.reason for one in report.skipped}
+    reasons = {file.path: file.reason for file in report.skipped}
     assert set(reasons) == {"broken.png", "text.jpg", "empty.webp", "copy.png"}
     assert "damaged" in reasons["broken.png"]
     assert "not a PNG, JPEG or WebP" in reasons["text.jpg"]
@@ -80,11 +80,11 @@ def test_the_stored_regions_are_those_of_the_frozen_tower(folder):
     store, backbone = Store.open(folder / ".duet"), tiny_backbone()
     items = store.items()
     images = [Image.open(folder / item.path).convert("RGB") for item in items]
-    seen = backbone.encode_image(backbone.preprocess(images)).patch_features
-    expected = to_codes(region_maps(seen, region_projection(backbone.joint_dim))).numpy()
-    found = store.read_regions([item.id for item in items])
-    assert np.abs(found.astype(int) - expected).max() <= 1
-    assert len({row.tobytes() for row in found}) == 3
+    patches = backbone.encode_image(backbone.preprocess(images)).patch_features
+    expected = to_codes(region_maps(patches, region_projection(backbone.joint_dim))).numpy()
+    stored = store.read_regions([item.id for item in items])
+    assert np.abs(stored.astype(int) - expected).max() <= 1
+    assert len({row.tobytes() for row in stored}) == 3
 
 
 def without_regions(index):
@@ -92,7 +92,7 @@ def without_regions(index):
     lancedb.connect(str(index)).open_table("items").drop_columns(["regions"])
 
 
-def test_an_index_without_regions_searches_and_grows_and_a_rebuilt_one_has_them(folder):
+def test_an_index_without_regions_can_be_searched_extended_and_rebuilt(folder):
     run(folder)
     index, backbone = folder / ".duet", tiny_backbone()
     composer = SlerpComposer(backbone)
@@ -116,8 +116,8 @@ def test_regions_of_another_size_are_refused(folder):
     run(folder)
     base = lancedb.connect(str(folder / ".duet"))
     schema = base.open_table("items").schema
-    place = schema.get_field_index("regions")
-    schema = schema.set(place, pa.field("regions", pa.list_(pa.int8(), 64)))
+    position = schema.get_field_index("regions")
+    schema = schema.set(position, pa.field("regions", pa.list_(pa.int8(), 64)))
     base.create_table("items", schema=schema, mode="overwrite")
     with pytest.raises(GalleryError, match=r"must be 1024 bytes an item, got .*64.*--rebuild"):
         Store.open(folder / ".duet")
@@ -132,7 +132,7 @@ def test_a_second_run_reads_only_what_changed(folder):
     report = run(folder)
     paths = [item.path for item in Store.open(folder / ".duet").items()]
     assert paths == ["b.jpg", "copy.png", "new.png"]
-    assert "renamed.png" in [one.path for one in report.skipped]
+    assert "renamed.png" in [file.path for file in report.skipped]
     assert run(folder).num_added == 0
 
 
@@ -155,7 +155,7 @@ def test_search_ranks_a_picture_first_for_itself(folder):
 
 
 def test_known_facts_are_stored(folder):
-    run(folder, known={"a.png": {"kind": "chair", "caption": "a chair"}})
+    run(folder, facts_by_path={"a.png": {"kind": "chair", "caption": "a chair"}})
     item = next(item for item in Store.open(folder / ".duet").items() if item.path == "a.png")
     assert (item.kind, item.caption) == ("chair", "a chair")
 
@@ -177,7 +177,7 @@ def test_an_index_moves_with_its_pictures(folder):
     assert gallery.root == moved
 
 
-def test_missing_empty_and_damaged_indexes_are_told_apart(tmp_path):
+def test_missing_empty_and_damaged_indexes_have_different_messages(tmp_path):
     with pytest.raises(GalleryError, match="holds no index"):
         Store.open(tmp_path)
     (tmp_path / "none").mkdir()
@@ -189,7 +189,7 @@ def test_missing_empty_and_damaged_indexes_are_told_apart(tmp_path):
         Store.open(tmp_path / "index")
 
 
-def test_a_full_disk_is_one_sentence_and_keeps_what_was_committed(folder, monkeypatch):
+def test_a_full_disk_is_reported_and_keeps_what_was_committed(folder, monkeypatch):
     run(folder)
     picture(7).save(folder / "more.png")
     store_add = Store.add
@@ -227,21 +227,21 @@ class _FullDisk:
 
 
 def test_progress_ends_at_the_number_of_files(folder):
-    told = []
+    progress = []
     index_folder(
         folder,
         folder / ".duet",
         tiny_backbone(),
         kit="tiny",
         options=IndexOptions(batch_size=2),
-        progress=lambda done, total: told.append((done, total)),
+        progress=lambda done, total: progress.append((done, total)),
     )
-    assert told[-1] == (7, 7)
-    assert [done for done, _ in told] == sorted(done for done, _ in told)
+    assert progress[-1] == (7, 7)
+    assert [done for done, _ in progress] == sorted(done for done, _ in progress)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_read_only_place_is_told(folder):
+def test_a_read_only_place_is_reported(folder):
     folder.chmod(0o500)
     with pytest.raises(GalleryError, match="--index DIR"):
         run(folder)

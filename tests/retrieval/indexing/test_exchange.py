@@ -12,7 +12,7 @@ from retrieval.indexing.exchange import export_vectors, import_vectors
 from retrieval.search import Gallery
 from retrieval.store.table import Store
 from tests.composer.tiny import JOINT_DIM, tiny_backbone
-from tests.retrieval.indexing.test_indexing import picture
+from tests.retrieval.pictures import picture
 
 
 @pytest.fixture
@@ -49,8 +49,8 @@ def test_what_is_exported_can_be_imported(photos, tmp_path, monkeypatch):
     copy = Store.open(tmp_path / "copy")
     assert copy.manifest.origin == "imported from out"
     assert not copy.has_regions
-    assert [(one.id, one.path, one.caption, one.width_px) for one in copy.items()] == [
-        (one.id, one.path, one.caption, one.width_px) for one in store.items()
+    assert [(item.id, item.path, item.caption, item.width_px) for item in copy.items()] == [
+        (item.id, item.path, item.caption, item.width_px) for item in store.items()
     ]
     before, after = store.ids_and_vectors(), copy.ids_and_vectors()
     np.testing.assert_allclose(before.vectors, after.vectors, atol=1e-3)
@@ -70,7 +70,7 @@ def test_rows_that_cannot_be_used_are_left_out_with_reasons(photos, tmp_path):
     vectors[6, 3] = np.nan
     source = write(tmp_path / "in", vectors, image_path=names)
     report = taken_in(source, photos, tmp_path / "index")
-    reasons = {one.path: one.reason for one in report.skipped}
+    reasons = {file.path: file.reason for file in report.skipped}
     assert report.num_added == 2
     assert [item.path for item in Store.open(tmp_path / "index").items()] == ["1.png", "2.png"]
     assert "outside the folder" in reasons["../outside.png"]

@@ -21,7 +21,7 @@ from pathlib import Path
 from retrieval.benchmarks.indexing import peak_rss_bytes
 from retrieval.indexing.encode import IndexOptions, index_folder
 from tests.composer.tiny import tiny_backbone
-from tests.retrieval.indexing.test_indexing import picture
+from tests.retrieval.pictures import picture
 folder = Path(sys.argv[1])
 (folder.parent / "warm").mkdir()
 picture(1).save(folder.parent / "warm/1.png")
@@ -49,27 +49,27 @@ def test_every_file_of_a_hostile_folder_is_accounted_for(tmp_path, num_files):
         timeout=600,
     )
     assert done.returncode == 0, done.stderr
-    said = json.loads(done.stdout)
-    reasons = dict(said["skipped"])
-    assert len(reasons) == len(said["skipped"])
+    output = json.loads(done.stdout)
+    reasons = dict(output["skipped"])
+    assert len(reasons) == len(output["skipped"])
     paths = {item.path for item in Store.open(folder / ".duet").items()}
     links = {b"nowhere.png", b"circle.png"}  # lead to nothing: left out for one reason or another
     for raw, fate in expected.items():
-        shown = printable(os.fsdecode(raw))
+        name = printable(os.fsdecode(raw))
         if raw in links:
-            assert shown in reasons
+            assert name in reasons
         elif fate == ADDED:
-            assert os.fsdecode(raw) in paths, (shown, reasons.get(shown))
+            assert os.fsdecode(raw) in paths, (name, reasons.get(name))
         else:
-            assert fate in reasons[shown], (shown, reasons[shown])
-    assert said["added"] == len(paths)
+            assert fate in reasons[name], (name, reasons[name])
+    assert output["added"] == len(paths)
     assert len(paths) + len(reasons) == len(expected)
-    assert {reason.split(";")[0] for _, reason in said["captions"]} == {
+    assert {reason.split(";")[0] for _, reason in output["captions"]} == {
         "The caption is longer than 16 KiB",
         "The caption is not UTF-8",
     }
-    assert all(text.isprintable() for pair in said["skipped"] for text in pair)
+    assert all(text.isprintable() for pair in output["skipped"] for text in pair)
     assert check_index(folder / ".duet").findings == ()
     # One picture of 48 million pixels takes 140 MiB, decoding and copying it twice that.
-    sys.stdout.write(f"grown by {said['grown_mib']:.0f} MiB\n")
-    assert said["grown_mib"] < 800, said["grown_mib"]
+    sys.stdout.write(f"grown by {output['grown_mib']:.0f} MiB\n")
+    assert output["grown_mib"] < 800, output["grown_mib"]

@@ -15,11 +15,7 @@ from retrieval.indexing import embed
 from retrieval.indexing.encode import IndexOptions, index_folder, index_folders
 from retrieval.store.table import Store
 from tests.composer.tiny import tiny_backbone
-
-
-def picture(seed, size=(40, 30)):
-    levels = np.random.default_rng(seed).integers(0, 256, (4, 5, 3), dtype=np.uint8)
-    return Image.fromarray(levels).resize(size)
+from tests.retrieval.pictures import picture
 
 
 @pytest.fixture
@@ -34,15 +30,15 @@ def photos(tmp_path):
 @pytest.fixture
 def embedded(monkeypatch):
     """Counts the pictures that reach the encoder."""
-    seen = []
+    encoded = []
     encoding = Backbone.encode_image
 
     def counted(self, pixels):
-        seen.extend(range(len(pixels)))
+        encoded.extend(range(len(pixels)))
         return encoding(self, pixels)
 
     monkeypatch.setattr(Backbone, "encode_image", counted)
-    return seen
+    return encoded
 
 
 def run(*folders, index=None, **options):
@@ -75,7 +71,7 @@ def test_moved_and_touched_files_are_not_embedded_again(photos, embedded):
     assert run(photos).num_kept == 4
 
 
-def test_a_name_taken_over_by_another_picture_names_that_one(photos):
+def test_a_name_reused_by_another_picture_names_that_picture(photos):
     run(photos)
     (photos / "0.png").rename(photos / "z.png")
     picture(9).save(photos / "0.png")
@@ -84,9 +80,9 @@ def test_a_name_taken_over_by_another_picture_names_that_one(photos):
     items = {item.path: item for item in Store.open(photos / ".duet").items()}
     assert sorted(items) == ["0.png", "1.png", "2.png", "3.png", "z.png"]
     store = Store.open(photos / ".duet")
-    place = store.ids_and_vectors().ids.tolist().index(items["0.png"].id.encode())
+    row = store.ids_and_vectors().ids.tolist().index(items["0.png"].id.encode())
     expected = embed.encode_images(tiny_backbone(), [picture(9)])[0]
-    vector = torch.from_numpy(store.ids_and_vectors().vectors[place]).float()
+    vector = torch.from_numpy(store.ids_and_vectors().vectors[row]).float()
     torch.testing.assert_close(vector, expected, atol=1e-3, rtol=0)
 
 
@@ -111,14 +107,14 @@ def test_captions_are_read_changed_and_dropped_without_embedding(photos, embedde
     assert embedded == []
 
 
-def test_captions_that_cannot_be_used_are_told_and_cost_no_picture(photos, tmp_path):
+def test_captions_that_cannot_be_used_are_reported_and_cost_no_picture(photos, tmp_path):
     (tmp_path / "secret.txt").write_text("secret")
     (photos / "0.txt").write_bytes(b"\xff\xfe\x00broken")
     (photos / "1.txt").write_text("x" * 20000)
     (photos / "2.txt").symlink_to(tmp_path / "secret.txt")
     os.mkfifo(photos / "3.txt")
     report = run(photos)
-    reasons = {one.path: one.reason for one in report.captions_left_out}
+    reasons = {file.path: file.reason for file in report.captions_left_out}
     assert report.num_added == 4
     assert set(captions(photos).values()) == {""}
     assert "not UTF-8" in reasons["0.txt"]
@@ -133,10 +129,10 @@ def test_what_a_table_knows_reaches_pictures_that_are_there(photos, embedded):
     run(photos)
     embedded.clear()
     facts = {name: {"kind": "chair", "domain": "", "caption": name} for name in ("0.png", "1.png")}
-    assert run(photos, known=facts).num_updated == 2
-    assert run(photos, known=facts).num_updated == 0
-    found = captions(photos)
-    assert (found["0.png"], found["1.png"], found["2.png"]) == ("0.png", "1.png", "")
+    assert run(photos, facts_by_path=facts).num_updated == 2
+    assert run(photos, facts_by_path=facts).num_updated == 0
+    texts = captions(photos)
+    assert (texts["0.png"], texts["1.png"], texts["2.png"]) == ("0.png", "1.png", "")
     assert embedded == []
 
 
@@ -157,7 +153,7 @@ def test_the_date_of_a_photo_is_kept_and_nothing_else_of_its_exif(photos):
     assert b"SECRETCAM" not in stored
 
 
-def test_a_turned_photo_is_as_wide_as_it_is_seen_and_decoded_smaller(photos):
+def test_a_rotated_photo_has_its_upright_size_and_is_decoded_smaller(photos):
     exif = Image.Exif()
     exif[0x0112] = 6
     picture(7, (1600, 1200)).save(photos / "turned.jpg", exif=exif)
@@ -165,11 +161,11 @@ def test_a_turned_photo_is_as_wide_as_it_is_seen_and_decoded_smaller(photos):
     store = Store.open(photos / ".duet")
     item = next(item for item in store.items() if item.path == "turned.jpg")
     assert (item.width_px, item.height_px) == (1200, 1600)
-    place = store.ids_and_vectors().ids.tolist().index(item.id.encode())
+    row = store.ids_and_vectors().ids.tolist().index(item.id.encode())
     with Image.open(photos / "turned.jpg") as opened:
         whole = opened.convert("RGB").transpose(Image.Transpose.ROTATE_270)
     expected = embed.encode_images(tiny_backbone(), [whole])[0]
-    vector = torch.from_numpy(store.ids_and_vectors().vectors[place]).float()
+    vector = torch.from_numpy(store.ids_and_vectors().vectors[row]).float()
     assert float(vector @ expected) > 0.999
 
 
@@ -215,7 +211,7 @@ def test_several_folders_share_an_index_and_are_updated_alone(tmp_path, photos):
     (other / "x.png").unlink()
     (other / "copy.png").write_bytes((photos / "1.png").read_bytes())
     report = run(other, index=index)
-    assert (report.num_removed, [one.path for one in report.skipped]) == (1, ["other/copy.png"])
+    assert (report.num_removed, [file.path for file in report.skipped]) == (1, ["other/copy.png"])
     assert "same content as photos/1.png" in report.skipped[0].reason
     assert len(Store.open(index)) == 4
     outside = tmp_path.parent / f"{tmp_path.name}-outside"
@@ -267,4 +263,4 @@ def test_the_order_of_files_does_not_depend_on_how_many_threads_read(photos):
     )
     assert report.num_added == 4
     assert len(report.skipped) == 20
-    assert all("same content as 0.png" in one.reason for one in report.skipped)
+    assert all("same content as 0.png" in file.reason for file in report.skipped)

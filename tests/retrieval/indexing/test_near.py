@@ -23,8 +23,8 @@ def store(tmp_path):
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     order = rng.permutation(len(vectors))
     items = [
-        Item(id=rng.bytes(16).hex(), path=f"{place:04}-of-{group // SIZE}.png")
-        for place, group in enumerate(order)
+        Item(id=rng.bytes(16).hex(), path=f"{position:04}-of-{group // SIZE}.png")
+        for position, group in enumerate(order)
     ]
     manifest = Manifest(gallery_hash="tower", dim=DIM, kit="tiny", root="..")
     store = Store.create(tmp_path / "index", manifest, regions=False)

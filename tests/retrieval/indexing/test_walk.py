@@ -6,11 +6,11 @@ from retrieval.errors import GalleryError
 from retrieval.indexing.walk import Candidate, Skipped, walk
 
 
-def paths(found, kind):
-    return [one.path for one in found if isinstance(one, kind)]
+def paths(files, kind):
+    return [file.path for file in files if isinstance(file, kind)]
 
 
-def test_pictures_are_found_in_a_stable_order_and_hidden_ones_are_not(tmp_path):
+def test_pictures_come_in_a_stable_order_and_hidden_ones_are_not(tmp_path):
     for name in ("b/2.png", "a.JPG", "b/1.webp", ".git/x.png", "b/.hidden.png", "notes.txt"):
         file = tmp_path / name
         file.parent.mkdir(exist_ok=True)
@@ -28,11 +28,11 @@ def test_links_out_of_the_root_are_reported_and_never_followed(tmp_path):
     (root / "folder").symlink_to(outside)
     (root / "loop").symlink_to(root)
     (root / "alias.png").symlink_to(root / "own.png")
-    found = list(walk(root))
-    assert paths(found, Candidate) == ["alias.png", "own.png"]
-    assert paths(found, Skipped) == ["folder", "leak.png"]
+    files = list(walk(root))
+    assert paths(files, Candidate) == ["alias.png", "own.png"]
+    assert paths(files, Skipped) == ["folder", "leak.png"]
 
 
-def test_a_missing_folder_is_one_sentence(tmp_path):
+def test_a_missing_folder_is_reported(tmp_path):
     with pytest.raises(GalleryError, match=r"There is no folder .*; check the path\."):
         next(walk(tmp_path / "nowhere"))

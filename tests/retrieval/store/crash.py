@@ -53,11 +53,11 @@ def index(folder: Path, *, on_cluster: bool = False) -> None:
         embedder = ClusterEmbedder(clip, backbone.gallery_hash, files_at_once=3)
     adding = Store.add
 
-    def told(self: Store, items: list[Item], *rest: np.ndarray) -> None:
+    def add_and_report(self: Store, items: list[Item], *rest: np.ndarray) -> None:
         adding(self, items, *rest)
         say(f"committed {len(self)}")
 
-    Store.add = told
+    Store.add = add_and_report
     options = IndexOptions(batch_size=2, commit_every=4)
     say("begun")
     index_folders(
@@ -116,16 +116,16 @@ def read(folder: Path, seconds: float) -> None:
     store = Store.create(folder / ".duet", MANIFEST)
     end, most, num_reads = time.monotonic() + seconds, 0, 0
     while time.monotonic() < end:
-        found = store.ids_and_vectors()
-        assert len(found.ids) >= most, (len(found.ids), most)
-        assert len(set(found.ids.tolist())) == len(found.ids)
-        most = len(found.ids)
+        gallery = store.ids_and_vectors()
+        assert len(gallery.ids) >= most, (len(gallery.ids), most)
+        assert len(set(gallery.ids.tolist())) == len(gallery.ids)
+        most = len(gallery.ids)
         if most:
-            some = found.ids[:: max(1, most // 20)].astype(str).tolist()
-            assert [item and item.id for item in store.items_of(some)] == some
-            starts = [int(one[16:], 16) // ROWS * ROWS % 100 for one in some]
-            assert store.read_regions(some)[:, 0].tolist() == starts
-            lengths = np.linalg.norm(found.vectors.astype(np.float32), axis=1)
+            ids = gallery.ids[:: max(1, most // 20)].astype(str).tolist()
+            assert [item and item.id for item in store.items_of(ids)] == ids
+            starts = [int(id_[16:], 16) // ROWS * ROWS % 100 for id_ in ids]
+            assert store.read_regions(ids)[:, 0].tolist() == starts
+            lengths = np.linalg.norm(gallery.vectors.astype(np.float32), axis=1)
             assert np.abs(lengths - 1).max() < 5e-3
         num_reads += 1
     say(f"read {num_reads}")
@@ -142,7 +142,8 @@ def main() -> None:
         "read": read,
     }
     numbers = [
-        float(one) if what == "read" or place else int(one) for place, one in enumerate(rest)
+        float(number) if what == "read" or position else int(number)
+        for position, number in enumerate(rest)
     ]
     work[what](Path(folder), *numbers)
 

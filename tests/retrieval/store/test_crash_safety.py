@@ -1,13 +1,8 @@
-"""An index survives kills at random moments, and writers and readers side by side."""
+"""An index survives kills at random moments, and concurrent writers and readers."""
 
 import random
-import signal
-import subprocess
-import sys
 import time
-from pathlib import Path
 
-import numpy as np
 import pytest
 
 from retrieval.indexing.encode import IndexOptions, index_folder
@@ -15,31 +10,12 @@ from retrieval.store import disk
 from retrieval.store.maintenance import check_index, discard_index
 from retrieval.store.table import Store
 from tests.composer.tiny import tiny_backbone
-from tests.retrieval.indexing.test_indexing import picture
+from tests.retrieval.pictures import picture
+from tests.retrieval.store.children import kill_after, start_child
 from tests.retrieval.store.crash import ROWS
+from tests.retrieval.stores import assert_same_contents
 
 NUM_PICTURES = 40
-
-
-def start(what, folder, *arguments):
-    command = [sys.executable, "-m", "tests.retrieval.store.crash", what, folder, *arguments]
-    root = Path(__file__).parents[3]
-    return subprocess.Popen(list(map(str, command)), cwd=root, stdout=subprocess.PIPE, text=True)
-
-
-def kill_after(what, folder, num_commits, delay_s):
-    """Starts a child, kills it some time after so many commits, and returns its last one."""
-    child = start(what, folder)
-    committed = None
-    assert child.stdout.readline() == "begun\n"
-    for _ in range(num_commits):
-        if line := child.stdout.readline():
-            committed = line
-    time.sleep(delay_s)
-    child.send_signal(signal.SIGKILL)
-    said, _ = child.communicate()
-    commits = [line for line in (committed, *said.splitlines()) if line and "committed" in line]
-    return int(commits[-1].split()[1]) if commits else None
 
 
 @pytest.fixture
@@ -56,19 +32,6 @@ def photos(tmp_path):
 def undisturbed(photos, index):
     options = IndexOptions(batch_size=2, commit_every=4)
     return index_folder(photos, index, tiny_backbone(), kit="tiny", options=options)
-
-
-def assert_same(index, expected):
-    items, other = index.items(), expected.items()
-    assert items == other
-    ids = [item.id for item in items]
-    found, wanted = index.ids_and_vectors(), expected.ids_and_vectors()
-    np.testing.assert_array_equal(found.ids, wanted.ids)
-    np.testing.assert_allclose(
-        found.vectors.astype(np.float32), wanted.vectors.astype(np.float32), atol=1e-3
-    )
-    codes = index.read_regions(ids).astype(int) - expected.read_regions(ids)
-    assert np.abs(codes).max() <= 1
 
 
 NUM_KILLS = [3, pytest.param(20, marks=pytest.mark.slow)]
@@ -92,7 +55,7 @@ def test_killed_while_indexing(photos, tmp_path, num_kills):
     report = undisturbed(photos, index)
     assert report.num_kept + report.num_added == NUM_PICTURES - 4
     undisturbed(photos, tmp_path / "undisturbed")
-    assert_same(Store.open(index), Store.open(tmp_path / "undisturbed"))
+    assert_same_contents(Store.open(index), Store.open(tmp_path / "undisturbed"))
     assert check_index(index).findings == ()
     assert num_partial
 
@@ -103,13 +66,13 @@ def test_killed_while_compacting(tmp_path, num_kills):
     for _ in range(num_kills):
         committed = kill_after("compact", tmp_path, rng.randrange(1, 4), rng.uniform(0, 0.1))
         store = Store.open(tmp_path / ".duet")
-        found = store.ids_and_vectors()
+        stored = store.ids_and_vectors()
         least = max(least, committed or 0)
         # The next batch may have been committed before it was told.
-        assert len(found.ids) in (least, least + ROWS)
-        least = len(found.ids)
-        assert sorted(int(one[16:], 16) for one in found.ids.tolist()) == list(range(least))
-        assert all(store.items_of(found.ids.astype(str).tolist()))
+        assert len(stored.ids) in (least, least + ROWS)
+        least = len(stored.ids)
+        assert sorted(int(id_[16:], 16) for id_ in stored.ids.tolist()) == list(range(least))
+        assert all(store.items_of(stored.ids.astype(str).tolist()))
     assert least > ROWS
 
 
@@ -118,31 +81,31 @@ def test_killed_while_deleting(tmp_path, num_kills):
     rng, most = random.Random(num_kills), 400
     for _ in range(num_kills):
         committed = kill_after("delete", tmp_path, rng.randrange(4), rng.uniform(0, 0.05))
-        found = Store.open(tmp_path / ".duet").ids_and_vectors()
+        stored = Store.open(tmp_path / ".duet").ids_and_vectors()
         most = most if committed is None else committed
-        assert len(found.ids) in (most, max(0, most - 2))
-        most = len(found.ids)
+        assert len(stored.ids) in (most, max(0, most - 2))
+        most = len(stored.ids)
         # Deleted were the first ones; nothing else is missing.
-        assert [int(one[16:], 16) for one in found.ids.tolist()] == list(range(400 - most, 400))
+        assert [int(id_[16:], 16) for id_ in stored.ids.tolist()] == list(range(400 - most, 400))
     assert most < 400
 
 
 @pytest.mark.parametrize("seconds", [2, pytest.param(60, marks=pytest.mark.slow)])
 def test_two_writers_and_four_readers_lose_nothing(tmp_path, seconds):
-    writers = [start("write", tmp_path, number, seconds) for number in (1, 2)]
-    readers = [start("read", tmp_path, seconds) for _ in range(4)]
+    writers = [start_child("write", tmp_path, number, seconds) for number in (1, 2)]
+    readers = [start_child("read", tmp_path, seconds) for _ in range(4)]
     written = [child.communicate()[0] for child in writers]
     read = [child.communicate()[0] for child in readers]
     assert [child.returncode for child in [*writers, *readers]] == [0] * 6
     expected = {
         f"{number:016x}{row:016x}"
-        for number, said in zip((1, 2), written, strict=True)
-        for row in range(int(said.split()[1]))
+        for number, output in zip((1, 2), written, strict=True)
+        for row in range(int(output.split()[1]))
     }
-    found = Store.open(tmp_path / ".duet").ids_and_vectors().ids.astype(str).tolist()
-    assert len(found) == len(expected) > ROWS
-    assert set(found) == expected
-    assert all(int(said.split()[1]) for said in read)
+    stored = Store.open(tmp_path / ".duet").ids_and_vectors().ids.astype(str).tolist()
+    assert len(stored) == len(expected) > ROWS
+    assert set(stored) == expected
+    assert all(int(output.split()[1]) for output in read)
 
 
 def test_a_lock_does_not_outlive_who_held_it(tmp_path, monkeypatch):

@@ -14,13 +14,13 @@ from retrieval.engines.exact import ExactIndex
 from retrieval.engines.lance import LanceIndex
 from retrieval.errors import GalleryError
 from retrieval.indexing.encode import index_folder
-from retrieval.store.location import Bucket, base_of
+from retrieval.store.location import Bucket, storage_at
 from retrieval.store.maintenance import check_index, discard_index
 from retrieval.store.schema import Item, Manifest
 from retrieval.store.table import Store
 from tests.composer.tiny import tiny_backbone
-from tests.retrieval.indexing.test_indexing import picture
-from tests.retrieval.store.test_crash_safety import assert_same
+from tests.retrieval.pictures import picture
+from tests.retrieval.stores import assert_same_contents
 
 DIM = 8
 MANIFEST = Manifest(gallery_hash="h", dim=DIM, kit="tiny", root="/photos")
@@ -49,49 +49,49 @@ def test_an_index_in_an_object_store_is_that_of_a_folder(bucket, tmp_path):
     for number in range(6):
         picture(number).save(photos / f"{number}.png")
     backbone = tiny_backbone()
-    for place in (bucket, tmp_path / "index"):
-        report = index_folder(photos, place, backbone, kit="tiny")
+    for location in (bucket, tmp_path / "index"):
+        report = index_folder(photos, location, backbone, kit="tiny")
         assert (report.num_added, report.num_kept) == (6, 0)
     (photos / "0.png").rename(photos / "zero.png")
     (photos / "1.png").unlink()
-    for place in (bucket, tmp_path / "index"):
-        report = index_folder(photos, place, backbone, kit="tiny")
+    for location in (bucket, tmp_path / "index"):
+        report = index_folder(photos, location, backbone, kit="tiny")
         assert (report.num_kept, report.num_moved, report.num_removed) == (4, 1, 1)
-        assert check_index(place).is_sound
+        assert check_index(location).is_sound
     store = Store.open(bucket, backbone.gallery_hash)
-    assert_same(store, Store.open(tmp_path / "index"))
-    assert (store.root, store.place) == (photos, bucket)
+    assert_same_contents(store, Store.open(tmp_path / "index"))
+    assert (store.root, store.location) == (photos, bucket)
 
 
 def test_what_is_derived_lies_on_this_machine(bucket, tmp_path, monkeypatch):
     monkeypatch.setattr(exact_index, "LEAST_MAPPED", 2)
     store = Store.create(bucket, MANIFEST)
     store.add(*rows(0, 0))
-    assert store.base.cache.is_relative_to(tmp_path / "caches")
+    assert store.storage.cache.is_relative_to(tmp_path / "caches")
     for _ in range(2):  # written, then found
         assert len(ExactIndex(store)) == 20
-        assert len(list(store.base.cache.iterdir())) == 2
+        assert len(list(store.storage.cache.iterdir())) == 2
     assert LanceIndex(store).build(min_rows=1)
     discard_index(bucket)
-    assert not store.base.cache.exists()
+    assert not store.storage.cache.exists()
 
 
 def test_another_encoder_is_refused_and_the_manifest_replaced(bucket):
     Store.create(bucket, MANIFEST)
     with pytest.raises(GalleryError, match=r"another encoder .*duet index /photos --index file-ob"):
         Store.create(bucket, replace(MANIFEST, gallery_hash="other"))
-    base_of(bucket).write_manifest(replace(MANIFEST, root="/elsewhere"))
+    storage_at(bucket).write_manifest(replace(MANIFEST, root="/elsewhere"))
     assert Store.open(bucket).root == Path("/elsewhere")
-    base_of(bucket).write_manifest(replace(MANIFEST, schema=99))
+    storage_at(bucket).write_manifest(replace(MANIFEST, schema=99))
     with pytest.raises(GalleryError, match="must be 2 or earlier, got 99"):
         Store.open(bucket)
 
 
-def test_what_is_no_index_is_told(bucket, tmp_path):
+def test_what_is_no_index_is_reported(bucket, tmp_path):
     with pytest.raises(GalleryError, match=r"holds no index\. Make one with: duet index FOLDER"):
         Store.open(bucket)
     with pytest.raises(GalleryError, match=r"object store \(s3://, gs://, az://\), got 'ftp://a'"):
-        base_of("ftp://a")
+        storage_at("ftp://a")
 
 
 def test_a_stopped_creation_is_taken_up_and_discarding_spares_the_rest(bucket, tmp_path):
@@ -101,13 +101,13 @@ def test_a_stopped_creation_is_taken_up_and_discarding_spares_the_rest(bucket, t
             Store.create(bucket, MANIFEST)
     finally:
         Bucket.write_manifest = writing
-    assert not base_of(bucket).is_made
+    assert not storage_at(bucket).exists
     wider = replace(MANIFEST, dim=2 * DIM)  # by a kit of another width
     assert Store.create(bucket, wider).ids_and_vectors().vectors.shape == (0, 2 * DIM)
     other = tmp_path / "bucket" / "gallery" / "mine.txt"
     other.write_text("mine")
     discard_index(bucket)
-    assert not base_of(bucket).is_made
+    assert not storage_at(bucket).exists
     assert other.read_text() == "mine"
 
 
@@ -127,5 +127,5 @@ def test_two_writers_lose_nothing(bucket):
     with ProcessPoolExecutor(max_workers=2, mp_context=context) as pool:
         for done in [pool.submit(write, bucket, writer) for writer in (1, 2)]:
             done.result()
-    found = Store.open(bucket).ids_and_vectors().ids.tolist()
-    assert len(found) == len(set(found)) == 400
+    ids = Store.open(bucket).ids_and_vectors().ids.tolist()
+    assert len(ids) == len(set(ids)) == 400

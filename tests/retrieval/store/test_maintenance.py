@@ -10,8 +10,8 @@ from retrieval.store import maintenance, versions
 from retrieval.store.maintenance import check_index
 from retrieval.store.table import Store
 from tests.composer.tiny import tiny_backbone
-from tests.retrieval.indexing.test_indexing import picture
-from tests.retrieval.tiny_world import contents
+from tests.retrieval.pictures import picture
+from tests.retrieval.stores import contents
 
 
 @pytest.fixture
@@ -48,14 +48,14 @@ def test_a_sound_index_is_sound(photos):
 def test_missing_files(photos):
     (photos / "3.png").unlink()
     report = check_index(photos / ".duet")
-    assert whats(report) == ["1 pictures are no longer there."]
+    assert whats(report) == ["1 pictures no longer exist."]
     assert report.findings[0].examples == ("3.png",)
     assert not report.is_sound
     assert len(Store.open(photos / ".duet")) == 6
     assert_mended(photos)
 
 
-def test_vectors_without_length_one_and_rows_that_share_a_path(photos):
+def test_vectors_without_unit_length_and_rows_that_share_a_path(photos):
     store = Store.open(photos / ".duet")
     items, vectors = contents(store)
     codes = store.read_regions([item.id for item in items])
@@ -65,7 +65,7 @@ def test_vectors_without_length_one_and_rows_that_share_a_path(photos):
     store.add(items, vectors, codes)
     assert whats(check_index(photos / ".duet")) == [
         "2 rows share their path with another.",
-        "2 vectors do not have length one.",
+        "2 vectors do not have unit length.",
     ]
     assert_mended(photos)
 
@@ -84,7 +84,7 @@ def test_groups_without_their_first(photos):
     store = Store.open(photos / ".duet")
     store.mark_near([store.items()[0].id], ["f" * 32])
     assert whats(check_index(photos / ".duet")) == [
-        "1 near-duplicates name a picture that is not there."
+        "1 near-duplicates refer to a picture that does not exist."
     ]
     assert_mended(photos)
 
@@ -92,7 +92,7 @@ def test_groups_without_their_first(photos):
 def test_an_index_of_ids_that_fell_behind(photos, monkeypatch):
     for module in (maintenance, versions):
         monkeypatch.setattr(module, "INDEXED_ROWS", 3)
-    assert whats(check_index(photos / ".duet")) == ["The index of ids knows 0 of 6 rows."]
+    assert whats(check_index(photos / ".duet")) == ["The index of ids holds 0 of 6 rows."]
     assert_mended(photos)
 
 
@@ -105,12 +105,12 @@ def test_a_table_whose_last_rows_cannot_be_read_goes_back_to_what_can(photos):
         file.write_bytes(b"\0" * file.stat().st_size)
     assert "cannot be read" in whats(check_index(photos / ".duet"))[0]
     report = check_index(photos / ".duet", repair=True)
-    assert "Went back to version" in report.findings[0].mended
+    assert "Restored version" in report.findings[0].mended
     assert report.num_items == 6
     assert_mended(photos)
 
 
-def test_an_index_of_which_nothing_can_be_read_is_told(photos):
+def test_an_index_of_which_nothing_can_be_read_is_reported(photos):
     for file in (photos / ".duet/items.lance/data").iterdir():
         file.write_bytes(b"\0" * file.stat().st_size)
     assert not check_index(photos / ".duet").is_sound
@@ -119,7 +119,7 @@ def test_an_index_of_which_nothing_can_be_read_is_told(photos):
     assert_mended(photos)
 
 
-def test_pictures_whose_folder_is_gone_are_not_taken_for_deleted(photos, tmp_path):
+def test_pictures_of_a_missing_folder_are_not_deleted(photos, tmp_path):
     moved = tmp_path / "moved"
     (photos / ".duet").rename(moved)
     with pytest.raises(GalleryError, match=r"must be below .*, and none is"):

@@ -17,7 +17,7 @@ from retrieval.store.schema import Item, Manifest, write_manifest
 from retrieval.store.table import Store
 from retrieval.store.versions import age_to_drop
 from studio.kits import assets_folder
-from tests.retrieval.tiny_world import contents
+from tests.retrieval.stores import contents
 
 DIM = 8
 MANIFEST = Manifest(gallery_hash="h", dim=DIM, kit="tiny", root="..")
@@ -43,13 +43,13 @@ def store(tmp_path):
 
 
 def test_ids_and_vectors_are_those_of_the_items_and_ordered_by_id(store):
-    found = store.ids_and_vectors()
+    stored = store.ids_and_vectors()
     items, vectors = contents(store)
-    assert found.version == store.version
-    assert found.ids.dtype == "S32"
-    assert found.ids.tolist() == sorted(item.id.encode() for item in items)
+    assert stored.version == store.version
+    assert stored.ids.dtype == "S32"
+    assert stored.ids.tolist() == sorted(item.id.encode() for item in items)
     by_id = {item.id.encode(): vector for item, vector in zip(items, vectors, strict=True)}
-    np.testing.assert_array_equal(found.vectors, [by_id[one] for one in found.ids.tolist()])
+    np.testing.assert_array_equal(stored.vectors, [by_id[id_] for id_ in stored.ids.tolist()])
 
 
 def test_compaction_and_commits_keep_the_order_and_raise_the_version(store, monkeypatch):
@@ -64,7 +64,7 @@ def test_compaction_and_commits_keep_the_order_and_raise_the_version(store, monk
 
 
 @pytest.mark.parametrize("how", ["by scanning", "by the index of ids", "by address"])
-def test_items_and_regions_come_in_the_order_that_was_asked_for(store, monkeypatch, how):
+def test_items_and_regions_come_in_the_order_of_the_ids(store, monkeypatch, how):
     items, _, codes = rows(range(100, 200), seed=100)
     if how == "by the index of ids":
         monkeypatch.setattr(versions, "INDEXED_ROWS", 10)
@@ -73,19 +73,19 @@ def test_items_and_regions_come_in_the_order_that_was_asked_for(store, monkeypat
         assert store.indexed_rows() == 300
     if how == "by address":
         store.ids_and_vectors()
-    asked = [items[40].id, "f" * 32, items[3].id, items[99].id, "0" * 31 + "e"]
-    assert store.items_of(asked) == [items[40], None, items[3], items[99], None]
-    found = store.read_regions(asked)
-    np.testing.assert_array_equal(found[[0, 2, 3]], codes[[40, 3, 99]])
-    assert not found[[1, 4]].any()
+    ids = [items[40].id, "f" * 32, items[3].id, items[99].id, "0" * 31 + "e"]
+    assert store.items_of(ids) == [items[40], None, items[3], items[99], None]
+    regions = store.read_regions(ids)
+    np.testing.assert_array_equal(regions[[0, 2, 3]], codes[[40, 3, 99]])
+    assert not regions[[1, 4]].any()
     with pytest.raises(ValueError, match="must be 32 hex digits"):
         store.items_of(["' OR true --"])
 
 
-def test_what_changed_since_the_vectors_were_read_is_seen(store):
+def test_changes_after_the_vectors_were_read_take_effect(store):
     items, vectors, codes = rows(range(3))
     store.ids_and_vectors()
-    Store.open(store.base.path).remove([items[0].id])
+    Store.open(store.storage.path).remove([items[0].id])
     store.add([replace(items[1], caption="anew")], vectors[1:2], codes[1:2] // 2)
     first, second, third = store.items_of([item.id for item in items])
     assert (first, second.caption, third) == (None, "anew", items[2])
@@ -108,8 +108,8 @@ def test_an_update_leaves_vectors_codes_and_groups_alone(store):
 def test_ids_by_condition_are_ascending(store):
     items = store.items()
     expected = sorted(item.id for item in items if item.path < "p/00120.jpg")
-    found = store.ids_where_sql("path < 'p/00120.jpg'")
-    assert found.astype(str).tolist() == expected
+    ids = store.ids_where_sql("path < 'p/00120.jpg'")
+    assert ids.astype(str).tolist() == expected
     assert store.ids_where_sql("path = 'none'").tolist() == []
 
 
@@ -148,18 +148,18 @@ def test_a_later_layout_is_refused(tmp_path):
 
 
 def test_discarding_an_index_leaves_what_else_is_in_its_folder(store):
-    (store.base.path / "mine.txt").write_text("mine")
-    discard_index(store.base.path)
+    (store.storage.path / "mine.txt").write_text("mine")
+    discard_index(store.storage.path)
     with pytest.raises(GalleryError, match="holds no index"):
-        Store.open(store.base.path)
-    assert (store.base.path / "mine.txt").read_text() == "mine"
-    assert len(Store.create(store.base.path, MANIFEST)) == 0
+        Store.open(store.storage.path)
+    assert (store.storage.path / "mine.txt").read_text() == "mine"
+    assert len(Store.create(store.storage.path, MANIFEST)) == 0
 
 
 def test_an_empty_index_reads_as_empty(tmp_path):
     store = Store.create(tmp_path, MANIFEST)
-    found = store.ids_and_vectors()
-    assert (found.ids.shape, found.vectors.shape) == ((0,), (0, DIM))
+    ids = store.ids_and_vectors()
+    assert (ids.ids.shape, ids.vectors.shape) == ((0,), (0, DIM))
     assert (store.items(), store.items_of(["f" * 32])) == ([], [None])
     store.compact()
 
@@ -169,7 +169,7 @@ def test_a_million_marks(tmp_path):
     many = Store.create(tmp_path / "index", MANIFEST, regions=False)
     for start in range(0, 1_000_000, 100_000):
         ids = [f"{number:032x}" for number in range(start, start + 100_000)]
-        items = [Item(id=one, path=f"p/{one}.jpg") for one in ids]
+        items = [Item(id=id_, path=f"p/{id_}.jpg") for id_ in ids]
         many.add(items, np.ones((len(ids), DIM), np.float32))
     many.compact()
     ids = [f"{number:032x}" for number in range(1_000_000)]

@@ -30,7 +30,7 @@ def test_an_index_of_another_encoder_is_refused_with_the_way_to_rebuild_it(tmp_p
     )
     with pytest.raises(GalleryError, match=told):
         Store.open(index, "other")
-    assert (store.place, store.root) == (str(index), tmp_path)
+    assert (store.location, store.root) == (str(index), tmp_path)
 
 
 def test_an_index_without_regions_says_how_to_add_them(tmp_path):
@@ -139,7 +139,7 @@ def test_what_is_committed_later_gets_a_later_version(store):
     items, vectors, codes = rows(range(20, 22))
     before = store.ids_and_vectors()
     assert len(before.ids) == len(before.vectors) == 20
-    Store.open(store.base.path).add(items, vectors, codes)
+    Store.open(store.storage.path).add(items, vectors, codes)
     after = store.ids_and_vectors()
     assert after.version > before.version
     assert len(after.ids) == 22
