@@ -143,7 +143,9 @@ def gallery_queries(protocol: catalogue.Protocol, composer: Composer) -> list[La
             split="seen" if case.trained_kind else "unseen",
         )
         for case in protocol.cases
-        for mode, query in _ways(composer, encoded[case.design], case.attributes, case.caption)
+        for mode, query in _queries_by_mode(
+            composer, encoded[case.design], case.attributes, case.caption
+        )
     ]
 
 

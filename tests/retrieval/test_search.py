@@ -163,7 +163,7 @@ def test_listing_is_for_galleries_that_are_searched_exactly(store, gallery):
         def search(self, queries, k, *, where=None):
             return []
 
-    with pytest.raises(GalleryError, match="can be listed only where it is searched exactly"):
+    with pytest.raises(GalleryError, match="can be listed with exact search only"):
         _ = Gallery(store, Other()).items
 
 

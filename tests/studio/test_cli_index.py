@@ -13,7 +13,7 @@ import pytest
 
 from retrieval.benchmarks import indexing
 from retrieval.engines.lance import LanceIndex
-from retrieval.indexing.watch import _Concerns
+from retrieval.indexing.watch import _ChangeFilter
 from retrieval.store.table import Store
 from studio.cli import main
 from studio.commands.shared import ProgressLine
@@ -178,7 +178,7 @@ def test_watch_follows_changes_until_it_is_interrupted(kit, tmp_path):
 
 
 def test_what_the_walker_passes_over_wakes_no_watch(tmp_path):
-    concerns = _Concerns([tmp_path], tmp_path / "index")
+    concerns = _ChangeFilter([tmp_path], tmp_path / "index")
     (tmp_path / "notes.md").touch()
     assert concerns(f"{tmp_path}/a.JPG")
     assert concerns(f"{tmp_path}/deep/a.txt")

@@ -58,7 +58,7 @@ def test_seen_classes_in_the_gallery_only_distract(task):
     backwards = (1 + 2 / 4 + 3 / 6) / 3
     assert (row.num_gallery, row.is_generalised) == (8, True)
     assert row.map_all == pytest.approx((forwards + backwards) / 2)
-    with pytest.raises(ValueError, match="must not be asked for, but 'cat' is"):
+    with pytest.raises(ValueError, match="must have no queries, but 'cat' has"):
         generalised(task, on_circle([0]), ("cat",))
     with pytest.raises(ValueError, match="`seen_classes` must have one value per feature"):
         generalised(task, on_circle([0]), ("fox", "fox"))

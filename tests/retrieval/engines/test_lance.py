@@ -121,7 +121,7 @@ def test_a_gallery_is_searched_by_what_was_built(store):
     assert index.build(min_rows=1)
     opened = Gallery.open(store.storage.path, "tower")
     assert isinstance(opened.index, LanceIndex)
-    with pytest.raises(GalleryError, match="can be listed only where it is searched exactly"):
+    with pytest.raises(GalleryError, match="can be listed with exact search only"):
         _ = opened.matrix
     index.drop()
     assert not index.is_built

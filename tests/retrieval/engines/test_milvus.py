@@ -143,7 +143,7 @@ def test_several_stores_share_a_collection_and_leave_each_other_alone(lite, tmp_
     assert index.items_of([first.id])[0].path == f"two/{first.path}"
 
     elsewhere = Store.create(tmp_path / "three", replace(manifest(), root=tmp_path.as_posix()))
-    sentence = r"lies below .*photos, not below .*anew .*--rebuild --publish-root DIR\."
+    sentence = r"The root of .*#shared is .*photos, not .*: --rebuild --publish-root DIR\."
     with pytest.raises(GalleryError, match=sentence):
         publish(elsewhere, uri)
     with pytest.raises(GalleryError, match=sentence):
@@ -199,7 +199,7 @@ def test_a_store_without_regions_says_how_to_add_them(lite, tmp_path):
 def test_another_encoder_is_refused_with_the_command_that_rebuilds(lite, tmp_path):
     uri = f"{lite}#encoder"
     publish(filled(tmp_path / "index"), uri)
-    sentence = r"another encoder \(kit 'tiny', tower, here other\)\. Rebuild it with: duet index "
+    sentence = r"another encoder \(kit 'tiny', tower, not other\)\. Rebuild it with: duet index "
     with pytest.raises(GalleryError, match=sentence + r".* --publish .*#encoder --rebuild"):
         MilvusIndex.open(uri, "other")
     other = Store.create(tmp_path / "other", manifest("other"))

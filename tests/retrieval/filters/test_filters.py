@@ -232,7 +232,7 @@ def test_quotes_end_no_text():
 
 
 def test_a_tree_in_code_is_checked_as_text_is():
-    with pytest.raises(FilterError, match="two conditions at least, got 1"):
+    with pytest.raises(FilterError, match="at least two conditions, got 1"):
         And(parts=(PHOTO,))
     with pytest.raises(FilterError, match=r"`kind` must be compared with at least one value"):
         In(field=Field.KIND, values=())

@@ -33,7 +33,7 @@ def test_texts_at_the_limits_are_read(text):
 
 
 def test_a_filter_may_be_as_long_as_the_limit_and_no_longer():
-    with pytest.raises(FilterError, match="may have 4000 characters, got 4001"):
+    with pytest.raises(FilterError, match="may have at most 4000 characters, got 4001"):
         parse("size > 100" + " " * (MAX_LENGTH - 9))
 
 
@@ -43,7 +43,7 @@ def test_conditions_may_lie_as_deep_as_the_limit():
     for level in range(8):
         joined = f"({joined}) {('and', 'or')[level % 2]} size > 1"
     assert nesting(parse(joined)) == 8
-    with pytest.raises(FilterError, match=r"may lie 8 deep .*, got 9"):
+    with pytest.raises(FilterError, match=r"may be nested 8 levels deep, got 9"):
         parse(f"({joined}) and size > 1")
 
 
@@ -69,27 +69,30 @@ def test_numbers_reach_from_zero_to_the_largest(sign):
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("size 'x'", r"character 6: =, !=, <, <=, >, >=, `in` or `between` must come here"),
-        ("date has 'x'", r"character 6: =, !=, <, <=, >, >=, `in` or `between` must come here"),
-        ("tags 'x'", r"character 6: `has` or `has any` must come here, got 'x'"),
-        ("caption has 'x'", r"character 9: `contains` must come here, got has"),
+        ("size 'x'", r"character 6: =, !=, <, <=, >, >=, `in` or `between` is expected here"),
+        ("date has 'x'", r"character 6: =, !=, <, <=, >, >=, `in` or `between` is expected here"),
+        ("tags 'x'", r"character 6: `has` or `has any` is expected here, got 'x'"),
+        ("caption has 'x'", r"character 9: `contains` is expected here, got has"),
         (
             "folder contains 'x'",
-            r"character 8: =, !=, `in` or `not in` must come here, got contains",
+            r"character 8: =, !=, `in` or `not in` is expected here, got contains",
         ),
-        ("kind = “x”", r"character 8: a text must stand in single quotes \(''\), got “"),
-        ("kind = ”x”", r"character 8: a text must stand in single quotes \(''\), got ”"),
-        ("kind = ’x’", r"character 8: a text must stand in single quotes \(''\), got ’"),
-        ("and size > 1", r"character 1: a field, as in domain = 'photo', must come here, got and"),
-        ("size > 1 or or", r"character 13: a field, .* must come here, got or"),
-        ("in ('a')", r"character 1: a field, .* must come here, got in"),
-        ("'size' > 1", r"character 1: a field, .* must come here, got 'size'"),
-        ("tags has any 'red'", r"character 14: `\(` must come here, got 'red'"),
-        ("tags has 3", r"character 10: a text in single quotes, .* must come here, got 3"),
+        ("kind = “x”", r"character 8: a text must be in single quotes \(''\), got “"),
+        ("kind = ”x”", r"character 8: a text must be in single quotes \(''\), got ”"),
+        ("kind = ’x’", r"character 8: a text must be in single quotes \(''\), got ’"),
+        (
+            "and size > 1",
+            r"character 1: a field, as in domain = 'photo', is expected here, got and",
+        ),
+        ("size > 1 or or", r"character 13: a field, .* is expected here, got or"),
+        ("in ('a')", r"character 1: a field, .* is expected here, got in"),
+        ("'size' > 1", r"character 1: a field, .* is expected here, got 'size'"),
+        ("tags has any 'red'", r"character 14: `\(` is expected here, got 'red'"),
+        ("tags has 3", r"character 10: a text in single quotes, .* is expected here, got 3"),
         ("size between 1 or 2", r"character 16: `and` with the second value .* got or"),
-        ("kind in ('a',)", r"character 14: a text in single quotes, .* must come here, got \)"),
+        ("kind in ('a',)", r"character 14: a text in single quotes, .* is expected here, got \)"),
         ("size > 1 and width < 'x'", r"Filter, character 14: `width` must be compared"),
-        ("size > 1)", r"character 9: `and`, `or` or the end must come here, got \)"),
+        ("size > 1)", r"character 9: `and`, `or` or the end is expected here, got \)"),
         ("date = 3", r"character 1: `date` must be compared with a text, got 3; write '3'"),
         ("date between '2024' and 'soon'", r"character 1: A date must be like"),
         ("date between 'soon' and '2024'", r"character 1: A date must be like"),
@@ -101,7 +104,7 @@ def test_numbers_reach_from_zero_to_the_largest(sign):
         ("tags has 'a\tb'", r"printable characters, got '\\t' in it"),
     ],
 )
-def test_what_must_come_is_said_with_its_place(text, sentence):
+def test_what_is_expected_is_named_with_its_position(text, sentence):
     with pytest.raises(FilterError, match=sentence):
         parse(text)
 
@@ -130,7 +133,7 @@ def test_trees_are_printed_with_no_more_parentheses_than_they_need(tree, text):
 
 
 def test_a_tree_in_code_is_checked_part_by_part():
-    with pytest.raises(FilterError, match="two conditions at least, got 1"):
+    with pytest.raises(FilterError, match="at least two conditions, got 1"):
         Or(parts=(LARGE,))
     with pytest.raises(FilterError, match=r"printable characters, got '\\x7f'"):
         Has(values=("red", "blue\x7f"))

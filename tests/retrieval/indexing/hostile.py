@@ -150,7 +150,7 @@ def _put_others(folder: Path, expected: dict[bytes, str]) -> None:
     (folder / "folder.png").mkdir()
     special = "pipe, a socket or a device"
     expected |= {b"pipe.png": special, b"socket.png": special}
-    expected |= dict.fromkeys((b"zero.png", b"leak.png", b"leak"), "leads out")
+    expected |= dict.fromkeys((b"zero.png", b"leak.png", b"leak"), "a target outside")
     expected |= dict.fromkeys((b"nowhere.png", b"circle.png"), "")
     if os.geteuid() == 0:  # root may make devices, and read everything
         os.mknod(folder / "device.png", stat.S_IFCHR | 0o666, os.makedev(1, 5))

@@ -119,7 +119,9 @@ def test_a_cluster_makes_the_same_index(photos, tmp_path, clip, backbone, cluste
 def test_workers_with_another_encoder_are_refused(photos, tmp_path, backbone, cluster):
     other = write_clip(tmp_path / "other", seed=1)
     embedder = ClusterEmbedder(other, backbone.gallery_hash)
-    with pytest.raises(GalleryError, match=r"(?s)^The cluster has stopped .*the same kit\..*go on"):
+    with pytest.raises(
+        GalleryError, match=r"(?s)^The cluster has stopped .*the same kit\..*to continue"
+    ):
         index_by(embedder, photos, tmp_path / "index", backbone)
     assert len(Store.open(tmp_path / "index")) == 0
 

@@ -119,7 +119,7 @@ def test_regions_of_another_size_are_refused(folder):
     position = schema.get_field_index("regions")
     schema = schema.set(position, pa.field("regions", pa.list_(pa.int8(), 64)))
     base.create_table("items", schema=schema, mode="overwrite")
-    with pytest.raises(GalleryError, match=r"must be 1024 bytes an item, got .*64.*--rebuild"):
+    with pytest.raises(GalleryError, match=r"must be 1024 bytes per item, got .*64.*--rebuild"):
         Store.open(folder / ".duet")
 
 

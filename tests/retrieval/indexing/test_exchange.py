@@ -74,10 +74,10 @@ def test_rows_that_cannot_be_used_are_left_out_with_reasons(photos, tmp_path):
     assert report.num_added == 2
     assert [item.path for item in Store.open(tmp_path / "index").items()] == ["1.png", "2.png"]
     assert "outside the folder" in reasons["../outside.png"]
-    assert "not there" in reasons["gone.png"]
+    assert "does not exist" in reasons["gone.png"]
     assert "damaged" in reasons["broken.png"]
-    assert "no length" in reasons["3.png"]
-    assert "no length" in reasons["4.png"]
+    assert "no finite positive length" in reasons["3.png"]
+    assert "no finite positive length" in reasons["4.png"]
     assert "same content as 1.png" in reasons["twin.png"]
     stored = Store.open(tmp_path / "index").ids_and_vectors().vectors.astype(np.float32)
     np.testing.assert_allclose(np.linalg.norm(stored, axis=1), 1, atol=1e-3)
