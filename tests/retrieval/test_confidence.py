@@ -200,7 +200,7 @@ def test_calibrations_are_read_from_their_file_by_name(tmp_path):
 def test_a_fit_needs_both_kinds():
     with pytest.raises(ValueError, match="answerable and unanswerable queries, got 1 and 0"):
         fit([Standing(best=1.0, mean=0.0, spread=1.0, num_items=9)], [])
-    with pytest.raises(ValueError, match="with an answer and such without, got 0 and 1"):
+    with pytest.raises(ValueError, match="answerable and unanswerable queries, got 0 and 1"):
         fit([], [Standing(best=1.0, mean=0.0, spread=1.0, num_items=9)])
 
 

@@ -147,4 +147,4 @@ def test_layouts_of_words_alone_are_not_even_read(tmp_path):
 def test_a_list_of_everything_leaves_out_what_was_deleted_since(store, gallery):
     store.remove(ids(0, 2))
     assert [one.id for one in gallery.items] == list(ids(1, 3, 4))
-    assert [one.id for one in gallery.spread(10)] == list(ids(1, 3, 4))
+    assert [one.id for one in gallery.sample_items(10)] == list(ids(1, 3, 4))
