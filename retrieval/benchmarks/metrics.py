@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,6 +29,19 @@ def ranks_of_targets(
 def accuracy_at(ranks: Int[np.ndarray, " q"], k: int) -> float:
     """Return the share of queries whose target is among the first k."""
     return float((ranks <= k).mean())
+
+
+def average_precision(relevant: Bool[np.ndarray, " n"], num_relevant: int) -> float:
+    """Return the plain average precision of one ranking, cut where `relevant` ends.
+
+    Args:
+        relevant: Whether the item at each rank is relevant, best first.
+        num_relevant: Number of relevant items within reach (min(k, all) for mAP@k).
+    """
+    if num_relevant == 0:
+        return 0.0
+    precision = np.cumsum(relevant) / np.arange(1, len(relevant) + 1)
+    return float((precision * relevant).sum() / num_relevant)
 
 
 def bootstrap(

@@ -76,7 +76,7 @@ class FilterHandlers:
         try:
             where = chosen.condition()
             if where is not None:
-                self._gallery.spread(1, where)  # raises if the engine does not support it
+                self._gallery.sample_items(1, where)  # raises if the engine does not support it
         except FilterError as error:
             return gr.skip(), str(error), gr.skip()
         return where, "", gr.update(label=chosen.label())

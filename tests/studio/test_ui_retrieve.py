@@ -42,7 +42,7 @@ def world(tmp_path_factory):
             "domain": MEDIA[number % 3], "kind": PAYLOAD if number == 11 else "blob",
             "caption": f"a {'red' if number > 8 else 'blue'} square",
         }  # fmt: skip
-    options = IndexOptions(known=known, near=1.0)
+    options = IndexOptions(facts_by_path=known, near=1.0)
     index_folder(folder, folder / ".duet", Backbone.load(kit / "clip"), kit="tiny", options=options)
     return World(kit=kit, index=folder / ".duet")
 

@@ -5,6 +5,7 @@ import pytest
 
 from retrieval.benchmarks.metrics import (
     accuracy_at,
+    average_precision,
     bootstrap,
     paired_bootstrap,
     ranks_of_targets,
@@ -15,6 +16,13 @@ def test_ranks_count_ties_against_the_method():
     similarities = np.array([[0.9, 0.5, 0.1], [0.2, 0.7, 0.7], [0.3, 0.3, 0.3]])
     assert ranks_of_targets(similarities, np.array([0, 1, 2])).tolist() == [1, 2, 3]
     assert accuracy_at(np.array([1, 2, 3]), 2) == pytest.approx(2 / 3)
+
+
+def test_average_precision_by_hand():
+    relevant = np.array([True, False, True, False])
+    assert average_precision(relevant, 2) == pytest.approx((1 + 2 / 3) / 2)
+    assert average_precision(relevant, 4) == pytest.approx((1 + 2 / 3) / 4)
+    assert average_precision(relevant, 0) == 0.0
 
 
 def test_the_bootstrap_covers_the_mean_and_narrows_with_more_queries():

@@ -25,9 +25,7 @@ def store(tmp_path):
 def test_an_index_of_another_encoder_is_refused_with_the_way_to_rebuild_it(tmp_path, store):
     index = tmp_path / "index"
     assert Store.open(index, "h").manifest == MANIFEST
-    told = (
-        rf"\(kit 'tiny', h, not other\)\. Rebuild it with: duet index {tmp_path} --index {index}"
-    )
+    told = rf"\(kit 'tiny', h, not other\)\. Rebuild it with: duet index {tmp_path} --index {index}"
     with pytest.raises(GalleryError, match=told):
         Store.open(index, "other")
     assert (store.location, store.root) == (str(index), tmp_path)
