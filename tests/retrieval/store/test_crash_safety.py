@@ -1,7 +1,6 @@
 """An index survives kills at random moments, and concurrent writers and readers."""
 
 import random
-import time
 
 import pytest
 
