@@ -93,6 +93,20 @@ def test_diversity_reaches_below_the_hits_that_are_asked_for(tmp_path):
     assert numbers(made.search(query, top_k=2, refinement=Refinement(diversity=0.6))) == [0, 6]
 
 
+def test_nothing_but_diversity_passes_over_what_is_alike(tmp_path):
+    vectors = vectors_of([1, 0.1], [1, 0.2], [0, 0, 1], [0, 0, 0, 1])
+    made = gallery_in(tmp_path, [item(number) for number in range(4)], vectors)
+    query = query_of(AXES[0], None)
+    assert numbers(made.search(query)) == [0, 1, 2, 3]
+    assert numbers(made.search(query, refinement=Refinement(diversity=1.0)))[-1] == 1
+
+
+def test_an_order_is_as_long_as_is_asked_for_in_every_part(tmp_path):
+    order = regional(tmp_path, 12).order(query_of(torch.eye(12)[0], patches(3)[0]), 7)
+    parts = (order.ids, order.scores, order.similarities, order.region_similarities)
+    assert [len(part) for part in parts] == [7] * 4
+
+
 def test_near_duplicates_gather_below_the_nearest_of_them(tmp_path):
     """Whichever of a group comes first stands for it; a fold reaches below `top_k` too."""
     items = [

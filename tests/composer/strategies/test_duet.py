@@ -9,6 +9,7 @@ from composer.strategies.converter import NUM_TOKENS, Converter
 from composer.strategies.duet import DuetComposer, DuetModel, DuetShape
 from composer.strategies.protocol import ComposerError
 from composer.vision import norm_layers
+from composer.weights import read_safetensors, write_safetensors
 from tests.composer.tiny import JOINT_DIM, TEXT_WIDTH, tiny_backbone
 
 SKETCH = Sketch.from_strokes([[[0, 0], [1, 0], [1, 1]], [[0.2, 0.5], [0.7, 0.5]]])
@@ -152,3 +153,21 @@ def test_another_size_is_kept_in_the_file_and_a_wrong_one_refused(tmp_path):
         DuetShape(num_tokens=33)
     with pytest.raises(ComposerError, match="`prompt_length` must lie between 1 and 16, got 0"):
         DuetShape(prompt_length=0)
+    assert DuetShape(prompt_length=1, num_tokens=1).num_tokens == 1
+    assert DuetShape(prompt_length=16, num_tokens=32).prompt_length == 16
+
+
+@pytest.mark.parametrize(
+    ("told", "sentence"),
+    [
+        ("33", "`num_tokens` must lie between 1 and 32, got 33"),
+        ("many", "duet.safetensors is damaged: it does not say its own size"),
+    ],
+)
+def test_a_file_that_says_no_possible_size_is_refused(model, tmp_path, told, sentence):
+    path = tmp_path / "duet.safetensors"
+    model.save(path)
+    whole = read_safetensors(path)
+    write_safetensors(path, whole.tensors, whole.metadata | {"num_tokens": told})
+    with pytest.raises(ComposerError, match=sentence):
+        DuetModel.load(path, tiny_backbone())

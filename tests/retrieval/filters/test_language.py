@@ -39,6 +39,7 @@ def test_a_filter_may_be_as_long_as_the_limit_and_no_longer():
 
 def test_conditions_may_lie_as_deep_as_the_limit():
     assert nesting(parse("not " * 8 + "size > 100")) == 8
+    assert nesting(parse("not " * 8 + "(" * 9 + "size > 100" + ")" * 9)) == 8
     joined = "size > 1"
     for level in range(8):
         joined = f"({joined}) {('and', 'or')[level % 2]} size > 1"
