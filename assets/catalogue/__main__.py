@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs a command; returns 2, with one sentence on stderr, for what the user can mend."""
+    """Run a command; return 2, with one sentence on stderr, for errors of the user."""
     options = _parser().parse_args(arguments)
     try:
         if options.renders:

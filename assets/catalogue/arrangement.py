@@ -1,4 +1,4 @@
-"""Which scenes exist: two to four objects on one ground, and how the first stands to the second.
+"""The plan of scenes: two to four objects on one ground, in a relation of first to second.
 
 Held-out scenes come in groups of four in which neither a drawing of the main object nor the words
 are enough: (a) a main object beside its neighbour, (b) the same on the other side, (c) the same
@@ -34,7 +34,7 @@ class Relation(StrEnum):
 
     @property
     def opposite(self) -> "Relation":
-        """Returns where the neighbour stands, as seen from the main object."""
+        """Where the neighbour stands, as seen from the main object."""
         pairs = {Relation.LEFT: Relation.RIGHT, Relation.FRONT: Relation.BEHIND}
         return (pairs | {b: a for a, b in pairs.items()})[self]
 
@@ -45,7 +45,7 @@ class Scene:
 
     Attributes:
         id: Unique in the catalogue.
-        member: Its place in its group, "a" to "d" as said above.
+        member: Its position in its group, "a" to "d" as above.
         relation: Where the main object stands to its neighbour.
         things: The main object, its neighbour, then bystanders.
         view: Camera, backdrop and lights.
@@ -70,7 +70,7 @@ class Group:
 
 @lru_cache(maxsize=len(Split))
 def groups(split: Split) -> tuple[Group, ...]:
-    """Returns the scenes of a split: groups of four, or three loose scenes a training design.
+    """Return the scenes of a split: groups of four, or three loose scenes a training design.
 
     Scenes of unseen kinds have one as main object only; its company are test designs. No design is
     the main object of two groups.
@@ -78,12 +78,12 @@ def groups(split: Split) -> tuple[Group, ...]:
     Raises:
         ValueError: If a main object has no company whose finishes fit the studio.
     """
-    own = _by_kind(split)
-    company = _by_kind(Split.TEST) if split is Split.UNSEEN else own
+    by_kind = _by_kind(split)
+    company = _by_kind(Split.TEST) if split is Split.UNSEEN else by_kind
     if split is Split.TRAIN:
-        leads = [d for turn in zip_longest(*own.values()) for d in turn if d is not None]
+        leads = [d for turn in zip_longest(*by_kind.values()) for d in turn if d is not None]
         return tuple(Group(lead=d, scenes=_loose(d, company)) for d in leads)
-    rivals = [_pairs(found) for found in own.values()]
+    rivals = [_pairs(designs) for designs in by_kind.values()]
     turns = [pair for turn in zip_longest(*rivals) for pair in turn if pair is not None]
     return tuple(
         Group(lead=lead, scenes=_four(lead, rival, company, is_crowded=number % 2 == 1))
@@ -92,15 +92,15 @@ def groups(split: Split) -> tuple[Group, ...]:
 
 
 def _by_kind(split: Split) -> Company:
-    found: dict[str, list[Design]] = {}
+    designs: dict[str, list[Design]] = {}
     for design in catalogue(split):
         if settings_of(design):
-            found.setdefault(design.kind, []).append(design)
-    return found
+            designs.setdefault(design.kind, []).append(design)
+    return designs
 
 
 def _pairs(designs: Sequence[Design]) -> list[tuple[Design, Design]]:
-    """Pairs off designs of a kind, each with the one that shares the fewest shape words."""
+    """Pair off designs of a kind, each with the one that shares the fewest shape words."""
     left, pairs = list(designs), list[tuple[Design, Design]]()
     while len(left) > 1:
         lead = left.pop(0)
@@ -160,7 +160,7 @@ def _relation(rng: np.random.Generator) -> Relation:
 
 
 def _view(relation: Relation, num_bystanders: int, rng: np.random.Generator) -> View:
-    """Looks down more steeply where one thing stands behind another."""
+    """Look down more steeply where one thing stands behind another."""
     is_deep = num_bystanders > 0 or relation in (Relation.FRONT, Relation.BEHIND)
     elevation = float(rng.uniform(21, 29) if is_deep else rng.uniform(13, 24))
     return View(

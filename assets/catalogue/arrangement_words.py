@@ -1,4 +1,4 @@
-"""What is said of a scene: where its main object stands, and the full caption."""
+"""Texts of a scene: the position of its main object, and the full caption."""
 
 from collections.abc import Sequence
 
@@ -9,26 +9,26 @@ SAID_MATERIALS = ("glass", "leather", "marble", "wicker")  # the others go witho
 
 
 def thing_phrase(kind_name: str, finish: Finish) -> str:
-    """Returns a thing by its look: "a blue vase", "an oak table", "a striped navy sofa"."""
+    """Return a thing by its look: "a blue vase", "an oak table", "a striped navy sofa"."""
     pattern = [] if finish.pattern == "plain" else [finish.pattern]
     material = [finish.material] if finish.material in SAID_MATERIALS else []
     return with_article(" ".join([*pattern, finish.colour, *material, kind_name]))
 
 
 def relation_phrase(relation: str, neighbour: str) -> str:
-    """Returns where the main object stands, without naming it: "behind an oak table"."""
+    """Return where the main object stands, without naming it: "behind an oak table"."""
     return f"{relation} {neighbour}"
 
 
 def scene_caption(main: str, relation_words: str, bystanders: Sequence[str]) -> str:
-    """Returns the full caption; bystanders are named by kind alone.
+    """Return the full caption; bystanders are named by kind alone.
 
     Args:
         main: The main object's phrase: "a red armchair".
         relation_words: Where it stands: "to the left of a blue vase".
         bystanders: Kinds of the other things, none to two.
     """
-    said = f"{main} {relation_words}"
+    text = f"{main} {relation_words}"
     if bystanders:
-        said += f", with {' and '.join(with_article(kind) for kind in bystanders)} nearby"
-    return said
+        text += f", with {' and '.join(with_article(kind) for kind in bystanders)} nearby"
+    return text

@@ -1,4 +1,4 @@
-"""Where a picture is taken from, and how an object is framed."""
+"""The camera of a picture, and the framing of an object."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,14 +32,14 @@ class Camera:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Pose:
-    """A framed camera: its place (3,) and its axes (3, 3), rows right, up, backward."""
+    """A framed camera: its position (3,) and its axes (3, 3), rows right, up, backward."""
 
     origin: Points
     axes: Points
 
 
 def axes_of(camera: Camera) -> Points:
-    """Returns the unit rows right, up, backward (towards the viewer) of a camera."""
+    """Return the unit rows right, up, backward (towards the viewer) of a camera."""
     azimuth, elevation, roll = np.radians([camera.azimuth, camera.elevation, camera.roll])
     backward = np.array(
         [
@@ -55,7 +55,7 @@ def axes_of(camera: Camera) -> Points:
 
 
 def frame(points: Points, camera: Camera) -> Pose:
-    """Places a camera so that points (n, 3) fill the picture up to its margin, centred."""
+    """Place a camera so that points (n, 3) fill the picture up to its margin, centred."""
     axes = axes_of(camera)
     x, y, z = (points @ axes.T).T
     slope = np.tan(np.radians(camera.fov) / 2) * (1 - 2 * camera.margin)
@@ -67,7 +67,7 @@ def frame(points: Points, camera: Camera) -> Pose:
 
 
 def all_points(parts: Sequence[Part]) -> Points:
-    """Returns the vertices (n, 3) of all parts.
+    """Return the vertices (n, 3) of all parts.
 
     Raises:
         ValueError: If there is no part.

@@ -1,4 +1,4 @@
-"""Who appears in a scene: a main object, its neighbours and bystanders, at sizes that go together.
+"""The cast of a scene: a main object, its neighbours and bystanders, at matching sizes.
 
 All of a scene are of different kinds and, together, fit the studio's slots.
 """
@@ -68,17 +68,17 @@ class Thing:
 
     @property
     def azimuth(self) -> float:
-        """Returns from where it is seen, in degrees from its front."""
+        """From where it is seen, in degrees from its front."""
         return float(camera_of(self.design).azimuth + self.turn)
 
     @property
     def finish(self) -> Finish:
-        """Returns its most conspicuous finish."""
+        """Its most conspicuous finish."""
         return KINDS[self.design.kind].colourways[self.colourway].finishes[0][1]
 
 
 def settings_of(design: Design) -> list[dict[str, float]]:
-    """Returns where a design may appear; clocks, which may be of any size, appear nowhere."""
+    """Return where a design may appear; clocks, which may be of any size, appear nowhere."""
     return [setting for setting in SETTINGS if design.kind in setting]
 
 
@@ -98,11 +98,13 @@ def cast(
     num_bystanders: int,
     rng: np.random.Generator,
 ) -> Cast:
-    """Draws company until each scene fits the studio's slots, in the end with fewer bystanders."""
+    """Draw company until each scene fits the studio's slots, in the end with fewer bystanders."""
     for count in range(num_bystanders, -1, -1):
         for _ in range(MAX_TRIES):
             drawn = _draw(lead, company, num_neighbours, count, rng)
-            if all(_fits((drawn.main, one, *drawn.bystanders)) for one in drawn.neighbours):
+            if all(
+                _fits((drawn.main, neighbour, *drawn.bystanders)) for neighbour in drawn.neighbours
+            ):
                 return drawn
     raise ValueError(f"No company of {lead.id} fits the studio. Draw from more designs.")
 
@@ -114,7 +116,7 @@ def _draw(
     num_bystanders: int,
     rng: np.random.Generator,
 ) -> Cast:
-    """Returns the main object and others of its setting, all of different kinds."""
+    """Return the main object and others of its setting, all of different kinds."""
     setting = any_of(settings_of(lead), rng)
     kinds = [kind for kind in setting if kind in company and kind != lead.kind]
     order = [kinds[i] for i in rng.permutation(len(kinds))]
@@ -132,12 +134,12 @@ def _draw(
 
 
 def any_of(values: Sequence[_T], rng: np.random.Generator) -> _T:
-    """Draws one of some values, all equally likely."""
+    """Draw one of some values, all equally likely."""
     return values[int(rng.integers(len(values)))]
 
 
 def thing_of(design: Design, colourway: int, scale: float, rng: np.random.Generator) -> Thing:
-    """Returns a design in a colourway, turned a little."""
+    """Return a design in a colourway, turned a little."""
     return Thing(design=design, colourway=colourway, scale=scale, turn=float(rng.uniform(-8, 8)))
 
 

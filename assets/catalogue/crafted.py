@@ -35,17 +35,17 @@ _GROUT = np.array([0.80, 0.77, 0.72], np.float32)
 
 
 def clay(layers: Layers, rng: np.random.Generator) -> Picture:
-    """Modelled in tinted clay: soft lumpy forms, dull light, prints of thumbs."""
+    """Return modelled in tinted clay: soft lumpy forms, dull light, prints of thumbs."""
     unit, shape = layers.unit, layers.shape
     dy, dx = (0.8 * unit * noise(shape, 12 * unit, rng) for _ in range(2))
     parts = warp(layers.parts, dy, dx)
     mask = (parts > 0).astype(np.float32)
     tint = np.broadcast_to(_TABLE, (*shape, 3)).copy()
     for part in np.unique(parts[parts > 0]):
-        seen = layers.colour[layers.parts == part]
-        own = np.quantile(seen, 0.6, axis=0) if len(seen) else _CLAY
-        body = _CLAY * (0.72 + 0.5 * float(luminance(own[None])[0]))
-        tint[parts == part] = mix(body, np.clip(1.25 * own, 0.0, 1.0), 0.62)
+        colours = layers.colour[layers.parts == part]
+        typical = np.quantile(colours, 0.6, axis=0) if len(colours) else _CLAY
+        body = _CLAY * (0.72 + 0.5 * float(luminance(typical[None])[0]))
+        tint[parts == part] = mix(body, np.clip(1.25 * typical, 0.0, 1.0), 0.62)
     height = _relief(layers, parts, rng)
     slope_y, slope_x = np.gradient(height)
     normals = warp(layers.normals, dy, dx)
@@ -63,7 +63,7 @@ def clay(layers: Layers, rng: np.random.Generator) -> Picture:
 
 
 def _relief(layers: Layers, parts: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Height of lumps, pits and thumb prints in pixels."""
+    """Return height of lumps, pits and thumb prints in pixels."""
     unit, shape = layers.unit, layers.shape
     height = 0.55 * unit * noise(shape, 9 * unit, rng) + 0.16 * unit * noise(shape, 3 * unit, rng)
     inside = np.argwhere(parts > 0)
@@ -81,7 +81,7 @@ def _relief(layers: Layers, parts: np.ndarray, rng: np.random.Generator) -> np.n
 
 
 def _slab(layers: Layers, rng: np.random.Generator) -> Picture:
-    """A plain table of the backdrop's lightness with the object's soft shadow."""
+    """Return a plain table of the backdrop's lightness with the object's soft shadow."""
     unit, shape = layers.unit, layers.shape
     shade = calm(layers, 3 * unit)
     luma = np.where(layers.mask, float(np.median(layers.luma)), luminance(shade))
@@ -91,7 +91,7 @@ def _slab(layers: Layers, rng: np.random.Generator) -> Picture:
 
 
 def low_poly(layers: Layers, rng: np.random.Generator) -> Picture:
-    """Flat triangles whose corners sit on part borders, creases and depth steps."""
+    """Return flat triangles whose corners sit on part borders, creases and depth steps."""
     unit, (height, width) = layers.unit, layers.shape
     corners = _mesh_corners(layers, rng)
     ys, xs = np.mgrid[0:height, 0:width]
@@ -119,7 +119,7 @@ def _means(values: np.ndarray, index: np.ndarray, counts: np.ndarray) -> np.ndar
 
 
 def _mesh_corners(layers: Layers, rng: np.random.Generator) -> Float[np.ndarray, "n 2"]:
-    """Sparse points on lines, sparser ones inside, few on the backdrop; spread evenly."""
+    """Return sparse points on lines, sparser ones inside, few on the backdrop; spread evenly."""
     unit, (height, width) = layers.unit, layers.shape
     frame = np.linspace(0.0, 1.0, 6)
     rim = [(x, y) for x in frame for y in frame if x in (0.0, 1.0) or y in (0.0, 1.0)]
@@ -135,7 +135,7 @@ def _mesh_corners(layers: Layers, rng: np.random.Generator) -> Float[np.ndarray,
 def _spread(
     points: np.ndarray, apart: float, taken: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:
-    """Random points no nearer than `apart` to one another and to those taken."""
+    """Return random points no nearer than `apart` to one another and to those taken."""
     if len(points) == 0:
         return np.empty((0, 2))
     points = points[rng.permutation(len(points))[:1500]]
@@ -149,7 +149,7 @@ def _spread(
 
 
 def night(layers: Layers, rng: np.random.Generator) -> Picture:
-    """Moonlit blue with a warm pool of lamp light from one side and its glow."""
+    """Return a moonlit blue picture with a warm pool of lamp light from one side and its glow."""
     unit, (height, width) = layers.unit, layers.shape
     ys, xs = np.mgrid[0:height, 0:width].astype(np.float32) / height
     side = -1.0 if rng.random() < 0.5 else 1.0
@@ -177,7 +177,7 @@ def night(layers: Layers, rng: np.random.Generator) -> Picture:
 
 
 def halftone(layers: Layers, rng: np.random.Generator) -> Picture:
-    """Risograph print in two inks, each a dot screen at its own angle, slightly out of register."""
+    """Return a risograph print in two inks: dot screens at two angles, slightly out of register."""
     unit, shape = layers.unit, layers.shape
     colour = calm(layers, 0.6 * unit)
     luma = luminance(colour)
@@ -199,7 +199,7 @@ def halftone(layers: Layers, rng: np.random.Generator) -> Picture:
 def _screen(
     amount: np.ndarray, angle: float, pitch_px: float, rng: np.random.Generator
 ) -> np.ndarray:
-    """Dots that grow with the amount of ink; full cover near 1."""
+    """Return dots that grow with the amount of ink; full cover near 1."""
     ys, xs = np.indices(amount.shape) + rng.uniform(0, pitch_px, 2)[:, None, None]
     u = (xs * np.cos(angle) + ys * np.sin(angle)) * (2.0 * np.pi / pitch_px)
     v = (ys * np.cos(angle) - xs * np.sin(angle)) * (2.0 * np.pi / pitch_px)
@@ -209,7 +209,7 @@ def _screen(
 
 
 def mosaic(layers: Layers, rng: np.random.Generator) -> Picture:
-    """Small glazed tiles that keep to their part, with grout between and a lit bevel."""
+    """Return small glazed tiles that keep to their part, with grout between and a lit bevel."""
     unit, (height, width) = layers.unit, layers.shape
     tile = 5.0 * unit
     pixels = np.argwhere(np.ones((height, width), bool))[:, ::-1] + 0.5
@@ -227,7 +227,7 @@ def mosaic(layers: Layers, rng: np.random.Generator) -> Picture:
 def _lay_tiles(
     layers: Layers, tile: float, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Owner of each pixel, centres (n, 2) x and y, and distance from a pixel to its tile's edge."""
+    """Return each pixel's owner, centres (n, 2) x and y, and each pixel's distance to its edge."""
     height, width = layers.shape
     ys, xs = np.mgrid[0.5 * tile : height : tile, 0.5 * tile : width : tile]
     grid = np.stack([xs.ravel(), ys.ravel()], axis=1)
@@ -237,14 +237,14 @@ def _lay_tiles(
     centres: list[np.ndarray] = []
     for part in np.unique(layers.parts):
         here = np.argwhere(layers.parts == part)
-        places = here[:, ::-1] + 0.5
+        positions = here[:, ::-1] + 0.5
         laid = grid[below == part]
         laid = (
-            np.vstack([laid, _spread(places, 0.95 * tile, laid, rng)])
+            np.vstack([laid, _spread(positions, 0.95 * tile, laid, rng)])
             if len(laid)
-            else _spread(places, 0.95 * tile, np.full((1, 2), -1e3), rng)
+            else _spread(positions, 0.95 * tile, np.full((1, 2), -1e3), rng)
         )
-        _, nearest = KDTree(laid).query(places, p=4)  # a high norm makes squarer tiles
+        _, nearest = KDTree(laid).query(positions, p=4)  # a high norm makes squarer tiles
         owner[tuple(here.T)] = nearest + sum(map(len, centres))
         centres.append(laid)
     return owner.ravel(), np.vstack(centres), inner_distance(owner, is_two_sided=False)

@@ -12,7 +12,7 @@ Vector = Sequence[Real] | NDArray[np.float64] | NDArray[np.int64]
 
 
 def catmull_rom(points: ArrayLike, samples: int = 8, *, closed: bool = False) -> Points:
-    """Returns a smooth curve through the points (centripetal enough for even spacing).
+    """Return a smooth curve through the points (centripetal enough for even spacing).
 
     Args:
         points: (n, d) control points, n >= 2.
@@ -37,7 +37,7 @@ def _spline_piece(q: Points, t: Points) -> Points:
 
 
 def bezier(points: ArrayLike, samples: int = 24) -> Points:
-    """Returns a Bezier curve of any degree as `samples` points, both ends included."""
+    """Return a Bezier curve of any degree as `samples` points, both ends included."""
     p = np.asarray(points, float)
     t = np.linspace(0, 1, samples)[:, None, None]
     level = np.broadcast_to(p, (samples, *p.shape))
@@ -47,20 +47,20 @@ def bezier(points: ArrayLike, samples: int = 24) -> Points:
 
 
 def arc(radius: Real, start: Real, end: Real, samples: int = 24) -> Points:
-    """Returns a circular arc (samples, 2); angles in degrees, anticlockwise from +x."""
+    """Return a circular arc (samples, 2); angles in degrees, anticlockwise from +x."""
     angles = np.radians(np.linspace(start, end, samples))
     return radius * np.stack([np.cos(angles), np.sin(angles)], 1)
 
 
 def ellipse(size: Vector, segments: int = 48, exponent: Real = 2.0) -> Points:
-    """Returns a closed (super)ellipse outline; `size` is its full width and height."""
+    """Return a closed (super)ellipse outline; `size` is its full width and height."""
     angles = np.linspace(0, 2 * np.pi, segments, endpoint=False)
     unit = np.stack([np.cos(angles), np.sin(angles)], 1)
     return np.sign(unit) * np.abs(unit) ** (2 / exponent) * np.asarray(size, float) / 2
 
 
 def rounded_rectangle(size: Vector, radius: Real, samples: int = 5) -> Points:
-    """Returns a closed rectangle outline with rounded corners; `size` is its width and height."""
+    """Return a closed rectangle outline with rounded corners; `size` is its width and height."""
     half = np.asarray(size, float) / 2
     radius = min(radius, float(half.min()) * 0.999)
     corners = [(1, 1, 0), (-1, 1, 90), (-1, -1, 180), (1, -1, 270)]
@@ -72,7 +72,7 @@ def rounded_rectangle(size: Vector, radius: Real, samples: int = 5) -> Points:
 
 
 def rounded_corners(polygon: ArrayLike, radius: Real, samples: int = 5) -> Points:
-    """Rounds the corners of a closed polygon by arcs of up to `radius`, as the sides allow."""
+    """Round the corners of a closed polygon by arcs of up to `radius`, as the sides allow."""
     p = np.asarray(polygon, float)
     ahead, behind = np.roll(p, -1, 0) - p, np.roll(p, 1, 0) - p
     length = np.minimum(np.linalg.norm(ahead, axis=1), np.linalg.norm(behind, axis=1))
@@ -85,7 +85,7 @@ def rounded_corners(polygon: ArrayLike, radius: Real, samples: int = 5) -> Point
 
 
 def resample(points: ArrayLike, count: int) -> Points:
-    """Returns `count` points evenly spaced along an open polyline."""
+    """Return `count` points evenly spaced along an open polyline."""
     p = np.asarray(points, float)
     lengths = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(p, axis=0), axis=1))])
     at = np.linspace(0, lengths[-1], count)
@@ -93,14 +93,14 @@ def resample(points: ArrayLike, count: int) -> Points:
 
 
 def subdivided(p: Points, pieces: int = 5) -> Points:
-    """Returns a polyline with each segment cut into `pieces`; corners stay."""
+    """Return a polyline with each segment cut into `pieces`; corners stay."""
     at = np.arange(len(p), dtype=float)
     dense = np.linspace(0, len(p) - 1, pieces * (len(p) - 1) + 1)
     return np.stack([np.interp(dense, at, p[:, i]) for i in range(p.shape[1])], 1)
 
 
 def triangulate(polygon: ArrayLike) -> NDArray[np.int64]:
-    """Returns (n - 2, 3) anticlockwise triangles of a simple polygon, by ear clipping."""
+    """Return (n - 2, 3) anticlockwise triangles of a simple polygon, by ear clipping."""
     p = np.asarray(polygon, float)
     order = list(range(len(p)) if signed_area(p) >= 0 else range(len(p))[::-1])
     triangles: list[tuple[int, int, int]] = []
@@ -128,5 +128,5 @@ def _cross(a: Points, b: Points) -> Points | np.float64:
 
 
 def signed_area(p: Points) -> float:
-    """Returns the area of a closed outline, positive where it runs anticlockwise."""
+    """Return the area of a closed outline, positive where it runs anticlockwise."""
     return float(_cross(p, np.roll(p, -1, 0)).sum() / 2)

@@ -1,4 +1,4 @@
-"""Takes the sampling noise out of a path-traced picture, led by what is known without noise.
+"""Noise reduction of a path-traced picture, guided by its noise-free buffers.
 
 Albedo and normals of the first hit have next to no noise, so the picture is divided by its albedo,
 the light that remains is averaged over neighbours of the same surface and alike brightness, and the
@@ -37,7 +37,7 @@ class Traced:
 
 
 def denoised(traced: Traced) -> Floats:
-    """Returns the picture in linear light without most of its noise; failed pixels are filled."""
+    """Return the picture in linear light without most of its noise; failed pixels are filled."""
     is_valid = np.all(np.isfinite(traced.light), axis=-1, keepdims=True)
     light = np.where(is_valid, traced.light, 0).astype(np.float32)
     albedo = (traced.albedo + LEAST_ALBEDO).astype(np.float32)
@@ -49,7 +49,7 @@ def denoised(traced: Traced) -> Floats:
 
 
 def _calmed(shading: Floats) -> Floats:
-    """Limits single bright pixels to twice the mean of their surroundings."""
+    """Limit single bright pixels to twice the mean of their surroundings."""
     brightness = shading.mean(-1)
     around = (uniform_filter(brightness, 5, mode="nearest") * 25 - brightness) / 24
     limit = 2 * around + 0.02

@@ -1,8 +1,8 @@
 """Test designs in every domain that words can name: pictures, a table of them, and sketches.
 
 Each design stands in the set as a photo and once in each named domain, all from one render, and
-with one drawing. Only designs of test kinds that training has seen, so that what is measured is the
-change of domain and not the kind.
+with one drawing. Only test designs of training kinds, so that the change of domain is measured
+and not the kind.
 """
 
 from dataclasses import dataclass
@@ -36,7 +36,7 @@ class DomainOptions:
 
     Attributes:
         out: Folder of the pictures and tables.
-        work: Folder of what is finished, for going on after a stop.
+        work: Folder of what is finished, for resuming after a stop.
         num_workers: Processes.
         limit: Number of designs, kinds taking turns.
     """
@@ -48,7 +48,7 @@ class DomainOptions:
 
 
 def domain_set(options: DomainOptions) -> None:
-    """Makes the set, or what is missing of it.
+    """Make the set, or what is missing of it.
 
     Raises:
         ValueError: If the options make no sense.
@@ -58,7 +58,7 @@ def domain_set(options: DomainOptions) -> None:
         raise ValueError(f"`limit` must be at least 1, got {options.limit}.")
     designs = catalogue(Split.TEST)[: options.limit]
     (options.out / "images").mkdir(parents=True, exist_ok=True)
-    maker = Maker(out=options.out)
+    maker = DomainMaker(out=options.out)
     job = work.Job(task=maker, is_done=maker.is_done, folder=options.work)
     work.run(job, designs, options.num_workers)
     names = [design.id for design in designs]
@@ -66,24 +66,24 @@ def domain_set(options: DomainOptions) -> None:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Maker:
+class DomainMaker:
     """Makes the pictures and rows of a design, in the first colourway that it wears."""
 
     out: Path
 
     def is_done(self, design: Design, folder: Path) -> bool:
-        """Returns whether the pictures and rows of a design are there."""
+        """Return whether the pictures and rows of a design are there."""
         tables = all(record.part_file(folder, design.id, name).exists() for name, _ in TABLES)
         return tables and all((self.out / row["path"]).exists() for row in picture_rows(design))
 
     def __call__(self, design: Design, folder: Path) -> int:
-        """Makes one design; returns its number of pictures."""
+        """Make one design; return its number of pictures."""
         kind, shot = KINDS[design.kind], _shot(design)
         prepared = prepare(kind.build(design.shape))
         picture = render(prepared, kind.colourways[shot.colourway], shot.view, IMAGE_PX, SPP)
         pictures = picture_rows(design)
         for row in pictures:
-            image = painted(picture, row["domain"], design, place=0)
+            image = painted(picture, row["domain"], design, index=0)
             record.write_webp(image, QUALITY, self.out / row["path"])
         sketch = record.sketch_row(kind, design, prepared, skill_of(design))
         for (name, schema), rows in zip(TABLES, ([sketch], pictures), strict=True):
@@ -92,7 +92,7 @@ class Maker:
 
 
 def picture_rows(design: Design) -> list[record.Row]:
-    """Returns all that the table says of a design's pictures, the photo first."""
+    """Return all that the table says of a design's pictures, the photo first."""
     shot = _shot(design)
     ids = {d: shot.id if d == "photo" else f"{shot.id}-{d}" for d in DOMAINS}
     return [

@@ -28,7 +28,7 @@ _PAINTERS: dict[str, Callable[[Layers, np.random.Generator], Float[np.ndarray, "
 
 
 def stylise(render: Render, domain: str, rng: np.random.Generator) -> UInt8[np.ndarray, "h w 3"]:
-    """Shows a render in a domain, from its image and buffers alone.
+    """Show a render in a domain, from its image and buffers alone.
 
     Watercolour, cartoon, clay, low-poly and x2 keep the object's colours; pencil, blueprint and x1
     have colours of their own; night keeps hues where its lamp shines.
@@ -36,7 +36,7 @@ def stylise(render: Render, domain: str, rng: np.random.Generator) -> UInt8[np.n
     Args:
         render: of 96 px or more; line widths and grain scale with the side.
         domain: "photo" (unchanged) or a key of the domains in `words.py`, or "x1", "x2".
-        rng: one picture is one state of it.
+        rng: its state determines the picture.
 
     Raises:
         ValueError: if the domain is not known, or image and buffers differ in size.

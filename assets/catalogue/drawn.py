@@ -33,7 +33,7 @@ _CHALK = np.array([0.90, 0.95, 1.0], np.float32)
 
 
 def watercolour(layers: Layers, rng: np.random.Generator) -> Picture:
-    """Uneven transparent washes with pigment at their edges, bleeding into white grained paper."""
+    """Return uneven washes with pigment at their edges, bleeding into white grained paper."""
     unit, shape = layers.unit, layers.shape
     dy, dx = (
         0.75 * unit * noise(shape, 16 * unit, rng) + 0.3 * unit * noise(shape, 4.5 * unit, rng)
@@ -61,7 +61,7 @@ def watercolour(layers: Layers, rng: np.random.Generator) -> Picture:
 
 
 def _backwash(layers: Layers, colour: Picture, rng: np.random.Generator) -> Picture:
-    """A thin loose wash of the backdrop's colour around the object, paper beyond it."""
+    """Return a thin loose wash of the backdrop's colour around the object, paper beyond it."""
     unit, shape = layers.unit, layers.shape
     near = soften(layers.mask.astype(np.float32), 14 * unit)
     field = near / (near.max() + 1e-6) + 0.16 * cloud(shape, 30 * unit, rng)
@@ -76,7 +76,7 @@ def _backwash(layers: Layers, colour: Picture, rng: np.random.Generator) -> Pict
 
 
 def _pastel(colour: Float[np.ndarray, " c"], light: float, most_chroma: float) -> np.ndarray:
-    """The hue of a colour at a given lightness, its chroma lifted but held in bounds."""
+    """Return the hue of a colour at a given lightness, its chroma lifted but held in bounds."""
     low, high = float(colour.min()), float(colour.max())
     chroma = min(3.0 * (high - low) / max(high, 1e-3), 1.0) * most_chroma
     hue = (colour - low) / max(high - low, 1e-3)
@@ -84,7 +84,7 @@ def _pastel(colour: Float[np.ndarray, " c"], light: float, most_chroma: float) -
 
 
 def pencil(layers: Layers, rng: np.random.Generator) -> Picture:
-    """Graphite hatching along the form, crossed where it is dark, on grained paper."""
+    """Return graphite hatching along the form, crossed where it is dark, on grained paper."""
     unit, shape = layers.unit, layers.shape
     tone = _tone(layers)
     facing = soften(layers.normals, 1.8 * unit)  # strokes run on over small relief
@@ -111,7 +111,7 @@ def pencil(layers: Layers, rng: np.random.Generator) -> Picture:
 
 
 def _tone(layers: Layers) -> Float[np.ndarray, "h w"]:
-    """Light and dark as a draughtsman sets them: stretched on the object, pale on the backdrop."""
+    """Return tones as a draughtsman sets them: stretched on the object, pale on the backdrop."""
     luma = luminance(calm(layers, 1.0 * layers.unit))
     if not layers.mask.any() or layers.mask.all():
         return luma
@@ -125,7 +125,7 @@ def _tone(layers: Layers) -> Float[np.ndarray, "h w"]:
 
 
 def cartoon(layers: Layers, rng: np.random.Generator) -> Picture:
-    """Flat clean colours in three soft cel steps, ink outlines, a flat bright backdrop."""
+    """Return flat clean colours in three soft cel steps, ink outlines, a flat bright backdrop."""
     unit = layers.unit
     colour = calm(layers, 1.0 * unit)
     flat = np.empty_like(colour)
@@ -142,7 +142,7 @@ def cartoon(layers: Layers, rng: np.random.Generator) -> Picture:
 
 
 def _cels(colours: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, "n 3"]:
-    """Three steps of light with the colour's own hue; keeps two-coloured patterns apart."""
+    """Return three steps of light in the colour's hue; two-coloured patterns stay distinct."""
     luma = luminance(colours)
     middle = max(float(np.median(luma)), 0.04)
     ratio = luma / middle
@@ -154,7 +154,7 @@ def _cels(colours: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, "n 3"]:
 
 
 def _flat_backdrop(layers: Layers, rng: np.random.Generator) -> Picture:
-    """Two flat tones of the backdrop's hue parted by a bow, and a flat cast shadow."""
+    """Return two flat tones of the backdrop's hue parted by a bow, and a flat cast shadow."""
     height, width = layers.shape
     back = layers.colour[~layers.mask].mean(0) if not layers.mask.all() else _PAPER
     tint = _pastel(back, 0.90, 0.26)
@@ -167,7 +167,7 @@ def _flat_backdrop(layers: Layers, rng: np.random.Generator) -> Picture:
 
 
 def blueprint(layers: Layers, rng: np.random.Generator) -> Picture:
-    """White construction lines on blue with a grid, centre lines and dimensions."""
+    """Return white construction lines on blue with a grid, centre lines and dimensions."""
     unit, shape = layers.unit, layers.shape
     stains = 1.0 + 0.06 * cloud(shape, 50 * unit, rng) + 0.02 * noise(shape, 1.5 * unit, rng)
     ground = _BLUE * stains[..., None]
@@ -186,7 +186,7 @@ def blueprint(layers: Layers, rng: np.random.Generator) -> Picture:
 
 
 def _dimensions(layers: Layers) -> Float[np.ndarray, "h w"]:
-    """Dimension lines with ticks below and to the right, dash-dotted centre lines."""
+    """Return dimension lines with ticks below and to the right, dash-dotted centre lines."""
     height, width = layers.shape
     sheet = np.zeros((height, width), np.float32)
     if not layers.mask.any():
@@ -216,7 +216,7 @@ def _dimension_frame(layers: Layers) -> Layers:
 
 
 def _dimension(layers: Layers, base: int, low: int, high: int) -> Float[np.ndarray, "h w"]:
-    """A horizontal dimension line under row `base` from column `low` to `high`."""
+    """Return a horizontal dimension line under row `base` from column `low` to `high`."""
     unit, (height, width) = layers.unit, layers.shape
     sheet = np.zeros((height, width), np.float32)
     pen = max(round(0.6 * unit), 1)

@@ -25,7 +25,7 @@ NO_LLVM = (
 
 
 def find_llvm() -> str | None:
-    """Returns the path of an LLVM library for Dr.Jit, or None.
+    """Return the path of an LLVM library for Dr.Jit, or None.
 
     Where `DRJIT_LIBLLVM_PATH` is set, it alone decides: empty means that LLVM is not to be used.
 
@@ -44,7 +44,7 @@ def find_llvm() -> str | None:
 
 @lru_cache(maxsize=1)
 def mitsuba() -> Any:  # noqa: ANN401
-    """Returns the mitsuba module with the fastest variant that runs here, set up once.
+    """Return the mitsuba module with the fastest variant that runs here, set up once.
 
     Dr.Jit gets one thread: several processes of one thread beat one process of several.
 
@@ -69,7 +69,7 @@ def mitsuba() -> Any:  # noqa: ANN401
 
 
 def write(values: Any, name: str, value: object) -> None:  # noqa: ANN401
-    """Sets a parameter of a traversed scene; its size may differ from what it holds.
+    """Set a parameter of a traversed scene; its size may differ from what it holds.
 
     Assigning by `values[name]` compares the two first, which scalar arrays of different sizes
     refuse.
@@ -83,7 +83,7 @@ def write(values: Any, name: str, value: object) -> None:  # noqa: ANN401
 
 
 def write_mesh(values: Any, prefix: str, **buffers: NDArray[np.float32]) -> None:  # noqa: ANN401
-    """Sets the vertices of a mesh of unshared corners, 3 a face.
+    """Set the vertices of a mesh of unshared corners, 3 a face.
 
     Args:
         values: Parameters of a traversed scene or mesh.
@@ -96,12 +96,12 @@ def write_mesh(values: Any, prefix: str, **buffers: NDArray[np.float32]) -> None
 
 
 def flat(values: NDArray[np.generic], dtype: type = np.float32) -> NDArray[np.generic]:
-    """Returns values as the flat, contiguous array a Mitsuba buffer takes."""
+    """Return values as the flat, contiguous array a Mitsuba buffer takes."""
     return np.ascontiguousarray(np.asarray(values).reshape(-1), dtype)
 
 
 def look_at(origin: Sequence[float] | NDArray[np.float64], axes: NDArray[np.float64]) -> Any:  # noqa: ANN401
-    """Returns Mitsuba's transform of a camera at `origin` with rows right, up, backward."""
+    """Return Mitsuba's transform of a camera at `origin` with rows right, up, backward."""
     mi = mitsuba()
     right, up, backward = axes
     # Mitsuba's camera looks along its +z, its x to the left.

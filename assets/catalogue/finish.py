@@ -1,4 +1,4 @@
-"""From a finish (words) to a look (numbers a renderer needs), and texture coordinates for parts."""
+"""Looks (numbers for the renderer) of finishes (words), and texture coordinates of parts."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -61,7 +61,7 @@ class Look:
 
 @lru_cache(maxsize=64)
 def look(finish: Finish) -> Look:
-    """Returns the look of a finish.
+    """Return the look of a finish.
 
     Raises:
         KeyError: If a word is not in the lexicon.
@@ -77,7 +77,7 @@ def look(finish: Finish) -> Look:
 
 
 def transmittance(colour: str) -> NDArray[np.float64]:
-    """Returns the linear tint (3,) of light that crosses one side of a glass wall."""
+    """Return the linear tint (3,) of light that crosses one side of a glass wall."""
     c = palette.reflectance(colour)
     if colour == "clear":
         return np.array([0.965, 0.985, 0.98])
@@ -85,11 +85,11 @@ def transmittance(colour: str) -> NDArray[np.float64]:
 
 
 def _tile(finish: Finish) -> textures.Tile:
-    own, other = palette.reflectance(finish.colour), palette.companion(finish.colour)
+    main, other = palette.reflectance(finish.colour), palette.companion(finish.colour)
     mask = textures.pattern_mask(finish.pattern)[..., None]
-    base = own * (1 - mask) + other * mask
+    base = main * (1 - mask) + other * mask
     is_bare_wood = finish.colour in ("oak", "walnut")
-    vein = other if own.mean() < 0.3 else 0.35 * own + 0.02
+    vein = other if main.mean() < 0.3 else 0.35 * main + 0.02
     makers: dict[str, Callable[[], textures.Tile]] = {
         "wood": lambda: textures.wood(base, 1.0 if is_bare_wood else 0.22),
         "fabric": lambda: textures.weave(base),
@@ -105,7 +105,7 @@ def _tile(finish: Finish) -> textures.Tile:
 
 
 def box_coordinates(mesh: trimesh.Trimesh, *, follows_grain: bool) -> NDArray[np.float64]:
-    """Projects a mesh from the six sides of a box.
+    """Project a mesh from the six sides of a box.
 
     Each face takes its side from its own normal. With grain, v runs along the longest side of the
     connected piece a face belongs to, pieces being shifted against one another; without, v is
@@ -130,7 +130,7 @@ def box_coordinates(mesh: trimesh.Trimesh, *, follows_grain: bool) -> NDArray[np
 
 
 def cylinder_coordinates(mesh: trimesh.Trimesh, side: Real) -> NDArray[np.float64]:
-    """Wraps a mesh about the y axis, a whole number of tiles around it; lying faces as from above.
+    """Wrap a mesh about the y axis, a whole number of tiles around it; lying faces as from above.
 
     Returns:
         (faces, 3, 2) coordinates (u, v) in the mesh's units, for a tile of the given side.
@@ -157,7 +157,7 @@ def cylinder_coordinates(mesh: trimesh.Trimesh, side: Real) -> NDArray[np.float6
 
 
 def _pieces(mesh: trimesh.Trimesh) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Returns the connected piece of each face and the longest axis of each piece."""
+    """Return the connected piece of each face and the longest axis of each piece."""
     a, b, c = mesh.faces.T
     links = (np.ones(2 * len(a)), (np.concatenate([a, b]), np.concatenate([b, c])))
     count = len(mesh.vertices)

@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw
 from scipy.ndimage import gaussian_filter1d
 
 from assets.catalogue.sketch import Curve
-from assets.catalogue.strokes import BOX_PX, Economy, Line, corners, plan_lines
+from assets.catalogue.strokes import BOX_PX, Economy, StrokeLine, corners, plan_lines
 
 Stroke = Int[np.ndarray, "n 2"]
 """x and y of a pen-down movement, each 0 to 255, y down."""
@@ -31,7 +31,7 @@ class Hand:
         warp: spread of the shear, stretch and keystone of the whole drawing.
         part_px: spread of the shift of a part; its scale slips by `part_px / 80`.
         limb_px: spread of the further shift of each limb of a part.
-        fit_px: how far an idealised stroke may leave what is seen.
+        fit_px: how far an idealised stroke may deviate from the outline.
         wobble_px: spread of slow waves of a long stroke.
         tremor_px: spread of the shaking from point to point.
         end_px: spread of overshoots and gaps at the ends.
@@ -108,12 +108,12 @@ HANDS: tuple[Hand, Hand, Hand] = (
 
 
 def draw(curves: Sequence[Curve], *, skill: int, rng: np.random.Generator) -> tuple[Stroke, ...]:
-    """Draws an object freehand.
+    """Draw an object freehand.
 
     Args:
-        curves: what `contours` found; the same curves serve every skill.
+        curves: the result of `contours`; the same curves serve every skill.
         skill: 0 unskilled, 1 average, 2 practised.
-        rng: one drawing is one state of it.
+        rng: its state determines the drawing.
 
     Returns:
         Strokes in drawing order, centred, the larger side about 80 % of the box.
@@ -137,7 +137,7 @@ def draw(curves: Sequence[Curve], *, skill: int, rng: np.random.Generator) -> tu
 def rasterise(
     strokes: Sequence[Stroke], size_px: int, width: float
 ) -> UInt8[np.ndarray, "size size"]:
-    """Paints strokes as ink on white, antialiased.
+    """Paint strokes as ink on white, antialiased.
 
     Args:
         strokes: in the 256 px box.
@@ -158,9 +158,9 @@ def rasterise(
 
 
 def _misjudge(
-    lines: Sequence[Line], hand: Hand, rng: np.random.Generator
+    lines: Sequence[StrokeLine], hand: Hand, rng: np.random.Generator
 ) -> list[Float[np.ndarray, "n 2"]]:
-    """Slips of proportion: of the whole, of each part, of each limb."""
+    """Slip of proportion: of the whole, of each part, of each limb."""
     points = np.vstack([line.points for line in lines])
     parts = np.concatenate([line.parts for line in lines])
     regions = np.concatenate([line.regions for line in lines])
@@ -203,7 +203,7 @@ def _whole_warp(spread: float, rng: np.random.Generator):  # noqa: ANN202
 
 
 def _idealise(path: Float[np.ndarray, "n 2"], fit_px: float) -> Float[np.ndarray, "m 2"]:
-    """Replaces the way between corners by the simplest curve that stays near it."""
+    """Replace the way between corners by the simplest curve that stays near it."""
     stops = [0, *corners(path, max(fit_px, 2.0), 38.0), len(path) - 1]
     pieces = [_simplest(path[a : b + 1], fit_px) for a, b in pairwise(stops)]
     joined = np.vstack([pieces[0], *(piece[1:] for piece in pieces[1:])])
@@ -212,13 +212,13 @@ def _idealise(path: Float[np.ndarray, "n 2"], fit_px: float) -> Float[np.ndarray
 
 
 def _simplest(path: np.ndarray, fit_px: float) -> np.ndarray:
-    """Polynomial of the lowest degree through both ends within a tolerance, about 5 px apart."""
+    """Return the simplest polynomial through both ends within a tolerance, about 5 px apart."""
     travelled = np.r_[0.0, np.hypot(*np.diff(path, axis=0).T).cumsum()]
     length = float(travelled[-1])
-    place = travelled / max(length, 1e-9)
+    position = travelled / max(length, 1e-9)
     run = path[-1] - path[0]
-    rest = path - (path[0] + place[:, None] * run)
-    basis = _bumps(place)
+    rest = path - (path[0] + position[:, None] * run)
+    basis = _bumps(position)
     weights = np.zeros((0, 2))
     for degree in range(1, _MOST_BENDS + 1):
         if (np.square(rest - basis[:, : len(weights)] @ weights).sum(1) <= fit_px**2).all():
@@ -230,13 +230,15 @@ def _simplest(path: np.ndarray, fit_px: float) -> np.ndarray:
     return path[0] + at[:, None] * run + _bumps(at)[:, : len(weights)] @ weights
 
 
-def _bumps(place: np.ndarray) -> np.ndarray:
-    """Polynomials that vanish at 0 and 1, of rising degree: both ends of a stroke stay."""
-    return (4.0 * place * (1.0 - place))[:, None] * legvander(2.0 * place - 1.0, _MOST_BENDS - 1)
+def _bumps(position: np.ndarray) -> np.ndarray:
+    """Return polynomials that vanish at 0 and 1, of rising degree: both ends of a stroke stay."""
+    return (4.0 * position * (1.0 - position))[:, None] * legvander(
+        2.0 * position - 1.0, _MOST_BENDS - 1
+    )
 
 
 def _move(path: Float[np.ndarray, "n 2"], hand: Hand, rng: np.random.Generator) -> np.ndarray:
-    """Moves the pen along a path: ends slip, slow waves, tremor."""
+    """Move the pen along a path: ends slip, slow waves, tremor."""
     path = _slip_end(_slip_end(path, hand, rng)[::-1], hand, rng)[::-1]
     num_points = len(path)
     length = float(np.hypot(*np.diff(path, axis=0).T).sum())
@@ -246,7 +248,7 @@ def _move(path: Float[np.ndarray, "n 2"], hand: Hand, rng: np.random.Generator) 
 
 
 def _slip_end(path: np.ndarray, hand: Hand, rng: np.random.Generator) -> np.ndarray:
-    """Lengthens a path beyond its last point or leaves a gap before it."""
+    """Lengthen a path beyond its last point or leaves a gap before it."""
     length = float(np.hypot(*np.diff(path, axis=0).T).sum())
     slip = rng.normal(0.0, hand.end_px) * (2.8 if rng.random() < 0.14 else 0.7)
     slip = float(np.clip(slip, -0.3 * length, 0.35 * length))
@@ -261,7 +263,7 @@ def _slip_end(path: np.ndarray, hand: Hand, rng: np.random.Generator) -> np.ndar
 
 
 def _again(path: np.ndarray, hand: Hand, rng: np.random.Generator) -> np.ndarray:
-    """Goes over a stretch of a path again, a little beside it."""
+    """Go over a stretch of a path again, a little beside it."""
     num_points = len(path)
     span = max(int(num_points * rng.uniform(0.4, 1.0)), 2)
     start = int(rng.integers(0, num_points - span + 1))
@@ -278,7 +280,7 @@ def _noise(num_points: int, smoothness: float, rng: np.random.Generator) -> np.n
 
 
 def _to_box(paths: list[np.ndarray]) -> tuple[Stroke, ...]:
-    """Centres the drawing, shrinks what would leave the box, rounds, and drops still points."""
+    """Centre the drawing, shrink what would leave the box, round, and drop repeated points."""
     everything = np.vstack(paths)
     low, high = everything.min(0), everything.max(0)
     scale = 0.8 * (BOX_PX - 1) / max(float((high - low).max()), 1e-6)

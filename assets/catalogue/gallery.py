@@ -21,7 +21,7 @@ class GalleryOptions:
 
     Attributes:
         out: Folder of the gallery.
-        work: Folder of what is finished of it, for going on after a stop.
+        work: Folder of what is finished of it, for resuming after a stop.
         spp: Samples a pixel.
         num_workers: Processes.
         limit: Number of designs, or None for all.
@@ -35,7 +35,7 @@ class GalleryOptions:
 
 
 def gallery(options: GalleryOptions) -> None:
-    """Makes the gallery, or what is missing of it.
+    """Make the gallery, or what is missing of it.
 
     Raises:
         ValueError: If the options make no sense.
@@ -43,7 +43,7 @@ def gallery(options: GalleryOptions) -> None:
     """
     designs = catalogue(Split.TEST, Split.UNSEEN)[: options.limit]
     (options.out / "images").mkdir(parents=True, exist_ok=True)
-    maker = Maker(out=options.out, spp=options.spp)
+    maker = GalleryMaker(out=options.out, spp=options.spp)
     work.run(
         work.Job(task=maker, is_done=maker.is_done, folder=options.work),
         designs,
@@ -54,19 +54,19 @@ def gallery(options: GalleryOptions) -> None:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Maker:
+class GalleryMaker:
     """Makes the pictures and rows of a design."""
 
     out: Path
     spp: int
 
     def is_done(self, design: Design, folder: Path) -> bool:
-        """Returns whether the pictures and rows of a design are there."""
+        """Return whether the pictures and rows of a design are there."""
         tables = all(record.part_file(folder, design.id, name).exists() for name, _ in TABLES)
         return tables and all(self._image(shot.id).exists() for shot in shots(design))
 
     def __call__(self, design: Design, folder: Path) -> int:
-        """Makes one design; returns its number of pictures."""
+        """Make one design; return its number of pictures."""
         kind = KINDS[design.kind]
         prepared = prepare(kind.build(design.shape))
         names = [solid.part.name for solid in prepared.solids]
@@ -79,10 +79,10 @@ class Maker:
                 kind, design, id=shot.id, colourway=shot.colourway, domain="photo"
             )
             items.append(columns | {"path": f"images/{shot.id}.webp", "skill": skill_of(design)})
-            said = [part for part, _ in colourway.finishes]
-            seen = record.part_map(picture.buffers.part_ids, names, said)
+            named = [part for part, _ in colourway.finishes]
+            part_map = record.part_map(picture.buffers.part_ids, names, named)
             step = IMAGE_PX // PARTS_PX
-            parts.append({"id": shot.id, "parts": record.png(seen[::step, ::step])})
+            parts.append({"id": shot.id, "parts": record.png(part_map[::step, ::step])})
         sketches = [record.sketch_row(kind, design, prepared, skill) for skill in SKILLS]
         rows: dict[str, Sequence[record.Row]] = {
             "items": items,

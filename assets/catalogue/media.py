@@ -1,4 +1,4 @@
-"""What the picture domains share: layers of a render, noise, paper and line work."""
+"""Shared steps of the picture domains: layers of a render, noise, paper and line work."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Layers:
         colour: sRGB in [0, 1].
         luma: weighted sum of the channels, in [0, 1].
         parts: part ids, 0 is the backdrop.
-        mask: where a part is seen.
+        mask: where a part is visible.
         depth: 0 nearest to 1 farthest point of the object; 1 on the backdrop.
         normals: camera space, x right, y up, z towards the eye; 0 on the backdrop.
         unit: pixels per 1/128 of the side, so that media look alike at every size.
@@ -44,7 +44,7 @@ class Layers:
 
 
 def layers_of(render: Render) -> Layers:
-    """Takes a render apart.
+    """Take a render apart.
 
     Raises:
         ValueError: if image and buffers differ in size.
@@ -73,27 +73,27 @@ def layers_of(render: Render) -> Layers:
 
 
 def luminance(colour: Float[np.ndarray, "*n 3"]) -> Float[np.ndarray, "*n"]:
-    """Weighted sum of the channels."""
+    """Return weighted sum of the channels."""
     return colour @ _LUMA
 
 
 def mix(
-    one: Float[np.ndarray, ...], two: Float[np.ndarray, ...], amount: np.ndarray | float
+    start: Float[np.ndarray, ...], end: Float[np.ndarray, ...], amount: np.ndarray | float
 ) -> np.ndarray:
-    """Fades from `one` to `two`; an (h, w) amount spreads over the channels."""
+    """Fade from `one` to `two`; an (h, w) amount spreads over the channels."""
     share = np.asarray(amount, np.float32)
     share = share[..., None] if share.ndim == 2 else share
-    return one + share * (two - one)
+    return start + share * (end - start)
 
 
 def step(values: np.ndarray, low: np.ndarray | float, high: np.ndarray | float) -> np.ndarray:
-    """Smooth step from 0 at `low` to 1 at `high`."""
+    """Return smooth step from 0 at `low` to 1 at `high`."""
     t = np.clip((values - low) / (high - low), 0.0, 1.0)
     return t * t * (3.0 - 2.0 * t)
 
 
 def saturate(colour: Float[np.ndarray, "*n 3"], amount: float) -> Float[np.ndarray, "*n 3"]:
-    """Scales the distance from grey; 1 changes nothing."""
+    """Scale the distance from grey; 1 changes nothing."""
     grey = luminance(colour)[..., None]
     return np.clip(grey + amount * (colour - grey), 0.0, 1.0)
 
@@ -101,7 +101,7 @@ def saturate(colour: Float[np.ndarray, "*n 3"], amount: float) -> Float[np.ndarr
 def noise(
     shape: tuple[int, int], wavelength_px: float, rng: np.random.Generator
 ) -> Float[np.ndarray, "h w"]:
-    """Smooth noise of zero mean and unit spread."""
+    """Return smooth noise of zero mean and unit spread."""
     if wavelength_px <= 4.0:
         field = gaussian_filter(rng.normal(0.0, 1.0, shape), wavelength_px / 4.0, mode="wrap")
     else:
@@ -114,32 +114,32 @@ def noise(
 def cloud(
     shape: tuple[int, int], wavelength_px: float, rng: np.random.Generator
 ) -> Float[np.ndarray, "h w"]:
-    """Fractal noise of three octaves, unit spread."""
+    """Return fractal noise of three octaves, unit spread."""
     field = sum(0.55**k * noise(shape, wavelength_px / 2.1**k, rng) for k in range(3))
     field = np.asarray(field, np.float32)
     return field / (field.std() + 1e-9)
 
 
 def warp(image: np.ndarray, dy: np.ndarray, dx: np.ndarray) -> np.ndarray:
-    """Reads an image at displaced places: labels (integers) the nearest, values in between."""
+    """Read an image at displaced positions: labels (integers) the nearest, values in between."""
     height, width = dy.shape
     ys, xs = np.indices(dy.shape, np.float32)
     ys = np.clip(ys + dy, 0, height - 1.001)
     xs = np.clip(xs + dx, 0, width - 1.001)
     flat = image.reshape(height * width, -1)
     if np.issubdtype(image.dtype, np.integer):
-        place = np.rint(ys).astype(np.int64) * width + np.rint(xs).astype(np.int64)
-        return flat[place.ravel()].reshape(image.shape)
+        position = np.rint(ys).astype(np.int64) * width + np.rint(xs).astype(np.int64)
+        return flat[position.ravel()].reshape(image.shape)
     top, left = ys.astype(np.int64), xs.astype(np.int64)
-    place = (top * width + left).ravel()
+    position = (top * width + left).ravel()
     v, u = ((at - whole).reshape(-1, 1).astype(np.float32) for at, whole in ((ys, top), (xs, left)))
-    upper = flat[place] * (1 - u) + flat[place + 1] * u
-    lower = flat[place + width] * (1 - u) + flat[place + width + 1] * u
+    upper = flat[position] * (1 - u) + flat[position + 1] * u
+    lower = flat[position + width] * (1 - u) + flat[position + width + 1] * u
     return (upper * (1 - v) + lower * v).reshape(image.shape)
 
 
 def soften(field: np.ndarray, sigma_px: float) -> np.ndarray:
-    """Gaussian blur of an (h, w) or (h, w, c) field; wide ones work on a coarser grid."""
+    """Return gaussian blur of an (h, w) or (h, w, c) field; wide ones work on a coarser grid."""
     coarse = int(sigma_px / 2.5)
     if coarse < 2:
         sigma = (sigma_px, sigma_px, 0)[: field.ndim]
@@ -154,7 +154,7 @@ def soften(field: np.ndarray, sigma_px: float) -> np.ndarray:
 
 
 def calm(layers: Layers, sigma_px: float) -> Float[np.ndarray, "h w 3"]:
-    """Blurs colour inside each part, never across a part border."""
+    """Blur colour inside each part, never across a part border."""
     smooth = layers.colour.copy()
     for part in np.unique(layers.parts):
         here = layers.parts == part
@@ -171,7 +171,7 @@ def calm(layers: Layers, sigma_px: float) -> Float[np.ndarray, "h w 3"]:
 def edges(layers: Layers, *, crease_degrees: float = 28.0) -> Float[np.ndarray, "h w"]:
     """One pixel wide lines: 1 at outlines, 0.85 at borders and depth steps, less at creases."""
     height, width = layers.shape
-    found = np.zeros((height, width), np.float32)
+    lines = np.zeros((height, width), np.float32)
     for dy, dx in ((1, 0), (0, 1)):
         here, there = np.s_[: height - dy, : width - dx], np.s_[dy:, dx:]
         outline = layers.mask[here] != layers.mask[there]
@@ -182,12 +182,12 @@ def edges(layers: Layers, *, crease_degrees: float = 28.0) -> Float[np.ndarray, 
         angle = np.degrees(np.arccos(np.clip(cosine, -1.0, 1.0)))
         crease = 0.7 * step(angle, crease_degrees - 8.0, crease_degrees + 14.0) * inside
         line = np.maximum(np.where(outline, 1.0, np.where(border, 0.85, 0.0)), crease)
-        found[here] = np.maximum(found[here], line)
-    return found
+        lines[here] = np.maximum(lines[here], line)
+    return lines
 
 
 def thicken(lines: Float[np.ndarray, "h w"], width_px: float) -> Float[np.ndarray, "h w"]:
-    """Widens one pixel wide lines to an antialiased width."""
+    """Widen one pixel wide lines to an antialiased width."""
     if width_px <= 1.0:
         return np.clip(gaussian_filter(lines, 0.45) * (1.2 + width_px), 0.0, 1.0)
     away = np.asarray(distance_transform_edt(lines < 0.3), np.float32)
@@ -197,7 +197,7 @@ def thicken(lines: Float[np.ndarray, "h w"], width_px: float) -> Float[np.ndarra
 def inner_distance(
     labels: Int[np.ndarray, "h w"], *, is_two_sided: bool = True
 ) -> Float[np.ndarray, "h w"]:
-    """Distance in pixels to the nearest border of labels, 0 at the pixels beside it.
+    """Return distance in pixels to the nearest border of labels, 0 at the pixels beside it.
 
     Args:
         labels: any integers.
@@ -216,7 +216,7 @@ def inner_distance(
 def flow_noise(
     angle: Float[np.ndarray, "h w"], length_px: float, rng: np.random.Generator
 ) -> Float[np.ndarray, "h w"]:
-    """White noise smeared along a direction field: the grain of pencil strokes, unit spread.
+    """Return white noise smeared along a direction field: the grain of pencil strokes, unit spread.
 
     Source: Cabral and Leedom, Imaging vector fields using line integral convolution, 1993.
     """
@@ -234,20 +234,20 @@ def flow_noise(
 
 
 def to_bytes(colour: Float[np.ndarray, "h w 3"]) -> np.ndarray:
-    """Colours in [0, 1], clipped, as uint8."""
+    """Colour in [0, 1], clipped, as uint8."""
     return np.rint(255.0 * np.clip(colour, 0.0, 1.0)).astype(np.uint8)
 
 
 def _spline(num: int, num_knots: int, wavelength_px: float) -> Float[np.ndarray, "n m"]:
-    """Cubic B-spline weights that spread a coarse grid over `num` pixels."""
-    place = np.arange(num) / wavelength_px + 1.5
-    t = np.abs(place[:, None] - np.arange(num_knots)[None])
+    """Return cubic B-spline weights that spread a coarse grid over `num` pixels."""
+    position = np.arange(num) / wavelength_px + 1.5
+    t = np.abs(position[:, None] - np.arange(num_knots)[None])
     near = 2.0 / 3.0 - t**2 + 0.5 * t**3
     return np.where(t < 1.0, near, np.where(t < 2.0, np.clip(2.0 - t, 0.0, None) ** 3 / 6.0, 0.0))
 
 
 def _linear(num: int, num_blocks: int, size: int) -> Float[np.ndarray, "n m"]:
-    """Weights that spread the means of blocks over `num` pixels."""
-    place = np.clip((np.arange(num) + 0.5) / size - 0.5, 0, num_blocks - 1)
-    away = np.abs(place[:, None] - np.arange(num_blocks)[None])
+    """Return weights that spread the means of blocks over `num` pixels."""
+    position = np.clip((np.arange(num) + 0.5) / size - 0.5, 0, num_blocks - 1)
+    away = np.abs(position[:, None] - np.arange(num_blocks)[None])
     return np.clip(1.0 - away, 0.0, None).astype(np.float32)

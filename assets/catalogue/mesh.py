@@ -33,7 +33,7 @@ ORIGIN = (0.0, 0.0, 0.0)
 def rounded_box(
     size: Vector, radius: Real = 0.01, centre: Vector = ORIGIN, divisions: int = 1
 ) -> trimesh.Trimesh:
-    """Returns a box with rounded edges.
+    """Return a box with rounded edges.
 
     Args:
         size: Full width, height and depth, rounding included.
@@ -45,9 +45,9 @@ def rounded_box(
     radius = min(radius, float(half.min()) * 0.999)
     tangents = np.tan(np.radians(np.linspace(0, 45, ARC_STEPS + 1)))
     flat = np.linspace(-1, 1, divisions + 1)
-    place = np.concatenate([-np.ones(ARC_STEPS), flat, np.ones(ARC_STEPS)])
+    position = np.concatenate([-np.ones(ARC_STEPS), flat, np.ones(ARC_STEPS)])
     lean = np.concatenate([-tangents[:0:-1], np.zeros(divisions + 1), tangents[1:]])
-    inner, outward, faces = _cube(place, lean)
+    inner, outward, faces = _cube(position, lean)
     outward /= np.linalg.norm(outward, axis=1, keepdims=True)
     return _solid(inner * (half - radius) + radius * outward + np.asarray(centre), faces)
 
@@ -55,7 +55,7 @@ def rounded_box(
 def superellipsoid(
     size: Vector, exponent: Real = 4.0, centre: Vector = ORIGIN, steps: int = 14
 ) -> trimesh.Trimesh:
-    """Returns a blob between an ellipsoid (exponent 2) and a box (exponent 10 and above)."""
+    """Return a blob between an ellipsoid (exponent 2) and a box (exponent 10 and above)."""
     t = np.tan(np.linspace(-np.pi / 4, np.pi / 4, steps + 1))
     points, _, faces = _cube(t, t)
     norm = (np.abs(points) ** exponent).sum(1, keepdims=True) ** (1 / exponent)
@@ -63,7 +63,7 @@ def superellipsoid(
 
 
 def cushion(size: Vector, centre: Vector = ORIGIN, puff: Real = 0.35) -> trimesh.Trimesh:
-    """Returns a soft box, thickest in the middle.
+    """Return a soft box, thickest in the middle.
 
     Args:
         size: Full width, height (at the crown) and depth.
@@ -80,7 +80,7 @@ def cushion(size: Vector, centre: Vector = ORIGIN, puff: Real = 0.35) -> trimesh
 
 
 def revolve(profile: ArrayLike, segments: int = 64, *, smooth: bool = False) -> trimesh.Trimesh:
-    """Turns a profile about the y axis.
+    """Turn a profile about the y axis.
 
     Args:
         profile: (n, 2) rows (radius, y). Open ends are closed by flat caps, unless the last point
@@ -105,7 +105,7 @@ def revolve(profile: ArrayLike, segments: int = 64, *, smooth: bool = False) -> 
 def shell(
     profile: ArrayLike, thickness: Real, segments: int = 64, *, smooth: bool = False
 ) -> trimesh.Trimesh:
-    """Turns the outer profile of a vessel, from the bottom's middle up to the rim, and hollows it.
+    """Turn the outer profile of a vessel, from the bottom's middle up to the rim, and hollow it.
 
     Args:
         profile: (n, 2) rows (radius, y) of the outside, starting near radius 0.
@@ -130,7 +130,7 @@ def shell(
 def cylinder(
     radius: Real, height: Real, centre: Vector = ORIGIN, axis: str = "y", bevel: Real = 0.0
 ) -> trimesh.Trimesh:
-    """Returns a cylinder along an axis, `height` long, its edges rounded by `bevel`."""
+    """Return a cylinder along an axis, `height` long, its edges rounded by `bevel`."""
     bevel = min(bevel, 0.49 * height, 0.98 * radius)
     corner = arc(bevel, 0, 90, 5) if bevel > 0 else np.zeros((1, 2))
     top = corner + np.array([radius - bevel, height / 2 - bevel])
@@ -141,7 +141,7 @@ def cylinder(
 
 
 def tapered(r0: Real, r1: Real, p0: Vector, p1: Vector, segments: int = 24) -> trimesh.Trimesh:
-    """Returns a rod or leg from p0 (radius r0) to p1 (radius r1)."""
+    """Return a rod or leg from p0 (radius r0) to p1 (radius r1)."""
     a, b = np.asarray(p0, float), np.asarray(p1, float)
     t = np.array([0, 0.5, 1])
     return sweep(a + t[:, None] * (b - a), r0 + (r1 - r0) * t, segments=segments)
@@ -150,7 +150,7 @@ def tapered(r0: Real, r1: Real, p0: Vector, p1: Vector, segments: int = 24) -> t
 def torus_arc(
     radius: Real, tube: Real, start: Real = 0, end: Real = 360, centre: Vector = ORIGIN
 ) -> trimesh.Trimesh:
-    """Returns a bent tube in the x-y plane; angles in degrees anticlockwise from +x."""
+    """Return a bent tube in the x-y plane; angles in degrees anticlockwise from +x."""
     closed = abs(end - start) >= 360
     flat = arc(radius, start, end, 49)
     flat = flat[:-1] if closed else flat
@@ -165,7 +165,7 @@ def sweep(
     closed: bool = False,
     segments: int = 20,
 ) -> trimesh.Trimesh:
-    """Moves a section along a path without twisting it.
+    """Move a section along a path without twisting it.
 
     Args:
         path: (n, 3) points, n >= 2.
@@ -195,7 +195,7 @@ def sweep(
 
 
 def extrude(polygon: ArrayLike, depth: Real, bevel: Real = 0.0) -> trimesh.Trimesh:
-    """Extrudes an outline of the x-y plane along z, centred on z = 0.
+    """Extrude an outline of the x-y plane along z, centred on z = 0.
 
     Args:
         polygon: (n, 2) simple closed outline, first point not repeated.
@@ -220,19 +220,19 @@ def extrude(polygon: ArrayLike, depth: Real, bevel: Real = 0.0) -> trimesh.Trime
 
 
 def moved(mesh: trimesh.Trimesh, offset: Vector) -> trimesh.Trimesh:
-    """Returns the mesh shifted by `offset`."""
+    """Return the mesh shifted by `offset`."""
     return _copy(mesh, mesh.vertices + np.asarray(offset, float))
 
 
 def scaled(mesh: trimesh.Trimesh, factors: Real | Vector) -> trimesh.Trimesh:
-    """Returns the mesh scaled about the origin; factors must be positive."""
+    """Return the mesh scaled about the origin; factors must be positive."""
     return _copy(mesh, mesh.vertices * np.asarray(factors, float))
 
 
 def rotated(
     mesh: trimesh.Trimesh, degrees: Real, axis: str = "y", about: Vector = ORIGIN
 ) -> trimesh.Trimesh:
-    """Returns the mesh turned anticlockwise about an axis ("x", "y", "z") through `about`."""
+    """Return the mesh turned anticlockwise about an axis ("x", "y", "z") through `about`."""
     direction = np.eye(3)[AXES[axis]]
     matrix = Rotation.from_rotvec(degrees * direction, degrees=True).as_matrix()
     pivot = np.asarray(about, float)
@@ -240,14 +240,14 @@ def rotated(
 
 
 def mirrored(mesh: trimesh.Trimesh, axis: str = "x") -> trimesh.Trimesh:
-    """Returns the mirror image across the plane through the origin."""
+    """Return the mirror image across the plane through the origin."""
     factors = np.ones(3)
     factors[AXES[axis]] = -1
     return _solid(mesh.vertices * factors, mesh.faces[:, ::-1])
 
 
 def taper(mesh: trimesh.Trimesh, top: Vector) -> trimesh.Trimesh:
-    """Scales x and z by factors growing from 1 at the lowest point to `top` at the highest."""
+    """Scale x and z by factors growing from 1 at the lowest point to `top` at the highest."""
     height = _unit_range(mesh.vertices[:, 1])[:, None]
     points = np.array(mesh.vertices)
     points[:, [0, 2]] *= 1 + height * (np.asarray(top, float) - 1)
@@ -255,7 +255,7 @@ def taper(mesh: trimesh.Trimesh, top: Vector) -> trimesh.Trimesh:
 
 
 def twist(mesh: trimesh.Trimesh, degrees: Real) -> trimesh.Trimesh:
-    """Turns the mesh about the y axis, from 0 at the lowest point to `degrees` at the highest."""
+    """Turn the mesh about the y axis, from 0 at the lowest point to `degrees` at the highest."""
     angles = np.radians(degrees) * _unit_range(mesh.vertices[:, 1])
     x, y, z = np.array(mesh.vertices).T
     cos, sin = np.cos(angles), np.sin(angles)
@@ -265,7 +265,7 @@ def twist(mesh: trimesh.Trimesh, degrees: Real) -> trimesh.Trimesh:
 def bend(
     mesh: trimesh.Trimesh, degrees: Real, along: str = "x", towards: str = "z"
 ) -> trimesh.Trimesh:
-    """Rolls the mesh into an arc: its `along` axis curves, both ends leaning to `towards`.
+    """Roll the mesh into an arc: its `along` axis curves, both ends leaning to `towards`.
 
     The middle of the extent stays in place. Give `rounded_box` enough `divisions` beforehand.
     """
@@ -283,7 +283,7 @@ def bend(
 
 
 def merge(meshes: Iterable[trimesh.Trimesh]) -> trimesh.Trimesh:
-    """Returns one mesh of several; touching surfaces stay separate surfaces."""
+    """Return one mesh of several; touching surfaces stay separate surfaces."""
     parts = list(meshes)
     starts = np.cumsum([0, *(len(m.vertices) for m in parts[:-1])])
     faces = [m.faces + start for m, start in zip(parts, starts, strict=True)]
@@ -292,7 +292,7 @@ def merge(meshes: Iterable[trimesh.Trimesh]) -> trimesh.Trimesh:
 
 
 def corner_normals(mesh: trimesh.Trimesh, crease: Real = CREASE_DEGREES) -> Points:
-    """Returns (faces, 3, 3) unit shading normals: smooth, but not across creases above `crease`.
+    """Return (faces, 3, 3) unit shading normals: smooth, but not across creases above `crease`.
 
     Faces weigh in by area, so that flat sides stay flat beside their rounded edges.
     """
@@ -317,7 +317,7 @@ def corner_normals(mesh: trimesh.Trimesh, crease: Real = CREASE_DEGREES) -> Poin
 
 
 def _solid(points: Points, faces: NDArray[np.int64]) -> trimesh.Trimesh:
-    """Welds equal vertices, drops empty triangles and turns the surface outward."""
+    """Weld equal vertices, drop empty triangles and turn the surface outward."""
     keys = np.round(points, 6) + 0.0
     _, first, index = np.unique(keys, axis=0, return_index=True, return_inverse=True)
     points, faces = points[first], index.reshape(-1)[faces]
@@ -329,7 +329,7 @@ def _solid(points: Points, faces: NDArray[np.int64]) -> trimesh.Trimesh:
 
 
 def _smooth_profile(p: Points, *, closed: bool = False) -> Points:
-    """Returns a curve through the points that keeps to their height and to radius >= 0."""
+    """Return a curve through the points that keeps to their height and to radius >= 0."""
     curve = catmull_rom(p, 6, closed=closed)
     return np.clip(curve, (0, p[:, 1].min()), (np.inf, p[:, 1].max()))
 
@@ -351,24 +351,24 @@ def _grid_faces(
     return np.concatenate([np.stack([a, b, d], 1), np.stack([a, d, e], 1)])
 
 
-def _cube(place: Points, lean: Points) -> tuple[Points, Points, NDArray[np.int64]]:
-    """Returns the six gridded sides of a cube: places, outward directions and faces."""
-    n = len(place)
+def _cube(position: Points, lean: Points) -> tuple[Points, Points, NDArray[np.int64]]:
+    """Return the six gridded sides of a cube: positions, outward directions and faces."""
+    n = len(position)
     ones = np.ones((n, n))
-    pairs = [np.meshgrid(values, values, indexing="ij") for values in (place, lean)]
-    places, leans, faces = [], [], []
+    pairs = [np.meshgrid(values, values, indexing="ij") for values in (position, lean)]
+    positions, leans, faces = [], [], []
     grid = _grid_faces(n, n)
     for axis in range(3):
         for sign in (1, -1):
-            for (u, v), out in zip(pairs, (places, leans), strict=True):
+            for (u, v), out in zip(pairs, (positions, leans), strict=True):
                 side = np.roll(np.stack([sign * ones, u, v], -1), axis, axis=-1)
                 out.append(side.reshape(-1, 3))
             faces.append((grid if sign > 0 else grid[:, ::-1]) + n * n * len(faces))
-    return np.concatenate(places), np.concatenate(leans), np.concatenate(faces)
+    return np.concatenate(positions), np.concatenate(leans), np.concatenate(faces)
 
 
 def _frames(p: Points, *, closed: bool) -> tuple[Points, Points]:
-    """Returns the side and up vectors of a path, carried along it without twist."""
+    """Return the side and up vectors of a path, carried along it without twist."""
     steps = np.roll(p, -1, 0) - np.roll(p, 1, 0) if closed else np.gradient(p, axis=0)
     forward = steps / np.maximum(np.linalg.norm(steps, axis=1, keepdims=True), 1e-12)
     guide = np.array([0.0, 1.0, 0.0]) if abs(forward[0, 1]) < 0.9 else np.array([0.0, 0.0, 1.0])
@@ -387,7 +387,7 @@ def _frames(p: Points, *, closed: bool) -> tuple[Points, Points]:
 
 
 def _inward(outline: Points) -> Points:
-    """Returns mitred inward offsets of an anticlockwise outline, for an inset of 1."""
+    """Return mitred inward offsets of an anticlockwise outline, for an inset of 1."""
     edge = np.roll(outline, -1, 0) - outline
     edge /= np.maximum(np.linalg.norm(edge, axis=1, keepdims=True), 1e-12)
     normal = np.stack([-edge[:, 1], edge[:, 0]], 1)

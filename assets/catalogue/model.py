@@ -27,7 +27,7 @@ class Part:
     uv: str = "box"
 
     def __post_init__(self) -> None:
-        """Checks the projection's name.
+        """Check the projection's name.
 
         Raises:
             ValueError: If `uv` is neither "box" nor "cylinder".
@@ -58,7 +58,7 @@ class Colourway:
     others: tuple[tuple[str, Finish], ...] = ()
 
     def __post_init__(self) -> None:
-        """Checks the number of finishes.
+        """Check the number of finishes.
 
         Raises:
             ValueError: If there are not 1 to 3 said finishes.
@@ -67,7 +67,7 @@ class Colourway:
             raise ValueError(f"A colourway names 1 to 3 parts, got {len(self.finishes)}.")
 
     def finish_of(self, part_name: str) -> Finish:
-        """Returns the finish of a part; the first finish where the part is named nowhere."""
+        """Return the finish of a part; the first finish where the part is named nowhere."""
         for name, finish in (*self.finishes, *self.others):
             if name == part_name:
                 return finish
@@ -112,7 +112,7 @@ class Kind:
     synonyms: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Checks the number of colourways.
+        """Check the number of colourways.
 
         Raises:
             ValueError: If there are not exactly 8.

@@ -1,7 +1,7 @@
 """The training pack: parquet shards of captioned pictures and sketches, made design by design.
 
 Each design is rendered into two small files of a working folder; the shards are put together from
-these in the plan's order. A stopped run goes on where it was; one plan always gives one pack.
+these in the plan's order. A stopped run resumes where it was; one plan always gives one pack.
 """
 
 from collections.abc import Iterator, Sequence
@@ -21,7 +21,7 @@ from assets.catalogue.words import DOMAINS
 IMAGE_PX = 128
 SPP = 12
 QUALITY = 88
-DOMAIN_EVERY = 4  # one view in so many is also shown in one named domain
+DOMAIN_EVERY = 4  # one view in so many is also painted in one named domain
 SHARD_BYTES = 12 << 20  # of rows before compression; shards stay below 15 MiB
 _NAMED = tuple(domain for domain in DOMAINS if domain != "photo")
 
@@ -36,7 +36,7 @@ class PackOptions:
 
 
 def pack(options: PackOptions) -> None:
-    """Makes the training pack, or what is missing of it.
+    """Make the training pack, or what is missing of it.
 
     Raises:
         ValueError: If the options make no sense.
@@ -51,22 +51,22 @@ def pack(options: PackOptions) -> None:
 
 
 def is_done(design: Design, folder: Path) -> bool:
-    """Returns whether both files of a design are there."""
+    """Return whether both files of a design are there."""
     return all(path.exists() for path in _files(design, folder))
 
 
 def make_design(design: Design, folder: Path) -> int:
-    """Renders, stylises and draws one design into its two files; returns its number of pictures."""
+    """Render, stylise and draw one design into its two files; return its number of pictures."""
     kind = KINDS[design.kind]
     prepared = prepare(kind.build(design.shape))
     names = [solid.part.name for solid in prepared.solids]
     rows = []
-    for place, shot in enumerate(shots(design)):
+    for index, shot in enumerate(shots(design)):
         colourway = kind.colourways[shot.colourway]
         picture = render(prepared, colourway, shot.view, IMAGE_PX, SPP)
-        said = [part for part, _ in colourway.finishes]
-        parts = record.png(record.part_map(picture.buffers.part_ids, names, said))
-        for domain, image in _media(design, place, picture):
+        named = [part for part, _ in colourway.finishes]
+        parts = record.png(record.part_map(picture.buffers.part_ids, names, named))
+        for domain, image in _media(design, index, picture):
             id = shot.id if domain == "photo" else f"{shot.id}-{domain}"
             columns = record.word_columns(
                 kind, design, id=id, colourway=shot.colourway, domain=domain
@@ -79,24 +79,24 @@ def make_design(design: Design, folder: Path) -> int:
     return len(rows)
 
 
-def domain_of(design: Design, place: int) -> str | None:
-    """Returns the named domain that the picture at `place` of a design is also shown in, if any."""
-    turn = (design.index + place) % DOMAIN_EVERY
+def domain_of(design: Design, index: int) -> str | None:
+    """Return the named domain that the picture at `index` of a design is also shown in, if any."""
+    turn = (design.index + index) % DOMAIN_EVERY
     if design.split is not Split.TRAIN or turn:
         return None
-    return _NAMED[(design.index * 2 + place // DOMAIN_EVERY) % len(_NAMED)]
+    return _NAMED[(design.index * 2 + index // DOMAIN_EVERY) % len(_NAMED)]
 
 
-def painted(picture: Render, domain: str, design: Design, place: int) -> record.Picture:
-    """Shows the picture at `place` of a design in a domain, always with the same hand."""
-    return stylise(picture, domain, generator(design.id, domain, place))
+def painted(picture: Render, domain: str, design: Design, index: int) -> record.Picture:
+    """Show the picture at `index` of a design in a domain, always with the same hand."""
+    return stylise(picture, domain, generator(design.id, domain, index))
 
 
-def _media(design: Design, place: int, picture: Render) -> Iterator[tuple[str, record.Picture]]:
+def _media(design: Design, index: int, picture: Render) -> Iterator[tuple[str, record.Picture]]:
     yield "photo", picture.image
-    domain = domain_of(design, place)
+    domain = domain_of(design, index)
     if domain is not None:
-        yield domain, painted(picture, domain, design, place)
+        yield domain, painted(picture, domain, design, index)
 
 
 def _files(design: Design, folder: Path) -> tuple[Path, Path]:
@@ -104,11 +104,11 @@ def _files(design: Design, folder: Path) -> tuple[Path, Path]:
 
 
 def _join(designs: Sequence[Design], folder: Path, out: Path) -> None:
-    """Writes the shards anew from the designs' files, one shard in memory at a time."""
-    for place, (name, schema) in enumerate(
+    """Write the shards anew from the designs' files, one shard in memory at a time."""
+    for index, (name, schema) in enumerate(
         (("images", record.IMAGES), ("sketches", record.SKETCHES))
     ):
-        paths = (_files(design, folder)[place] for design in designs)
+        paths = (_files(design, folder)[index] for design in designs)
         written = []
         for number, shard in enumerate(_shards(paths)):
             path = out / f"{name}-{number:03d}.parquet"

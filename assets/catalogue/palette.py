@@ -1,4 +1,4 @@
-"""The colours behind the colour words, as sRGB in 0..255, and sRGB to linear light and back."""
+"""Colours of the colour words, sRGB in 0..255; conversion of sRGB to linear light and back."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,19 +35,19 @@ _PALE = ("white", "beige", "yellow", "pink")
 
 
 def linear(srgb: Real | Array) -> NDArray[np.float64]:
-    """Converts sRGB in [0, 1] to linear light."""
+    """Convert sRGB in [0, 1] to linear light."""
     s = np.asarray(srgb, float)
     return np.where(s <= 0.04045, s / 12.92, ((s + 0.055) / 1.055) ** 2.4)
 
 
 def encoded(light: Real | Array) -> NDArray[np.float64]:
-    """Converts linear light to sRGB, both in [0, 1]; values outside are clipped."""
+    """Convert linear light to sRGB, both in [0, 1]; values outside are clipped."""
     x = np.clip(np.asarray(light, float), 0, 1)
     return np.where(x <= 0.0031308, 12.92 * x, 1.055 * x ** (1 / 2.4) - 0.055)
 
 
 def reflectance(colour: str) -> NDArray[np.float64]:
-    """Returns the linear reflectance (3,) of a colour word.
+    """Return the linear reflectance (3,) of a colour word.
 
     Raises:
         KeyError: If the word is no colour of the lexicon.
@@ -56,5 +56,5 @@ def reflectance(colour: str) -> NDArray[np.float64]:
 
 
 def companion(colour: str) -> NDArray[np.float64]:
-    """Returns the second colour (3,), linear, that patterns pair with a colour word."""
+    """Return the second colour (3,), linear, that patterns pair with a colour word."""
     return linear(np.array(ASH if colour in _PALE[:2] else CREAM) / 255)

@@ -1,4 +1,4 @@
-"""Where the things of a scene stand: ground, relation and view in, one prepared object out."""
+"""Positions of the things in a scene, and the scene as one prepared object."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -14,69 +14,69 @@ from assets.catalogue.casting import Thing
 from assets.catalogue.kinds import KINDS
 from assets.catalogue.model import Colourway, Finish, Part
 from assets.catalogue.plan import generator
-from assets.catalogue.scene import Prepared, Solid, fit, prepare
+from assets.catalogue.scene import PreparedObject, Solid, fit, prepare
 
-MOST_HIDDEN = 0.2  # of the farther thing's rectangle in the picture
+MOST_HIDDEN = 0.2  # share of the farther thing's rectangle in the picture
 CLEARANCE = 0.06  # between a bystander and whatever is nearest
-NUM_SPOTS, NUM_CHOICES = 300, 12  # tried for a bystander; free ones of which it takes one
+NUM_SPOTS, NUM_CHOICES = 300, 12  # spots tried for a bystander; free spots to choose from
 
 Points = NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Standing:
+class PlacedThing:
     """A thing turned and at its size in the scene.
 
     Attributes:
         prepared: The object alone, radius 1.
         turn: (3, 3) from the object's axes to the scene's.
-        radius: Of its bounding sphere.
-        place: (3,) where it stands.
-        points: (n, 3) its outermost corners, there.
+        radius: Radius of its bounding sphere.
+        position: (3,) where it stands.
+        points: (n, 3) its outermost corners in the scene.
     """
 
-    prepared: Prepared
+    prepared: PreparedObject
     turn: Points
     radius: float
-    place: Points
+    position: Points
     points: Points
 
     @property
     def half(self) -> Points:
-        """Returns half its extents (3,)."""
+        """Half its extents (3,)."""
         return np.ptp(self.points, axis=0) / 2
 
     @property
     def middle(self) -> Points:
-        """Returns the middle (3,) of its extents."""
+        """The middle (3,) of its extents."""
         return (self.points.min(0) + self.points.max(0)) / 2
 
-    def at(self, x: float, z: float) -> "Standing":
-        """Returns it moved so that its middle stands at x (right) and z (towards the viewer)."""
+    def at(self, x: float, z: float) -> "PlacedThing":
+        """Return it moved so that its middle stands at x (right) and z (towards the viewer)."""
         step = np.array([x, 0.0, z]) - self.middle * (1, 0, 1)
-        return replace(self, place=self.place + step, points=self.points + step)
+        return replace(self, position=self.position + step, points=self.points + step)
 
 
-def stand(thing: Thing) -> Standing:
-    """Builds a thing, turned to be seen from its azimuth by a camera at azimuth 0."""
+def stand(thing: Thing) -> PlacedThing:
+    """Build a thing, turned to be seen from its azimuth by a camera at azimuth 0."""
     prepared = prepare(KINDS[thing.design.kind].build(thing.design.shape))
     a = np.radians(-thing.azimuth)
     turn = np.array([[np.cos(a), 0, np.sin(a)], [0, 1, 0], [-np.sin(a), 0, np.cos(a)]])
     radius = thing.scale / prepared.scale
     corners = np.concatenate([solid.positions for solid in prepared.solids]).astype(float)
     outer = corners[ConvexHull(corners).vertices]
-    here = Standing(
+    thing_at_origin = PlacedThing(
         prepared=prepared,
         turn=turn,
         radius=radius,
-        place=np.zeros(3),
+        position=np.zeros(3),
         points=outer @ turn.T * radius,
     )
-    return here.at(0.0, 0.0)
+    return thing_at_origin.at(0.0, 0.0)
 
 
-def place(scene: Scene) -> tuple[Standing, ...]:
-    """Returns the things where they stand: none touches or much hides another.
+def arrange(scene: Scene) -> tuple[PlacedThing, ...]:
+    """Return the things where they stand: none touches or much hides another.
 
     Raises:
         ValueError: If there is no spot for a bystander.
@@ -90,8 +90,8 @@ def place(scene: Scene) -> tuple[Standing, ...]:
     return tuple(standing)
 
 
-def hidden(a: Standing, b: Standing, camera: Camera) -> float:
-    """Returns which share in [0, 1] of the farther one's rectangle the nearer one's covers."""
+def hidden(a: PlacedThing, b: PlacedThing, camera: Camera) -> float:
+    """Return which share in [0, 1] of the farther one's rectangle the nearer one's covers."""
     rectangles = _rectangles((a, b), camera)
     low, high = rectangles[:, 0].max(0), rectangles[:, 1].min(0)
     common = float(np.prod(np.maximum(high - low, 0)))
@@ -99,44 +99,44 @@ def hidden(a: Standing, b: Standing, camera: Camera) -> float:
     return common / float(np.prod(farther[1] - farther[0]))
 
 
-def combined(standing: Sequence[Standing]) -> Prepared:
-    """Returns the things as one object of radius 1; part "seat" of the first is "0 seat"."""
+def combined(standing: Sequence[PlacedThing]) -> PreparedObject:
+    """Return the things as one object of radius 1; part "seat" of the first is "0 seat"."""
     origin, scale = fit(np.concatenate([thing.points for thing in standing]))
     solids = [
         _moved(solid, thing, number, origin, scale)
         for number, thing in enumerate(standing)
         for solid in thing.prepared.solids
     ]
-    return Prepared(solids=tuple(solids), scale=scale)
+    return PreparedObject(solids=tuple(solids), scale=scale)
 
 
-def worn(things: Sequence[Thing], standing: Sequence[Standing]) -> Colourway:
-    """Returns one colourway in which each part of `combined` keeps its own finish."""
+def worn(things: Sequence[Thing], standing: Sequence[PlacedThing]) -> Colourway:
+    """Return one colourway in which each part of `combined` keeps its own finish."""
     finishes: list[tuple[str, Finish]] = []
     for number, (thing, stood) in enumerate(zip(things, standing, strict=True)):
-        own = KINDS[thing.design.kind].colourways[thing.colourway]
+        colourway = KINDS[thing.design.kind].colourways[thing.colourway]
         names = [solid.part.name for solid in stood.prepared.solids]
-        finishes += [(f"{number} {name}", own.finish_of(name)) for name in names]
+        finishes += [(f"{number} {name}", colourway.finish_of(name)) for name in names]
     return Colourway(finishes=tuple(finishes[:3]), others=tuple(finishes[3:]))
 
 
-def _moved(solid: Solid, thing: Standing, number: int, origin: Points, scale: float) -> Solid:
+def _moved(solid: Solid, thing: PlacedThing, number: int, origin: Points, scale: float) -> Solid:
     positions = solid.positions.astype(float) @ thing.turn.T * thing.radius
     return Solid(
         part=Part(name=f"{number} {solid.part.name}", mesh=solid.part.mesh, uv=solid.part.uv),
-        positions=((positions + thing.place - origin) * scale).astype(np.float32),
+        positions=((positions + thing.position - origin) * scale).astype(np.float32),
         normals=(solid.normals.astype(float) @ thing.turn.T).astype(np.float32),
     )
 
 
 def _beside(
-    main: Standing,
-    neighbour: Standing,
+    main: PlacedThing,
+    neighbour: PlacedThing,
     relation: Relation,
     camera: Camera,
     rng: np.random.Generator,
-) -> Standing:
-    """Places the main object; the neighbour stands in the middle of the ground."""
+) -> PlacedThing:
+    """Place the main object; the neighbour stands in the middle of the ground."""
     reach = main.half + neighbour.half
     gap, slip, side = rng.uniform(0.08, 0.25), rng.uniform(-0.3, 0.3), rng.choice((-1.0, 1.0))
     match relation:
@@ -149,59 +149,59 @@ def _beside(
 
 
 def _in_line(
-    main: Standing, neighbour: Standing, depth: float, side: float, camera: Camera
-) -> Standing:
-    """Moves the main object aside and away until neither hides much of the other."""
+    main: PlacedThing, neighbour: PlacedThing, depth: float, side: float, camera: Camera
+) -> PlacedThing:
+    """Move the main object aside and away until neither hides much of the other."""
     reach = main.half + neighbour.half
-    found = main
+    shifted = main
     for share in np.linspace(0.15, 1.6, 16):
         across = share * reach[0]
         away = max(abs(depth) * reach[2], 1.25 * across)
-        found = main.at(side * across, np.sign(depth) * away)
-        if hidden(found, neighbour, camera) <= MOST_HIDDEN:
+        shifted = main.at(side * across, np.sign(depth) * away)
+        if hidden(shifted, neighbour, camera) <= MOST_HIDDEN:
             break
-    return found
+    return shifted
 
 
 def _among(
-    other: Standing, standing: Sequence[Standing], camera: Camera, rng: np.random.Generator
-) -> Standing:
-    """Finds free spots for a bystander, farther and farther away; takes the one most in company."""
+    other: PlacedThing, standing: Sequence[PlacedThing], camera: Camera, rng: np.random.Generator
+) -> PlacedThing:
+    """Find free spots for a bystander, ever farther away; take the most compact arrangement."""
     points = np.concatenate([thing.points for thing in standing])
     middle = (points.min(0) + points.max(0)) / 2
     reach = np.ptp(points, axis=0) / 2 + other.half
 
-    def spots() -> Iterator[Standing]:
+    def spots() -> Iterator[PlacedThing]:
         for attempt in range(NUM_SPOTS):
             spread = reach * (0.4 + 1.2 * attempt / NUM_SPOTS)
             x, z = middle[[0, 2]] + rng.uniform(-1, 1, 2) * spread[[0, 2]]
             yield other.at(float(x), float(z))
 
     clear = (spot for spot in spots() if all(_is_clear(spot, s, camera) for s in standing))
-    found = list(islice(clear, NUM_CHOICES))
-    if not found:
-        raise ValueError("A bystander must have a spot where it hides little, found none.")
-    return min(found, key=lambda spot: _distance((*standing, spot), camera))
+    free = list(islice(clear, NUM_CHOICES))
+    if not free:
+        raise ValueError("A bystander must have a spot where it hides little; there is none.")
+    return min(free, key=lambda spot: _distance((*standing, spot), camera))
 
 
-def _distance(standing: Sequence[Standing], camera: Camera) -> float:
-    """Returns how far away a camera must be to see all."""
+def _distance(standing: Sequence[PlacedThing], camera: Camera) -> float:
+    """Return how far away a camera must be to see all."""
     points = np.concatenate([thing.points for thing in standing])
     pose = frame(points, camera)
     return float((pose.origin - points.mean(0)) @ pose.axes[2])
 
 
-def _is_clear(a: Standing, b: Standing, camera: Camera) -> bool:
+def _is_clear(a: PlacedThing, b: PlacedThing, camera: Camera) -> bool:
     apart = np.abs(a.middle - b.middle) - a.half - b.half
     return bool(apart[[0, 2]].max() >= CLEARANCE) and hidden(a, b, camera) <= MOST_HIDDEN
 
 
-def _rectangles(standing: Sequence[Standing], camera: Camera) -> Points:
-    """Returns each thing's rectangle in the picture, (n, 2, 2): lowest and highest x and y."""
+def _rectangles(standing: Sequence[PlacedThing], camera: Camera) -> Points:
+    """Return each thing's rectangle in the picture, (n, 2, 2): lowest and highest x and y."""
     pose = frame(np.concatenate([thing.points for thing in standing]), camera)
-    found: list[Points] = []
+    rectangles: list[Points] = []
     for thing in standing:
         x, y, z = ((thing.points - pose.origin) @ pose.axes.T).T
         flat = np.stack([x, y], 1) / -z[:, None]
-        found.append(np.stack([flat.min(0), flat.max(0)]))
-    return np.stack(found)
+        rectangles.append(np.stack([flat.min(0), flat.max(0)]))
+    return np.stack(rectangles)

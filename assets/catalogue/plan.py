@@ -1,4 +1,4 @@
-"""Which designs exist, what they wear, and from where they are seen: all from one seed.
+"""The plan of the catalogue: designs, their colourways and their views, all from one seed.
 
 A design is a shape. Test designs are drawn first, then validation, then training designs, so that a
 larger training set leaves the test set as it was. Nothing here renders or builds a mesh.
@@ -50,7 +50,7 @@ class Design:
 
     @property
     def id(self) -> str:
-        """Returns the design's name, unique in the catalogue: "chair-0042"."""
+        """The design's name, unique in the catalogue: "chair-0042"."""
         return f"{self.kind}-{self.index:04d}"
 
 
@@ -64,13 +64,13 @@ class Shot:
 
 
 def generator(*names: str | int) -> np.random.Generator:
-    """Returns the generator that belongs to these names, the same on every machine."""
+    """Return the generator that belongs to these names, the same on every machine."""
     keys = [n if isinstance(n, int) else zlib.crc32(n.encode()) for n in names]
     return np.random.default_rng([SEED, *keys])
 
 
 def designs(kind_name: str, kinds: Mapping[str, Kind] = KINDS) -> tuple[Design, ...]:
-    """Returns all designs of a kind; an unseen kind has test designs only.
+    """Return all designs of a kind; an unseen kind has test designs only.
 
     Raises:
         KeyError: If the kind is unknown.
@@ -89,13 +89,13 @@ def designs(kind_name: str, kinds: Mapping[str, Kind] = KINDS) -> tuple[Design, 
 
 
 def catalogue(*splits: Split, kinds: Mapping[str, Kind] = KINDS) -> tuple[Design, ...]:
-    """Returns the designs of some splits, kinds taking turns, so that any beginning is balanced."""
+    """Return the designs of some splits, kinds taking turns, so that any beginning is balanced."""
     rows = [[d for d in designs(name, kinds) if d.split in splits] for name in kinds]
     return tuple(d for turn in zip_longest(*rows) for d in turn if d is not None)
 
 
 def shots(design: Design, kinds: Mapping[str, Kind] = KINDS) -> tuple[Shot, ...]:
-    """Returns the pictures of a design.
+    """Return the pictures of a design.
 
     A training design has its own camera, lights and backdrop in every picture. All pictures of a
     validation or test design share one camera, lights and backdrop of their own.
@@ -107,16 +107,16 @@ def shots(design: Design, kinds: Mapping[str, Kind] = KINDS) -> tuple[Shot, ...]
             Shot(id=f"{design.id}-c{c}", colourway=c, view=_view(camera, generator(design.id, c)))
             for c in design.colourways
         )
-    found = []
+    views = []
     for c in design.colourways:
         for v in range(VIEWS):
             rng = generator(design.id, c, v)
-            found.append(Shot(id=f"{design.id}-c{c}-v{v}", colourway=c, view=_free_view(kind, rng)))
-    return tuple(found)
+            views.append(Shot(id=f"{design.id}-c{c}-v{v}", colourway=c, view=_free_view(kind, rng)))
+    return tuple(views)
 
 
 def camera_of(design: Design, kinds: Mapping[str, Kind] = KINDS) -> Camera:
-    """Returns the camera of a validation or test design; the first one of a training design."""
+    """Return the camera of a validation or test design; the first one of a training design."""
     kind = kinds[design.kind]
     if design.split is Split.TRAIN:
         return _camera(kind, generator(design.id, design.colourways[0], 0))
@@ -124,32 +124,32 @@ def camera_of(design: Design, kinds: Mapping[str, Kind] = KINDS) -> Camera:
 
 
 def sketch_camera(design: Design, skill: int, kinds: Mapping[str, Kind] = KINDS) -> Camera:
-    """Returns where a sketch is drawn from: 0 to 15 degrees off the photo, 5 to 15 for test."""
+    """Return where a sketch is drawn from: 0 to 15 degrees off the photo, 5 to 15 for test."""
     rng = generator(design.id, "sketch", skill)
     lowest = 5.0 if design.split in (Split.TEST, Split.UNSEEN) else 0.0
     return turned(camera_of(design, kinds), rng.uniform(lowest, 15.0), rng)
 
 
 def skill_of(design: Design) -> int:
-    """Returns the skill of the hand that draws the benchmark's query for a design."""
+    """Return the skill of the hand that draws the benchmark's query for a design."""
     return int(generator(design.id, "skill").integers(len(SKILLS)))
 
 
 def turned(camera: Camera, degrees: float, rng: np.random.Generator) -> Camera:
-    """Returns a camera whose line of sight is `degrees` away from another's, to a random side.
+    """Return a camera whose line of sight is `degrees` away from another's, to a random side.
 
     Raises:
         ValueError: If there is none from 1 to 45 degrees above the ground.
     """
     for _ in range(MAX_TRIES):
-        found = _turned(camera, np.radians(degrees), rng.uniform(0, 2 * np.pi))
-        if 1 <= found.elevation <= 45:
-            return found
+        turned = _turned(camera, np.radians(degrees), rng.uniform(0, 2 * np.pi))
+        if 1 <= turned.elevation <= 45:
+            return turned
     raise ValueError(f"No camera above the ground is {degrees} degrees from {camera}.")
 
 
 def _turned(camera: Camera, step: float, heading: float) -> Camera:
-    """Moves along a great circle by `step` from a camera's place; all in radians."""
+    """Move along a great circle by `step` from a camera's position; all in radians."""
     elevation = np.radians(camera.elevation)
     height = np.sin(elevation) * np.cos(step) + np.cos(elevation) * np.sin(step) * np.cos(heading)
     across = np.sin(heading) * np.sin(step) * np.cos(elevation)
@@ -160,7 +160,7 @@ def _turned(camera: Camera, step: float, heading: float) -> Camera:
 
 
 def is_near(a: Shape, b: Shape) -> bool:
-    """Returns whether two shapes make the same choices and nearly the same proportions."""
+    """Return whether two shapes make the same choices and nearly the same proportions."""
     if a.values.keys() != b.values.keys():
         return False
     differences = []
@@ -189,7 +189,7 @@ def _splits(kind_name: str) -> list[Split]:
 
 
 def _different_shapes(kind: Kind, count: int) -> list[Shape]:
-    found: list[Shape] = []
+    shapes: list[Shape] = []
     groups: dict[tuple[tuple[str, Value], ...], list[Shape]] = {}
     for candidate in range(count * MAX_TRIES):
         shape = kind.sample(generator(kind.name, candidate))
@@ -198,14 +198,14 @@ def _different_shapes(kind: Kind, count: int) -> list[Shape]:
         if any(is_near(shape, other) for other in alike):
             continue
         alike.append(shape)
-        found.append(shape)
-        if len(found) == count:
-            return found
-    raise ValueError(f"{kind.name} must have {count} different shapes, has {len(found)}.")
+        shapes.append(shape)
+        if len(shapes) == count:
+            return shapes
+    raise ValueError(f"{kind.name} must have {count} different shapes, has {len(shapes)}.")
 
 
 def _assignments(kind_name: str, split: Split) -> Iterator[tuple[int, ...]]:
-    """Yields four colourways a design, always the four worn least so far."""
+    """Yield four colourways a design, always the four worn least so far."""
     rng = generator(kind_name, split.value, "colourways")
     worn = np.zeros(NUM_COLOURWAYS, int)
     while True:

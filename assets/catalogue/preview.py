@@ -13,7 +13,7 @@ from assets.catalogue.sheet import sheet
 
 
 def load_kind(name: str) -> Kind:
-    """Returns a kind from its own module, whether or not the others exist.
+    """Return a kind from its own module, whether or not the others exist.
 
     Raises:
         ValueError: If no module of that name holds a kind.
@@ -31,7 +31,7 @@ def load_kind(name: str) -> Kind:
 def preview(
     kind: Kind, out: Path, *, num_designs: int, size_px: int, spp: int, seed: int = 0
 ) -> None:
-    """Renders the first designs of a kind, a row each, in the 8 colourways and writes a sheet."""
+    """Render the first designs of a kind, a row each, in the 8 colourways and write a sheet."""
     images, labels = [], []
     for design in range(num_designs):
         rng = np.random.default_rng([seed, zlib.crc32(kind.name.encode()), design])

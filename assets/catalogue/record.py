@@ -17,7 +17,7 @@ from assets.catalogue.freehand import draw
 from assets.catalogue.model import Colourway, Kind
 from assets.catalogue.plan import Design, generator, sketch_camera
 from assets.catalogue.render import buffers
-from assets.catalogue.scene import Prepared
+from assets.catalogue.scene import PreparedObject
 from assets.catalogue.sketch import contours
 
 Row = dict[str, Any]
@@ -54,9 +54,9 @@ SKETCHES = pa.schema(
 )
 
 
-def described(kind: Kind, design: Design, colourway: Colourway) -> words.Described:
-    """Returns what the caption grammar says about a design in a colourway."""
-    return words.Described(
+def described(kind: Kind, design: Design, colourway: Colourway) -> words.ObjectDescription:
+    """Return what the caption grammar says about a design in a colourway."""
+    return words.ObjectDescription(
         names=(kind.name, *kind.synonyms),
         shape=design.shape.words,
         finishes=tuple(
@@ -67,9 +67,9 @@ def described(kind: Kind, design: Design, colourway: Colourway) -> words.Describ
 
 
 def word_columns(kind: Kind, design: Design, *, id: str, colourway: int, domain: str) -> Row:
-    """Returns all columns of a picture but the picture."""
+    """Return all columns of a picture but the picture."""
     worn = kind.colourways[colourway]
-    said = described(kind, design, worn)
+    named = described(kind, design, worn)
     return {
         "id": id,
         "design": design.id,
@@ -77,37 +77,37 @@ def word_columns(kind: Kind, design: Design, *, id: str, colourway: int, domain:
         "split": design.split.value,
         "domain": domain,
         "colourway": colourway,
-        "part_names": [part for part, _ in said.finishes],
-        "part_finishes": [phrase for _, phrase in said.finishes],
+        "part_names": [part for part, _ in named.finishes],
+        "part_finishes": [phrase for _, phrase in named.finishes],
         "part_colours": [f.colour for _, f in worn.finishes],
-        "caption": words.caption(said, domain),
-        "attributes": words.attribute_phrase(said.finishes),
-        "shape": words.shape_phrase(said.shape),
-        "paraphrases": list(words.paraphrases(said, domain)),
+        "caption": words.caption(named, domain),
+        "attributes": words.attribute_phrase(named.finishes),
+        "shape": words.shape_phrase(named.shape),
+        "paraphrases": list(words.paraphrases(named, domain)),
     }
 
 
 def part_map(
-    part_ids: NDArray[np.uint8], names: Sequence[str], said: Sequence[str]
+    part_ids: NDArray[np.uint8], names: Sequence[str], named: Sequence[str]
 ) -> NDArray[np.uint8]:
-    """Renumbers a part map to the order of the said parts.
+    """Renumber a part map to the order of the named parts.
 
     Args:
         part_ids: uint8 (H, W), i + 1 for `names[i]`, 0 for the background.
         names: Of the object's parts.
-        said: Of the parts that the caption names.
+        named: Names of the parts in the caption.
 
     Returns:
-        uint8 (H, W): i + 1 for `said[i]`, higher numbers for parts never named.
+        uint8 (H, W): i + 1 for `named[i]`, higher numbers for parts never named.
     """
-    unnamed = [name for name in names if name not in said]
-    order = [*said, *unnamed]
+    unnamed = [name for name in names if name not in named]
+    order = [*named, *unnamed]
     table = np.array([0, *(order.index(name) + 1 for name in names)], np.uint8)
     return table[part_ids]
 
 
-def sketch_row(kind: Kind, design: Design, prepared: Prepared, skill: int) -> Row:
-    """Draws a design with one skill, from the camera its plan gives that sketch."""
+def sketch_row(kind: Kind, design: Design, prepared: PreparedObject, skill: int) -> Row:
+    """Draw a design with one skill, from the camera its plan gives that sketch."""
     camera = sketch_camera(design, skill, {kind.name: kind})
     curves = contours(buffers(prepared, camera, SKETCH_PX))
     rng = generator(design.id, "hand", skill)
@@ -123,42 +123,42 @@ def sketch_row(kind: Kind, design: Design, prepared: Prepared, skill: int) -> Ro
 
 
 def webp(image: NDArray[np.uint8], quality: int) -> bytes:
-    """Encodes a picture, uint8 RGB (H, W, 3)."""
+    """Encode a picture, uint8 RGB (H, W, 3)."""
     blob = io.BytesIO()
     Image.fromarray(image).save(blob, "WEBP", quality=quality, method=6)
     return blob.getvalue()
 
 
 def write_webp(image: NDArray[np.uint8], quality: int, path: Path) -> None:
-    """Writes a picture, uint8 RGB (H, W, 3), whole or not at all."""
+    """Write a picture, uint8 RGB (H, W, 3), whole or not at all."""
     unfinished = path.with_suffix(".unfinished")
     unfinished.write_bytes(webp(image, quality))
     unfinished.replace(path)
 
 
 def png(values: NDArray[np.uint8]) -> bytes:
-    """Encodes a part map, uint8 (H, W)."""
+    """Encode a part map, uint8 (H, W)."""
     blob = io.BytesIO()
     Image.fromarray(values, "L").save(blob, "PNG", optimize=True)
     return blob.getvalue()
 
 
 def part_file(folder: Path, name: str, table: str) -> Path:
-    """Returns where one design's rows of a table wait for the others'."""
+    """Return where one design's rows of a table wait for the others'."""
     return folder / f"{name}.{table}.parquet"
 
 
 def join_tables(
     tables: Sequence[tuple[str, pa.Schema]], names: Sequence[str], folder: Path, out: Path
 ) -> None:
-    """Joins the rows that wait in a folder, in the order of the names, into one file a table."""
+    """Join the rows that wait in a folder, in the order of the names, into one file a table."""
     for table, schema in tables:
         parts = [pq.read_table(part_file(folder, name, table)) for name in names]
         write_table(pa.concat_tables(parts).to_pylist(), schema, out / f"{table}.parquet")
 
 
 def write_table(rows: Sequence[Mapping[str, Any]], schema: pa.Schema, path: Path) -> None:
-    """Writes rows to a parquet file, whole or not at all."""
+    """Write rows to a parquet file, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(path.name + ".unfinished")
     table = pa.Table.from_pylist(list(rows), schema=schema)

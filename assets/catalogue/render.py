@@ -13,7 +13,7 @@ from assets.catalogue.camera import Camera, frame
 from assets.catalogue.denoise import denoised
 from assets.catalogue.engine import look_at, mitsuba, write_mesh
 from assets.catalogue.model import Colourway, Part
-from assets.catalogue.scene import Prepared, View
+from assets.catalogue.scene import PreparedObject, View
 
 __all__ = ["Buffers", "Camera", "Render", "View", "buffers", "prepare", "render", "tone_mapped"]
 
@@ -23,7 +23,7 @@ prepare = scene.prepare
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Buffers:
-    """What is seen at each pixel's centre, rows from the top.
+    """What is visible at each pixel's centre, rows from the top.
 
     Attributes:
         part_ids: uint8 (H, W), 0 for the background, i + 1 for `parts[i]`.
@@ -46,9 +46,9 @@ class Render:
 
 
 def render(
-    parts: Sequence[Part] | Prepared, colourway: Colourway, view: View, size_px: int, spp: int
+    parts: Sequence[Part] | PreparedObject, colourway: Colourway, view: View, size_px: int, spp: int
 ) -> Render:
-    """Path-traces an object in the studio.
+    """Path-trace an object in the studio.
 
     Args:
         parts: The object; prepare it once where it is rendered several times.
@@ -61,27 +61,27 @@ def render(
         ValueError: If there is no part, or a colourway needs more slots than the scene has.
         ImportError: If mitsuba is not installed.
     """
-    prepared = parts if isinstance(parts, Prepared) else prepare(parts)
+    prepared = parts if isinstance(parts, PreparedObject) else prepare(parts)
     traced = _studio().photograph(prepared, colourway, view, size_px=size_px, spp=spp)
     return Render(
         image=tone_mapped(denoised(traced)), buffers=buffers(prepared, view.camera, size_px)
     )
 
 
-def buffers(parts: Sequence[Part] | Prepared, camera: Camera, size_px: int) -> Buffers:
-    """Casts one ray through each pixel's centre.
+def buffers(parts: Sequence[Part] | PreparedObject, camera: Camera, size_px: int) -> Buffers:
+    """Cast one ray through each pixel's centre.
 
     Raises:
         ValueError: If there is no part, or more than 255.
     """
-    prepared = parts if isinstance(parts, Prepared) else prepare(parts)
+    prepared = parts if isinstance(parts, PreparedObject) else prepare(parts)
     if len(prepared.solids) > 255:
         raise ValueError(f"An object has at most 255 parts, got {len(prepared.solids)}.")
     return _surveyor().survey(prepared, camera, size_px)
 
 
 def tone_mapped(light: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Turns linear light (H, W, 3) into sRGB, highlights rolled off.
+    """Turn linear light (H, W, 3) into sRGB, highlights rolled off.
 
     Below the shoulder nothing changes, so that colours keep their names.
     """
@@ -92,7 +92,7 @@ def tone_mapped(light: NDArray[np.float32]) -> NDArray[np.uint8]:
 
 
 class _Surveyor:
-    """A scene of one mesh whose buffers are refilled, seen by an integrator of first hits."""
+    """A scene of one mesh whose buffers are refilled, rendered by an integrator of first hits."""
 
     def __init__(self) -> None:
         mi = mitsuba()
@@ -100,7 +100,7 @@ class _Surveyor:
         self._fill(np.eye(3, dtype=np.float32) * 0.01, np.eye(3, dtype=np.float32))
         self._scene = mi.load_dict({"type": "scene", "object": self._mesh}, optimize=False)
         self._values = mi.traverse(self._scene)
-        self._shown: Prepared | None = None
+        self._loaded: PreparedObject | None = None
         aovs = "depth:depth,normal:sh_normal,face:prim_index"
         self._integrator = mi.load_dict({"type": "aov", "aovs": aovs})
 
@@ -109,7 +109,7 @@ class _Surveyor:
         write_mesh(values, "", positions=positions, normals=normals)
         values.update()
 
-    def survey(self, prepared: Prepared, camera: Camera, size_px: int) -> Buffers:
+    def survey(self, prepared: PreparedObject, camera: Camera, size_px: int) -> Buffers:
         mi = mitsuba()
         positions = np.concatenate([solid.positions for solid in prepared.solids])
         normals = np.concatenate([solid.normals for solid in prepared.solids])
@@ -117,33 +117,35 @@ class _Surveyor:
             np.arange(1, len(prepared.solids) + 1, dtype=np.uint8),
             [len(solid.positions) // 3 for solid in prepared.solids],
         )
-        if self._shown is not prepared:
+        if self._loaded is not prepared:
             write_mesh(self._values, "object.", positions=positions, normals=normals)
             self._values.update()
-            self._shown = prepared
+            self._loaded = prepared
         pose = frame(positions.astype(float), camera)
         sensor = _plain_sensor(size_px, float(camera.fov))
         values = mi.traverse(sensor)
         values["to_world"] = look_at(pose.origin, pose.axes)
         values.update()
-        seen = np.array(mi.render(self._scene, sensor=sensor, integrator=self._integrator, spp=1))
-        return _buffers(seen, owner, pose.axes, camera, prepared.scale)
+        first_hits = np.array(
+            mi.render(self._scene, sensor=sensor, integrator=self._integrator, spp=1)
+        )
+        return _buffers(first_hits, owner, pose.axes, camera, prepared.scale)
 
 
 def _buffers(
-    seen: NDArray[np.float32],
+    values: NDArray[np.float32],
     owner: NDArray[np.uint8],
     axes: NDArray[np.float64],
     camera: Camera,
     scale: float,
 ) -> Buffers:
-    distance = seen[..., 0]
+    distance = values[..., 0]
     is_object = distance > 0
-    face = np.where(is_object, seen[..., 4], 0).astype(np.int64)
+    face = np.where(is_object, values[..., 4], 0).astype(np.int64)
     size = len(distance)
     at = ((np.arange(size) + 0.5) / size * 2 - 1) * np.tan(np.radians(camera.fov) / 2)
     straight = 1 / np.sqrt(1 + at[None] ** 2 + at[:, None] ** 2)
-    normals = seen[..., 1:4] @ axes.T
+    normals = values[..., 1:4] @ axes.T
     normals /= np.maximum(np.linalg.norm(normals, axis=-1, keepdims=True), 1e-9)
     # A normal turned away from the viewer belongs to the inside of a thin wall.
     normals *= np.where(normals[..., 2:] < -0.3, -1, 1)

@@ -50,7 +50,7 @@ class View:
     Attributes:
         camera: Where from.
         backdrop: Colour of ground and wall, sRGB in [0, 1].
-        light: Seed of the lights' places and strengths.
+        light: Seed of the lights' positions and strengths.
     """
 
     camera: Camera
@@ -74,21 +74,21 @@ class Solid:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Prepared:
+class PreparedObject:
     """An object ready for any number of pictures; `scale` took it to radius 1."""
 
     solids: tuple[Solid, ...]
     scale: float
 
 
-def prepare(parts: Sequence[Part]) -> Prepared:
-    """Scales an object to radius 1, standing on the ground, and computes its normals."""
+def prepare(parts: Sequence[Part]) -> PreparedObject:
+    """Scale an object to radius 1, standing on the ground, and compute its normals."""
     origin, scale = fit(all_points(parts))
-    return Prepared(solids=tuple(_solid(p, origin, scale) for p in parts), scale=scale)
+    return PreparedObject(solids=tuple(_solid(p, origin, scale) for p in parts), scale=scale)
 
 
 def fit(points: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
-    """Returns the place (3,) on the ground and the scale that take points (n, 3) to radius 1."""
+    """Return the point (3,) on the ground and the scale that take points (n, 3) to radius 1."""
     low = points.min(0)
     centre = (low + points.max(0)) / 2
     scale = 1 / max(float(np.linalg.norm(points - centre, axis=1).max()), 1e-9)
@@ -106,7 +106,7 @@ def _solid(part: Part, origin: NDArray[np.float64], scale: float) -> Solid:
 
 
 def coordinates(solid: Solid, look: finish.Look) -> Floats:
-    """Returns texture coordinates (3 f, 2) of a part in tiles of a look."""
+    """Return texture coordinates (3 f, 2) of a part in tiles of a look."""
     side = look.side * _shrink(solid) if look.side == finish.PATTERN_SIDE else look.side
     mesh = solid.part.mesh
     if solid.part.uv == "cylinder":
@@ -117,7 +117,7 @@ def coordinates(solid: Solid, look: finish.Look) -> Floats:
 
 
 def _shrink(solid: Solid) -> float:
-    """Returns how much finer a pattern is on a small part than on one as large as the object."""
+    """Return how much finer a pattern is on a small part than on one as large as the object."""
     corners = solid.part.mesh.triangles.astype(np.float32)
     extent = np.sort(np.ptp(corners, axis=(0, 1)))[1:].mean()
     return float(np.clip(extent / 1.1, 0.35, 1.0))
@@ -127,7 +127,7 @@ class Studio:
     """A Mitsuba scene whose buffers are refilled for each picture; make one for each process."""
 
     def __init__(self) -> None:
-        """Builds the scene with empty slots; takes a moment, and seconds at its first picture."""
+        """Build the scene with empty slots; the first picture takes seconds."""
         self._mi = mitsuba()
         mi = self._mi
         shapes: dict[str, Any] = {f"surface{i}": _empty(_surface()) for i in range(NUM_SURFACES)}
@@ -146,15 +146,15 @@ class Studio:
             optimize=False,
         )
         self._values = mi.traverse(self._scene)
-        self._shown: dict[str, tuple[Finish, list[Solid]] | None] = {}
+        self._loaded: dict[str, tuple[Finish, list[Solid]] | None] = {}
         path = {"type": "path", "max_depth": MAX_DEPTH, "rr_depth": 3, "hide_emitters": True}
         self._path = mi.load_dict(path)
         self._hits = mi.load_dict({"type": "aov", "aovs": "albedo:albedo,normal:sh_normal"})
 
     def photograph(
-        self, prepared: Prepared, colourway: Colourway, view: View, *, size_px: int, spp: int
+        self, prepared: PreparedObject, colourway: Colourway, view: View, *, size_px: int, spp: int
     ) -> Traced:
-        """Path-traces a picture, before noise reduction and tone mapping.
+        """Path-trace a picture, before noise reduction and tone mapping.
 
         Args:
             prepared: The object.
@@ -195,7 +195,7 @@ class Studio:
         values.update()
         return sensor
 
-    def _dress(self, prepared: Prepared, colourway: Colourway) -> None:
+    def _dress(self, prepared: PreparedObject, colourway: Colourway) -> None:
         wearers: dict[Finish, list[Solid]] = {}
         for solid in prepared.solids:
             wearers.setdefault(colourway.finish_of(solid.part.name), []).append(solid)
@@ -203,18 +203,16 @@ class Studio:
         surfaces = {f: s for f, s in wearers.items() if f.material != "glass"}
         _check_slots(surfaces, NUM_SURFACES, "surfaces")
         _check_slots(glasses, NUM_GLASSES, "glasses")
-        for limit, name, worn in (
-            (NUM_SURFACES, "surface", surfaces),
-            (NUM_GLASSES, "glass", glasses),
-        ):
+        slots = ("surface", NUM_SURFACES, surfaces), ("glass", NUM_GLASSES, glasses)
+        for name, limit, worn in slots:
             items = list(worn.items())
             for i in range(limit):
                 self._hand_out(f"{name}{i}", items[i] if i < len(items) else None)
 
     def _hand_out(self, slot: str, item: tuple[Finish, list[Solid]] | None) -> None:
-        """Gives a slot what it is to show, unless it shows just that since the last picture."""
-        before = self._shown.get(slot)
-        self._shown[slot] = item
+        """Fill a slot, unless it holds the same item since the last picture."""
+        before = self._loaded.get(slot)
+        self._loaded[slot] = item
         if item is None:
             if before is not None:
                 self._set_mesh(slot, *_NOWHERE)
@@ -258,10 +256,10 @@ class Studio:
         self._set_mesh("backdrop", *_backdrop(turn))
 
     def _softbox(
-        self, slot: str, place: tuple[float, float], *, half: float, irradiance: float
+        self, slot: str, direction: tuple[float, float], *, half: float, irradiance: float
     ) -> None:
         distance = 4.6
-        centre, corners = _square(place, distance, half)
+        centre, corners = _square(direction, distance, half)
         normals = np.broadcast_to(-centre / distance, corners.shape).astype(np.float32)
         self._set_mesh(slot, corners, normals, np.zeros((6, 2), np.float32))
         warmth = np.array([1.02, 1.0, 0.96]) if slot == "key" else np.array([0.97, 1.0, 1.04])
@@ -320,7 +318,7 @@ def _empty(bsdf: dict[str, Any], *, emits: float = 0.0) -> Any:  # noqa: ANN401
 
 
 def _surface() -> dict[str, Any]:
-    """Returns the one bsdf all surfaces share, with every lobe it will ever need."""
+    """Return the one bsdf all surfaces share, with every lobe it will ever need."""
     size = textures.SIZE
     return {
         "type": "principled",
@@ -346,10 +344,10 @@ def _bitmap(values: NDArray[np.float64]) -> dict[str, Any]:
 
 
 def _square(
-    place: tuple[float, float], distance: float, half: float
+    direction: tuple[float, float], distance: float, half: float
 ) -> tuple[NDArray[np.float64], Floats]:
-    """Returns centre and corners (6, 3) of two triangles facing the object from a direction."""
-    a, e = np.radians(place)
+    """Return centre and corners (6, 3) of two triangles facing the object from a direction."""
+    a, e = np.radians(direction)
     towards = np.array([np.sin(a) * np.cos(e), np.sin(e), np.cos(a) * np.cos(e)])
     right = np.array([np.cos(a), 0, -np.sin(a)])
     up = np.cross(towards, right)
@@ -360,7 +358,7 @@ def _square(
 
 
 def _sky(rng: np.random.Generator) -> Floats:
-    """Returns a dim room: bright ceiling, darker walls with pale panels for metal to reflect."""
+    """Return a dim room: bright ceiling, darker walls with pale panels for metal to reflect."""
     height, width = ENVIRONMENT_SHAPE
     v = (np.arange(height) + 0.5) / height
     rows = np.interp(v, [0, 0.3, 0.5, 0.6, 1], [0.75, 0.5, 0.32, 0.22, 0.15])
@@ -380,7 +378,7 @@ def _backdrop_profile() -> NDArray[np.float64]:
 
 @lru_cache(maxsize=16)
 def _backdrop(azimuth: float) -> tuple[Floats, Floats, Floats]:
-    """Returns a floor that bends up into a wall, behind the object as seen from `azimuth`."""
+    """Return a floor that bends up into a wall, behind the object as seen from `azimuth`."""
     profile = _backdrop_profile()
     x = np.array([-16.0, 16.0])
     z, y = profile.T

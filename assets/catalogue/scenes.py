@@ -1,4 +1,4 @@
-"""Scenes as files: pictures, what is said of them, and a drawing of each main object alone."""
+"""Scenes as files: pictures, their texts, and a drawing of each main object alone."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +9,7 @@ from assets.catalogue import arrangement_words, record, work
 from assets.catalogue.arrangement import Group, Scene, groups
 from assets.catalogue.casting import Thing
 from assets.catalogue.kinds import KINDS
-from assets.catalogue.placement import combined, place, worn
+from assets.catalogue.placement import arrange, combined, worn
 from assets.catalogue.plan import Design, Split, skill_of
 from assets.catalogue.render import prepare, render
 
@@ -46,7 +46,7 @@ class SceneOptions:
 
     Attributes:
         out: Folder of the pictures and tables.
-        work: Folder of what is finished, for going on after a stop.
+        work: Folder of what is finished, for resuming after a stop.
         split: "test" (with scenes of unseen kinds), "validation" or "train".
         size_px: Side of the pictures.
         spp: Samples a pixel.
@@ -64,7 +64,7 @@ class SceneOptions:
 
 
 def scenes(options: SceneOptions) -> None:
-    """Makes the scenes of a split, or what is missing of them.
+    """Make the scenes of a split, or what is missing of them.
 
     Raises:
         ValueError: If the options make no sense.
@@ -75,14 +75,14 @@ def scenes(options: SceneOptions) -> None:
     folder = options.work / options.split
     leads = [group.lead for s in SPLITS[options.split] for group in groups(s)][: options.limit]
     (options.out / "images").mkdir(parents=True, exist_ok=True)
-    maker = Maker(out=options.out, size_px=options.size_px, spp=options.spp)
+    maker = SceneMaker(out=options.out, size_px=options.size_px, spp=options.spp)
     work.run(work.Job(task=maker, is_done=maker.is_done, folder=folder), leads, options.num_workers)
     names = [lead.id for lead in leads]
     record.join_tables(TABLES, names, folder, options.out)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Maker:
+class SceneMaker:
     """Makes the pictures and rows of the group that a design leads."""
 
     out: Path
@@ -90,12 +90,12 @@ class Maker:
     spp: int
 
     def is_done(self, lead: Design, folder: Path) -> bool:
-        """Returns whether the pictures and rows of a group are there."""
+        """Return whether the pictures and rows of a group are there."""
         tables = all(record.part_file(folder, lead.id, name).exists() for name, _ in TABLES)
         return tables and all((self.out / path_of(s)).exists() for s in _group(lead).scenes)
 
     def __call__(self, lead: Design, folder: Path) -> int:
-        """Makes one group; returns its number of pictures."""
+        """Make one group; return its number of pictures."""
         group = _group(lead)
         for scene in group.scenes:
             self._photograph(scene)
@@ -109,21 +109,21 @@ class Maker:
         return len(group.scenes)
 
     def _photograph(self, scene: Scene) -> None:
-        standing = place(scene)
+        standing = arrange(scene)
         prepared, colourway = combined(standing), worn(scene.things, standing)
         picture = render(prepared, colourway, scene.view, self.size_px, self.spp)
         record.write_webp(picture.image, QUALITY, self.out / path_of(scene))
 
 
 def path_of(scene: Scene) -> str:
-    """Returns the picture's path below the folder."""
+    """Return the picture's path below the folder."""
     return f"images/{scene.id}.webp"
 
 
 def row_of(scene: Scene, lead: Design) -> record.Row:
-    """Returns all that the table says of a scene."""
+    """Return all that the table says of a scene."""
     main, neighbour, *others = scene.things
-    said = arrangement_words.relation_phrase(scene.relation.value, _phrase(neighbour))
+    relation_words = arrangement_words.relation_phrase(scene.relation.value, _phrase(neighbour))
     bystanders = [thing.design.kind for thing in others]
     return {
         "id": scene.id,
@@ -138,8 +138,8 @@ def row_of(scene: Scene, lead: Design) -> record.Row:
         "neighbour": neighbour.design.id,
         "kinds": [thing.design.kind for thing in scene.things],
         "num_objects": len(scene.things),
-        "words": said,
-        "caption": arrangement_words.scene_caption(_phrase(main), said, bystanders),
+        "words": relation_words,
+        "caption": arrangement_words.scene_caption(_phrase(main), relation_words, bystanders),
     }
 
 

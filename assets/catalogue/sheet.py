@@ -16,7 +16,7 @@ LABEL_PX = 14
 def sheet(
     images: Sequence[NDArray[np.uint8]], columns: int, labels: Sequence[str] = ()
 ) -> Image.Image:
-    """Lays out pictures of one size in rows.
+    """Lay out pictures of one size in rows.
 
     Args:
         images: uint8 (H, W, 3), all alike.
@@ -42,7 +42,7 @@ def sheet(
 
 
 def read_pictures(folder: Path, count: int) -> tuple[list[NDArray[np.uint8]], list[str]]:
-    """Returns up to `count` pictures of a pack or gallery, evenly spread, and their names.
+    """Return up to `count` pictures of a pack or gallery, evenly spread, and their names.
 
     Raises:
         ValueError: If the folder holds neither.
@@ -64,5 +64,5 @@ def read_pictures(folder: Path, count: int) -> tuple[list[NDArray[np.uint8]], li
 
 
 def _spread(items: list[dict[str, Any]], count: int) -> list[dict[str, Any]]:
-    places = np.linspace(0, len(items) - 1, min(count, len(items))).round().astype(int)
-    return [items[i] for i in places]
+    indices = np.linspace(0, len(items) - 1, min(count, len(items))).round().astype(int)
+    return [items[i] for i in indices]

@@ -79,7 +79,7 @@ class _Scene:
 
 
 def contours(buffers: Buffers) -> tuple[Curve, ...]:
-    """Extracts the visible lines of an object.
+    """Extract the visible lines of an object.
 
     Part borders and depth jumps split the image into regions; within a region, pieces of calm
     normals joined by a band of turning normals meet in a crease. All lines run between pixels and
@@ -104,7 +104,7 @@ def contours(buffers: Buffers) -> tuple[Curve, ...]:
 
 
 def _scene(buffers: Buffers) -> _Scene:
-    """Crops to the object with a margin of one pixel and splits it into regions."""
+    """Crop to the object with a margin of one pixel and split it into regions."""
     ys, xs = (np.flatnonzero(buffers.part_ids.any(axis)) for axis in (1, 0))
     window = np.s_[ys[0] : ys[-1] + 1, xs[0] : xs[-1] + 1]
     parts = np.pad(buffers.part_ids[window].astype(np.int64), 1)
@@ -160,7 +160,7 @@ def _separated(parts: np.ndarray, depth: np.ndarray, slope: np.ndarray, jump: fl
 def _without_specks(
     pieces: np.ndarray, occluded: Cracks, parts: np.ndarray
 ) -> tuple[np.ndarray, Cracks]:
-    """Gives pieces of a few pixels to a neighbour of their part, if there is one.
+    """Give pieces of a few pixels to a neighbour of their part, if there is one.
 
     Returns:
         Regions, and the cracks between them; steps that end within a region stay.
@@ -176,7 +176,7 @@ def _without_specks(
 
 
 def _components(cracks: Cracks, inside: np.ndarray) -> Int[np.ndarray, "h w"]:
-    """Labels what hangs together without crossing a crack: 1.. inside, 0 outside."""
+    """Label what hangs together without crossing a crack: 1.. inside, 0 outside."""
     index = np.arange(inside.size).reshape(inside.shape)
     right = ~cracks.across & inside[:, 1:] & inside[:, :-1]
     down = ~cracks.below & inside[1:] & inside[:-1]
@@ -189,7 +189,7 @@ def _components(cracks: Cracks, inside: np.ndarray) -> Int[np.ndarray, "h w"]:
 
 
 def _facets(scene: _Scene) -> Int[np.ndarray, "h w"]:
-    """Splits regions into smooth pieces; a bent band belongs to the piece it touches first."""
+    """Split regions into smooth pieces; a bent band belongs to the piece it touches first."""
     straight = np.minimum(_straightness(scene, 0), _straightness(scene, 1))
     calm = (straight > np.cos(np.radians(0.3 * _CREASE_DEGREES))) & (scene.regions > 0)
     pieces = _components(scene.borders, calm)
@@ -199,7 +199,7 @@ def _facets(scene: _Scene) -> Int[np.ndarray, "h w"]:
 
 
 def _straightness(scene: _Scene, axis: int) -> Float[np.ndarray, "h w"]:
-    """Least cosine between a normal and those _REACH_PX away on both sides, in the region."""
+    """Return the least cosine between a normal and those _REACH_PX away, within the region."""
     least = np.ones(scene.regions.shape, np.float32)
     for shift in (-_REACH_PX, _REACH_PX):
         inside = np.roll(scene.regions, shift, axis) == scene.regions
@@ -209,25 +209,25 @@ def _straightness(scene: _Scene, axis: int) -> Float[np.ndarray, "h w"]:
 
 
 def _grow(seeds: np.ndarray, fields: np.ndarray, num_steps: int) -> np.ndarray:
-    """Grows labels over unlabelled pixels of the same field, one pixel a step."""
+    """Grow labels over unlabelled pixels of the same field, one pixel a step."""
     grown, field = seeds.ravel().copy(), fields.ravel()
     width = seeds.shape[1]
     bare = np.flatnonzero((grown == 0) & (field > 0))  # the padding keeps neighbours inside
     for _ in range(num_steps):
-        found = np.zeros(len(bare), grown.dtype)
+        labels = np.zeros(len(bare), grown.dtype)
         for shift in (width, -width, 1, -1):
             beside = bare + shift
             offered = np.where(field[beside] == field[bare], grown[beside], 0)
-            found = np.where(found == 0, offered, found)
-        if not found.any():
+            labels = np.where(labels == 0, offered, labels)
+        if not labels.any():
             break
-        grown[bare] = found
-        bare = bare[found == 0]
+        grown[bare] = labels
+        bare = bare[labels == 0]
     return grown.reshape(seeds.shape)
 
 
 def _curve(chain: Chain, scene: _Scene) -> Curve | None:
-    """Names a chain after the nearer of its two sides; None when it is too faint or short."""
+    """Name a chain after the nearer of its two sides; None when it is too faint or short."""
     first, second = tuple(chain.first.T), tuple(chain.second.T)
     nearer = scene.depth[first] <= scene.depth[second]
     region = _most(np.where(nearer, scene.regions[first], scene.regions[second]))
@@ -269,18 +269,18 @@ def _lies_on(cracks: Cracks, chain: Chain) -> bool:
 
 
 def _angle_across(chain: Chain, scene: _Scene) -> float:
-    """Mean angle in degrees between the normals a little to either side of the chain."""
+    """Return mean angle in degrees between the normals a little to either side of the chain."""
     away = chain.second - chain.first
     limit = np.asarray(scene.parts.shape) - 1
-    one = tuple(np.clip(chain.first - _REACH_PX * away, 0, limit).T)
-    two = tuple(np.clip(chain.second + _REACH_PX * away, 0, limit).T)
-    cosine = np.clip((scene.normals[one] * scene.normals[two]).sum(-1), -1.0, 1.0)
-    known = (scene.parts[one] > 0) & (scene.parts[two] > 0)
+    near = tuple(np.clip(chain.first - _REACH_PX * away, 0, limit).T)
+    far = tuple(np.clip(chain.second + _REACH_PX * away, 0, limit).T)
+    cosine = np.clip((scene.normals[near] * scene.normals[far]).sum(-1), -1.0, 1.0)
+    known = (scene.parts[near] > 0) & (scene.parts[far] > 0)
     return float(np.degrees(np.arccos(cosine[known])).mean()) if known.any() else 0.0
 
 
 def _axes(scene: _Scene) -> tuple[Curve, ...]:
-    """Middle lines of thin limbs, which people often draw as a single line."""
+    """Return middle lines of thin limbs, which people often draw as a single line."""
     curves = []
     for region in range(1, int(scene.regions.max()) + 1):
         ys, xs = np.nonzero(scene.regions == region)
@@ -296,7 +296,7 @@ def _axes(scene: _Scene) -> tuple[Curve, ...]:
 
 
 def _middle(pixels: np.ndarray, size_px: int) -> np.ndarray | None:
-    """Centre line of a long thin set of pixels along its principal axis, else None."""
+    """Return centre line of a long thin set of pixels along its principal axis, else None."""
     centre = pixels.mean(0)
     _, vectors = np.linalg.eigh(np.cov((pixels - centre).T))
     along, across = (pixels - centre) @ vectors[:, 1], (pixels - centre) @ vectors[:, 0]

@@ -1,4 +1,4 @@
-"""From contours to the few long lines a person would draw, before any hand shakes."""
+"""Selection of the few long lines a person would draw of some contours, before any wobble."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _SHORTEST_PX = 9.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Line:
+class StrokeLine:
     """A line to be drawn in one go.
 
     Attributes:
@@ -50,7 +50,7 @@ class Line:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Economy:
-    """How much of what is seen gets drawn.
+    """How much of what is visible gets drawn.
 
     Attributes:
         least_weight: lines near this weight are drawn half of the time, lighter ones seldom.
@@ -71,8 +71,8 @@ class Economy:
 
 def plan_lines(
     curves: Sequence[Curve], economy: Economy, rng: np.random.Generator
-) -> tuple[Line, ...]:
-    """Joins curves to long lines, leaves out what people leave out, and lifts the pen at corners.
+) -> tuple[StrokeLine, ...]:
+    """Join curves to long lines, leave out what people leave out, and lift the pen at corners.
 
     Returns:
         Lines in drawing order, big outlines first.
@@ -91,7 +91,7 @@ def plan_lines(
 
 
 def corners(points: Float[np.ndarray, "n 2"], tolerance: float, degrees: float) -> list[int]:
-    """Indices of the inner points where a simplified line turns by more than an angle."""
+    """Return indices of the inner points where a simplified line turns by more than an angle."""
     kept = simplify(points, tolerance)
     steps = np.diff(points[kept], axis=0)
     angle = np.arctan2(steps[:, 1], steps[:, 0])
@@ -100,7 +100,7 @@ def corners(points: Float[np.ndarray, "n 2"], tolerance: float, degrees: float) 
 
 
 def simplify(points: Float[np.ndarray, "n 2"], tolerance: float) -> list[int]:
-    """Indices of the points that Douglas and Peucker's rule keeps; both ends are kept."""
+    """Return indices of the points that Douglas and Peucker's rule keeps; both ends are kept."""
     kept, stack = {0, len(points) - 1}, [(0, len(points) - 1)]
     while stack:
         first, last = stack.pop()
@@ -122,7 +122,7 @@ def simplify(points: Float[np.ndarray, "n 2"], tolerance: float) -> list[int]:
 
 
 def _fit(curves: Sequence[Curve]) -> list[Curve]:
-    """Moves curves to the middle of the box at the size that fills it."""
+    """Move curves to the middle of the box at the size that fills it."""
     everything = np.vstack([curve.points for curve in curves])
     low, high = everything.min(0), everything.max(0)
     scale = _FILLED_PX / max(float((high - low).max()), 1e-6)
@@ -131,20 +131,20 @@ def _fit(curves: Sequence[Curve]) -> list[Curve]:
 
 
 def _thinned(points: np.ndarray) -> np.ndarray:
-    """Every second point and both ends."""
+    """Return every second point and both ends."""
     return points if len(points) < 6 else np.vstack([points[:-1:2], points[-1:]])
 
 
 def _thin_limbs(curves: list[Curve], economy: Economy, rng: np.random.Generator) -> list[Curve]:
-    """Either the axis of a limb or its outlines; one habit for all limbs of a part."""
+    """Return either the axis of a limb or its outlines; one habit for all limbs of a part."""
     parts = sorted({curve.part for curve in curves if curve.kind is CurveKind.AXIS})
     single = {part for part in parts if rng.random() < economy.single_limb}
     axes = {c.region for c in curves if c.kind is CurveKind.AXIS and c.part in single}
     return [c for c in curves if (c.kind is CurveKind.AXIS) == (c.region in axes)]
 
 
-def _join(curves: list[Curve], rng: np.random.Generator) -> list[Line]:
-    """Joins curves at junctions where a hand would go on: along one region, or straight ahead."""
+def _join(curves: list[Curve], rng: np.random.Generator) -> list[StrokeLine]:
+    """Join curves at junctions where a hand would go on: along one region, or straight ahead."""
     partner = _partners(curves, rng)
     lines, used = [], set()
     starts = [(i, e) for i in range(len(curves)) for e in (0, 1) if (i, e) not in partner]
@@ -174,22 +174,22 @@ def _partners(
     for ends in meetings.values():
         rated = sorted(
             (
-                _reluctance(curves[one[0]], curves[two[0]], float(heading[one] @ heading[two]))
+                _reluctance(curves[a[0]], curves[b[0]], float(heading[a] @ heading[b]))
                 + rng.uniform(0, 15),
-                one,
-                two,
+                a,
+                b,
             )
-            for k, one in enumerate(ends)
-            for two in ends[k + 1 :]
+            for k, a in enumerate(ends)
+            for b in ends[k + 1 :]
         )
-        for cost, one, two in rated:
-            if cost < 60 and one not in partner and two not in partner:
-                partner[one], partner[two] = two, one
+        for cost, a, b in rated:
+            if cost < 60 and a not in partner and b not in partner:
+                partner[a], partner[b] = b, a
     return partner
 
 
 def _reluctance(first: Curve, second: Curve, cosine: float) -> float:
-    """Degrees of the turn, less where both curves bound the same region.
+    """Return degrees of the turn, less where both curves bound the same region.
 
     Args:
         first: one curve.
@@ -204,7 +204,7 @@ def _reluctance(first: Curve, second: Curve, cosine: float) -> float:
 
 
 def _outward(points: np.ndarray, end: int) -> np.ndarray:
-    """Unit tangent of a curve leaving its start (end 0) or its end (end 1)."""
+    """Return unit tangent of a curve leaving its start (end 0) or its end (end 1)."""
     path = points if end == 0 else points[::-1]
     path = path[:10]
     reach = np.hypot(*(path - path[0]).T)
@@ -212,7 +212,7 @@ def _outward(points: np.ndarray, end: int) -> np.ndarray:
     return (path[far] - path[0]) / max(float(reach[far]), 1e-9)
 
 
-def _line(curves: list[Curve], reverse: list[bool]) -> Line:
+def _line(curves: list[Curve], reverse: list[bool]) -> StrokeLine:
     paths = [c.points[::-1] if r else c.points for c, r in zip(curves, reverse, strict=True)]
     counts = [len(path) for path in paths]
     points = np.vstack(paths)
@@ -224,11 +224,13 @@ def _line(curves: list[Curve], reverse: list[bool]) -> Line:
         n * _KIND_WEIGHT[c.kind] * (0.3 + 0.7 * c.strength)
         for n, c in zip(lengths, curves, strict=True)
     )
-    return Line(points=points[fresh], regions=regions[fresh], parts=parts[fresh], weight=weight)
+    return StrokeLine(
+        points=points[fresh], regions=regions[fresh], parts=parts[fresh], weight=weight
+    )
 
 
-def _collapse(line: Line, narrow_px: float) -> Line:
-    """Turns a narrow outline, closed or nearly so, into the line along its middle."""
+def _collapse(line: StrokeLine, narrow_px: float) -> StrokeLine:
+    """Turn a narrow outline, closed or nearly so, into the line along its middle."""
     points = line.points
     step = np.hypot(*np.diff(points, axis=0).T)
     around = float(step.sum())
@@ -246,9 +248,9 @@ def _collapse(line: Line, narrow_px: float) -> Line:
     end = int(along[turned].argmax())
     sides = points[turned[: end + 1]], points[np.r_[turned[end:], start]][::-1]
     num_points = max(int(around / 4.0), 3)
-    places = np.linspace(0.0, 1.0, num_points)
-    middle = sum(0.5 * _at(side, places) for side in sides)
-    return Line(
+    fractions = np.linspace(0.0, 1.0, num_points)
+    middle = sum(0.5 * _at(side, fractions) for side in sides)
+    return StrokeLine(
         points=np.asarray(middle),
         regions=np.full(num_points, line.regions[start]),
         parts=np.full(num_points, line.parts[start]),
@@ -256,16 +258,18 @@ def _collapse(line: Line, narrow_px: float) -> Line:
     )
 
 
-def _at(path: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """Points at fractions of the length of a path."""
+def _at(path: np.ndarray, fractions: np.ndarray) -> np.ndarray:
+    """Return points at fractions of the length of a path."""
     travelled = np.r_[0.0, np.hypot(*np.diff(path, axis=0).T).cumsum()]
     share = travelled / max(float(travelled[-1]), 1e-9)
-    return np.stack([np.interp(places, share, path[:, k]) for k in (0, 1)], axis=1)
+    return np.stack([np.interp(fractions, share, path[:, k]) for k in (0, 1)], axis=1)
 
 
-def _choose(lines: list[Line], economy: Economy, rng: np.random.Generator) -> list[Line]:
-    """Keeps heavy lines, some light ones, and no line that runs beside a kept one."""
-    kept: list[Line] = []
+def _choose(
+    lines: list[StrokeLine], economy: Economy, rng: np.random.Generator
+) -> list[StrokeLine]:
+    """Keep heavy lines, some light ones, and no line that runs beside a kept one."""
+    kept: list[StrokeLine] = []
     for line in sorted(lines, key=lambda line: -line.weight):
         odds = (line.weight / economy.least_weight) ** 3
         if kept and rng.random() > odds / (1.0 + odds):
@@ -278,14 +282,14 @@ def _choose(lines: list[Line], economy: Economy, rng: np.random.Generator) -> li
     return kept
 
 
-def _runs_beside(line: Line, others: list[Line], distance_px: float) -> bool:
+def _runs_beside(line: StrokeLine, others: list[StrokeLine], distance_px: float) -> bool:
     tree = KDTree(np.vstack([other.points for other in others]))
     away, _ = tree.query(line.points[::2], distance_upper_bound=distance_px)
     return bool(np.isfinite(away).mean() > 0.75)
 
 
-def _lift_pen(line: Line, lift: float, rng: np.random.Generator) -> list[Line]:
-    """Cuts a line at some of its corners; a closed one starts at a corner near the upper left."""
+def _lift_pen(line: StrokeLine, lift: float, rng: np.random.Generator) -> list[StrokeLine]:
+    """Cut a line at some of its corners; a closed one starts at a corner near the upper left."""
     turns = corners(line.points, 2.5, 45.0)
     if line.is_closed and turns:
         first = min(turns, key=lambda i: float(line.points[i].sum()) + rng.normal(0, 30))
@@ -298,9 +302,9 @@ def _lift_pen(line: Line, lift: float, rng: np.random.Generator) -> list[Line]:
     return long or [line]
 
 
-def _cut(line: Line, index: np.ndarray) -> Line:
+def _cut(line: StrokeLine, index: np.ndarray) -> StrokeLine:
     share = len(index) / len(line.points)
-    return Line(
+    return StrokeLine(
         points=line.points[index],
         regions=line.regions[index],
         parts=line.parts[index],
@@ -308,8 +312,8 @@ def _cut(line: Line, index: np.ndarray) -> Line:
     )
 
 
-def _order(lines: list[Line], rng: np.random.Generator) -> list[Line]:
-    """Outlines of big parts first, then what belongs to them; strokes run down or rightwards."""
+def _order(lines: list[StrokeLine], rng: np.random.Generator) -> list[StrokeLine]:
+    """Sort lines: outlines of big parts, then their details; strokes run down or rightwards."""
     heaviest: dict[int, float] = defaultdict(float)
     for line in lines:
         heaviest[int(line.parts[0])] = max(heaviest[int(line.parts[0])], line.weight)

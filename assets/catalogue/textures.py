@@ -21,7 +21,7 @@ _V, _U = np.meshgrid(np.arange(SIZE) / SIZE, np.arange(SIZE) / SIZE, indexing="i
 
 
 def noise(name: str, across: Real, along: Real, roughness: Real = 1.0) -> Field:
-    """Returns seamless noise of mean 0 and deviation 1.
+    """Return seamless noise of mean 0 and deviation 1.
 
     Args:
         name: Seeds the noise.
@@ -39,7 +39,7 @@ def noise(name: str, across: Real, along: Real, roughness: Real = 1.0) -> Field:
 
 
 def pattern_mask(pattern: str) -> Field:
-    """Returns how much of the second colour shows, in [0, 1]: below 40 % on average.
+    """Return how much of the second colour shows, in [0, 1]: below 40 % on average.
 
     Raises:
         KeyError: If the pattern is unknown.
@@ -74,7 +74,7 @@ def _dots() -> Field:
 
 
 def wood(base: Field, contrast: Real) -> Tile:
-    """Returns growth rings and pores along v; `contrast` 1 is bare wood, 0.2 paint over it."""
+    """Return growth rings and pores along v; `contrast` 1 is bare wood, 0.2 paint over it."""
     warp = 0.09 * noise("wood warp", 1.5, 0.8, 1.6)
     saw = (5 * (_U + warp)) % 1
     rings = np.where(saw < 0.8, saw / 0.8, (1 - saw) / 0.2) ** 1.6
@@ -86,7 +86,7 @@ def wood(base: Field, contrast: Real) -> Tile:
 
 
 def weave(base: Field, threads: int = 22, depth: Real = 0.42) -> Tile:
-    """Returns a plain weave of `threads` (even) threads a side, with dark gaps between them."""
+    """Return a plain weave of `threads` (even) threads a side, with dark gaps between them."""
     u, v = (_U * threads) % 1, (_V * threads) % 1
     over = (np.floor(_U * threads) + np.floor(_V * threads)) % 2 == 0
     warp = np.sqrt(np.sin(np.pi * u) * (0.55 + 0.45 * np.sin(np.pi * v)))
@@ -98,14 +98,14 @@ def weave(base: Field, threads: int = 22, depth: Real = 0.42) -> Tile:
 
 
 def wicker(base: Field, strands: int = 12) -> Tile:
-    """Returns broad strands over and under one another, gaps nearly black."""
+    """Return broad strands over and under one another, gaps nearly black."""
     tile = weave(base, strands, 0.85)
     tint = 1 + 0.10 * noise("wicker", strands, 4, 0.4)
     return np.clip(tile * tint[..., None].astype(np.float32), 0, 0.95)
 
 
 def leather(base: Field) -> Tile:
-    """Returns pebbled grain: cells with creases between, and a soft cloudiness."""
+    """Return pebbled grain: cells with creases between, and a soft cloudiness."""
     rng = np.random.default_rng(11)
     seeds = rng.random((620, 2))
     around = np.array([(i, j) for i in (-1, 0, 1) for j in (-1, 0, 1)])
@@ -118,13 +118,13 @@ def leather(base: Field) -> Tile:
 
 
 def brushed(base: Field) -> Tile:
-    """Returns fine scratches along v."""
+    """Return fine scratches along v."""
     streaks = noise("brushed", 90, 1.5, 0.5)
     return _shaded(base, 1 + 0.05 * streaks)
 
 
 def marble(base: Field, vein: Field) -> Tile:
-    """Returns a stone with winding veins of a second colour."""
+    """Return a stone with winding veins of a second colour."""
     turn = noise("marble turn", 2, 2, 1.3)
     ridge = np.abs(noise("marble veins", 2.4, 1.6, 1.0) + 0.35 * turn)
     fine = np.abs(noise("marble fine", 5, 4, 0.9))
@@ -134,7 +134,7 @@ def marble(base: Field, vein: Field) -> Tile:
 
 
 def smooth(base: Field, speckle: Real = 0.0) -> Tile:
-    """Returns an even surface, clouded by `speckle`."""
+    """Return an even surface, clouded by `speckle`."""
     shade = 1 + speckle * noise("speckle", 12, 12, 0.6)
     return _shaded(base, shade)
 

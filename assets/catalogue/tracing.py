@@ -45,7 +45,7 @@ class Chain:
 
 
 def trace(cracks: Cracks) -> list[Chain]:
-    """Splits an edge map at its junctions into chains; every crack lies in exactly one chain.
+    """Split an edge map at its junctions into chains; every crack lies in exactly one chain.
 
     Args:
         cracks: the separated pixel pairs; the border of the image itself is never an edge.
@@ -65,7 +65,7 @@ def trace(cracks: Cracks) -> list[Chain]:
 
 
 def smooth(corners: Int[np.ndarray, "n 2"], sigma_px: float) -> Float[np.ndarray, "m 2"]:
-    """Takes the staircase out of a chain of corners; the ends of an open chain stay in place.
+    """Take the staircase out of a chain of corners; the ends of an open chain stay in place.
 
     Args:
         corners: (n, 2) lattice corners; a closed chain repeats its first corner at the end.
@@ -82,7 +82,7 @@ def smooth(corners: Int[np.ndarray, "n 2"], sigma_px: float) -> Float[np.ndarray
 
 
 def _ways(cracks: Cracks, height: int, width: int) -> Int[np.ndarray, "y x"]:
-    """Bit k is set where a corner has a crack in direction k of `_STEPS`."""
+    """Return bit k is set where a corner has a crack in direction k of `_STEPS`."""
     ways = np.zeros((height + 1, width + 1), np.int64)
     ways[1:-1, :-1] |= cracks.below  # rightwards from (y + 1, x)
     ways[1:-1, 1:] |= cracks.below.astype(np.int64) << 2
@@ -107,7 +107,7 @@ class _Graph:
         return self._open[node].bit_length() - 1
 
     def walk(self, node: int, way: int) -> list[int]:
-        """Walks to the next junction or back to the start, closing what it passes."""
+        """Walk to the next junction or back to the start, closing what it passes."""
         path, start = [node], node
         while True:
             self._open[node] &= ~(1 << way)

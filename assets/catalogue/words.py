@@ -1,8 +1,8 @@
 """The catalogue's lexicon and its caption grammar.
 
-A caption is made of three independent pieces, so that a benchmark can hand out one without the
+A caption is made of three independent pieces, so that a benchmark can use one without the
 others: the kind ("an armchair"), the shape ("with a tall winged back") and the attributes ("with a
-brown leather seat and oak wood legs"). Everything here is text in, text out.
+brown leather seat and oak wood legs"). All functions map text to text.
 """
 
 from collections.abc import Sequence
@@ -62,7 +62,6 @@ MATERIALS = (
 PATTERNS = ("plain", "striped", "checked", "dotted")
 
 DOMAINS = ("photo", "watercolour", "pencil", "cartoon", "clay", "low-poly", "night", "blueprint")
-UNNAMED_DOMAINS = ("x1", "x2")
 DOMAINS_WITHOUT_COLOUR = ("pencil", "blueprint")
 
 DOMAIN_PHRASES: dict[str, tuple[str, ...]] = {
@@ -75,17 +74,11 @@ DOMAIN_PHRASES: dict[str, tuple[str, ...]] = {
     "night": ("a night photo of", "a photo at night of"),
     "blueprint": ("a blueprint of", "a technical blueprint of"),
 }
-SKETCH_PHRASES = (
-    "a freehand drawing of",
-    "a rough sketch of",
-    "a simple line drawing of",
-    "a pen sketch of",
-)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Described:
-    """What the grammar needs to know of one picture.
+class ObjectDescription:
+    """The facts of one picture that the grammar states.
 
     `names` holds the kind's name first, then its synonyms. `shape` holds shape phrases without
     colour, material or kind. `finishes` pairs a part with its finish phrase, the most conspicuous
@@ -98,7 +91,7 @@ class Described:
 
 
 def finish_phrase(colour: str, material: str, pattern: str = "plain") -> str:
-    """Return how a finish is said: "striped blue fabric", "oak wood", "clear glass".
+    """Return the phrase of a finish: "striped blue fabric", "oak wood", "clear glass".
 
     Raises:
         ValueError: A word is not in the lexicon, or a tone does not go with the material.
@@ -121,60 +114,49 @@ def with_article(noun: str) -> str:
 
 
 def attribute_phrase(finishes: Sequence[tuple[str, str]]) -> str:
-    """Say the finishes without kind and shape: "with a brown leather seat and oak legs"."""
+    """Return the finishes without kind and shape: "with a brown leather seat and oak legs"."""
     return "with " + _listed([with_article(f"{finish} {part}") for part, finish in finishes])
 
 
 def shape_phrase(shape: Sequence[str]) -> str:
-    """Say the shape without kind and finishes: "with a tall winged back and turned legs"."""
+    """Return the shape without kind and finishes: "with a tall winged back and turned legs"."""
     return "with " + _listed(shape) if shape else ""
 
 
-def caption(described: Described, domain: str = "photo") -> str:
+def caption(described: ObjectDescription, domain: str = "photo") -> str:
     """Return the full caption: domain, kind, shape, attributes (none in media without colour).
 
     Raises:
         KeyError: The domain is not one that captions may name.
     """
-    said = f"{DOMAIN_PHRASES[domain][0]} {with_article(described.names[0])}"
+    text = f"{DOMAIN_PHRASES[domain][0]} {with_article(described.names[0])}"
     if described.shape:
-        said += f" {shape_phrase(described.shape)}"
+        text += f" {shape_phrase(described.shape)}"
     if described.finishes and domain not in DOMAINS_WITHOUT_COLOUR:
-        said += f"{',' if described.shape else ''} {attribute_phrase(described.finishes)}"
-    return said
+        text += f"{',' if described.shape else ''} {attribute_phrase(described.finishes)}"
+    return text
 
 
-def sketch_captions(described: Described) -> tuple[str, ...]:
-    """Return captions of a drawing of the object: kind and shape, never colour or material."""
-    shape = f" {shape_phrase(described.shape)}" if described.shape else ""
-    return tuple(
-        f"{phrase} {with_article(name)}{tail}"
-        for phrase in SKETCH_PHRASES
-        for name in described.names
-        for tail in dict.fromkeys((shape, ""))
-    )
-
-
-def paraphrases(described: Described, domain: str = "photo") -> tuple[str, ...]:
-    """Return other ways to say what `caption` says, some shorter, in a fixed order."""
+def paraphrases(described: ObjectDescription, domain: str = "photo") -> tuple[str, ...]:
+    """Return other wordings of `caption`, some shorter, in a fixed order."""
     media = DOMAIN_PHRASES[domain]
     names = described.names
-    said = [f"{medium} {with_article(name)}" for medium in media for name in names]
+    texts = [f"{medium} {with_article(name)}" for medium in media for name in names]
     if described.shape:
-        said += [f"{with_article(name)} {shape_phrase(described.shape)}" for name in names]
-        said += [f"{media[0]} {with_article(names[0])} with {words}" for words in described.shape]
+        texts += [f"{with_article(name)} {shape_phrase(described.shape)}" for name in names]
+        texts += [f"{media[0]} {with_article(names[0])} with {words}" for words in described.shape]
     if described.finishes and domain not in DOMAINS_WITHOUT_COLOUR:
-        said += _finish_paraphrases(described, media)
-    return tuple(dict.fromkeys(said))
+        texts += _finish_paraphrases(described, media)
+    return tuple(dict.fromkeys(texts))
 
 
-def _finish_paraphrases(described: Described, media: Sequence[str]) -> list[str]:
+def _finish_paraphrases(described: ObjectDescription, media: Sequence[str]) -> list[str]:
     finishes = described.finishes
     part, finish = finishes[0]
-    said: list[str] = []
+    texts: list[str] = []
     for index, name in enumerate(described.names):
         medium = media[index % len(media)]
-        said += [
+        texts += [
             f"{medium} {with_article(name)} {attribute_phrase(finishes)}",
             f"{with_article(name)} {attribute_phrase(finishes)}",
             f"{with_article(name)} in {finish}",
@@ -182,10 +164,10 @@ def _finish_paraphrases(described: Described, media: Sequence[str]) -> list[str]
             f"{medium} {with_article(name)}, {part} in {finish}",
         ]
     first = with_article(described.names[0])
-    said += [f"{media[0]} {first} {attribute_phrase([pair])}" for pair in finishes]
+    texts += [f"{media[0]} {first} {attribute_phrase([pair])}" for pair in finishes]
     if len(finishes) > 1:
-        said.append(f"{first} {attribute_phrase(finishes[::-1])}")
-    return said
+        texts.append(f"{first} {attribute_phrase(finishes[::-1])}")
+    return texts
 
 
 def _listed(items: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""Long work on many designs: pinned processes, one file a design, progress, safe to stop."""
+"""Long work on many designs: pinned processes, one file a design, progress, safe interruption."""
 
 import multiprocessing
 import os
@@ -31,7 +31,7 @@ class Job:
 
 
 def run(job: Job, designs: Sequence[Design], num_workers: int) -> None:
-    """Does what is left of a job, and reports pictures a second and the time left on stderr.
+    """Finish a job; report pictures a second and the time left on stderr.
 
     Raises:
         ValueError: If `num_workers` is below 1.
@@ -78,7 +78,7 @@ class _Bound:
 
 
 def _pin(turn: Any) -> None:  # noqa: ANN401 (a synchronised integer has no public type)
-    """Gives each worker a core of its own, where the system can."""
+    """Give each worker a core of its own, where the system can."""
     with turn.get_lock():
         index = turn.value
         turn.value += 1

@@ -11,7 +11,7 @@ from assets.catalogue.render import Buffers, Render
 
 
 def box(size: Sequence[float], centre: Sequence[float]) -> trimesh.Trimesh:
-    """An axis-aligned box."""
+    """Return an axis-aligned box."""
     body = trimesh.creation.box(extents=size)
     body.apply_translation(centre)
     return body
@@ -53,7 +53,7 @@ def orthographic(
 
 
 def _splats(vertices, mesh, frame, middle, scale) -> tuple[np.ndarray, np.ndarray]:
-    """Points (x, y px from the middle, depth) spread densely over the faces, and their normals."""
+    """Return points (x, y px from the middle, depth) dense on the faces, and their normals."""
     facing = np.asarray(mesh.face_normals) @ frame.T
     corners = vertices[mesh.faces][facing[:, 2] > 1e-6] - (*middle, 0.0)
     facing = facing[facing[:, 2] > 1e-6]
@@ -88,7 +88,7 @@ def _nearest(seen: list[tuple[np.ndarray, np.ndarray]], size_px: int) -> Buffers
 
 
 def shaded(buffers: Buffers, colours: Sequence[Sequence[float]]) -> Render:
-    """A plain picture of buffers: one colour a part, lit from the upper left."""
+    """Return a plain picture of buffers: one colour a part, lit from the upper left."""
     light = np.array([-0.4, 0.6, 0.7]) / np.linalg.norm([-0.4, 0.6, 0.7])
     shade = 0.35 + 0.65 * np.clip(buffers.normals @ light, 0.0, 1.0)
     table = np.vstack([(0.62, 0.60, 0.58), *colours])

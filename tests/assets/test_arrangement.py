@@ -150,7 +150,7 @@ def placed():
         for relation in (Relation.LEFT, Relation.BEHIND)
         for is_crowded in (False, True)
     ]
-    return [(scene, placement.place(scene)) for scene in wanted]
+    return [(scene, placement.arrange(scene)) for scene in wanted]
 
 
 def test_things_stand_as_said_seen_from_the_camera(placed):
@@ -168,7 +168,7 @@ def test_things_stand_as_said_seen_from_the_camera(placed):
 
 def test_the_other_order_is_the_other_side(placed):
     a, b = groups(Split.TEST)[1].scenes[:2]
-    (first, second, *_), (again, beside, *_) = placement.place(a), placement.place(b)
+    (first, second, *_), (again, beside, *_) = placement.arrange(a), placement.arrange(b)
     apart = first.middle[0] - second.middle[0]
     assert apart == pytest.approx(beside.middle[0] - again.middle[0])
 

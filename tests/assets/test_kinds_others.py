@@ -17,7 +17,7 @@ each_kind = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 
 
 def _bodies(part: Part) -> np.ndarray:
-    """Which separate surface each face of a part belongs to."""
+    """Return which separate surface each face of a part belongs to."""
     faces = part.mesh.faces
     edges = np.concatenate([faces[:, :2], faces[:, 1:]])
     count = len(part.mesh.vertices)
@@ -26,7 +26,7 @@ def _bodies(part: Part) -> np.ndarray:
 
 
 def _samples(triangles: np.ndarray, spacing: float) -> tuple[np.ndarray, np.ndarray]:
-    """Points on triangles at most `spacing` apart, and the triangle of each."""
+    """Return points on triangles at most `spacing` apart, and the triangle of each."""
     longest = np.linalg.norm(triangles - np.roll(triangles, 1, 1), axis=2).max(1)
     steps = np.maximum(1, np.ceil(longest / spacing)).astype(int)
     points, owners = [], []
@@ -41,7 +41,7 @@ def _samples(triangles: np.ndarray, spacing: float) -> tuple[np.ndarray, np.ndar
 
 
 def loose_bodies(parts: Sequence[Part], share: float = 0.008) -> list[str]:
-    """Names and places of surfaces that touch nothing, within `share` of the object's size."""
+    """Name and places of surfaces that touch nothing, within `share` of the object's size."""
     triangles = np.concatenate([part.mesh.triangles for part in parts])
     bodies, names = [], []
     for part in parts:

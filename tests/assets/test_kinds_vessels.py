@@ -174,7 +174,7 @@ def test_vessels_have_an_open_mouth_and_a_wall(name: str, designs) -> None:
 
 
 def test_a_square_bottle_ends_in_a_round_neck() -> None:
-    section = turned.Section(squareness=7.0, full_at=0.5, round_at=0.6)
+    section = turned.RingSection(squareness=7.0, full_at=0.5, round_at=0.6)
     line = np.array([(1.0, 0.0), (1.0, 0.5), (0.3, 0.6), (0.3, 1.0)])
     assert section.reach(line, 0.9, 45) == pytest.approx(section.reach(line, 0.9, 0))
     assert section.reach(line, 0.2, 45) > 1.2 * section.reach(line, 0.2, 0)

@@ -46,7 +46,7 @@ def forget_mitsuba() -> None:
 
 
 def chosen(variant: str) -> Generator[str]:
-    """Makes pictures by `variant` for a while; skips where it needs a library that is missing."""
+    """Make pictures by `variant` for a while; skips where it needs a library that is missing."""
     if variant.startswith("llvm") and engine.find_llvm() is None:
         pytest.skip("LLVM 19 was not found (Debian: apt-get install libllvm19)")
     with pytest.MonkeyPatch.context() as patch:
@@ -170,7 +170,7 @@ def test_both_variants_make_the_same_picture(variant) -> None:
 
 
 def traced(variant: str) -> tuple[Traced, renderer.Buffers]:
-    """A red stool by a variant: light before noise reduction, and buffers."""
+    """Return a red stool by a variant: light before noise reduction, and buffers."""
     with contextmanager(chosen)(variant):
         stools = prepare(stool())
         light = scene.Studio().photograph(stools, worn("red", "plastic"), VIEW, size_px=32, spp=64)

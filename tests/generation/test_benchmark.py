@@ -16,7 +16,7 @@ ROOF = np.array([[0.1, 0.9], [0.5, 0.1], [0.9, 0.9], [0.1, 0.9]], np.float32)
 
 
 def make_token(mean: float) -> torch.Tensor:
-    """A token (1, w) of this mean. It rises: layer norms would hide one of equal numbers."""
+    """Return a token (1, w) of this mean. It rises: layer norms would hide one of equal numbers."""
     return mean * torch.linspace(0, 2, tiny.WIDTH).unsqueeze(0)
 
 

@@ -17,7 +17,7 @@ WIDTH = 32
 
 
 def byte_names() -> list[str]:
-    """The 256 printable stand-ins of bytes that CLIP's tokenizer uses."""
+    """Return the 256 printable stand-ins of bytes that CLIP's tokenizer uses."""
     plain = [*range(33, 127), *range(161, 173), *range(174, 256)]
     others = [byte for byte in range(256) if byte not in plain]
     return [chr(byte) for byte in plain] + [chr(256 + i) for i in range(len(others))]
@@ -61,7 +61,7 @@ def make_text_encoder():
 
 
 def make_pipeline(folder: Path):
-    """A StableDiffusionPipeline at 64 px with a flow scheduler."""
+    """Return a StableDiffusionPipeline at 64 px with a flow scheduler."""
     import diffusers
 
     torch.manual_seed(0)
@@ -98,7 +98,7 @@ def make_pipeline(folder: Path):
 
 
 def make_controlnet(unet):
-    """A control network whose output is not zero, as an untrained one's would be."""
+    """Return a control network whose output is not zero, as an untrained one's would be."""
     import diffusers
 
     control = diffusers.ControlNetModel.from_unet(
@@ -141,7 +141,7 @@ def vary(request, **changes):
 
 
 def make_sketch() -> Sketch:
-    """A house: a square with a roof."""
+    """Return a house: a square with a roof."""
     square = np.array([[0.2, 0.5], [0.8, 0.5], [0.8, 0.9], [0.2, 0.9], [0.2, 0.5]], np.float32)
     roof = np.array([[0.2, 0.5], [0.35, 0.3], [0.5, 0.1], [0.65, 0.3], [0.8, 0.5]], np.float32)
     return Sketch.from_strokes([square, roof])

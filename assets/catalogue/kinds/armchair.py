@@ -6,8 +6,8 @@ import numpy as np
 
 from assets.catalogue.kinds import lounge
 from assets.catalogue.kinds.furniture import (
-    Section,
     Slab,
+    TubeSection,
     Values,
     assembled,
     between,
@@ -95,23 +95,23 @@ def _words(v: Values) -> tuple[str, ...]:
     style, top = v.text("style"), v.num("top")
     if style == "club":
         size = "tall " if top > 0.9 else "low " if top < 0.78 else ""
-        said = [ARM_WORDS[v.text("arms")], f"a {size}{BACK_WORDS[v.text('back')]}"]
+        words = [ARM_WORDS[v.text("arms")], f"a {size}{BACK_WORDS[v.text('back')]}"]
     else:
-        said = [STYLE_WORDS[style]]
+        words = [STYLE_WORDS[style]]
     if style == "wooden" and v.text("fill") != "pad":
-        said.append("a slatted back" if v.text("fill") == "slats" else "a ladder back")
+        words.append("a slatted back" if v.text("fill") == "slats" else "a ladder back")
     if style == "recliner" and v.flag("footrest"):
-        said.append("a raised footrest")
+        words.append("a raised footrest")
     if style not in ("wooden", "tubular"):
-        said.append("bun feet" if v.text("support") == "bun" else LEG_WORDS[v.text("support")])
+        words.append("bun feet" if v.text("support") == "bun" else LEG_WORDS[v.text("support")])
     if style == "wooden":
-        said.append("splayed legs" if v.num("sweep") > 0.5 else "straight legs")
+        words.append("splayed legs" if v.num("sweep") > 0.5 else "straight legs")
     if style == "tubular":
-        said.append("a sled base")
+        words.append("a sled base")
     width = v.num("width")
     if width > 0.81 or width < 0.72:
-        said.append("a wide seat" if width > 0.81 else "a narrow seat")
-    return tuple(said)
+        words.append("a wide seat" if width > 0.81 else "a narrow seat")
+    return tuple(words)
 
 
 def suite(v: Values) -> Suite:
@@ -212,7 +212,7 @@ def _tub(v: Values) -> tuple[Part, ...]:
 def _ribs(x: np.ndarray, y: np.ndarray, z: np.ndarray, thick: float) -> Meshes:
     """Return padded ribs up the inside of a tub."""
     inward = 1 - thick * 0.9 / np.hypot(x[-1], z[-1])
-    section = Section(power=2.0, across=1.0, along=0.8)
+    section = TubeSection(power=2.0, across=1.0, along=0.8)
     columns = range(3, x.shape[1] - 3, 3)
     return [
         tube(

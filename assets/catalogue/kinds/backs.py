@@ -9,8 +9,8 @@ import trimesh
 from assets.catalogue.curves import Points, Vector
 from assets.catalogue.kinds.furniture import (
     SQUARE,
-    Section,
     Size,
+    TubeSection,
     curve,
     puffed,
     rod,
@@ -19,7 +19,7 @@ from assets.catalogue.kinds.furniture import (
 )
 
 Meshes = list[trimesh.Trimesh]
-FLAT = Section(power=7.0, across=1.0, along=0.42)
+FLAT = TubeSection(power=7.0, across=1.0, along=0.42)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -98,36 +98,36 @@ def _posts(back: Back, top: float = 1.0) -> Meshes:
 
 def _rail(back: Back, v: float, half_height: float, reach: float = 1.0) -> trimesh.Trimesh:
     thin = back.thick * 0.62
-    section = Section(power=6.0, across=half_height / thin, along=1.0)
+    section = TubeSection(power=6.0, across=half_height / thin, along=1.0)
     path = back.line((-reach, v), (reach, v), 20)
     # A path along x carries its first axis from z; standing rails want their height on it.
     return _standing_tube(path, thin, section)
 
 
-def _standing_tube(path: Points, radius: float, section: Section) -> trimesh.Trimesh:
-    swapped = Section(power=section.power, across=section.along, along=section.across)
+def _standing_tube(path: Points, radius: float, section: TubeSection) -> trimesh.Trimesh:
+    swapped = TubeSection(power=section.power, across=section.along, along=section.across)
     return tube(path, radius, swapped)
 
 
 def _slatted(back: Back) -> BackMeshes:
-    slat = Section(power=6.0, across=1.0, along=0.3)
-    places = np.linspace(-1, 1, back.bars + 2)[1:-1]
+    slat = TubeSection(power=6.0, across=1.0, along=0.3)
+    positions = np.linspace(-1, 1, back.bars + 2)[1:-1]
     wide = min(0.55 * back.width / (back.bars + 1), 0.034) / 1.2
-    slats = [tube(back.line((u, 0.16), (u, 0.95)), wide, slat) for u in places]
+    slats = [tube(back.line((u, 0.16), (u, 0.95)), wide, slat) for u in positions]
     rails = [_rail(back, 0.93, 0.028), _rail(back, 0.16, 0.018)]
     return BackMeshes(frame=[*_posts(back), *rails, *slats], pad=[])
 
 
 def _ladder(back: Back) -> BackMeshes:
-    places = np.linspace(0.94, 0.24, back.bars)
+    positions = np.linspace(0.94, 0.24, back.bars)
     tall = min(0.3 * back.height * 0.7 / back.bars, 0.032)
-    return BackMeshes(frame=_posts(back) + [_rail(back, v, tall) for v in places], pad=[])
+    return BackMeshes(frame=_posts(back) + [_rail(back, v, tall) for v in positions], pad=[])
 
 
 def _spindle(back: Back) -> BackMeshes:
-    places = np.linspace(-0.93, 0.93, back.bars + 2)
+    positions = np.linspace(-0.93, 0.93, back.bars + 2)
     swell = 0.0085 * np.array([0.75, *np.linspace(0.9, 1.15, 6), *np.linspace(1.1, 0.8, 7)])
-    rods = [tube(back.line((u, 0), (u * 1.04, 0.95)), swell) for u in places]
+    rods = [tube(back.line((u, 0), (u * 1.04, 0.95)), swell) for u in positions]
     return BackMeshes(frame=[_rail(back, 0.96, 0.034, 1.12), *rods], pad=[])
 
 
@@ -291,10 +291,12 @@ def armrests(style: str, back: Back, *, seat_y: float, front: float, rise: float
         rail = tube(
             curve([start, middle, tip], 16),
             np.linspace(0.7, 1.1, 16) * 0.021,
-            Section(power=4.0, across=1.0, along=0.6),
+            TubeSection(power=4.0, across=1.0, along=0.6),
         )
         built += [
             rail,
-            rod(foot, tip - (0, 0.004, 0.035), 0.013, SQUARE if style == "posted" else Section()),
+            rod(
+                foot, tip - (0, 0.004, 0.035), 0.013, SQUARE if style == "posted" else TubeSection()
+            ),
         ]
     return built

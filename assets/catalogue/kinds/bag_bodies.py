@@ -115,7 +115,7 @@ def _bucket(bag: Assembly, v: Values) -> Anchor:
 
 
 def _fall(exponent: Real) -> float:
-    """Returns how far forward an oval front still is where tassels hang, as a share."""
+    """Return how far forward an oval front still is where tassels hang, as a share."""
     return (1 - 0.72**exponent) ** (1 / exponent)
 
 
@@ -251,8 +251,8 @@ def _dome(bag: Assembly, v: Values) -> Anchor:
 def _barrel(bag: Assembly, v: Values) -> Anchor:
     half, radius = v.num("width") / 2, v.num("width") * (0.24 + 0.12 * v.num("ratio"))
     bag.add("body", mesh.cylinder(radius, 2 * half, (0, radius, 0), "x", 0.012))
-    places = (-0.5, 0.5) if v.flag("pocket") else (-0.62, 0.0, 0.62)
-    for x in places:
+    positions = (-0.5, 0.5) if v.flag("pocket") else (-0.62, 0.0, 0.62)
+    for x in positions:
         bag.add(
             "trim", mesh.cylinder(radius + 0.004, 0.034, (x * half, radius + 0.004, 0), "x", 0.003)
         )

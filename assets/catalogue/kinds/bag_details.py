@@ -1,4 +1,4 @@
-"""What bags are made of: vessels, pillows, bands, flaps, pockets, locks, stitches, tassels."""
+"""Building blocks of bags: vessels, pillows, bands, flaps, pockets, locks, stitches, tassels."""
 
 from dataclasses import dataclass
 
@@ -22,7 +22,7 @@ class Anchor:
 
 
 def stitch(bag: Assembly, path: Points) -> None:
-    """Sews dashes along a path (n, 3)."""
+    """Sew dashes along a path (n, 3)."""
     length = float(np.linalg.norm(np.diff(path, axis=0), axis=1).sum())
     count = 2 * max(3, min(24, int(length / 0.018)))
     points = resample(path, count)
@@ -33,7 +33,7 @@ def stitch(bag: Assembly, path: Points) -> None:
 
 
 def buckle(bag: Assembly, x: Real, y: Real, z: Real, size: Real = 0.022) -> None:
-    """Puts a framed buckle with its pin on a front."""
+    """Put a framed buckle with its pin on a front."""
     ring = rounded_rectangle((2 * size, 1.6 * size), 0.3 * size, 3) + vec(x, y)
     bag.add(
         "clasp",
@@ -43,7 +43,7 @@ def buckle(bag: Assembly, x: Real, y: Real, z: Real, size: Real = 0.022) -> None
 
 
 def lock(bag: Assembly, v: Values, y: Real, z: Real) -> None:
-    """Puts a clasp on a front: a round stud or a turn lock."""
+    """Put a clasp on a front: a round stud or a turn lock."""
     if v.flag("stud"):
         bag.add(
             "clasp",
@@ -59,7 +59,7 @@ def lock(bag: Assembly, v: Values, y: Real, z: Real) -> None:
 
 
 def tassel(bag: Assembly, anchor: Anchor) -> None:
-    """Hangs a tassel beside the front."""
+    """Hang a tassel beside the front."""
     x, top, z = 0.72 * anchor.x, anchor.y - 0.005, anchor.front + 0.012
     skirt = [
         (0.004, top - 0.13),
@@ -79,7 +79,7 @@ def tassel(bag: Assembly, anchor: Anchor) -> None:
 def band(
     profile: Points, low: Real, high: Real, exponent: Real, grow: Real = 0.003
 ) -> trimesh.Trimesh:
-    """A strip around a standing body between two heights, a little proud of it."""
+    """Return a strip around a standing body between two heights, a little proud of it."""
     heights = np.array([low, low + 0.002, (low + high) / 2, high - 0.002, high])
     a, b = (np.interp(heights, profile[:, 2], profile[:, i]) for i in (0, 1))
     proud = np.array([0, grow, grow, grow, 0])
@@ -96,7 +96,7 @@ def _tube(rows: Points, exponent: Real) -> trimesh.Trimesh:
 
 
 def vessel(bag: Assembly, outside: Points, exponent: Real, wall: Real = 0.008) -> None:
-    """An open body: up outside, down inside."""
+    """Return an open body: up outside, down inside."""
     inside = outside[outside[:, 2] > 0.02][::-1] - vec(wall, wall, 0)
     bag.add(
         "body",
@@ -109,7 +109,7 @@ def vessel(bag: Assembly, outside: Points, exponent: Real, wall: Real = 0.008) -
 def wall_of(
     bottom: tuple[Real, Real], top: tuple[Real, Real], height: Real, belly: Real = 0.0
 ) -> Points:
-    """The outside of a standing body as rows of half-width, half-depth and y, from the floor up."""
+    """Return the outside of a standing body: rows of half-width, half-depth and y, floor first."""
     t = np.array([0.0, 0.05, 0.15, 0.3, 0.5, 0.7, 0.85, 1.0])
     a = bottom[0] + (top[0] - bottom[0]) * t + belly * np.sin(np.pi * t)
     b = bottom[1] + (top[1] - bottom[1]) * t + belly * np.sin(np.pi * t)
@@ -121,7 +121,7 @@ def wall_of(
 def pillow(
     outline: Points, centre: tuple[Real, Real], half_depth: Real, power: Real = 2.4
 ) -> trimesh.Trimesh:
-    """A stuffed shape: an outline of the x-y plane swelling to `half_depth` in its middle."""
+    """Return a stuffed shape: an outline in the x-y plane, `half_depth` thick in its middle."""
     t = np.linspace(-1, 1, 17)
     shrink = np.maximum(1 - np.abs(t) ** power, 0.0) ** (1 / power)
     rings = [
@@ -155,7 +155,7 @@ def _flap_path(depth: Real, height: Real, drop: Real) -> Points:
 
 
 def flap(bag: Assembly, v: Values, half: Real, depth: Real, height: Real, drop: Real) -> None:
-    """Folds a flap over a closed bag, sewn along its edges, with a clasp at its end."""
+    """Fold a flap over a closed bag, sewn along its edges, with a clasp at its end."""
     path = _flap_path(depth, height, drop)
     s = np.clip((height - path[:, 1]) / drop, 0, 1) * (path[:, 2] > 0)
     shape = v.text("flap")
@@ -179,7 +179,7 @@ def flap(bag: Assembly, v: Values, half: Real, depth: Real, height: Real, drop: 
 
 
 def pocket(bag: Assembly, v: Values, width: Real, low: Real, tall: Real, z: Real) -> None:
-    """Sews a pocket on a front that lies at depth z."""
+    """Sew a pocket on a front that lies at depth z."""
     outline = rounded_rectangle((width, tall), 0.03, 5) + vec(0, low + tall / 2)
     bag.add("trim", slab(outline, 0.018, 0.005, at=z))
     ring = rounded_rectangle((width - 0.02, tall - 0.02), 0.022, 5) + vec(0, low + tall / 2)

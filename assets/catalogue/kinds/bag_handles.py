@@ -10,7 +10,7 @@ from assets.catalogue.kinds.lofts import Assembly, ribbon
 
 
 def _bow(anchor: Anchor, rise: Real, power: Real = 0.75, num: int = 33) -> Points:
-    """An arch from one anchor to the other, in the plane z = 0."""
+    """Return an arch from one anchor to the other, in the plane z = 0."""
     t = np.linspace(np.pi, 0, num)
     return np.column_stack(
         [anchor.x * np.cos(t), anchor.y + rise * np.sin(t) ** power, np.zeros(num)]

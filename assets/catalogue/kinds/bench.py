@@ -9,8 +9,8 @@ from assets.catalogue.kinds.backs import BACK_WORDS, FLAT, Back
 from assets.catalogue.kinds.chest import storage_bench
 from assets.catalogue.kinds.furniture import (
     SQUARE,
-    Section,
     Slab,
+    TubeSection,
     Values,
     between,
     colourway,
@@ -240,19 +240,21 @@ def _back(v: Values, back: Back) -> Meshes:
         case "planks":
             count = min(v.count("bars"), 4)
             tall = 0.36 / count * back.height
-            board = Section(power=8.0, across=0.3, along=1.0)
-            places = np.linspace(0.28, 0.92, count)
+            board = TubeSection(power=8.0, across=0.3, along=1.0)
+            positions = np.linspace(0.28, 0.92, count)
             posts = [tube(back.line((u, 0), (u, 0.96)), 0.02, SQUARE) for u in (-0.86, 0.86)]
             return posts + [
                 tube(back.line((-1, s), (1, s)) + np.array([0, 0, 0.018]), tall, board)
-                for s in places
+                for s in positions
             ]
         case "cross":
             cells = max(2, round(back.width / 0.55))
             edges = np.linspace(-1, 1, cells + 1)
             rails = [
                 tube(
-                    back.line((-1, s), (1, s), 30), 0.026, Section(power=6.0, across=0.5, along=1.0)
+                    back.line((-1, s), (1, s), 30),
+                    0.026,
+                    TubeSection(power=6.0, across=0.5, along=1.0),
                 )
                 for s in (0.2, 0.93)
             ]
@@ -278,7 +280,7 @@ def _arms(v: Values, back: Back) -> Meshes:
         x = float(start[0])
         if v.text("arms") == "straight":
             tip = np.array([x, y, front + 0.03])
-            built.append(rod(start, tip, 0.028, Section(power=6.0, across=1.0, along=0.5)))
+            built.append(rod(start, tip, 0.028, TubeSection(power=6.0, across=1.0, along=0.5)))
         else:
             path = curve(
                 [
@@ -289,7 +291,7 @@ def _arms(v: Values, back: Back) -> Meshes:
                 ],
                 16,
             )
-            built.append(tube(path, 0.024, Section(power=4.0, across=1.0, along=0.6)))
+            built.append(tube(path, 0.024, TubeSection(power=4.0, across=1.0, along=0.6)))
         built.append(
             rod(
                 (x, v.num("height") - 0.03, front - 0.01),

@@ -54,7 +54,7 @@ COUNT_WORDS = {
 
 
 def sample(rng: np.random.Generator) -> Shape:
-    """Draws a bookcase."""
+    """Draw a bookcase."""
     form = pick(rng, FORMS)
     levels = int(rng.integers(2, 7))
     steps_up = chance(rng, 0.5)
@@ -94,7 +94,7 @@ def _words(values: Mapping[str, Value]) -> tuple[str, ...]:
 
 
 def build(shape: Shape) -> tuple[Part, ...]:
-    """Makes the parts of a bookcase."""
+    """Make the parts of a bookcase."""
     v = Values(shape.values)
     case = Assembly("frame", "shelves", "books", "pages", "doors")
     _BUILDERS[v.text("form")](case, v, np.random.default_rng(v.count("seed")))

@@ -29,7 +29,7 @@ def _outline(name: str, half: Real, low: Real, high: Real) -> Points:
 
 
 def _span(outline: Points, y: Real) -> tuple[Real, Real]:
-    """Returns where a horizontal line crosses a convex outline, (0, 0) where it does not."""
+    """Return where a horizontal line crosses a convex outline, (0, 0) where it does not."""
     ahead = np.roll(outline, -1, 0)
     low, high = np.minimum(outline[:, 1], ahead[:, 1]), np.maximum(outline[:, 1], ahead[:, 1])
     crossing = (low <= y) & (y < high)
@@ -41,7 +41,7 @@ def _span(outline: Points, y: Real) -> tuple[Real, Real]:
 
 
 def framed(case: Assembly, v: Values, rng: np.random.Generator) -> None:
-    """Builds a bookcase inside a frame of the chosen outline."""
+    """Build a bookcase inside a frame of the chosen outline."""
     name, board, depth, levels = (
         v.text("outline"),
         v.num("board"),
@@ -96,7 +96,7 @@ def _stand(case: Assembly, feet: str, half: Real, low: Real, depth: Real) -> Non
 def _shelve(
     case: Assembly, v: Values, outline: Points, floors: list[float], has_bottom: bool
 ) -> list[Bay]:
-    """Adds boards and dividers inside an outline; returns the bays above the boards."""
+    """Add boards and dividers inside an outline; return the bays above the boards."""
     board, depth = v.num("board"), v.num("depth")
     top = float(outline[:, 1].max())
     bays = []
@@ -152,7 +152,7 @@ def _shelve(
 
 
 def _cupboard(case: Assembly, v: Values, low: Real, high: Real, span: tuple[Real, Real]) -> None:
-    """Doors or drawers below the lowest shelf, with knobs."""
+    """Return doors or drawers below the lowest shelf, with knobs."""
     left, right, z = span[0] + v.num("board"), span[1] - v.num("board"), v.num("depth") / 2 - 0.006
     behind = ((left + right) / 2, (low + high) / 2, z - 0.014)
     case.add("frame", box((right - left + 0.02, high - low + 0.01, 0.012), behind, 0.0))

@@ -10,7 +10,7 @@ from assets.catalogue.kinds.lofts import Assembly, box, slab
 
 
 def ladder(case: Assembly, v: Values, rng: np.random.Generator) -> None:
-    """Builds shelves deepening downwards between two leaning sides."""
+    """Build shelves deepening downwards between two leaning sides."""
     levels, board = v.count("levels"), v.num("board")
     half, foot, head = v.num("width") * 0.42, v.num("depth") * 1.55, 0.12
     high = levels * v.num("clearance") + 0.22
@@ -43,7 +43,7 @@ def ladder(case: Assembly, v: Values, rng: np.random.Generator) -> None:
 
 
 def steps(case: Assembly, v: Values, rng: np.random.Generator) -> None:
-    """Builds columns of cubes, each column a step higher or lower."""
+    """Build columns of cubes, each column a step higher or lower."""
     levels = min(v.count("levels"), 5)
     cell, board, depth = v.num("clearance") + 0.05, v.num("board"), v.num("depth")
     columns = max(2, v.count("columns") + 1)
@@ -112,7 +112,7 @@ def steps(case: Assembly, v: Values, rng: np.random.Generator) -> None:
 
 
 def posts(case: Assembly, v: Values, rng: np.random.Generator) -> None:
-    """Builds planks on four round posts."""
+    """Build planks on four round posts."""
     levels, board, depth, half = (
         v.count("levels"),
         v.num("board"),
@@ -159,7 +159,7 @@ def posts(case: Assembly, v: Values, rng: np.random.Generator) -> None:
 
 
 def snake(case: Assembly, v: Values, rng: np.random.Generator) -> None:
-    """Builds planks joined at alternate ends, each propped inside."""
+    """Build planks joined at alternate ends, each propped inside."""
     levels, board, depth, half = (
         v.count("levels"),
         v.num("board"),
@@ -197,7 +197,7 @@ def snake(case: Assembly, v: Values, rng: np.random.Generator) -> None:
 
 
 def tiers(case: Assembly, v: Values, rng: np.random.Generator) -> None:
-    """Builds stacked shelves, each narrower than the one below."""
+    """Build stacked shelves, each narrower than the one below."""
     levels, board, depth = v.count("levels"), v.num("board"), v.num("depth")
     rise, y, bays = v.num("clearance"), 0.0, []
     half = v.num("width") / 2 + 0.05 * levels

@@ -26,29 +26,29 @@ class Bay:
 
 
 def fill(case: Assembly, bays: list[Bay], rng: np.random.Generator, share: Real) -> None:
-    """Puts rows and piles of books into bays; every bay but a few gets some."""
+    """Put rows and piles of books into bays; every bay but a few gets some."""
     sizes: list[tuple[Real, Real, Real]] = []
-    places: list[tuple[Real, Real, Real]] = []
+    positions: list[tuple[Real, Real, Real]] = []
     for index, bay in enumerate(bays):
         if index > 0 and rng.random() > 0.55 + 0.45 * share:
             continue
         row = _row(bay, rng, share)
         sizes += [size for size, _ in row]
-        places += [place for _, place in row]
-    size, place = np.array(sizes), np.array(places)
+        positions += [position for _, position in row]
+    size, position = np.array(sizes), np.array(positions)
     lying = size[:, 0] > size[:, 1]
     thick = np.where(lying, size[:, 1], size[:, 0])
     cover = np.minimum(0.008, 0.2 * thick)
-    case.add("books", *_covers(size, place, cover, lying))
+    case.add("books", *_covers(size, position, cover, lying))
     inner = size - np.where(lying[:, None], (0.012, 0, 0.012), (0, 0.014, 0.012))
     inner[np.arange(len(size)), np.where(lying, 1, 0)] -= cover
-    case.add("pages", boxes(inner, place - vec(0, 0, 0.004), 0.0))
+    case.add("pages", boxes(inner, position - vec(0, 0, 0.004), 0.0))
 
 
 def _covers(
-    size: Points, place: Points, cover: Points, lying: NDArray[np.bool_]
+    size: Points, position: Points, cover: Points, lying: NDArray[np.bool_]
 ) -> list[trimesh.Trimesh]:
-    """Two boards and a spine for each book."""
+    """Return two boards and a spine for each book."""
     axis = np.where(lying, 1, 0)
     rows = np.arange(len(size))
     board, spine, reach = size.copy(), size.copy(), np.zeros_like(size)
@@ -57,14 +57,14 @@ def _covers(
     reach[rows, axis] = (size[rows, axis] - cover) / 2
     front = np.column_stack([np.zeros((len(size), 2)), size[:, 2] / 2 - 0.006])
     return [
-        boxes(board, place - reach, 0.002),
-        boxes(board, place + reach, 0.002),
-        boxes(spine, place + front, 0.004),
+        boxes(board, position - reach, 0.002),
+        boxes(board, position + reach, 0.002),
+        boxes(spine, position + front, 0.004),
     ]
 
 
 def _row(bay: Bay, rng: np.random.Generator, share: Real) -> list[Book]:
-    """Upright books from one end, perhaps a pile at the other."""
+    """Return upright books from one end, perhaps a pile at the other."""
     books: list[Book] = []
     tallest = min(bay.height - 0.03, 0.31)
     end = bay.left + (bay.right - bay.left) * (share * rng.uniform(0.75, 1.0))
@@ -97,7 +97,9 @@ def _row(bay: Bay, rng: np.random.Generator, share: Real) -> list[Book]:
                 y, wide = y + tall, wide * rng.uniform(0.85, 1.0)
     if rng.random() < 0.4:
         middle = bay.left + bay.right
-        books = [(size, (middle - place[0], place[1], place[2])) for size, place in books]
+        books = [
+            (size, (middle - position[0], position[1], position[2])) for size, position in books
+        ]
     if not books:
         size = (min(0.2, 0.7 * (bay.right - bay.left)), 0.045, bay.depth * 0.7)
         books.append(

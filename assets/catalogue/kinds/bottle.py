@@ -5,7 +5,7 @@ import trimesh
 
 from assets.catalogue import mesh
 from assets.catalogue.kinds import turned, ware
-from assets.catalogue.kinds.turned import Points, Section
+from assets.catalogue.kinds.turned import Points, RingSection
 from assets.catalogue.kinds.ware import Number, Pair, number, text
 from assets.catalogue.model import Colourway, Kind, Part, Shape
 from assets.catalogue.words import with_article
@@ -68,7 +68,7 @@ LABELS = ("front", "wrap", "neck and belly", "oval")
 
 
 def sample(rng: np.random.Generator) -> Shape:
-    """Draws a bottle."""
+    """Draw a bottle."""
     body, cap = ware.pick(rng, tuple(BODIES)), ware.pick(rng, tuple(CAPS))
     section = ware.pick(rng, tuple(SECTIONS), (8, 3, 2, 2, 2, 2))
     if body == "pocket":
@@ -112,19 +112,19 @@ def meridian(shape: Shape) -> tuple[Points, float]:
     return turned.smooth(line, 8), start * number(shape, "radius") * number(shape, "height")
 
 
-def _section(shape: Shape, neck: Number) -> Section:
+def _section(shape: Shape, neck: Number) -> RingSection:
     fade = (0.8 * neck, 0.99 * neck)
     match text(shape, "section"):
         case "square":
-            return Section(squareness=7).fading(*fade)
+            return RingSection(squareness=7).fading(*fade)
         case "hexagonal":
-            return Section(facets=6).fading(*fade)
+            return RingSection(facets=6).fading(*fade)
         case "octagonal":
-            return Section(facets=8).fading(*fade)
+            return RingSection(facets=8).fading(*fade)
         case "flat":
-            return Section(oval=0.55)
+            return RingSection(oval=0.55)
         case "fluted":
-            return Section(flutes=int(number(shape, "flutes")), depth=0.07, sharp=True).fading(
+            return RingSection(flutes=int(number(shape, "flutes")), depth=0.07, sharp=True).fading(
                 *fade
             )
         case _:
@@ -148,12 +148,12 @@ def _cap(shape: Shape, radius: Number, y: Number, oval: Number) -> trimesh.Trime
                 [(1.22 * radius, y - 1.1 * radius), (1.22 * radius, y + 0.5 * radius)]
             )
             return turned.loft(
-                turned.solid(line, 0.2 * radius), Section(flutes=20, depth=0.06, oval=oval)
+                turned.solid(line, 0.2 * radius), RingSection(flutes=20, depth=0.06, oval=oval)
             )
         case "ball":
             plug = turned.loft(
                 turned.solid(turned.spindle("straight", y - radius, y + 0.6 * r, 0.8 * radius)),
-                Section(oval=oval),
+                RingSection(oval=oval),
             )
             return mesh.merge([plug, turned.ball(1.6 * r, y + 1.75 * r)])
         case "swing":
@@ -179,7 +179,7 @@ def _cap(shape: Shape, radius: Number, y: Number, oval: Number) -> trimesh.Trime
             )
         case _:
             return _pump(radius, y, oval, number(shape, "side"))
-    return turned.loft(turned.solid(line, 0.2 * radius), Section(oval=oval))
+    return turned.loft(turned.solid(line, 0.2 * radius), RingSection(oval=oval))
 
 
 def _swing(radius: Number, y: Number, oval: Number) -> trimesh.Trimesh:
@@ -206,7 +206,7 @@ def _swing(radius: Number, y: Number, oval: Number) -> trimesh.Trimesh:
     right = turned.arched(np.asarray(wire), 0.16 * radius)
     return mesh.merge(
         [
-            turned.loft(collar, Section(oval=oval), closed=True),
+            turned.loft(collar, RingSection(oval=oval), closed=True),
             turned.loft(turned.solid(head, 0.2 * radius)),
             right,
             mesh.rotated(right, 180),
@@ -227,7 +227,7 @@ def _pump(radius: Number, y: Number, oval: Number, side: Number) -> trimesh.Trim
     nozzle = turned.arched(np.asarray(path), 0.3 * radius)
     return mesh.merge(
         [
-            turned.loft(turned.solid(collar, 0.15 * radius), Section(oval=oval)),
+            turned.loft(turned.solid(collar, 0.15 * radius), RingSection(oval=oval)),
             turned.loft(turned.solid(stem)),
             turned.loft(turned.solid(head, 0.3 * radius)),
             nozzle if side > 0 else mesh.rotated(nozzle, 180),
@@ -235,7 +235,7 @@ def _pump(radius: Number, y: Number, oval: Number, side: Number) -> trimesh.Trim
     )
 
 
-def _label(shape: Shape, outer: Points, section: Section, neck: Number) -> trimesh.Trimesh:
+def _label(shape: Shape, outer: Points, section: RingSection, neck: Number) -> trimesh.Trimesh:
     size, where, top = number(shape, "label_size"), text(shape, "label"), float(outer[-1, 1])
     proud = 0.035 * number(shape, "radius")
     middle, half = 0.42 * neck, 0.25 * size * neck
@@ -253,7 +253,7 @@ def _label(shape: Shape, outer: Points, section: Section, neck: Number) -> trime
 
 
 def _oval(patch: trimesh.Trimesh, middle: Number, half: Number) -> trimesh.Trimesh:
-    """Narrow a label towards its upper and lower end, keeping it on the wall."""
+    """Return narrow a label towards its upper and lower end, keeping it on the wall."""
     points = np.array(patch.vertices)
     lift = np.clip((points[:, 1] - middle) / half, -1, 1)
     theta, radius = np.arctan2(points[:, 0], points[:, 2]), np.hypot(points[:, 0], points[:, 2])
@@ -263,7 +263,7 @@ def _oval(patch: trimesh.Trimesh, middle: Number, half: Number) -> trimesh.Trime
 
 
 def _handle(
-    shape: Shape, outer: Points, section: Section, neck: Number, wall: Number
+    shape: Shape, outer: Points, section: RingSection, neck: Number, wall: Number
 ) -> trimesh.Trimesh:
     top, r = float(outer[-1, 1]), number(shape, "radius")
 
@@ -298,7 +298,7 @@ def _handle(
 
 
 def build(shape: Shape) -> tuple[Part, ...]:
-    """Builds the body, the cap, the label and the handle where there is one."""
+    """Build the body, the cap, the label and the handle where there is one."""
     outer, neck = meridian(shape)
     section = _section(shape, neck)
     radius, r, top = float(outer[-1, 0]), number(shape, "radius"), float(outer[-1, 1])

@@ -5,7 +5,7 @@ import trimesh
 
 from assets.catalogue import mesh
 from assets.catalogue.kinds import turned, ware
-from assets.catalogue.kinds.turned import Points, Section
+from assets.catalogue.kinds.turned import Points, RingSection
 from assets.catalogue.kinds.ware import Number, number, text
 from assets.catalogue.model import Colourway, Kind, Part, Shape
 from assets.catalogue.words import with_article
@@ -59,7 +59,7 @@ HANDLES = {
 
 
 def sample(rng: np.random.Generator) -> Shape:
-    """Draws a bowl."""
+    """Draw a bowl."""
     silhouette = ware.pick(rng, tuple(SILHOUETTES))
     surface = ware.pick(rng, tuple(SURFACES), (8, 3, 2, 2, 2, 2, 2, 2))
     foot = ware.pick(rng, tuple(FEET), (3, 2, 3, 2, 2))
@@ -82,28 +82,28 @@ def sample(rng: np.random.Generator) -> Shape:
     return Shape(kind="bowl", values=values, words=tuple(word for word in words if word)[:3])
 
 
-def _section(shape: Shape) -> Section:
+def _section(shape: Shape) -> RingSection:
     flutes = int(number(shape, "flutes"))
     match text(shape, "surface"):
         case "ribbed":
-            return Section(flutes=flutes * 2, depth=0.07)
+            return RingSection(flutes=flutes * 2, depth=0.07)
         case "scalloped":
-            return Section(flutes=flutes, depth=0.12, sharp=True)
+            return RingSection(flutes=flutes, depth=0.12, sharp=True)
         case "twisted":
-            return Section(flutes=flutes, depth=0.12, twist=number(shape, "twist"))
+            return RingSection(flutes=flutes, depth=0.12, twist=number(shape, "twist"))
         case "square":
-            return Section(squareness=6)
+            return RingSection(squareness=6)
         case "hexagonal":
-            return Section(facets=6)
+            return RingSection(facets=6)
         case "octagonal":
-            return Section(facets=8)
+            return RingSection(facets=8)
         case "oval":
-            return Section(oval=0.68)
+            return RingSection(oval=0.68)
         case _:
             return turned.ROUND
 
 
-def _foot(shape: Shape, radius: Number, section: Section) -> trimesh.Trimesh:
+def _foot(shape: Shape, radius: Number, section: RingSection) -> trimesh.Trimesh:
     high = number(shape, "foot_height") * number(shape, "radius")
     top = high + 0.03 * number(shape, "radius")
     slim = min(radius, 0.6 * number(shape, "radius"))  # keeps a spreading foot under the bowl
@@ -132,13 +132,15 @@ def _foot(shape: Shape, radius: Number, section: Section) -> trimesh.Trimesh:
                 for a in np.radians((60, 180, 300))
             ]
             plate = turned.smooth([(0.9 * radius, 0.85 * high), (0.95 * radius, top)])
-            return mesh.merge([*feet, turned.loft(turned.solid(plate), Section(oval=section.oval))])
+            return mesh.merge(
+                [*feet, turned.loft(turned.solid(plate), RingSection(oval=section.oval))]
+            )
         case _:
             line = turned.smooth([(1.3 * slim, 0), (1.05 * slim, 0.35 * high), (0.9 * slim, top)])
     return turned.loft(turned.solid(line), section)
 
 
-def _handles(shape: Shape, outer: Points, section: Section, wall: Number) -> trimesh.Trimesh:
+def _handles(shape: Shape, outer: Points, section: RingSection, wall: Number) -> trimesh.Trimesh:
     size = number(shape, "radius")
     low, high = float(outer[0, 1]), float(outer[-1, 1])
     deep = high - low
@@ -167,7 +169,7 @@ def _handles(shape: Shape, outer: Points, section: Section, wall: Number) -> tri
 
 
 def build(shape: Shape) -> tuple[Part, ...]:
-    """Builds the body, the rim, the foot and the handles where there are any."""
+    """Build the body, the rim, the foot and the handles where there are any."""
     size, section = number(shape, "radius"), _section(shape)
     start = number(shape, "foot_height") * size
     high = number(shape, "depth") * size

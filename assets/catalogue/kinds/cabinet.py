@@ -88,7 +88,7 @@ HANDLES = {"knob": 1.0, "bar": 1.0, "ring": 0.7, "long": 0.7}
 
 
 def sample(rng: np.random.Generator) -> Shape:
-    """Draws a cabinet."""
+    """Draw a cabinet."""
     proportion = pick(rng, {"wide": 1.0, "tall": 1.1, "low": 1.0})
     width = {"wide": (1.25, 1.75), "tall": (0.6, 0.95), "low": (0.6, 0.95)}[proportion]
     height = {"wide": (0.45, 0.68), "tall": (1.15, 1.6), "low": (0.5, 0.88)}[proportion]
@@ -123,7 +123,7 @@ def _words(values: Mapping[str, Value]) -> tuple[str, ...]:
 
 
 def build(shape: Shape) -> tuple[Part, ...]:
-    """Makes the parts of a cabinet."""
+    """Make the parts of a cabinet."""
     v = Values(shape.values)
     cabinet = Assembly("body", "fronts", "legs", "handles", "panes")
     low = _legs(cabinet, v)
@@ -140,7 +140,7 @@ def build(shape: Shape) -> tuple[Part, ...]:
         tall = part * share
         for k, cell in enumerate(row):
             wide = inner / len(row)
-            place = Cell(
+            position = Cell(
                 x=-inner / 2 + (k + 0.5) * wide,
                 y=top - tall / 2,
                 width=wide,
@@ -148,7 +148,7 @@ def build(shape: Shape) -> tuple[Part, ...]:
                 index=k,
                 count=len(row),
             )
-            CELLS[cell](cabinet, v, place)
+            CELLS[cell](cabinet, v, position)
         top -= tall
     return cabinet.parts()
 
@@ -214,7 +214,7 @@ def _crown(cabinet: Assembly, v: Values, y: Real) -> None:
 
 
 def _legs(cabinet: Assembly, v: Values) -> float:
-    """Adds what the body stands on; returns the height of the body's underside."""
+    """Add what the body stands on; return the height of the body's underside."""
     kind, lift, width, depth = v.text("legs"), v.num("lift"), v.num("width"), v.num("depth")
     x, z = width / 2 - 0.06, depth / 2 - 0.05
     spots = [(sx, sz) for sx in (-1, 1) for sz in (-1, 1)]

@@ -14,7 +14,7 @@ from assets.catalogue.kinds.lofts import Assembly, box, dense, hoop, vec
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Cell:
-    """A field of the front: its middle, its size, its place in a row."""
+    """A field of the front: its middle, its size, its position in a row."""
 
     x: float
     y: float
@@ -30,7 +30,7 @@ class Cell:
 
 
 def bowed(v: Values, pieces: Iterable[trimesh.Trimesh]) -> list[trimesh.Trimesh]:
-    """Swells the front half of pieces forwards, most in the middle."""
+    """Swell the front half of pieces forwards, most in the middle."""
     swollen = []
     for piece in pieces:
         points = np.array(piece.vertices)
@@ -45,7 +45,7 @@ def bowed(v: Values, pieces: Iterable[trimesh.Trimesh]) -> list[trimesh.Trimesh]
 
 
 def curved_board(v: Values, size: Vector, centre: Vector, radius: Real = 0.005) -> trimesh.Trimesh:
-    """A board that follows the bow of the front."""
+    """Return a board that follows the bow of the front."""
     return bowed(v, [mesh.rounded_box(size, radius, centre, 10 if v.num("bow") else 1)])[0]
 
 
@@ -78,7 +78,7 @@ def _door(cabinet: Assembly, v: Values, cell: Cell, *, drawer: bool = False) -> 
 
 
 def _ring(v: Values, cell: Cell, wide: Real, tall: Real) -> Points:
-    """The outline of a front, fine enough to be bent where the front is bowed."""
+    """Return the outline of a front, fine enough to be bent where the front is bowed."""
     outline = rounded_rectangle((wide, tall), 0.006, 3) + vec(cell.x, cell.y)
     return dense(outline, 0.06) if v.num("bow") else outline
 

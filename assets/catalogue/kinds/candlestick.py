@@ -5,7 +5,7 @@ import trimesh
 
 from assets.catalogue import mesh
 from assets.catalogue.kinds import turned, ware
-from assets.catalogue.kinds.turned import Section
+from assets.catalogue.kinds.turned import RingSection
 from assets.catalogue.kinds.ware import Number, Pair, number, text
 from assets.catalogue.model import Colourway, Kind, Part, Shape
 from assets.catalogue.words import with_article
@@ -23,7 +23,7 @@ ARMS = ("curved", "square", "straight")
 
 
 def sample(rng: np.random.Generator) -> Shape:
-    """Draws a candlestick."""
+    """Draw a candlestick."""
     form = ware.pick(rng, tuple(FORMS), [odds for odds, _ in FORMS.values()])
     stem = ware.pick(rng, STEMS, [1] * len(turned.SPINDLES) + [2, 1, 1])
     base = "dish" if form == "chamber" else ware.pick(rng, BASES)
@@ -92,9 +92,9 @@ def _base(shape: Shape) -> tuple[trimesh.Trimesh, float]:
             return _tripod(r, neck)
         case _:
             section = (
-                Section(squareness=9, full_at=0.03, round_at=0.09)
+                RingSection(squareness=9, full_at=0.03, round_at=0.09)
                 if base == "square"
-                else Section(facets=6, full_at=0.03, round_at=0.09)
+                else RingSection(facets=6, full_at=0.03, round_at=0.09)
             )
             line = turned.chain(
                 [(r, 0), (r, 0.03)],
@@ -124,12 +124,12 @@ def _stem(shape: Shape, low: Number, high: Number) -> trimesh.Trimesh:
     )
     match style:
         case "twisted":
-            return turned.loft(turned.solid(plain), Section(flutes=4, depth=0.34, twist=24.0))
+            return turned.loft(turned.solid(plain), RingSection(flutes=4, depth=0.34, twist=24.0))
         case "square":
-            return turned.loft(turned.solid(plain), Section(squareness=9))
+            return turned.loft(turned.solid(plain), RingSection(squareness=9))
         case "fluted":
             return turned.loft(
-                turned.solid(plain * [1.25, 1]), Section(flutes=10, depth=0.16, sharp=True)
+                turned.solid(plain * [1.25, 1]), RingSection(flutes=10, depth=0.16, sharp=True)
             )
         case _:
             return turned.loft(turned.solid(turned.spindle(style, low, high, girth)))
@@ -185,7 +185,7 @@ def _places(shape: Shape, high: Number) -> tuple[list[trimesh.Trimesh], list[Pai
 
 
 def build(shape: Shape) -> tuple[Part, ...]:
-    """Builds the base, the stem with its arms, the cups, the candles and their wicks."""
+    """Build the base, the stem with its arms, the cups, the candles and their wicks."""
     base, low = _base(shape)
     girth, form = number(shape, "girth"), text(shape, "form")
     high = low + number(shape, "length") + (0.12 if form == "three-armed" else 0.0)

@@ -29,7 +29,7 @@ BUMPERS = {"bar": 1.0, "soft": 1.0, "split": 0.6}
 
 
 def sample(rng: np.random.Generator) -> Shape:
-    """Draws a car."""
+    """Draw a car."""
     style = pick(rng, dict.fromkeys(STYLES, 1.0))
     extras = dict(EXTRAS)
     if style in ("convertible", "pickup"):
@@ -68,7 +68,7 @@ def _words(values: Mapping[str, Value]) -> tuple[str, ...]:
 
 
 def build(shape: Shape) -> tuple[Part, ...]:
-    """Makes the parts of a car."""
+    """Make the parts of a car."""
     v = Values(shape.values)
     plan = Plan(v)
     car = Assembly("body", "roof", "windows", "wheels", "trim")

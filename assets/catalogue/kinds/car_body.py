@@ -14,7 +14,7 @@ SILL_RADIUS = 0.012  # of the body's lower edges, metres
 
 
 def lower(plan: Plan) -> trimesh.Trimesh:
-    """Returns the body below the windows: sections along its length, raised over the wheels."""
+    """Return the body below the windows: sections along its length, raised over the wheels."""
     end, nose = plan.length / 2, plan.length * plan.style.nose
     z = _stations(plan)
     ahead = np.clip((end - np.abs(z)) / nose, 0, 1)
@@ -29,20 +29,20 @@ def lower(plan: Plan) -> trimesh.Trimesh:
 
 
 def _stations(plan: Plan) -> Points:
-    """Returns places along the car, close together at the ends and around the wheels."""
+    """Return positions along the car, close together at the ends and around the wheels."""
     end, nose = plan.length / 2, plan.length * plan.style.nose
     turns = np.sin(np.linspace(0, np.pi / 2, 7))
     around = [*plan.arch * np.cos(np.linspace(0, np.pi, 17)), -plan.arch - 1e-4, plan.arch + 1e-4]
     pieces = [end - nose * (1 - turns), nose * (1 - turns) - end]
     pieces += [np.linspace(-end + nose, end - nose, 25)]
     pieces += [axle + np.array(around) for axle in plan.axles]
-    pieces += [plan.length * np.array([place for place, _ in plan.style.top])]
+    pieces += [plan.length * np.array([position for position, _ in plan.style.top])]
     z = np.unique(np.clip(np.concatenate(pieces), -end, end))
     return z[np.concatenate([[True], np.diff(z) > 5e-5])]
 
 
 def _sections(z: Points, half: Points, bottom: Points, top: Points, radius: Real) -> Points:
-    """Returns rings (n, points, 3): flat sills below, round shoulders above."""
+    """Return rings (n, points, 3): flat sills below, round shoulders above."""
     turn = np.linspace(0, np.pi / 2, 7)
     angle = np.concatenate([turn + k * np.pi / 2 for k in range(4)])
     right = np.repeat([1, -1, -1, 1], 7)
@@ -57,7 +57,7 @@ def _sections(z: Points, half: Points, bottom: Points, top: Points, radius: Real
 
 
 def _ring(plan: Plan, y: Real, grow: Real = 0.0) -> Points:
-    """The outline of the glass house at a height, seen from above."""
+    """Return the outline of the glass house at a height, seen from above."""
     t = max(0.0, (y - plan.belt) / (plan.roof - plan.belt))
     front, screen, rear, tail = plan.house
     ahead, behind = front + (screen - front) * t, tail + (rear - tail) * t
@@ -69,7 +69,7 @@ def _ring(plan: Plan, y: Real, grow: Real = 0.0) -> Points:
 
 
 def cabin(car: Assembly, plan: Plan) -> None:
-    """A glass house with a roof on pillars."""
+    """Return a glass house with a roof on pillars."""
     rise = plan.roof - plan.belt
     low = plan.belt - (0.05 if plan.name != "sports" else 0.12)
     round_top = 0.5 if plan.name == "beetle" else 0.22
@@ -141,7 +141,7 @@ def _pillars(car: Assembly, plan: Plan, low: Real, high: Real) -> None:
 
 
 def cockpit(car: Assembly, plan: Plan) -> None:
-    """Builds an open cockpit: windscreen, seats, folded top and steering wheel."""
+    """Build an open cockpit: windscreen, seats, folded top and steering wheel."""
     front, screen = plan.house[:2]
     floor, back = 0.6 * plan.belt, -0.27 * plan.length
     ahead = 0.13 * plan.length
@@ -197,7 +197,7 @@ def cockpit(car: Assembly, plan: Plan) -> None:
 
 
 def _walls(car: Assembly, plan: Plan, back: Real, ahead: Real, floor: Real) -> None:
-    """Thin sides around an open part of the body."""
+    """Return thin sides around an open part of the body."""
     tall = plan.belt - floor + 0.06
     for side in (-1, 1):
         car.add(
@@ -211,7 +211,7 @@ def _walls(car: Assembly, plan: Plan, back: Real, ahead: Real, floor: Real) -> N
 
 
 def bed(car: Assembly, plan: Plan) -> None:
-    """Builds the sides and the tailgate of a loading bed."""
+    """Build the sides and the tailgate of a loading bed."""
     back, ahead, floor = -0.49 * plan.length, -0.14 * plan.length, 0.6 * plan.belt
     _walls(car, plan, back, ahead, floor)
     tall = plan.belt - floor + 0.06
@@ -222,7 +222,7 @@ def bed(car: Assembly, plan: Plan) -> None:
 
 
 def fenders(car: Assembly, plan: Plan) -> None:
-    """Builds round fenders over the wheels."""
+    """Build round fenders over the wheels."""
     blob = mesh.superellipsoid((0.15, 0.6 * plan.wheel, 2.75 * plan.wheel), 2.4)
     points = np.array(blob.vertices)
     points[:, 1] -= 1.15 * plan.wheel * (np.abs(points[:, 2]) / (1.37 * plan.wheel)) ** 2

@@ -1,4 +1,4 @@
-"""What is fixed to cars: wheels, bumpers, lights, grilles, mirrors, racks, spoilers."""
+"""Fittings of cars: wheels, bumpers, lights, grilles, mirrors, racks, spoilers."""
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from assets.catalogue.kinds.lofts import Assembly, box
 
 
 def wheels(car: Assembly, plan: Plan) -> None:
-    """Puts wheels with hubs on axles, and flared arches where there are any."""
+    """Put wheels with hubs on axles, and flared arches where there are any."""
     thick = 0.11 if plan.name != "jeep" else 0.13
     r = plan.wheel
     tyre = mesh.cylinder(r, thick, (0, r, 0), "x", 0.024)
@@ -30,7 +30,7 @@ def wheels(car: Assembly, plan: Plan) -> None:
 
 
 def front_and_tail(car: Assembly, v: Values, plan: Plan) -> None:
-    """Puts bumpers and lights at both ends and a grille at the front."""
+    """Put bumpers and lights at both ends and a grille at the front."""
     end = plan.length / 2
     nose = float(plan.top(np.array([0.46 * plan.length]))[0])
     y = plan.floor + 0.62 * (nose - plan.floor)
@@ -90,7 +90,7 @@ def _light(car: Assembly, style: str, spot: Vector, sign: int) -> None:
 
 
 def door_fittings(car: Assembly, v: Values, plan: Plan) -> None:
-    """Handles and mirrors."""
+    """Return handles and mirrors."""
     y = plan.belt - 0.055 - 0.02 * (plan.name == "sports")
     for side in (-1, 1):
         for k in range(v.count("doors")):

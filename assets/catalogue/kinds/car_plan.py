@@ -126,7 +126,7 @@ class Plan:
     """The measures of a car, in metres, worked out once from its values."""
 
     def __init__(self, v: Values) -> None:
-        """Works out the measures."""
+        """Work out the measures."""
         style = STYLES[v.text("style")]
         self.name, self.style = v.text("style"), style
         self.length, self.width = v.num("length"), v.num("width")
@@ -148,13 +148,13 @@ class Plan:
         )
 
     def top(self, z: Points) -> Points:
-        """Returns the height of the lower body's upper edge at places z."""
+        """Return the height of the lower body's upper edge at positions z."""
         control = np.array(self.style.top)
         if self.name not in ("pickup", "convertible", "jeep"):
             control = catmull_rom(control, 6)
         return self.belt * np.interp(z / self.length, control[:, 0], control[:, 1])
 
     def wall(self, y: Real) -> float:
-        """Returns the half-width of the cabin at a height."""
+        """Return the half-width of the cabin at a height."""
         t = (y - self.belt) / (self.roof - self.belt)
         return (self.half - 0.035) * (1 - self.style.lean * t)

@@ -97,14 +97,14 @@ def _words(v: Values) -> tuple[str, ...]:
     size = "tall " if tall > 0.52 else "low " if tall < 0.38 else ""
     back = size + BACK_WORDS[v.text("back")]
     cushion = " and a cushion" if v.text("top") == "cushion" else ""
-    said = [f"{'an' if back[0] in 'aeiou' else 'a'} {back}", SEAT_WORDS[v.text("seat")] + cushion]
-    said.append(LEG_WORDS[v.text("base")])
+    words = [f"{'an' if back[0] in 'aeiou' else 'a'} {back}", SEAT_WORDS[v.text("seat")] + cushion]
+    words.append(LEG_WORDS[v.text("base")])
     arms = {"bent": "bent armrests", "posted": "straight armrests", "scrolled": "curved armrests"}
     if v.text("arms") != "none":
-        said.append(arms[v.text("arms")])
+        words.append(arms[v.text("arms")])
     if v.text("stretchers") != "none":
-        said.append("crossbars between the legs")
-    return tuple(said)
+        words.append("crossbars between the legs")
+    return tuple(words)
 
 
 def build(shape: Shape) -> tuple[Part, ...]:

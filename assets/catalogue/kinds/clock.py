@@ -65,7 +65,7 @@ HANDS = {"bar": 1.0, "leaf": 1.0, "spade": 1.0}
 
 
 def sample(rng: np.random.Generator) -> Shape:
-    """Draws a clock."""
+    """Draw a clock."""
     form = pick(rng, FORMS)
     values = {
         "form": form,
@@ -107,7 +107,7 @@ def _words(values: Mapping[str, Value]) -> tuple[str, ...]:
 
 
 def build(shape: Shape) -> tuple[Part, ...]:
-    """Makes the parts of a clock."""
+    """Make the parts of a clock."""
     v = Values(shape.values)
     clock = Assembly("case", "dial", "hands", "trim")
     CASES[v.text("form")](clock, v)

@@ -1,4 +1,4 @@
-"""What every clock has: dial, rim, hour marks, hands; and feet and finials for those with any."""
+"""Clock faces: dial, rim, hour marks, hands; and feet and finials of the clocks with any."""
 
 import numpy as np
 import trimesh
@@ -10,7 +10,7 @@ from assets.catalogue.kinds.lofts import Assembly, boxes, hoop, slab, vec
 
 
 def face(clock: Assembly, v: Values, y: Real, z: Real, radius: Real | None = None) -> None:
-    """Puts dial, rim, hour marks and hands on a front plane at depth z."""
+    """Put dial, rim, hour marks and hands on a front plane at depth z."""
     r = v.num("radius") if radius is None else radius
     eight = v.text("corners") == "eight" and v.text("form") not in ("alarm", "post", "egg")
     edge = arc(r, 22.5, 337.5, 8) if eight else arc(r, 0, 360, 49)[:-1]
@@ -41,8 +41,8 @@ def _marks(v: Values, r: Real, y: Real, z: Real) -> list[trimesh.Trimesh]:
             continue
         elif style == "romans":
             bars = 3 if quarter else 2
-            places = [((k - (bars - 1) / 2) * 0.07 * r, 0.81 * r, 0) for k in range(bars)]
-            mark = boxes([(0.035 * r, 0.2 * r, 0.006)] * bars, places, 0.001)
+            positions = [((k - (bars - 1) / 2) * 0.07 * r, 0.81 * r, 0) for k in range(bars)]
+            mark = boxes([(0.035 * r, 0.2 * r, 0.006)] * bars, positions, 0.001)
         else:
             size = (0.075 * r, 0.2 * r, 0.006) if quarter else (0.05 * r, 0.13 * r, 0.006)
             mark = boxes([size], [(0, 0.93 * r - size[1] / 2, 0)], 0.001)
@@ -66,7 +66,7 @@ def _hand(style: str, reach: Real, width: Real) -> Points:
 
 
 def feet_under(clock: Assembly, v: Values, half: Real, depth: Real, part: str = "trim") -> float:
-    """Adds feet under a case of half-width `half`; returns the height of its underside."""
+    """Add feet under a case of half-width `half`; return the height of its underside."""
     kind = v.text("feet")
     if kind == "none":
         return 0.0
@@ -96,7 +96,7 @@ def feet_under(clock: Assembly, v: Values, half: Real, depth: Real, part: str = 
 
 
 def finial(y: Real, r: Real) -> list[trimesh.Trimesh]:
-    """Returns a knob on a short stem, standing at height y."""
+    """Return a knob on a short stem, standing at height y."""
     knob = mesh.superellipsoid((2 * r, 2.2 * r, 2 * r), 2.0, (0, y + 1.7 * r, 0), 10)
     return [
         mesh.cylinder(0.9 * r, 0.5 * r, (0, y + 0.25 * r, 0), bevel=0.003),

@@ -1,4 +1,4 @@
-"""What seats and tables share: outlines, slabs, tubes, sheets, and the drawing of choices.
+"""Building blocks of seats and tables: outlines, slabs, tubes, sheets, and the drawing of choices.
 
 Axes: x to the right, y up, z to the front; the floor is y = 0. Lengths are in metres.
 """
@@ -64,8 +64,8 @@ def colourway(
 
     Args:
         named: Part and phrase, the most conspicuous part first: `{"seat": "striped red fabric"}`.
-        like: Parts that are never said, each with the named part whose finish it shares.
-        others: Further parts that are never said, with their phrases.
+        like: Parts that no caption names, each with the named part whose finish it shares.
+        others: Further parts that no caption names, with their phrases.
     """
     unsaid = {piece: named[model] for piece, model in (like or {}).items()} | others
     return Colourway(
@@ -190,7 +190,7 @@ def rounded_path(points: Path, radius: float, num: int = 6) -> Points:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Section:
+class TubeSection:
     """The cross section of a tube: power 2 is round, 6 a soft square.
 
     The sizes scale the radius on both axes. The first axis starts out as close to x as the path
@@ -202,12 +202,12 @@ class Section:
     along: float = 1.0
 
 
-ROUND = Section()
-SQUARE = Section(power=7.0)
+ROUND = TubeSection()
+SQUARE = TubeSection(power=7.0)
 
 
 def tube(
-    path: Path, radius: Size, section: Section = ROUND, *, closed: bool = False
+    path: Path, radius: Size, section: TubeSection = ROUND, *, closed: bool = False
 ) -> trimesh.Trimesh:
     """Sweep a section along a path (n, 3).
 
@@ -271,7 +271,7 @@ def _ring(rings: Points) -> trimesh.Trimesh:
     return solid(rings.reshape(-1, 3), faces)
 
 
-def rod(start: Vector, end: Vector, radius: float, section: Section = ROUND) -> trimesh.Trimesh:
+def rod(start: Vector, end: Vector, radius: float, section: TubeSection = ROUND) -> trimesh.Trimesh:
     """Return a straight bar between two points."""
     return tube(np.linspace(np.asarray(start, float), np.asarray(end, float), 4), radius, section)
 

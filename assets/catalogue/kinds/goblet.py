@@ -4,7 +4,7 @@ import numpy as np
 import trimesh
 
 from assets.catalogue.kinds import turned, ware
-from assets.catalogue.kinds.turned import Section
+from assets.catalogue.kinds.turned import RingSection
 from assets.catalogue.kinds.ware import Number, number, text
 from assets.catalogue.model import Colourway, Kind, Part, Shape
 from assets.catalogue.words import with_article
@@ -51,7 +51,7 @@ BASES = {
 
 
 def sample(rng: np.random.Generator) -> Shape:
-    """Draws a goblet."""
+    """Draw a goblet."""
     cup = ware.pick(rng, tuple(CUPS))
     stem = ware.pick(rng, tuple(turned.SPINDLES))
     base = ware.pick(rng, tuple(BASES))
@@ -80,11 +80,11 @@ def sample(rng: np.random.Generator) -> Shape:
     return Shape(kind="goblet", values=values, words=words)
 
 
-def _section(shape: Shape, low: Number, high: Number) -> Section:
+def _section(shape: Shape, low: Number, high: Number) -> RingSection:
     flutes = int(number(shape, "flutes"))
     match text(shape, "surface"):
         case "fluted":
-            return Section(
+            return RingSection(
                 flutes=flutes,
                 depth=0.1,
                 sharp=True,
@@ -92,11 +92,11 @@ def _section(shape: Shape, low: Number, high: Number) -> Section:
                 round_at=low + 0.9 * (high - low),
             )
         case "hexagonal":
-            return Section(facets=6)
+            return RingSection(facets=6)
         case "ribbed":
-            return Section(flutes=flutes, depth=0.12)
+            return RingSection(flutes=flutes, depth=0.12)
         case "twisted":
-            return Section(flutes=flutes, depth=0.12, twist=number(shape, "twist"))
+            return RingSection(flutes=flutes, depth=0.12, twist=number(shape, "twist"))
         case _:
             return turned.ROUND
 
@@ -136,7 +136,7 @@ def _base(shape: Shape) -> tuple[trimesh.Trimesh, float]:
                 [(r, 0), (0.98 * r, 0.012), (0.55 * r, 0.04), (0.3 * r, 0.08), (neck, 0.12)]
             )
         case _:
-            section = Section(facets=6, full_at=0.02, round_at=0.08)
+            section = RingSection(facets=6, full_at=0.02, round_at=0.08)
             line = turned.chain(
                 [(1.08 * r, 0), (1.08 * r, 0.022)],
                 turned.smooth([(0.95 * r, 0.028), (0.4 * r, 0.06), (neck, 0.08)]),
@@ -145,7 +145,7 @@ def _base(shape: Shape) -> tuple[trimesh.Trimesh, float]:
 
 
 def build(shape: Shape) -> tuple[Part, ...]:
-    """Builds the cup, the stem and the base."""
+    """Build the cup, the stem and the base."""
     base, low = _base(shape)
     high = low + number(shape, "length")
     radius, depth = number(shape, "radius"), number(shape, "depth")

@@ -68,7 +68,7 @@ CLOSED = ("satchel", "clutch", "saddle")
 
 
 def sample(rng: np.random.Generator) -> Shape:
-    """Draws a handbag."""
+    """Draw a handbag."""
     form = pick(rng, FORMS)
     values = {
         "form": form,
@@ -102,7 +102,7 @@ def _words(values: Mapping[str, Value]) -> tuple[str, ...]:
 
 
 def build(shape: Shape) -> tuple[Part, ...]:
-    """Makes the parts of a handbag."""
+    """Make the parts of a handbag."""
     v = Values(shape.values)
     bag = Assembly("body", "trim", "handle", "clasp", "stitching")
     anchor = BODIES[v.text("form")](bag, v)

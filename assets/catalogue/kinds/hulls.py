@@ -23,7 +23,7 @@ class Hull:
 
     @classmethod
     def of(cls, v: Values) -> "Hull":
-        """Reads the measures of a shape."""
+        """Read the measures of a shape."""
         form = v.text("hull")
         stretch = {"tub": 0.78, "clipper": 1.12, "longship": 1.15}.get(form, 1.0)
         beam = {"tub": 1.25, "clipper": 0.85, "longship": 0.85}.get(form, 1.0) * v.num("beam")
@@ -37,11 +37,11 @@ class Hull:
         )
 
     def z(self, s: Points) -> Points:
-        """Returns the place along the boat."""
+        """Return the position along the boat."""
         return (s - 0.5) * self.length
 
     def half(self, s: Points) -> Points:
-        """Returns the half-beam at the sheer."""
+        """Return the half-beam at the sheer."""
         stern = {"double": 0.02, "longship": 0.02, "tub": 0.72, "clipper": 0.5}.get(self.form, 0.7)
         bow = np.clip((s - 0.5) / 0.5, 0, 1)
         aft = np.clip((0.5 - s) / 0.5, 0, 1)
@@ -49,14 +49,14 @@ class Hull:
         return self.beam * np.maximum(0.02, (1 - bow**fine) * (1 - (1 - stern) * aft**2.2))
 
     def top(self, s: Points) -> Points:
-        """Returns the height of the sheer."""
+        """Return the height of the sheer."""
         away = 2 * s - 1
         curl = 2.6 * np.abs(away) ** 4 if self.form == "longship" else 0.0
         rise = np.where(away > 0, 1.0, 0.5 if self.form != "double" else 0.9)
         return self.depth + self.sheer * (rise * away**2 + curl)
 
     def keel(self, s: Points) -> Points:
-        """Returns the height of the keel line."""
+        """Return the height of the keel line."""
         away = 2 * s - 1
         bow = {"clipper": 0.85, "longship": 1.5, "double": 0.6}.get(self.form, 0.45)
         aft = {"clipper": 0.55, "longship": 1.5, "double": 0.6}.get(self.form, 0.18)
@@ -66,7 +66,7 @@ class Hull:
         )
 
     def surface(self) -> trimesh.Trimesh:
-        """Returns the closed hull, its deck flat from side to side."""
+        """Return the closed hull, its deck flat from side to side."""
         s = np.concatenate([np.linspace(0, 1, 37)])
         angle = np.linspace(0, np.pi, 25)
         side = np.sign(np.cos(angle)) * np.abs(np.cos(angle)) ** 0.75
@@ -77,7 +77,7 @@ class Hull:
         return loft(np.stack([x, y, np.broadcast_to(self.z(s)[:, None], x.shape)], -1))
 
     def deck(self) -> trimesh.Trimesh:
-        """Returns a thin deck just inside the sheer."""
+        """Return a thin deck just inside the sheer."""
         s = np.linspace(0.012, 0.985, 30)
         u = np.linspace(-0.93, 0.93, 7)
         x = self.half(s)[:, None] * u
@@ -85,13 +85,13 @@ class Hull:
         return sheet(np.stack([x, y, np.broadcast_to(self.z(s)[:, None], x.shape)], -1), 0.012)
 
     def rail(self) -> Points:
-        """Returns the sheer line of the right side, stern to bow."""
+        """Return the sheer line of the right side, stern to bow."""
         s = np.linspace(0, 1, 33)
         return np.stack([self.half(s), self.top(s) + 0.006, self.z(s)], -1)
 
 
 def put_hulls(boat: Assembly, v: Values, hull: Hull) -> float:
-    """Adds hull or hulls, deck, rails, keel and stand; returns how high the hull was lifted."""
+    """Add hull or hulls, deck, rails, keel and stand; return how high the hull was lifted."""
     if hull.form == "cat":
         narrow = Hull(
             form="dinghy",
@@ -166,7 +166,7 @@ def put_hulls(boat: Assembly, v: Values, hull: Hull) -> float:
 
 
 def _stand(boat: Assembly, v: Values, hull: Hull) -> float:
-    """A cradle under hulls with a keel; a flat-bottomed hull needs none."""
+    """Return a cradle under hulls with a keel; a flat-bottomed hull needs none."""
     if hull.form == "tub" or (hull.form == "dinghy" and not v.flag("keel")):
         boat.add("hull", box((1.0 * hull.beam, 0.03, 0.5 * hull.length), (0, 0.015, 0), 0.01))
         return 0.004

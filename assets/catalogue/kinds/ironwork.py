@@ -3,7 +3,7 @@
 import numpy as np
 
 from assets.catalogue.curves import Points
-from assets.catalogue.kinds.furniture import Section, Values, curve, tube
+from assets.catalogue.kinds.furniture import TubeSection, Values, curve, tube
 from assets.catalogue.kinds.legs import Meshes
 from assets.catalogue.mesh import rounded_box
 
@@ -41,18 +41,18 @@ def park_bench(v: Values) -> dict[str, Meshes]:
         )
         board.vertices = board.vertices @ turn + (0, y, w)
         (back if y > high + 0.04 else seat).append(board)
-    places = (
+    positions = (
         (-wide / 2 + 0.07, wide / 2 - 0.07)
         if wide < 1.3
         else (-wide / 2 + 0.07, 0.0, wide / 2 - 0.07)
     )
-    frame = [mesh for x in places for mesh in _iron_side(v, profile, x, is_outer=bool(x))]
+    frame = [mesh for x in positions for mesh in _iron_side(v, profile, x, is_outer=bool(x))]
     return {"seat": seat, "back": back, "frame": frame}
 
 
 def _iron_side(v: Values, profile: Points, x: float, *, is_outer: bool) -> Meshes:
     high, z = v.num("height"), float(profile[0, 0])
-    iron = Section(power=5.0, across=1.3, along=1.0)
+    iron = TubeSection(power=5.0, across=1.3, along=1.0)
     bearer = np.column_stack(
         [np.full(len(profile), x), profile[:, 1] - 0.018, profile[:, 0] - 0.006]
     )

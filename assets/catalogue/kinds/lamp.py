@@ -5,7 +5,7 @@ import trimesh
 
 from assets.catalogue import mesh
 from assets.catalogue.kinds import turned, ware
-from assets.catalogue.kinds.turned import Section
+from assets.catalogue.kinds.turned import RingSection
 from assets.catalogue.kinds.ware import Number, Pair, number, text
 from assets.catalogue.model import Colourway, Kind, Part, Shape
 from assets.catalogue.words import with_article
@@ -58,7 +58,7 @@ FEET = ("disc", "domed", "square", "stepped")
 
 
 def sample(rng: np.random.Generator) -> Shape:
-    """Draws a lamp."""
+    """Draw a lamp."""
     form = ware.pick(rng, tuple(FORMS), list(FORMS.values()))
     body = ware.pick(rng, (*BODIES, *SLENDER))
     shades = ("cone", "dome", "bell", "drum") if form in ("desk", "arc") else tuple(SHADES)
@@ -106,9 +106,9 @@ def _shade(shape: Shape, *, turned_out: bool = False) -> trimesh.Trimesh:
     """Return the shade, its lower opening at height 0."""
     style, size = text(shape, "shade"), number(shape, "size")
     section = {
-        "pleated": Section(flutes=30, depth=0.05),
-        "hexagonal": Section(facets=6),
-        "square": Section(squareness=10),
+        "pleated": RingSection(flutes=30, depth=0.05),
+        "hexagonal": RingSection(facets=6),
+        "square": RingSection(squareness=10),
     }.get(style, turned.ROUND)
     knots = np.asarray(SHADES[style], dtype=float) * [size, size * number(shape, "rise")]
     line = turned.smooth(knots, 3 if len(knots) == 2 else 9)
@@ -163,7 +163,9 @@ def _harp(shape: Shape, y: Number, drop: Number) -> trimesh.Trimesh:
 
 def _foot(style: str, r: Number) -> tuple[trimesh.Trimesh, float]:
     section = (
-        Section(squareness=9, full_at=0.03, round_at=0.06) if style == "square" else turned.ROUND
+        RingSection(squareness=9, full_at=0.03, round_at=0.06)
+        if style == "square"
+        else turned.ROUND
     )
     match style:
         case "domed":
@@ -198,9 +200,9 @@ def _table(shape: Shape) -> tuple[trimesh.Trimesh, float]:
     line = turned.smooth(np.asarray(BODIES[style]) * [wide, tall], 9)
     fade = (0.6 * tall, 0.98 * tall)
     section = {
-        "ribbed": Section(flutes=14, depth=0.1, sharp=True).fading(*fade),
-        "twisted": Section(flutes=9, depth=0.14, twist=6.0).fading(*fade),
-        "octagonal": Section(facets=8).fading(*fade),
+        "ribbed": RingSection(flutes=14, depth=0.1, sharp=True).fading(*fade),
+        "twisted": RingSection(flutes=9, depth=0.14, twist=6.0).fading(*fade),
+        "octagonal": RingSection(facets=8).fading(*fade),
     }.get(text(shape, "surface"), turned.ROUND)
     return turned.loft(turned.solid(line, 0.01), section), tall
 
@@ -278,7 +280,7 @@ def _desk(shape: Shape) -> tuple[trimesh.Trimesh, trimesh.Trimesh, trimesh.Trime
 
 
 def build(shape: Shape) -> tuple[Part, ...]:
-    """Builds the shade, the base and the fittings that join them."""
+    """Build the shade, the base and the fittings that join them."""
     form = text(shape, "form")
     if form in ("arc", "desk"):
         base, shade, fittings = _arc(shape) if form == "arc" else _desk(shape)

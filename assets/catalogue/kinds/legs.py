@@ -11,8 +11,8 @@ from assets.catalogue.curves import Points, Vector
 from assets.catalogue.kinds.furniture import (
     ROUND,
     SQUARE,
-    Section,
     Slab,
+    TubeSection,
     curve,
     outline,
     rod,
@@ -315,10 +315,10 @@ PEDESTALS: Mapping[str, tuple[tuple[float, float], ...]] = {
 def apron(width: float, depth: float, low: float, high: float) -> Meshes:
     """Return the four boards under a top, their outer faces `width` and `depth` apart."""
     thick, middle, half = 0.01, (low + high) / 2, (high - low) / 2
-    board = Section(power=12.0, across=1.0, along=half / thick)
+    board = TubeSection(power=12.0, across=1.0, along=half / thick)
     x, z = width / 2 - thick, depth / 2 - thick
     front = [rod((-x, middle, side), (x, middle, side), thick, board) for side in (z, -z)]
-    sides = Section(power=12.0, across=1.0, along=half / thick)
+    sides = TubeSection(power=12.0, across=1.0, along=half / thick)
     return front + [rod((side, middle, -z), (side, middle, z), thick, sides) for side in (x, -x)]
 
 

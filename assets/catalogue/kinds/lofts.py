@@ -19,7 +19,7 @@ Axis = Literal["x", "y", "z"]
 
 # ---- surfaces ----------------------------------------------------------------------------------
 def loft(rings: ArrayLike, *, closed: bool = False) -> trimesh.Trimesh:
-    """Skins rings of points, shape (rings, points, 3).
+    """Skin rings of points, shape (rings, points, 3).
 
     The ends are covered by fans around their middles; with `closed` the last ring joins the first.
     """
@@ -39,7 +39,7 @@ def loft(rings: ArrayLike, *, closed: bool = False) -> trimesh.Trimesh:
 
 
 def standing(profile: ArrayLike, exponent: Real = 4.0, segments: int = 48) -> trimesh.Trimesh:
-    """Stacks superellipses along y; a profile that turns back down inside makes a vessel.
+    """Stack superellipses along y; a profile that turns back down inside makes a vessel.
 
     Args:
         profile: Rows of half-width, half-depth, y and, in a fourth column if any, a shift in z.
@@ -56,7 +56,7 @@ def standing(profile: ArrayLike, exponent: Real = 4.0, segments: int = 48) -> tr
 def ribbon(
     path: ArrayLike, half_widths: Real | Points, thickness: Real, across: Vector = (1, 0, 0)
 ) -> trimesh.Trimesh:
-    """Sweeps a flat strip with softened edges along `path` (points, 3), `across` its run.
+    """Sweep a flat strip with softened edges along `path` (points, 3), `across` its run.
 
     Args:
         path: Middle line of the strip.
@@ -80,7 +80,7 @@ def ribbon(
 
 
 def sheet(grid: ArrayLike, thickness: Real) -> trimesh.Trimesh:
-    """Thickens a grid of points, shape (rows, columns, 3), into a sail or a pane."""
+    """Thicken a grid of points, shape (rows, columns, 3), into a sail or a pane."""
     points = np.asarray(grid, float)
     normal = np.cross(np.gradient(points, axis=0), np.gradient(points, axis=1))
     mean = normal.sum(axis=(0, 1)) / max(float(np.linalg.norm(normal.sum(axis=(0, 1)))), 1e-12)
@@ -90,7 +90,7 @@ def sheet(grid: ArrayLike, thickness: Real) -> trimesh.Trimesh:
 
 
 def patch(corners: ArrayLike, rows: int = 12, columns: int = 12) -> Grid:
-    """Fills four corners (a, b, c, d in order around) by a flat grid from edge ab to edge dc."""
+    """Fill four corners (a, b, c, d in order around) by a flat grid from edge ab to edge dc."""
     a, b, c, d = np.asarray(corners, float)
     u, v = np.linspace(0, 1, columns)[None, :, None], np.linspace(0, 1, rows)[:, None, None]
     return (1 - v) * ((1 - u) * a + u * b) + v * ((1 - u) * d + u * c)
@@ -99,7 +99,7 @@ def patch(corners: ArrayLike, rows: int = 12, columns: int = 12) -> Grid:
 def slab(
     outline: ArrayLike, depth: Real, bevel: Real = 0.0, *, axis: Axis = "z", at: Real = 0.0
 ) -> trimesh.Trimesh:
-    """Extrudes an outline across an axis, the slab's middle `at` that place of the axis.
+    """Extrude an outline across an axis, the slab's middle `at` that place of the axis.
 
     Rows are (x, y) for axis "z", (z, y) for axis "x" and (x, z) for axis "y".
     """
@@ -115,7 +115,7 @@ def slab(
 
 
 def _plate(outline: Points, depth: Real, bevel: Real) -> trimesh.Trimesh:
-    """Extrudes along z; convex outlines are covered by fans, which is much faster than ears."""
+    """Extrude along z; convex outlines are covered by fans, which is much faster than ears."""
     edge = np.roll(outline, -1, 0) - outline
     turns = edge[:, 0] * np.roll(edge, -1, 0)[:, 1] - edge[:, 1] * np.roll(edge, -1, 0)[:, 0]
     if turns.max() > 1e-12 and turns.min() < -1e-12:
@@ -129,7 +129,7 @@ def _plate(outline: Points, depth: Real, bevel: Real) -> trimesh.Trimesh:
 
 
 def boxes(sizes: ArrayLike, centres: ArrayLike, bevel: Real = 0.004) -> trimesh.Trimesh:
-    """Returns many boxes with chamfered edges at once; both arguments have shape (n, 3)."""
+    """Return many boxes with chamfered edges at once; both arguments have shape (n, 3)."""
     size, centre = (np.asarray(a, float).reshape(-1, 3) for a in (sizes, centres))
     signs, inward, faces = _BOX
     cut = np.minimum(bevel, 0.3 * size.min(axis=1))[:, None, None]
@@ -139,14 +139,14 @@ def boxes(sizes: ArrayLike, centres: ArrayLike, bevel: Real = 0.004) -> trimesh.
 
 
 def box(size: Vector, centre: Vector, radius: Real = 0.008) -> trimesh.Trimesh:
-    """Returns one rounded box; `mesh.rounded_box` with the arguments in the order used here."""
+    """Return one rounded box; `mesh.rounded_box` with the arguments in the order used here."""
     return mesh.rounded_box(size, radius, centre)
 
 
 def hoop(
     outline: ArrayLike, thickness: Real, depth: Real, soft: Real = 0.004, at: Real = 0.0
 ) -> trimesh.Trimesh:
-    """Returns the border of an outline of the x-y plane: a frame, a rim, a case without its back.
+    """Return the border of an outline of the x-y plane: a frame, a rim, a case without its back.
 
     Args:
         outline: (n, 2) outer edge, anticlockwise, first point not repeated.
@@ -168,7 +168,7 @@ def hoop(
 
 
 def inset(outline: ArrayLike, distance: Real) -> Points:
-    """Moves an anticlockwise outline inwards with mitred corners, point for point.
+    """Move an anticlockwise outline inwards with mitred corners, point for point.
 
     Corners rounder than the distance allows shrink to a point instead of turning inside out.
     """
@@ -187,7 +187,7 @@ def inset(outline: ArrayLike, distance: Real) -> Points:
 
 
 def _collapse(points: Points, edge: Points, turned: NDArray[np.bool_]) -> None:
-    """Draws each run of marked edges together where its neighbours meet, in place.
+    """Draw each run of marked edges together where its neighbours meet, in place.
 
     Edge i leads from point i; `edge` holds the directions before anything moved.
     """
@@ -205,7 +205,7 @@ def _collapse(points: Points, edge: Points, turned: NDArray[np.bool_]) -> None:
 
 
 def _meeting(a: Points, along_a: Points, b: Points, along_b: Points) -> Points:
-    """Returns where two lines of the plane cross; the middle of a and b where they hardly do."""
+    """Return where two lines of the plane cross; the middle of a and b where they hardly do."""
     cross = along_a[0] * along_b[1] - along_a[1] * along_b[0]
     if abs(cross) < 0.05 * np.linalg.norm(along_a) * np.linalg.norm(along_b):
         return (a + b) / 2
@@ -214,7 +214,7 @@ def _meeting(a: Points, along_a: Points, b: Points, along_b: Points) -> Points:
 
 
 def dense(outline: ArrayLike, step: Real) -> Points:
-    """Returns a closed outline with points added, so that no edge is longer than `step`."""
+    """Return a closed outline with points added, so that no edge is longer than `step`."""
     points = np.asarray(outline, float)
     pieces = []
     for a, b in zip(points, np.roll(points, -1, 0), strict=True):
@@ -224,7 +224,7 @@ def dense(outline: ArrayLike, step: Real) -> Points:
 
 
 def vec(*values: Real) -> Points:
-    """Returns a point or an offset as an array."""
+    """Return a point or an offset as an array."""
     return np.array(values, float)
 
 
@@ -233,15 +233,15 @@ class Assembly:
     """Meshes gathered under the names of the parts they belong to."""
 
     def __init__(self, *names: str) -> None:
-        """Keeps the names, in the order in which the parts are listed."""
+        """Keep the names, in the order in which the parts are listed."""
         self._meshes: dict[str, list[trimesh.Trimesh]] = {name: [] for name in names}
 
     def add(self, name: str, *meshes: trimesh.Trimesh) -> None:
-        """Adds meshes to a part."""
+        """Add meshes to a part."""
         self._meshes[name] += meshes
 
     def parts(self, **uv: str) -> tuple[Part, ...]:
-        """Returns the parts that have meshes; `uv` names projections other than "box".
+        """Return the parts that have meshes; `uv` names projections other than "box".
 
         What reaches below the floor, such as the end of a slanted leg, is cut flat there.
         """
@@ -257,7 +257,7 @@ class Assembly:
 
 
 def chance(rng: np.random.Generator, probability: Real) -> bool:
-    """Draws whether something happens."""
+    """Draw whether something happens."""
     return bool(rng.random() < probability)
 
 

@@ -5,8 +5,8 @@ import numpy as np
 from assets.catalogue.kinds.backs import Back
 from assets.catalogue.kinds.furniture import (
     SQUARE,
-    Section,
     Slab,
+    TubeSection,
     Values,
     assembled,
     curve,
@@ -47,7 +47,7 @@ def wooden(v: Values) -> tuple[Part, ...]:
     legs = four_legs("tapered" if v.num("sweep") > 0.5 else "straight", stance, radius)
     a, b, c, d = stance.at(seat - 0.09)
     legs += [
-        rod(p, q, 0.018, Section(power=6.0, across=1.0, along=1.5))
+        rod(p, q, 0.018, TubeSection(power=6.0, across=1.0, along=1.5))
         for p, q in ((a, b), (c, d), (a, d), (b, c))
     ]
     back = _lounge_back(v, width - 0.06)
@@ -63,7 +63,7 @@ def wooden(v: Values) -> tuple[Part, ...]:
             tube(
                 path,
                 np.linspace(1.25, 0.85, 14) * 0.026,
-                Section(power=3.5, across=0.42, along=1.0),
+                TubeSection(power=3.5, across=0.42, along=1.0),
             )
         )
         knot = back.at(side, min(0.9, (arm_y - dip - back.base) / back.height))
@@ -152,7 +152,7 @@ def tubular(v: Values) -> tuple[Part, ...]:
                 (x, arm_y + 0.006, -z + 0.1),
                 (x, arm_y + 0.006, z - tilt - 0.08),
                 0.024,
-                Section(power=3.5, across=1.0, along=0.6),
+                TubeSection(power=3.5, across=1.0, along=0.6),
             )
         )
     back = _lounge_back(v, width - 0.05)

@@ -5,7 +5,7 @@ import trimesh
 
 from assets.catalogue import mesh
 from assets.catalogue.kinds import turned, ware
-from assets.catalogue.kinds.turned import Points, Section
+from assets.catalogue.kinds.turned import Points, RingSection
 from assets.catalogue.kinds.ware import Number, Pair, number, text
 from assets.catalogue.model import Colourway, Kind, Part, Shape
 from assets.catalogue.words import with_article
@@ -35,7 +35,7 @@ EXTRAS = {"none": "", "saucer": "a saucer", "lid": "a lid with a knob"}
 
 
 def sample(rng: np.random.Generator) -> Shape:
-    """Draws a mug."""
+    """Draw a mug."""
     body, handle = ware.pick(rng, tuple(BODIES)), ware.pick(rng, HANDLES)
     surface = ware.pick(rng, tuple(SURFACES), (8, 2, 2, 2, 2))
     extra = ware.pick(rng, tuple(EXTRAS), (6, 2, 2))
@@ -64,19 +64,19 @@ def sample(rng: np.random.Generator) -> Shape:
     return Shape(kind="mug", values=values, words=tuple(word for word in words if word)[:3])
 
 
-def _section(shape: Shape) -> Section:
+def _section(shape: Shape) -> RingSection:
     match text(shape, "surface"):
         case "square":
-            return Section(squareness=5)
+            return RingSection(squareness=5)
         case "hexagonal":
-            return Section(facets=6)
+            return RingSection(facets=6)
         case "fluted":
-            return Section(flutes=int(number(shape, "flutes")), depth=0.05, sharp=True)
+            return RingSection(flutes=int(number(shape, "flutes")), depth=0.05, sharp=True)
         case _:
             return turned.ROUND
 
 
-def _handle(shape: Shape, outer: Points, section: Section, wall: Number) -> trimesh.Trimesh:
+def _handle(shape: Shape, outer: Points, section: RingSection, wall: Number) -> trimesh.Trimesh:
     high, size = number(shape, "height"), number(shape, "radius")
     base = float(outer[0, 1])
     middle = 0.5 if text(shape, "handle") != "low loop" else 0.42
@@ -161,7 +161,7 @@ def _saucer(shape: Shape, foot: Number) -> trimesh.Trimesh:
     return turned.loft(turned.walled(line, 0.016, 0.014))
 
 
-def _lid(outer: Points, wall: Number, section: Section) -> trimesh.Trimesh:
+def _lid(outer: Points, wall: Number, section: RingSection) -> trimesh.Trimesh:
     radius, top = float(outer[-1, 0]), float(outer[-1, 1])
     low = top + 0.3 * wall
     edge = radius + 0.012
@@ -176,7 +176,7 @@ def _lid(outer: Points, wall: Number, section: Section) -> trimesh.Trimesh:
             (0.22 * edge, low + 0.11),
         ]
     )
-    cover = Section(facets=section.facets, squareness=section.squareness)
+    cover = RingSection(facets=section.facets, squareness=section.squareness)
     return mesh.merge(
         [turned.loft(turned.solid(dome), cover), turned.loft(turned.solid(knob, 0.01))]
     )
@@ -195,7 +195,7 @@ def _rings(shape: Shape, outer: Points, wall: Number) -> list[trimesh.Trimesh]:
 
 
 def build(shape: Shape) -> tuple[Part, ...]:
-    """Builds the body, the rim, the handle and the saucer or lid where there is one."""
+    """Build the body, the rim, the handle and the saucer or lid where there is one."""
     section, extra = _section(shape), text(shape, "extra")
     size, high = number(shape, "radius"), number(shape, "height")
     start = 0.013 if extra == "saucer" else 0.0

@@ -24,16 +24,16 @@ class Rig:
 
     @property
     def height(self) -> float:
-        """Returns the mast's length above the deck."""
+        """The mast's length above the deck."""
         return self.v.num("mast") * 0.88
 
     @property
     def foot(self) -> float:
-        """Returns where the main mast stands."""
+        """Where the main mast stands."""
         return self.v.num("place") * self.hull.length + 0.06
 
     def mast(self, z: Real, height: Real) -> "Mast":
-        """Steps a mast and returns it."""
+        """Step a mast and return it."""
         rake = self.v.num("rake") * height
         top = np.array((0.0, self.deck + height, z - rake))
         self.boat.add(
@@ -52,11 +52,11 @@ class Rig:
         return Mast(z=z, deck=self.deck, height=height, rake=rake)
 
     def aft(self, origin: Points, reach: Real, rise: Real = 0.0) -> Points:
-        """Returns the end of a spar of length `reach` swung out to the right of astern."""
+        """Return the end of a spar of length `reach` swung out to the right of astern."""
         return origin + vec(np.sin(self.bend) * reach, rise, -np.cos(self.bend) * reach)
 
     def sail(self, corners: list[Points], round_edge: Real = 0.04) -> None:
-        """Sets a sail: corners tack, clew, peak, throat; clew to peak is the free edge."""
+        """Set a sail: corners tack, clew, peak, throat; clew to peak is the free edge."""
         grid = patch(np.array(corners), 18, 14)
         u, w = np.linspace(0, 1, 14)[None, :], np.linspace(0, 1, 18)[:, None]
         side = np.cross(grid[0, -1] - grid[0, 0], grid[-1, 0] - grid[0, 0])
@@ -85,12 +85,12 @@ class Mast:
     rake: float
 
     def at(self, share: Real) -> Points:
-        """Returns the point at a share of its length."""
+        """Return the point at a share of its length."""
         return np.array((0.0, self.deck + share * self.height, self.z - share * self.rake))
 
 
 def _triangle(rig: Rig, mast: Mast, reach: Real, low: Real = 0.12, high: Real = 0.97) -> None:
-    """A triangular sail with its boom."""
+    """Return a triangular sail with its boom."""
     tack = mast.at(low)
     clew = rig.aft(tack, reach, 0.01)
     rig.boat.add("mast", mesh.tapered(0.011, 0.009, tack, rig.aft(tack, 1.04 * reach, 0.01), 12))
@@ -99,7 +99,7 @@ def _triangle(rig: Rig, mast: Mast, reach: Real, low: Real = 0.12, high: Real = 
 
 
 def _four(rig: Rig, mast: Mast, reach: Real, low: Real = 0.12, high: Real = 0.74) -> None:
-    """A gaff sail with boom and gaff."""
+    """Return a gaff sail with boom and gaff."""
     tack, throat = mast.at(low), mast.at(high)
     clew = rig.aft(tack, reach, 0.01)
     peak = rig.aft(throat, 0.62 * reach, 0.42 * reach)
@@ -109,7 +109,7 @@ def _four(rig: Rig, mast: Mast, reach: Real, low: Real = 0.12, high: Real = 0.74
 
 
 def _jib(rig: Rig, mast: Mast, high: Real, reach: Real = 1.0) -> None:
-    """A headsail on a stay from the bow."""
+    """Return a headsail on a stay from the bow."""
     bow = np.array(
         (
             0.0,

@@ -59,7 +59,7 @@ TWIN_WORDS = {
 
 
 def sample(rng: np.random.Generator) -> Shape:
-    """Draws a sailboat."""
+    """Draw a sailboat."""
     values = {
         "hull": pick(rng, HULLS),
         "rig": pick(rng, RIGS),
@@ -93,7 +93,7 @@ def _words(values: Mapping[str, Value]) -> tuple[str, ...]:
 
 
 def build(shape: Shape) -> tuple[Part, ...]:
-    """Makes the parts of a sailboat."""
+    """Make the parts of a sailboat."""
     v = Values(shape.values)
     boat = Assembly("hull", "sails", "mast", "deck", "trim")
     hull = Hull.of(v)
@@ -128,12 +128,12 @@ def _house(boat: Assembly, v: Values, rig: "Rig") -> None:
     count = 3 if kind == "cabin" else 2
     for side in (-1, 1):
         for k in range(count):
-            place = (
+            position = (
                 side * 0.56 * hull.beam,
                 rig.deck + 0.55 * tall,
                 z + ((k + 0.5) / count - 0.5) * 0.8 * long,
             )
-            boat.add("trim", mesh.cylinder(0.017, 0.012, place, "x", 0.003))
+            boat.add("trim", mesh.cylinder(0.017, 0.012, position, "x", 0.003))
 
 
 COLOURWAYS = (

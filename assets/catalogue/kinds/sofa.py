@@ -69,17 +69,17 @@ def sample(rng: np.random.Generator) -> Shape:
 def _words(v: Values) -> tuple[str, ...]:
     size = "tall " if v.num("top") > 0.88 else "low " if v.num("top") < 0.76 else ""
     arms = ARM_WORDS[v.text("arms")] if v.text("arms") != "none" else "no arms"
-    said = [
+    words = [
         f"{NUMBER_WORDS[v.count('seats')]} seats",
         arms,
         f"a {size}{BACK_WORDS[v.text('back')]}",
     ]
-    said.append(SUPPORT_WORDS[v.text("support")])
+    words.append(SUPPORT_WORDS[v.text("support")])
     if v.text("chaise") != "none":
-        said.append("a chaise end")
+        words.append("a chaise end")
     if v.count("pillows"):
-        said.append("throw pillows" if v.count("pillows") > 1 else "a throw pillow")
-    return tuple(said)
+        words.append("throw pillows" if v.count("pillows") > 1 else "a throw pillow")
+    return tuple(words)
 
 
 def suite(v: Values) -> Suite:
@@ -124,7 +124,7 @@ def build(shape: Shape) -> tuple[Part, ...]:
 def _chaise(s: Suite, side: str) -> tuple[Meshes, Meshes]:
     """Return the box and the cushion of a seat that reaches forward at one end."""
     reach, step = 0.62, s.inside / s.num_seats
-    x = s.places(s.num_seats)[0 if side == "left" else -1]
+    x = s.positions(s.num_seats)[0 if side == "left" else -1]
     wide = step + s.arm_width
     middle = x + (-1 if side == "left" else 1) * s.arm_width / 2
     size = (wide - 0.01, s.deck - s.floor, reach + 0.2)
@@ -185,10 +185,10 @@ def _pillows(v: Values, s: Suite) -> Meshes:
     z = s.front_of_back(s.seat + side / 2) + side * 0.17 + extra
     y = s.seat + side * 0.46
     edge = s.inside / 2 - side * 0.46
-    places = [(-edge, 14.0), (edge, -14.0), (-edge + side * 0.78, 4.0)]
+    positions = [(-edge, 14.0), (edge, -14.0), (-edge + side * 0.78, 4.0)]
     return [
         pillow(side * (1.0 if i < 2 else 0.9), (x, y, z), turn)
-        for i, (x, turn) in enumerate(places[: v.count("pillows")])
+        for i, (x, turn) in enumerate(positions[: v.count("pillows")])
     ]
 
 

@@ -122,21 +122,21 @@ def _words(v: Values) -> tuple[str, ...]:
             "two steps",
             "open legs" if v.text("base") in ("frames", "crossed", "splayed") else "solid sides",
         )
-    said = [SEAT_WORDS[v.text("seat")] + (" and a cushion" if is_cushioned(v) else "")]
+    words = [SEAT_WORDS[v.text("seat")] + (" and a cushion" if is_cushioned(v) else "")]
     if style == "central":
-        words = {"star": "a swivel star base", "claw": "a turned column on curved feet"}
-        said.append(words.get(v.text("column"), "a pedestal base"))
+        column_words = {"star": "a swivel star base", "claw": "a turned column on curved feet"}
+        words.append(column_words.get(v.text("column"), "a pedestal base"))
     elif style == "three":
-        said += ["three legs", LEG_WORDS[v.text("base")]]
+        words += ["three legs", LEG_WORDS[v.text("base")]]
     else:
-        said.append(
+        words.append(
             ("long " if style == "bar" else "short ") + LEG_WORDS[v.text("base")].removeprefix("a ")
         )
     if style in ("bar", "central") and v.text("stretchers") == "ring":
-        said.append("a ring footrest")
+        words.append("a ring footrest")
     elif style in ("bar", "low") and v.text("stretchers") != "none" and v.text("base") in LEGS:
-        said.append("crossbars between the legs")
-    return tuple(said)
+        words.append("crossbars between the legs")
+    return tuple(words)
 
 
 def build(shape: Shape) -> tuple[Part, ...]:

@@ -3,7 +3,7 @@
 import numpy as np
 
 from assets.catalogue.curves import Points
-from assets.catalogue.kinds.furniture import Section, Slab, Values, outline, rod, sheet
+from assets.catalogue.kinds.furniture import Slab, TubeSection, Values, outline, rod, sheet
 from assets.catalogue.kinds.legs import Meshes
 
 SEATS = {
@@ -56,16 +56,16 @@ def seat(v: Values) -> tuple[Meshes, float]:
             return [sheet(grid, thick)], high - thick - 0.012
         case "slatted":
             depth = width * v.num("ratio")
-            bar = Section(power=6.0, across=1.0, along=0.42)
-            places = (np.arange(5) - 2) * depth / 5
+            bar = TubeSection(power=6.0, across=1.0, along=0.42)
+            positions = (np.arange(5) - 2) * depth / 5
             bars = [
                 rod(
                     (-width / 2, high - 0.012, z),
                     (width / 2, high - 0.012, z),
                     depth * 0.082,
-                    Section(power=6.0, across=1.0, along=0.36),
+                    TubeSection(power=6.0, across=1.0, along=0.36),
                 )
-                for z in places
+                for z in positions
             ]
             sides = [
                 rod((x, high - 0.03, -depth / 2), (x, high - 0.03, depth / 2), 0.02, bar)

@@ -6,8 +6,8 @@ import numpy as np
 
 from assets.catalogue.curves import Points
 from assets.catalogue.kinds.furniture import (
-    Section,
     Slab,
+    TubeSection,
     Values,
     between,
     colourway,
@@ -102,20 +102,20 @@ def sample(rng: np.random.Generator) -> Shape:
 def _words(v: Values) -> tuple[str, ...]:
     top = TOP_WORDS[v.text("shape")]
     top = top.replace("a ", "a thick ", 1) if v.num("top") > 0.045 and top.startswith("a ") else top
-    said = [top, SUPPORT_WORDS[v.text("support")]]
-    said += {"low": ["a low frame"], "tall": ["a tall frame"]}.get(v.text("size"), [])
+    words = [top, SUPPORT_WORDS[v.text("support")]]
+    words += {"low": ["a low frame"], "tall": ["a tall frame"]}.get(v.text("size"), [])
     match v.text("extra"):
         case "drawer":
-            said.append("a drawer" if v.count("drawers") == 1 else "drawers")
+            words.append("a drawer" if v.count("drawers") == 1 else "drawers")
         case "shelf":
-            said.append("a shelf below")
+            words.append("a shelf below")
         case "leaves":
-            said.append("drop leaves")
+            words.append("drop leaves")
         case _:
             pass
     if _wired(v):
-        said.append("crossbars between the legs")
-    return tuple(said)
+        words.append("crossbars between the legs")
+    return tuple(words)
 
 
 def _wired(v: Values) -> bool:
@@ -208,7 +208,7 @@ def _apron(v: Values, stance: Stance, under: float) -> Meshes:
 
 def _trestle(stance: Stance, leg: float) -> Meshes:
     x, deep = stance.front / 2 * 0.82, stance.depth * 0.92
-    foot = Section(power=5.0, across=1.0, along=0.8)
+    foot = TubeSection(power=5.0, across=1.0, along=0.8)
     built: Meshes = []
     for side in (x, -x):
         lift = leg * 0.9
@@ -224,13 +224,13 @@ def _trestle(stance: Stance, leg: float) -> Meshes:
                 (side, lift, 0),
                 (side, stance.height - lift, 0),
                 leg * 1.3,
-                Section(power=7.0, across=1.0, along=2.0),
+                TubeSection(power=7.0, across=1.0, along=2.0),
             ),
         ]
     beam = 0.36 * stance.height
     return [
         *built,
-        rod((-x, beam, 0), (x, beam, 0), leg, Section(power=7.0, across=0.6, along=1.5)),
+        rod((-x, beam, 0), (x, beam, 0), leg, TubeSection(power=7.0, across=0.6, along=1.5)),
     ]
 
 

@@ -5,7 +5,7 @@ import trimesh
 
 from assets.catalogue import mesh
 from assets.catalogue.kinds import turned, ware
-from assets.catalogue.kinds.turned import Points, Section
+from assets.catalogue.kinds.turned import Points, RingSection
 from assets.catalogue.kinds.ware import Number, Pair, number, text
 from assets.catalogue.model import Colourway, Kind, Part, Shape
 from assets.catalogue.words import with_article
@@ -54,7 +54,7 @@ KNOBS = ("ball", "disc", "spire", "ring")
 
 
 def sample(rng: np.random.Generator) -> Shape:
-    """Draws a teapot."""
+    """Draw a teapot."""
     body, spout = ware.pick(rng, tuple(BODIES)), ware.pick(rng, SPOUTS)
     surface = ware.pick(rng, tuple(SURFACES), (7, 2, 2, 2, 2, 2))
     handle, lid = ware.pick(rng, tuple(HANDLES)), ware.pick(rng, LIDS)
@@ -82,25 +82,25 @@ def sample(rng: np.random.Generator) -> Shape:
     return Shape(kind="teapot", values=values, words=words)
 
 
-def _section(shape: Shape, low: Number, high: Number) -> Section:
+def _section(shape: Shape, low: Number, high: Number) -> RingSection:
     lobes = int(number(shape, "lobes"))
     fade = (low + 0.7 * (high - low), high)
     match text(shape, "surface"):
         case "hexagonal":
-            return Section(facets=6).fading(*fade)
+            return RingSection(facets=6).fading(*fade)
         case "octagonal":
-            return Section(facets=8).fading(*fade)
+            return RingSection(facets=8).fading(*fade)
         case "ribbed":
-            return Section(flutes=2 * lobes, depth=0.05).fading(*fade)
+            return RingSection(flutes=2 * lobes, depth=0.05).fading(*fade)
         case "square":
-            return Section(squareness=4.5).fading(*fade)
+            return RingSection(squareness=4.5).fading(*fade)
         case "lobed":
-            return Section(flutes=lobes, depth=0.11, sharp=True).fading(*fade)
+            return RingSection(flutes=lobes, depth=0.11, sharp=True).fading(*fade)
         case _:
             return turned.ROUND
 
 
-def _spout(shape: Shape, outer: Points, section: Section) -> trimesh.Trimesh:
+def _spout(shape: Shape, outer: Points, section: RingSection) -> trimesh.Trimesh:
     low, high = float(outer[0, 1]), float(outer[-1, 1])
     size, deep, far = number(shape, "radius"), high - low, number(shape, "reach")
 
@@ -149,7 +149,7 @@ def _spout(shape: Shape, outer: Points, section: Section) -> trimesh.Trimesh:
     return turned.arched(np.asarray(path), np.asarray(radii) * size, hollow=0.72)
 
 
-def _handle(shape: Shape, outer: Points, section: Section, wall: Number) -> trimesh.Trimesh:
+def _handle(shape: Shape, outer: Points, section: RingSection, wall: Number) -> trimesh.Trimesh:
     low, high = float(outer[0, 1]), float(outer[-1, 1])
     size, deep, arch = number(shape, "radius"), high - low, number(shape, "arch")
 
@@ -261,7 +261,7 @@ def _knob(style: str, r: Number, y: Number) -> trimesh.Trimesh:
 
 
 def build(shape: Shape) -> tuple[Part, ...]:
-    """Builds the body, the lid, the handle, the spout and the knob."""
+    """Build the body, the lid, the handle, the spout and the knob."""
     size = number(shape, "radius")
     start, high = number(shape, "foot"), number(shape, "height") * size
     knots = np.asarray(BODIES[text(shape, "body")]) * [size, high] + [0, start]
@@ -276,7 +276,8 @@ def build(shape: Shape) -> tuple[Part, ...]:
         )
         body.append(
             turned.loft(
-                turned.solid(foot), Section(facets=section.facets, squareness=section.squareness)
+                turned.solid(foot),
+                RingSection(facets=section.facets, squareness=section.squareness),
             )
         )
     else:

@@ -1,7 +1,7 @@
-"""Turned ware: what lamps, vases, bottles, mugs, teapots, bowls and candlesticks are made of.
+"""Turned ware: the bodies of lamps, vases, bottles, mugs, teapots, bowls and candlesticks.
 
 A vessel is a meridian (a polyline of radius and height, going up) carried around the y axis by a
-`Section`, which may be round, faceted, square, fluted, oval or twisted. Handles and spouts are
+`RingSection`, which may be round, faceted, square, fluted, oval or twisted. Handles and spouts are
 tubes along planar paths. The front is +z, lengths are in metres, angles in radians unless the name
 says degrees.
 """
@@ -24,7 +24,7 @@ TAU = 2 * np.pi
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Section:
+class RingSection:
     """How the outline seen from above departs from a circle of radius 1.
 
     `facets` and `squareness` exclude one another. `depth`: of the flutes, a fraction of the radius.
@@ -52,7 +52,7 @@ class Section:
             else 48 + 24 * bool(self.squareness)
         )
 
-    def fading(self, full_at: Number, round_at: Number) -> "Section":
+    def fading(self, full_at: Number, round_at: Number) -> "RingSection":
         """Return the section that is itself at `full_at` and a circle at `round_at`."""
         return replace(self, full_at=full_at, round_at=round_at)
 
@@ -94,7 +94,7 @@ class Section:
         return float(radius * factor[0] * across)
 
 
-ROUND = Section()
+ROUND = RingSection()
 
 
 SPINDLES: dict[str, tuple[Pair, ...]] = {
@@ -244,7 +244,7 @@ def rim(outer: Points, thickness: Number, proud: Number) -> Points:
 
 def loft(
     meridian: Points,
-    section: Section = ROUND,
+    section: RingSection = ROUND,
     *,
     closed: bool = False,
     arc: Pair | None = None,

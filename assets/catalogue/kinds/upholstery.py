@@ -9,8 +9,8 @@ import trimesh
 from assets.catalogue.curves import Points, Vector
 from assets.catalogue.kinds.furniture import (
     Path,
-    Section,
     Slab,
+    TubeSection,
     outline,
     puffed,
     rod,
@@ -112,10 +112,10 @@ class Suite:
         piece = outline(step - 0.008, long, 14.0)
         slab = Slab(low=self.deck - 0.015, high=self.seat - 0.012, edge=0.04, crown=0.022)
         z = (self.depth / 2 - long / 2) + front
-        return [slab.build(piece, (x, z)) for x in self.places(count)]
+        return [slab.build(piece, (x, z)) for x in self.positions(count)]
 
-    def places(self, count: int) -> Points:
-        """Return x of the middles of `count` equal places between the arms."""
+    def positions(self, count: int) -> Points:
+        """Return x of the middles of `count` equal seats between the arms."""
         return (np.arange(count) + 0.5 - count / 2) * self.inside / count
 
     def back_cushions(self, count: int, thick: float = 0.17) -> Meshes:
@@ -124,7 +124,7 @@ class Suite:
         size = (self.inside / count - 0.012, tall, thick)
         z = -self.depth / 2 + self.back_thick + thick * 0.26
         built: Meshes = []
-        for x in self.places(count):
+        for x in self.positions(count):
             body = standing_cushion(size)
             body = rotated(body, -np.degrees(np.arctan2(self.lean, tall)) - 4, "x")
             built.append(moved(body, (x, self.seat - 0.02 + tall / 2, z)))
@@ -157,10 +157,10 @@ def standing_cushion(size: Vector, puff: float = 0.42) -> trimesh.Trimesh:
     return rotated(cushion((wide, thick, tall), puff=puff), 90, "x")
 
 
-def pillow(side: float, place: Vector, turn: float) -> trimesh.Trimesh:
+def pillow(side: float, position: Vector, turn: float) -> trimesh.Trimesh:
     """Return a square throw pillow, leaning back and turned about y by degrees."""
     body = standing_cushion((side, side, side * 0.36), 0.62)
-    return moved(rotated(rotated(body, -18, "x"), turn, "y"), place)
+    return moved(rotated(rotated(body, -18, "x"), turn, "y"), position)
 
 
 def _mirrored(mesh: trimesh.Trimesh) -> trimesh.Trimesh:
@@ -303,7 +303,7 @@ def _rolled_back(s: Suite) -> Meshes:
 def _channelled_back(s: Suite) -> Meshes:
     wide = 0.085
     count = max(4, round(s.inside / wide))
-    section = Section(power=2.4, across=1.0, along=0.62)
+    section = TubeSection(power=2.4, across=1.0, along=0.62)
     radius = s.inside / count / 2 * 1.03
     wall = _cushioned_back(s)
     for x in (np.arange(count) + 0.5 - count / 2) * s.inside / count:

@@ -5,7 +5,7 @@ import trimesh
 
 from assets.catalogue import mesh
 from assets.catalogue.kinds import turned, ware
-from assets.catalogue.kinds.turned import Points, Section
+from assets.catalogue.kinds.turned import Points, RingSection
 from assets.catalogue.kinds.ware import Number, number, text
 from assets.catalogue.model import Colourway, Kind, Part, Shape
 from assets.catalogue.words import with_article
@@ -84,7 +84,7 @@ HANDLES = ("none", "loop", "ear", "square", "ring")
 
 
 def sample(rng: np.random.Generator) -> Shape:
-    """Draws a vase."""
+    """Draw a vase."""
     silhouette = ware.pick(rng, tuple(SILHOUETTES))
     surface = ware.pick(rng, tuple(SURFACES), SURFACE_ODDS)
     handles = ware.pick(rng, HANDLES, (7, 2, 2, 1, 1))
@@ -151,7 +151,7 @@ def meridian(shape: Shape) -> Points:
     return turned.smooth(line * [number(shape, "width") * height, height], 9)
 
 
-def _section(shape: Shape) -> Section:
+def _section(shape: Shape) -> RingSection:
     flutes, oval, height = (
         int(number(shape, "flutes")),
         number(shape, "oval"),
@@ -159,9 +159,9 @@ def _section(shape: Shape) -> Section:
     )
     match text(shape, "surface"):
         case "fluted":
-            return Section(flutes=flutes, depth=0.09, sharp=True, oval=oval)
+            return RingSection(flutes=flutes, depth=0.09, sharp=True, oval=oval)
         case "ribbed":
-            return Section(
+            return RingSection(
                 flutes=flutes - flutes % 2,
                 depth=0.13,
                 oval=oval,
@@ -169,20 +169,20 @@ def _section(shape: Shape) -> Section:
                 round_at=0.85 * height,
             )
         case "twisted":
-            return Section(
+            return RingSection(
                 flutes=max(5, flutes // 2), depth=0.14, oval=oval, twist=number(shape, "twist")
             )
         case "hexagonal":
-            return Section(facets=6, oval=oval)
+            return RingSection(facets=6, oval=oval)
         case "octagonal":
-            return Section(facets=8, oval=oval)
+            return RingSection(facets=8, oval=oval)
         case "square":
-            return Section(squareness=7, oval=oval)
+            return RingSection(squareness=7, oval=oval)
         case _:
-            return Section(oval=oval)
+            return RingSection(oval=oval)
 
 
-def _band(shape: Shape, outer: Points, section: Section, wall: Number) -> trimesh.Trimesh:
+def _band(shape: Shape, outer: Points, section: RingSection, wall: Number) -> trimesh.Trimesh:
     height, size = number(shape, "height"), number(shape, "band_size")
     proud = 0.012 * height
     match text(shape, "band"):
@@ -204,7 +204,7 @@ def _band(shape: Shape, outer: Points, section: Section, wall: Number) -> trimes
     return turned.loft(turned.band(line, proud, 0.5 * wall), section, closed=True)
 
 
-def _handles(shape: Shape, outer: Points, section: Section, wall: Number) -> trimesh.Trimesh:
+def _handles(shape: Shape, outer: Points, section: RingSection, wall: Number) -> trimesh.Trimesh:
     height = number(shape, "height")
     high, low = 0.88, 0.55
 
@@ -249,7 +249,7 @@ def _handles(shape: Shape, outer: Points, section: Section, wall: Number) -> tri
 
 
 def build(shape: Shape) -> tuple[Part, ...]:
-    """Builds the body, the band and the handles where there are any."""
+    """Build the body, the band and the handles where there are any."""
     outer, section = meridian(shape), _section(shape)
     wall = min(0.02 * number(shape, "height"), 0.4 * float(outer[:, 0].min()))
     body = turned.loft(turned.walled(outer, wall, 0.03 * number(shape, "height")), section)

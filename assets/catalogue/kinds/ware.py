@@ -1,4 +1,4 @@
-"""How the turned kinds draw their shapes, read them back and write down their finishes."""
+"""Sampling, reading and finishes of the shapes of turned kinds."""
 
 from collections.abc import Sequence
 
@@ -10,17 +10,17 @@ Number = float | int
 Pair = tuple[Number, Number]
 
 
-def colourway(*said: tuple[str, str], **others: str) -> Colourway:
+def colourway(*named: tuple[str, str], **others: str) -> Colourway:
     """Return a colourway from parts and finish phrases: ("body", "blue ceramic"), rim="..."."""
-    # The said parts are pairs, the most conspicuous first; the unsaid ones are keywords.
+    # Named parts are pairs, the most conspicuous first; the other parts are keywords.
     return Colourway(
-        finishes=tuple((name, finish(phrase)) for name, phrase in said),
+        finishes=tuple((name, finish(phrase)) for name, phrase in named),
         others=tuple((name, finish(phrase)) for name, phrase in others.items()),
     )
 
 
 def finish(phrase: str) -> Finish:
-    """Return the finish a phrase of two or three words says: "[pattern] colour material"."""
+    """Return the finish that a phrase of two or three words names: "[pattern] colour material"."""
     *pattern, colour, material = phrase.split()
     return Finish(colour=colour, material=material, pattern=pattern[0] if pattern else "plain")
 

@@ -25,7 +25,7 @@ FAST = Optimisation(
 
 
 def draw_item(kind: str, colour: str, size: int, seed: int) -> tuple[Image.Image, Image.Image]:
-    """A picture and its part map: the body, and a grey foot below it."""
+    """Return a picture and its part map: the body, and a grey foot below it."""
     rng = np.random.default_rng(seed)
     ground = tuple(int(v) for v in rng.integers(90, 140, 3))
     image, parts = Image.new("RGB", (128, 128), ground), Image.new("L", (128, 128), 0)
@@ -90,7 +90,7 @@ def write_pack(folder: Path) -> Path:
 
 
 def write_composer(folder: Path) -> tuple[Path, Path]:
-    """A CLIP folder and an untrained duet composer for it."""
+    """Return a CLIP folder and an untrained duet composer for it."""
     clip = write_clip(folder / "clip")
     torch.manual_seed(0)
     DuetModel(Backbone.load(clip)).save(folder / "duet.safetensors")
