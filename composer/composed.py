@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from composer.errors import InputError
-from composer.layout import NUM_CODES
+from composer.layout import NUM_CODES, LearnedLayout
 from composer.weights import Shape, WeightsError, read_safetensors, write_safetensors
 
 SCHEMA = "duet-composed-query/1"
@@ -39,8 +39,8 @@ class ComposedQuery:
         reference_feature: The feature of the reference alone; None without a reference.
         words_feature: The feature of the words alone; None without words.
         patch_features: Unit vectors in the joint space, one per patch of the reference.
-        layout: How the reference is laid out, a unit vector, where the kit has learned layouts;
-            None where they follow from the patch features.
+        layout: How the reference is laid out, where the kit has learned layouts; None where that
+            follows from the patch features.
         balance: 0 is the reference alone, 0.5 the composed query, 1 the words alone.
         composer: Name of the strategy.
         text: The user's words.
@@ -64,7 +64,7 @@ class ComposedQuery:
     gallery_hash: str
     text_hash: str
     missing_tokens: str = ""
-    layout: Float[Tensor, " c"] | None = None
+    layout: LearnedLayout | None = None
 
     def require_tokens(self) -> Float[Tensor, "l w"]:
         """Return the prompt that an image is generated from.
@@ -169,7 +169,7 @@ def _tensors(query: ComposedQuery) -> dict[str, Tensor]:
         "optional.reference_feature": query.reference_feature,
         "optional.words_feature": query.words_feature,
         "optional.patch_features": query.patch_features,
-        "optional.layout": query.layout,
+        "optional.layout": None if query.layout is None else query.layout.vector,
     }
     always = {
         "pseudo_tokens": query.pseudo_tokens,
@@ -181,7 +181,8 @@ def _tensors(query: ComposedQuery) -> dict[str, Tensor]:
 
 
 def _metadata(query: ComposedQuery) -> dict[str, str]:
-    return {
+    learned = {} if query.layout is None else {"layout_weight": repr(query.layout.weight)}
+    return learned | {
         "schema": SCHEMA,
         "end_position": str(query.end_position),
         "pseudo_positions": json.dumps(query.pseudo_positions),
@@ -212,7 +213,7 @@ def _from_parts(tensors: dict[str, Tensor], metadata: dict[str, str]) -> Compose
         gallery_hash=metadata["gallery_hash"],
         text_hash=metadata["text_hash"],
         missing_tokens=metadata["missing_tokens"],
-        layout=tensors.get("optional.layout"),
+        layout=_layout(tensors, metadata),
     )
     _check(query)
     return query
@@ -233,4 +234,13 @@ def _check(query: ComposedQuery) -> None:
     assert all(f is None or f.shape == (dim,) for f in features)
     patches = query.patch_features
     assert patches is None or (patches.ndim == 2 and patches.shape[1] == dim)
-    assert query.layout is None or query.layout.shape == (NUM_CODES,)
+    if query.layout is not None:
+        assert query.layout.vector.shape == (NUM_CODES,)
+        assert 0.0 <= query.layout.weight <= 1.0
+
+
+def _layout(tensors: dict[str, Tensor], metadata: dict[str, str]) -> LearnedLayout | None:
+    vector = tensors.get("optional.layout")
+    if vector is None:
+        return None
+    return LearnedLayout(vector=vector, weight=float(metadata["layout_weight"]))

@@ -20,6 +20,7 @@ ours.
 """
 
 import math
+from dataclasses import dataclass
 from functools import cache
 
 import torch
@@ -32,8 +33,20 @@ REGION_DIM = 16
 NUM_CODES = GRID * GRID * REGION_DIM
 SHORT_LIST = 100
 REGION_WEIGHT = 0.3
-LEARNED_WEIGHT = 0.7
 _SEED = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class LearnedLayout:
+    """A reference's layout where the kit has learned layouts.
+
+    Attributes:
+        vector: A unit vector of 1,024 numbers.
+        weight: Its share in the mixture with the feature, in [0, 1].
+    """
+
+    vector: Float[Tensor, " c"]
+    weight: float
 
 
 @cache

@@ -10,7 +10,6 @@ from torch.nn import functional
 
 from composer.composed import ComposedQuery
 from composer.layout import (
-    LEARNED_WEIGHT,
     NUM_CODES,
     REGION_WEIGHT,
     region_maps,
@@ -50,7 +49,7 @@ def query_layout(query: ComposedQuery) -> Float[Tensor, " c"] | None:
         ValueError: The query's patches do not fill a square.
     """
     if query.layout is not None:
-        return query.layout.float().cpu()
+        return query.layout.vector.float().cpu()
     patches = query.patch_features
     if patches is None:
         return None
@@ -70,13 +69,19 @@ def region_scores(layout: Float[Tensor, " c"], codes: Int8[Tensor, "n c"]) -> Fl
     return from_codes(codes) @ layout
 
 
-def region_weight(balance: float, *, has_words: bool, is_learned: bool = False) -> float:
+def query_weight(query: ComposedQuery) -> float:
+    """Return the weight of layouts in the order of a query's hits."""
+    most = REGION_WEIGHT if query.layout is None else query.layout.weight
+    has_words = query.words_feature is not None
+    return region_weight(query.balance, has_words=has_words, most=most)
+
+
+def region_weight(balance: float, *, has_words: bool, most: float = REGION_WEIGHT) -> float:
     """Return the weight of layouts at a balance: full up to the middle, zero for words alone.
 
     Args:
         balance: As in `ComposedQuery`.
         has_words: Whether the query has words.
-        is_learned: Whether the kit's layouts are learned; they have a larger weight.
+        most: The full weight.
     """
-    most = LEARNED_WEIGHT if is_learned else REGION_WEIGHT
     return most * min(1.0, 2 * (1 - balance)) if has_words else most

@@ -21,7 +21,7 @@ from retrieval.errors import GalleryError
 from retrieval.filters.targets import matches
 from retrieval.filters.tree import Field, Filter
 from retrieval.refine import diverse_order, moved_by_feedback
-from retrieval.regions import query_layout, region_scores, region_weight
+from retrieval.regions import query_layout, query_weight, region_scores
 from retrieval.store.address import IndexLocation
 from retrieval.store.schema import Item, metadata_of
 from retrieval.store.table import Store
@@ -246,11 +246,7 @@ class Gallery:
             ValueError: `count` is below one, or `where` compares a field with an unsuitable value.
         """
         self._check(query)
-        weight = region_weight(
-            query.balance,
-            has_words=query.words_feature is not None,
-            is_learned=query.layout is not None,
-        )
+        weight = query_weight(query)
         reranks = rerank and weight > 0 and self.source.has_regions
         layout = query_layout(query) if reranks else None
         least = SHORT_LIST if layout is not None else 1

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from composer.backbone import Backbone
 from composer.composed import ComposedQuery
+from composer.layout import LearnedLayout
 from composer.query import Query
 
 
@@ -34,7 +35,7 @@ class EncodedReference:
     image_feature: Float[Tensor, " d"] | None = None
     pseudo_tokens: Float[Tensor, "n w"] | None = None
     patch_features: Float[Tensor, "p d"] | None = None
-    layout: Float[Tensor, " c"] | None = None
+    layout: LearnedLayout | None = None
 
 
 @runtime_checkable

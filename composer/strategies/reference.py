@@ -11,6 +11,8 @@ from torch.nn import functional
 from composer.backbone import Backbone
 from composer.composed import ComposedQuery, interpolate
 from composer.errors import InputError
+from composer.layout import LearnedLayout
+from composer.media import LAYOUT_WEIGHTS
 from composer.medium import Medium
 from composer.prompt import Prompt, build_prompt, stack_prompts
 from composer.query import Query
@@ -58,9 +60,11 @@ def reference_medium(query: Query) -> Medium:
     return Medium.PHOTO if query.sketch is None else Medium.DRAWING
 
 
-def learned_layout(backbone: Backbone, seen: ImageEncoding) -> Float[Tensor, " c"] | None:
+def learned_layout(backbone: Backbone, seen: ImageEncoding) -> LearnedLayout | None:
     """Return the layout of one encoded reference, if the kit has learned layouts."""
-    return None if seen.cells is None else backbone.layouts(seen)[0]
+    if seen.cells is None:
+        return None
+    return LearnedLayout(vector=backbone.layouts(seen)[0], weight=LAYOUT_WEIGHTS[seen.medium])
 
 
 def encode_prompts(backbone: Backbone, prompts: list[Prompt]) -> list[Float[Tensor, " d"]]:

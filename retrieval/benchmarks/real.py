@@ -30,7 +30,7 @@ from retrieval.benchmarks.encode_dataset import encode_gallery, query_features
 from retrieval.benchmarks.fine_grained import FineGrainedTask, fine_grained_row, row_from_ranks
 from retrieval.benchmarks.metrics import ranks_of_targets
 from retrieval.indexing.embed import EncodedImages
-from retrieval.regions import query_layout, region_scores, region_weight
+from retrieval.regions import query_layout, query_weight, region_scores
 
 # Words for the domains of PACS.
 DOMAIN_WORDS = {"photo": "a photo", "art_painting": "a painting", "cartoon": "a cartoon"}
@@ -90,9 +90,9 @@ def chair_reranked(composer: Composer, real: RealSet) -> dict[str, Any] | None:
         if layout is None:
             return None
         regions = region_scores(layout, photos.regions)
-        is_learned = query.layout is not None
-        weight = region_weight(0.5, has_words=False, is_learned=is_learned)
-        scores.append(blend(photos.features @ query.feature.float().cpu(), regions, weight))
+        scores.append(
+            blend(photos.features @ query.feature.float().cpu(), regions, query_weight(query))
+        )
     ranks = ranks_of_targets(torch.stack(scores).numpy(), targets)
     size = len(photos.features)
     row = row_from_ranks(ranks, num_gallery=size, num_candidates=float(size), within_class=False)

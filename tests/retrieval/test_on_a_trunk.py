@@ -9,6 +9,7 @@ from PIL import Image
 
 from composer.composed import ComposedQuery
 from composer.layout import NUM_CODES
+from composer.media import LAYOUT_WEIGHTS
 from composer.medium import Medium
 from composer.query import Query
 from composer.sketch import Sketch
@@ -47,16 +48,18 @@ def test_a_sketch_is_seen_as_a_drawing_and_a_photo_as_a_photo(composer):
     for query, medium in ((SKETCH, Medium.DRAWING), (PHOTO, Medium.PHOTO)):
         seen = backbone.encode_image(reference_pixels(backbone, query), medium)
         encoded = composer.encode(query)
-        torch.testing.assert_close(encoded.layout, backbone.layouts(seen)[0])
+        torch.testing.assert_close(encoded.layout.vector, backbone.layouts(seen)[0])
+        assert encoded.layout.weight == LAYOUT_WEIGHTS[medium]
         torch.testing.assert_close(encoded.patch_features, seen.patch_features[0])
 
 
 def test_a_layout_goes_with_the_query_to_disk_and_back(composer, tmp_path):
     query = composer.compose(composer.encode(SKETCH), "red oak")
-    assert query.layout.shape == (NUM_CODES,)
+    assert query.layout.vector.shape == (NUM_CODES,)
     query.save(tmp_path / "q.safetensors")
     loaded = ComposedQuery.load(tmp_path / "q.safetensors")
-    assert loaded.layout.equal(query.layout)
+    assert loaded.layout.vector.equal(query.layout.vector)
+    assert loaded.layout.weight == query.layout.weight
     assert loaded.digest == query.digest != replace(query, layout=None).digest
 
 

@@ -8,11 +8,12 @@ import torch
 from torch.nn import functional
 
 from composer.composed import rebalance
-from composer.layout import NUM_CODES, blend, region_maps, region_projection
+from composer.layout import NUM_CODES, LearnedLayout, blend, region_maps, region_projection
 from retrieval.engines.exact import ExactIndex
 from retrieval.regions import (
     from_codes,
     query_layout,
+    query_weight,
     region_scores,
     region_weight,
     to_codes,
@@ -191,11 +192,13 @@ def test_codes_come_in_the_order_of_the_ids_and_missing_items_are_zeros(three):
     assert len(store.read_regions([])) == 0
 
 
-def test_a_learned_layout_weighs_more_and_goes_before_patches():
-    assert region_weight(0.5, has_words=False, is_learned=True) == pytest.approx(0.7)
-    assert region_weight(0.75, has_words=True, is_learned=True) == pytest.approx(0.35)
-    layout = functional.normalize(torch.randn(NUM_CODES), dim=0)
+def test_a_learned_layout_goes_before_patches_and_has_its_own_weight():
+    layout = LearnedLayout(vector=functional.normalize(torch.randn(NUM_CODES), dim=0), weight=0.6)
     query = replace(query_of(torch.eye(DIM)[0], patches(5)[0]), layout=layout)
-    assert query_layout(query).equal(layout)
+    assert query_layout(query).equal(layout.vector)
+    assert query_weight(query) == pytest.approx(0.6)
+    with_words = replace(query, balance=0.75, words_feature=torch.eye(DIM)[1])
+    assert query_weight(with_words) == pytest.approx(0.3)
+    assert query_weight(replace(query, layout=None)) == pytest.approx(0.3)
     assert query_layout(replace(query, layout=None)).equal(maps_of(patches(5)[:1])[0])
     assert query_layout(query_of(torch.eye(DIM)[0], None)) is None

@@ -2,7 +2,6 @@
 
 import json
 
-import numpy as np
 import pytest
 import torch
 
@@ -14,6 +13,7 @@ from retrieval.benchmarks.encoder import (
     _mean_precision,
     encoder_rows,
     main,
+    reranked,
     see_drawings,
     speed_row,
 )
@@ -34,14 +34,17 @@ def test_rows_are_of_the_held_out_parts_alone(natural, make):
         ("chairv2", "sketch", "layout"),
         ("chairv2", "sketch", "both"),
         ("sketchy", "sketch", "feature"),
+        ("sketchy", "sketch", "both"),
         ("sketchy", "photo", "feature"),
+        ("sketchy", "photo", "both"),
     ]
     assert {(row["num_queries"], row["num_gallery"]) for row in rows[:3]} == {(4, 2)}
     assert {(row["num_queries"], row["num_gallery"]) for row in rows[3:]} == {(3, 3)}
     assert rows[0]["acc@10"] == 1
     assert rows[3]["mAP@200"] == 1  # one class is held out here
-    weight = 0.7 if make is tiny_trunk_backbone else 0.3
-    assert rows[2]["layout_weight"] == weight
+    is_trunk = make is tiny_trunk_backbone
+    weights = [row["layout_weight"] for row in rows if row["by"] == "both"]
+    assert weights == ([0.5, 0.5, 0.2] if is_trunk else [0.3, 0.3, 0.3])
 
 
 @torch.no_grad()
@@ -56,12 +59,23 @@ def test_drawings_are_seen_as_drawings(natural):
 
 
 def test_mean_precision_by_hand():
-    similarities = np.array([[0.9, 0.8, 0.7], [0.2, 0.9, 0.9]])
-    relevant = np.array([[True, False, True], [False, True, False]])
-    hidden = np.array([[True, False, False], [False, False, False]])
-    found = _mean_precision(similarities, relevant, hidden, seed=0)
+    similarities = torch.tensor([[-10, 0.8, 0.7], [0.2, 0.9, 0.9]])
+    relevant = torch.tensor([[False, False, True], [False, True, False]])
+    found = _mean_precision(similarities, relevant, seed=0)
     # The first: itself left out, its one other is second. The second: a tie counts against it.
     assert found["mAP@200"] == pytest.approx((1 / 2 + 1 / 2) / 2)
+
+
+def test_the_short_list_is_mixed_and_stays_ahead():
+    similarities = torch.linspace(0.9, 0.1, 150)[None]
+    layouts = torch.linspace(-1, 1, 150)[None]
+    found = reranked(similarities, layouts, 0.7)[0]
+    assert found[:100].min() > found[100:].max()
+    assert found[:100].argsort(descending=True).tolist() == list(range(99, -1, -1))
+    assert found[100:].argsort(descending=True).tolist() == list(range(50))
+    assert reranked(similarities, layouts, 0.0)[0].argsort(descending=True).tolist() == list(
+        range(150)
+    )
 
 
 def test_a_speed_row_counts_what_an_item_takes():
@@ -77,6 +91,6 @@ def test_the_command_prints_rows_of_each_folder(natural, tmp_path, capsys):
     assert main([str(folder), "--natural", str(natural)]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["bench"] == "encoder"
-    assert len(found["rows"]) == 6
+    assert len(found["rows"]) == 8
     assert main([str(tmp_path / "nothing"), "--natural", str(natural)]) == 2
     assert "There is no CLIP folder" in capsys.readouterr().err
