@@ -1,0 +1,125 @@
+"""`python -m composer.training.words.see BANK ...`: what the frozen trunk sees in the archives.
+
+Writes the bank that the other commands read: the pooled features of all pictures with words, and
+the weights of the trunk's own classifier.
+"""
+
+import argparse
+import io
+import sys
+import tarfile
+import zipfile
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path, PurePosixPath
+from typing import Final
+
+import torch
+from PIL import Image
+from torch import nn
+
+from composer.data import archives
+from composer.data.pictures import fit_square
+from composer.training.public_trunk import MEAN, STD, public_tower, public_trunk_state
+from composer.training.trunk_features import see_levels
+from composer.training.words.bank import CLASSIFIER, PictureSet, write_bank
+from composer.training.words.imagenet import imagenet_classes
+
+IMAGE_PX: Final = 160
+BATCH: Final = 16
+SETS: Final = {
+    "sketchy": archives.SKETCHY,
+    "flickr": archives.FLICKR,
+    "tiny": archives.TINY_IMAGENET,
+    "pacs": archives.PACS,
+    "noto": archives.NOTO,
+}
+# Pictures of a folder that are taken; all where nothing is said.
+MOST: Final = {"tiny": 25, "pacs": 40}
+DRAWINGS: Final = ("sketchy", "sketch")
+_SUFFIXES = (".jpg", ".png", ".webp")
+
+
+def see_archive(tower: nn.Module, path: Path, *, most: int | None, image_px: int) -> PictureSet:
+    """Looks at the pictures of an archive; of Sketchy's at the photos alone.
+
+    Args:
+        tower: With the trunk that looks.
+        path: A tar or a zip.
+        most: How many of a folder are taken, the first by name; None for all.
+        image_px: Side of the square that the middle of a picture is fitted to.
+
+    Raises:
+        FileNotFoundError: There is no such archive.
+    """
+    names: list[str] = []
+    pooled: list[torch.Tensor] = []
+    pictures = _pictures(path, most)
+    while group := list(islice(pictures, BATCH)):
+        names += [name for name, _ in group]
+        levels = [fit_square(_decode(data), image_px) for _, data in group]
+        pooled.append(see_levels(tower, levels, mean=MEAN, std=STD)[0])
+    return PictureSet(names=tuple(names), pooled=torch.cat(pooled))
+
+
+def classifier_set() -> PictureSet:
+    """Returns the weights of the trunk's own classifier, a class a row."""
+    names = tuple(item.wnid for item in imagenet_classes())
+    return PictureSet(names=names, pooled=public_trunk_state()["classifier.weight"])
+
+
+def _pictures(path: Path, most: int | None) -> Iterator[tuple[str, bytes]]:
+    counts: Counter[PurePosixPath] = Counter()
+    for name, data in _members(path):
+        inside = PurePosixPath(name)
+        if inside.suffix not in _SUFFIXES or inside.parts[:2] == DRAWINGS:
+            continue
+        counts[inside.parent] += 1
+        if most is None or counts[inside.parent] <= most:
+            yield name, data
+
+
+def _members(path: Path) -> Iterator[tuple[str, bytes]]:
+    """Yields names and contents in the order of the names."""
+    if path.suffix == ".zip":
+        with zipfile.ZipFile(path) as files:
+            for name in sorted(files.namelist()):
+                yield name, files.read(name)
+        return
+    with tarfile.open(path) as files:
+        for member in sorted(files.getmembers(), key=lambda item: item.name):
+            handle = files.extractfile(member)
+            if handle is not None:
+                yield member.name, handle.read()
+
+
+def _decode(data: bytes) -> Image.Image:
+    """Decodes to RGB, what is transparent to white."""
+    with Image.open(io.BytesIO(data)) as opened:
+        rgba = opened.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Sees every archive of a folder; returns the exit code, 2 where the user can mend it."""
+    parser = argparse.ArgumentParser(prog="python -m composer.training.words.see")
+    parser.add_argument("bank", type=Path, help="the file to write")
+    parser.add_argument("--natural", type=Path, required=True, help="folder of the data archives")
+    chosen = parser.parse_args(arguments)
+    try:
+        tower = public_tower(IMAGE_PX, 256)
+        sets = {CLASSIFIER: classifier_set()}
+        for name, file in SETS.items():
+            path = chosen.natural / file
+            sets[name] = see_archive(tower, path, most=MOST.get(name), image_px=IMAGE_PX)
+            print(f"{name}: {len(sets[name].names)} pictures", flush=True)  # noqa: T201
+    except (FileNotFoundError, ModuleNotFoundError) as error:
+        print(error, file=sys.stderr)  # noqa: T201  what the user can mend
+        return 2
+    write_bank(sets, chosen.bank)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
