@@ -58,10 +58,10 @@ def tower_encoder(text_folder: Path) -> Encode:
     return encode
 
 
-def teacher_encoder(folder: Path) -> Encode:
+def teacher_encoder(folder: Path, archive: Path | None = None) -> Encode:
     """Returns how the teacher of a run's folder encodes texts."""
     head = TeacherHead.load(folder / TEACHER_NAME)
-    sentences = TextCache(sentence_encoder())
+    sentences = TextCache(sentence_encoder(archive))
     return lambda texts: head(sentences(texts))
 
 
@@ -96,6 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--head", type=Path, required=True, help="the photo head")
     parser.add_argument("--natural", type=Path, required=True, help="folder of the data archives")
     parser.add_argument("--wordnet", type=Path, default=WORDNET_FOLDER)
+    parser.add_argument("--encoder", type=Path, help="model.zip of the sentence encoder")
     parser.add_argument("--json", action="store_true", help="print JSON")
     chosen = parser.parse_args(arguments)
     try:
@@ -112,7 +113,7 @@ def _report(chosen: argparse.Namespace) -> str:
     photos = HeldOutPhotos.read(bank, head, read_captions(chosen.natural))
     student = tower_encoder(text)
     rows, per_class = measure(
-        {"student": student, "teacher": teacher_encoder(chosen.folder)}, photos
+        {"student": student, "teacher": teacher_encoder(chosen.folder, chosen.encoder)}, photos
     )
     wordnet = WordNet(chosen.wordnet)
     nouns = read_nouns(wordnet)

@@ -174,6 +174,24 @@ class LessonTokens:
         return self._ids[[self._row[text] for text in texts]]
 
 
+@torch.no_grad()
+def turn_towards(tower: TextTower, ids: Int[Tensor, "n l"], targets: Float[Tensor, "n d"]) -> float:
+    """Turns a trained tower's projection towards the answers of another space.
+
+    The least squares map from what the tower says to what it should say goes into its projection,
+    so that only little is left to learn. Returns the mean cosine that is reached.
+
+    Args:
+        tower: Trained on another space of the same dimensions.
+        ids: Token ids of some thousands of lessons.
+        targets: Their answers in the space it shall have.
+    """
+    answers = torch.cat([tower(part.long()) for part in ids.split(256)])
+    turn = torch.linalg.lstsq(answers, targets).solution
+    tower.transformer.text_projection.copy_(tower.transformer.text_projection @ turn)
+    return float(functional.cosine_similarity(answers @ turn, targets).mean())
+
+
 def relation_loss(
     answers: Float[Tensor, "n d"], targets: Float[Tensor, "n d"], scale: float
 ) -> Float[Tensor, ""]:

@@ -32,7 +32,7 @@ THINGS = frozenset({"animal", "artifact", "food", "object", "plant"})
 MIN_USES = 3
 MAX_WORDS = 3
 MAX_GLOSS_WORDS = 16
-_PLAIN = re.compile(r"[a-z]+(?:[ '-][a-z]+)*")
+_PLAIN = re.compile(r"[a-z]+(?:[ '-]+[a-z]+)*")
 _SLUR = re.compile(r"slur|offensive|disparag|derogat|obscen|vulgar")
 
 

@@ -116,6 +116,7 @@ def class_rows(name: str, encode: Encode, photos: HeldOutPhotos) -> list[Row]:
     return [
         _row(f"{what} to photos, mAP@200", name, score_words(encode, words, photos))
         for what, words in asked.items()
+        if set(words) & set(classes)
     ]
 
 

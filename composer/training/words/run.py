@@ -18,6 +18,7 @@ import torch
 
 from composer.backbone import MERGES_NAME
 from composer.data import heldout
+from composer.files import write_bytes
 from composer.learned import FILE_NAME
 from composer.training.loop import fast_precision
 from composer.training.words.bank import PhotoHead, PictureSet, read_bank
@@ -29,7 +30,7 @@ from composer.training.words.concepts import (
     read_keywords,
 )
 from composer.training.words.corpus import CorpusRecipe, build_corpus
-from composer.training.words.distil import Distiller, DistilRecipe, LessonTokens
+from composer.training.words.distil import Distiller, DistilRecipe, LessonTokens, turn_towards
 from composer.training.words.heads import TeacherHead
 from composer.training.words.imagenet import imagenet_classes
 from composer.training.words.learned_table import learned_names
@@ -50,6 +51,7 @@ from composer.training.words.wordnet import WordNet
 
 log = logging.getLogger(__name__)
 TEACHER_NAME = "teacher.safetensors"
+NUM_TURNING = 8000
 WORDNET_FOLDER = Path("/usr/share/wordnet")
 
 
@@ -63,6 +65,9 @@ class WordsRun:
         head: The photo head that puts them into the joint space.
         archives: Folder of the data archives.
         wordnet: Folder of WordNet's database files.
+        encoder: Archive of the sentence encoder; None for the installed package.
+        start: Folder of a trained tower of the same vocabulary to go on from, whatever head it was
+            trained for; None for a new one.
     """
 
     folder: Path
@@ -70,6 +75,8 @@ class WordsRun:
     head: Path
     archives: Path
     wordnet: Path = WORDNET_FOLDER
+    encoder: Path | None = None
+    start: Path | None = None
     corpus: CorpusRecipe = field(default_factory=CorpusRecipe)
     teacher: TeacherRecipe = field(default_factory=TeacherRecipe)
     distil: DistilRecipe = field(default_factory=DistilRecipe)
@@ -100,17 +107,17 @@ def read_material(run: WordsRun) -> Material:
         nouns=read_nouns(wordnet),
         captions=trained_captions(run.archives),
         concepts=read_concepts(bank, PhotoHead.load(run.head), sources),
-        sentences=TextCache(sentence_encoder(), run.folder / "sentences"),
+        sentences=TextCache(sentence_encoder(run.encoder), run.folder / "sentences"),
     )
 
 
-def sentence_encoder() -> SentenceEncoder:
-    """Loads the packaged encoder in the precision that is fast here.
+def sentence_encoder(archive: Path | None = None) -> SentenceEncoder:
+    """Loads the packaged encoder, or another, in the precision that is fast here.
 
     Raises:
         FileNotFoundError: The package is not installed.
     """
-    encoder = SentenceEncoder.load()
+    encoder = SentenceEncoder.load(archive)
     is_bf16 = fast_precision(torch.device("cpu")) == "bf16"
     return encoder.bfloat16() if is_bf16 else encoder
 
@@ -142,11 +149,20 @@ def teach_words(run: WordsRun) -> TextTower:
     lessons = _lessons(run, material, teacher)
     text = run.folder / "text"
     if not (text / MERGES_NAME).exists():
-        learn_words(sorted(word_counts(run, material).items()), text)
+        _make_vocabulary(run, material, text)
     if not (text / WEIGHTS_NAME).exists():
         _train(run, material, lessons).save(text)
     learned_names(material.concepts).save(text / FILE_NAME)
     return TextTower.load(text)
+
+
+def _make_vocabulary(run: WordsRun, material: Material, text: Path) -> None:
+    """Learns the vocabulary, or takes that of the tower to go on from."""
+    if run.start is None:
+        learn_words(sorted(word_counts(run, material).items()), text)
+        return
+    text.mkdir(parents=True, exist_ok=True)
+    write_bytes(text / MERGES_NAME, (run.start / MERGES_NAME).read_bytes())
 
 
 def _teacher(run: WordsRun, material: Material) -> TeacherHead:
@@ -184,11 +200,17 @@ def word_counts(run: WordsRun, material: Material) -> Counter[str]:
 
 def _train(run: WordsRun, material: Material, lessons: Lessons) -> TextTower:
     tokenizer = read_tokenizer(run.folder / "text")
-    tower = TextTower(tokenizer.vocab_size, dim=lessons.targets.shape[1], seed=run.distil.seed)
-    num_words = start_words(tower, tokenizer, material.sentences)
-    log.info("%d words start from the teacher's", num_words)
     texts = [t for c in material.concepts.items for t in (*c.texts, *c.glosses)]
     tokens = LessonTokens(tokenizer, lessons, texts)
+    if run.start is None:
+        tower = TextTower(tokenizer.vocab_size, dim=lessons.targets.shape[1], seed=run.distil.seed)
+        num_words = start_words(tower, tokenizer, material.sentences)
+        log.info("%d words start from the teacher's", num_words)
+    else:
+        tower = TextTower.load(run.start)
+        step = max(1, len(lessons.texts) // NUM_TURNING)
+        cosine = turn_towards(tower, tokens.lesson_ids[::step], lessons.targets[::step])
+        log.info("a trained tower is turned to this head: cosine %.3f", cosine)
     distiller = Distiller(tower, tokens, material.concepts, run.distil, run.folder / "state")
     return distiller.run()
 
@@ -201,6 +223,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--head", type=Path, required=True, help="the photo head")
     parser.add_argument("--natural", type=Path, required=True, help="folder of the data archives")
     parser.add_argument("--wordnet", type=Path, default=WORDNET_FOLDER)
+    parser.add_argument("--encoder", type=Path, help="model.zip of the sentence encoder")
+    parser.add_argument("--start", type=Path, help="text folder of a tower to go on from")
     parser.add_argument("--steps", type=int, default=DistilRecipe().num_steps)
     parser.add_argument("--nouns", type=int, default=CorpusRecipe().num_nouns)
     parser.add_argument("--seed", type=int, default=0)
@@ -212,6 +236,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         head=chosen.head,
         archives=chosen.natural,
         wordnet=chosen.wordnet,
+        encoder=chosen.encoder,
+        start=chosen.start,
         corpus=replace(CorpusRecipe(), num_nouns=chosen.nouns, seed=chosen.seed),
         teacher=replace(TeacherRecipe(), seed=chosen.seed),
         distil=replace(DistilRecipe(), num_steps=chosen.steps, seed=chosen.seed),

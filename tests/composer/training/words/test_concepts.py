@@ -1,16 +1,10 @@
 """What is read from archives in the layouts of the real ones, with a WordNet that knows owls."""
 
-import io
-import json
-import tarfile
-from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 import torch
 
-from composer.data import heldout
-from composer.training.words.bank import PhotoHead, PictureSet
 from composer.training.words.concepts import (
     Concept,
     Concepts,
@@ -24,61 +18,25 @@ from composer.training.words.imagenet import imagenet_classes
 from composer.training.words.learned_table import caption_words, learned_names
 from composer.training.words.withheld import held_out_names
 from composer.training.words.wordnet import WordNet
+from tests.composer.training.words.tiny_archives import (
+    FREE,
+    tiny_bank,
+    tiny_head,
+    write_archives,
+)
 from tests.composer.training.words.tiny_wordnet import write_wordnet
-
-FREE = next(f"{i}.jpg" for i in range(99) if not heldout.flickr_is_held_out(f"{i}.jpg"))
-KEPT = next(f"{i}.jpg" for i in range(99) if heldout.flickr_is_held_out(f"{i}.jpg"))
-CAPTIONS = {
-    FREE: ["A dog runs .", "A  dog\non grass"],
-    KEPT: ["A girl ."],
-    "owl.jpg": ["a bird", "two owls ."],
-}
-KEYWORDS = {"🦉": ["owl", "bird"], "🐕": ["dog", "_pet"], "🇩🇪": ["flag"], "👍🏻": ["thumb"]}
-
-
-def _tar(path: Path, files: Mapping[str, object]) -> None:
-    with tarfile.open(path, "w") as archive:
-        for name, content in files.items():
-            data = json.dumps(content).encode()
-            info = tarfile.TarInfo(name)
-            info.size = len(data)
-            archive.addfile(info, io.BytesIO(data))
 
 
 @pytest.fixture
 def archives(tmp_path: Path) -> Path:
-    _tar(tmp_path / "flickr_captions.tar", {"flickr/captions.json": CAPTIONS})
-    _tar(tmp_path / "noto_emoji.tar", {"noto/keywords.json": KEYWORDS})
-    return tmp_path
-
-
-def _pictures(*names: str) -> PictureSet:
-    generator = torch.Generator().manual_seed(len(names))
-    return PictureSet(names=names, pooled=torch.rand(len(names), 8, generator=generator))
-
-
-def _pacs(medium: str, *, held_out: bool) -> str:
-    names = (f"{medium}/dog/{i}.png" for i in range(99))
-    return next(f"pacs/{n}" for n in names if heldout.pacs_is_held_out(n) is held_out)
+    return write_archives(tmp_path)
 
 
 @pytest.fixture
 def concepts(tmp_path: Path, archives: Path) -> Concepts:
     wordnet = WordNet(write_wordnet(tmp_path / "wordnet"))
-    classes = imagenet_classes()
-    bank = {
-        "classifier": PictureSet(
-            names=tuple(c.wnid for c in classes), pooled=torch.eye(1000, 8) + torch.rand(1000, 8)
-        ),
-        "flickr": _pictures(f"flickr/{FREE}", f"flickr/{KEPT}", "flickr/owl.jpg"),
-        "noto": _pictures("noto/emoji_u1f989.webp", "noto/emoji_u1f415.webp"),
-        "pacs": _pictures(_pacs("cartoon", held_out=False), _pacs("cartoon", held_out=True)),
-        "sketchy": _pictures("photo/t/owl/1.jpg", "photo/t/cat/1.jpg", "photo/t/cat/2.jpg"),
-        "tiny": _pictures("tiny/n02123045/1.webp", "tiny/n02123045/2.webp"),
-    }
-    head = PhotoHead(weight=torch.rand(4, 8), bias=torch.zeros(4))
     sources = TextSources(archives=archives, wordnet=wordnet, withheld=held_out_names(wordnet))
-    return read_concepts(bank, head, sources)
+    return read_concepts(tiny_bank(), tiny_head(), sources)
 
 
 def _of(concepts: Concepts, kind: Kind) -> list[Concept]:

@@ -1,50 +1,26 @@
 """The sentence encoder against the reference BERT, on a tiny one in the layout of the package."""
 
-import json
-import zipfile
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import save
-from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from torch.nn import functional
-from transformers import BertConfig, BertModel
+from transformers import BertModel
 
 from composer.training.words.sentence_encoder import SentenceEncoder
+from tests.composer.training.words.tiny_encoder import WORDS, tiny_bert, write_encoder
 
-WORDS = ["[PAD]", "[CLS]", "[SEP]", "[UNK]", "a", "red", "boat", "on", "the", "sea"]
 TEXTS = ["a red boat", "boat", "a red boat on the sea on the red sea"]
 
 
 @pytest.fixture
 def bert() -> BertModel:
-    torch.manual_seed(0)
-    config = BertConfig(
-        vocab_size=len(WORDS),
-        hidden_size=16,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=24,
-        max_position_embeddings=64,
-        hidden_act="gelu",
-    )
-    return BertModel(config, add_pooling_layer=False).eval()
+    return tiny_bert()
 
 
 @pytest.fixture
 def archive(tmp_path: Path, bert: BertModel) -> Path:
-    tokenizer = Tokenizer(models.WordLevel({w: i for i, w in enumerate(WORDS)}, "[UNK]"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 1), ("[SEP]", 2)]
-    )
-    path = tmp_path / "model.zip"
-    with zipfile.ZipFile(path, "w") as files:
-        files.writestr("config.json", json.dumps(bert.config.to_dict()))
-        files.writestr("tokenizer.json", tokenizer.to_str())
-        files.writestr("model.safetensors", save(bert.state_dict()))
-    return path
+    return write_encoder(tmp_path / "model.zip", bert)
 
 
 @torch.no_grad()

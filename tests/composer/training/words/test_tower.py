@@ -16,6 +16,7 @@ from composer.training.words.distil import (
     DistilRecipe,
     LessonTokens,
     relation_loss,
+    turn_towards,
 )
 from composer.training.words.lessons import Lessons, Source
 from composer.training.words.tower import (
@@ -146,6 +147,18 @@ def test_the_tower_learns_its_lessons(tmp_path: Path, folder: Path):
     with torch.no_grad():
         found = trained(ids) @ torch.eye(5).T
     assert found.argmax(1).tolist() == [0, 1, 3, 4, 0, 3]
+
+
+def test_a_trained_tower_turns_to_another_space(folder: Path, tower: TextTower):
+    """A rotation of all answers is what a projection can do exactly."""
+    texts = [f"{a} {b} {c}" for a, _ in WORDS for b, _ in WORDS for c, _ in WORDS[:3]]
+    ids = tokenize(read_tokenizer(folder), texts)
+    with torch.no_grad():
+        before = tower(ids.long())
+    rotation = torch.linalg.qr(torch.randn(5, 5, generator=torch.Generator().manual_seed(0))).Q
+    assert turn_towards(tower, ids, before @ rotation) > 0.999
+    with torch.no_grad():
+        torch.testing.assert_close(tower(ids.long()), before @ rotation, atol=1e-3, rtol=0)
 
 
 def test_a_stopped_run_ends_as_one_that_was_not(

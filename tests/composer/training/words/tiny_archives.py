@@ -1,0 +1,70 @@
+"""Archives in the layouts of the real ones and a bank of what a trunk saw in them."""
+
+import io
+import json
+import tarfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+
+from composer.data import heldout
+from composer.training.words.bank import PhotoHead, PictureSet
+from composer.training.words.imagenet import imagenet_classes
+
+FREE = next(f"{i}.jpg" for i in range(99) if not heldout.flickr_is_held_out(f"{i}.jpg"))
+KEPT = next(f"{i}.jpg" for i in range(99) if heldout.flickr_is_held_out(f"{i}.jpg"))
+CAPTIONS = {
+    FREE: ["A dog runs .", "A  dog\non grass"],
+    KEPT: ["A girl ."],
+    "owl.jpg": ["a bird", "two owls ."],
+}
+KEYWORDS = {"🦉": ["owl", "bird"], "🐕": ["dog", "_pet"], "🇩🇪": ["flag"], "👍🏻": ["thumb"]}
+
+
+def _tar(path: Path, files: Mapping[str, object]) -> None:
+    with tarfile.open(path, "w") as archive:
+        for name, content in files.items():
+            data = json.dumps(content).encode()
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+
+
+def write_archives(folder: Path) -> Path:
+    """Writes the captions of Flickr and the keywords of Noto."""
+    _tar(folder / "flickr_captions.tar", {"flickr/captions.json": CAPTIONS})
+    _tar(folder / "noto_emoji.tar", {"noto/keywords.json": KEYWORDS})
+    return folder
+
+
+def _pictures(*names: str) -> PictureSet:
+    generator = torch.Generator().manual_seed(len(names))
+    return PictureSet(names=names, pooled=torch.rand(len(names), 8, generator=generator))
+
+
+def _pacs(medium: str, *, held_out: bool) -> str:
+    names = (f"{medium}/dog/{i}.png" for i in range(99))
+    return next(f"pacs/{n}" for n in names if heldout.pacs_is_held_out(n) is held_out)
+
+
+def tiny_bank() -> dict[str, PictureSet]:
+    """What a trunk of width 8 saw, at random."""
+    generator = torch.Generator().manual_seed(0)
+    classifier = torch.rand(1000, 8, generator=generator) + torch.eye(1000, 8)
+    return {
+        "classifier": PictureSet(
+            names=tuple(c.wnid for c in imagenet_classes()), pooled=classifier
+        ),
+        "flickr": _pictures(f"flickr/{FREE}", f"flickr/{KEPT}", "flickr/owl.jpg"),
+        "noto": _pictures("noto/emoji_u1f989.webp", "noto/emoji_u1f415.webp"),
+        "pacs": _pictures(_pacs("cartoon", held_out=False), _pacs("cartoon", held_out=True)),
+        "sketchy": _pictures("photo/t/owl/1.jpg", "photo/t/cat/1.jpg", "photo/t/cat/2.jpg"),
+        "tiny": _pictures("tiny/n02123045/1.webp", "tiny/n02123045/2.webp"),
+    }
+
+
+def tiny_head() -> PhotoHead:
+    """A head onto a space of four dimensions."""
+    generator = torch.Generator().manual_seed(1)
+    return PhotoHead(weight=torch.rand(4, 8, generator=generator), bias=torch.zeros(4))
