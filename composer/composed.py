@@ -2,8 +2,10 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -15,6 +17,10 @@ from composer.layout import NUM_CODES, LearnedLayout
 from composer.weights import Shape, WeightsError, read_safetensors, write_safetensors
 
 SCHEMA = "duet-composed-query/1"
+TENSORS = ("pseudo_tokens", "prompt_embeddings", "feature", "both_feature")
+OPTIONAL_TENSORS = ("reference_feature", "words_feature", "patch_features")
+_OPTIONAL = "optional."
+_TEXTS = ("composer", "text", "gallery_hash", "text_hash", "missing_tokens")
 MAX_PSEUDO_TOKENS = 32
 MAX_PROMPT_LENGTH = 512
 BALANCED = 0.5
@@ -104,12 +110,13 @@ class ComposedQuery:
                 "prompt_embeddings": width,
                 "feature": (None,),
                 "both_feature": (None,),
-                "optional.*": (),
+                f"{_OPTIONAL}*": (),
             },
         )
+        tensors = {name.removeprefix(_OPTIONAL): t for name, t in weights.tensors.items()}
         try:
-            return _from_parts(weights.tensors, weights.metadata)
-        except (KeyError, ValueError, TypeError, AssertionError, RecursionError) as error:
+            return query_from_fields(tensors, _fields_of(weights.metadata))
+        except (KeyError, ValueError, TypeError, OverflowError, RecursionError) as error:
             raise WeightsError(f"{path.name} is not a composed query of this program.") from error
 
 
@@ -164,83 +171,100 @@ def slerp(a: Float[Tensor, "*n d"], b: Float[Tensor, "*n d"], t: float) -> Float
     return functional.normalize(left * a + right * b, dim=-1)
 
 
-def _tensors(query: ComposedQuery) -> dict[str, Tensor]:
-    optional = {
-        "optional.reference_feature": query.reference_feature,
-        "optional.words_feature": query.words_feature,
-        "optional.patch_features": query.patch_features,
-        "optional.layout": None if query.layout is None else query.layout.vector,
-    }
-    always = {
-        "pseudo_tokens": query.pseudo_tokens,
-        "prompt_embeddings": query.prompt_embeddings,
-        "feature": query.feature,
-        "both_feature": query.both_feature,
-    }
-    return always | {name: t for name, t in optional.items() if t is not None}
-
-
-def _metadata(query: ComposedQuery) -> dict[str, str]:
-    learned = {} if query.layout is None else {"layout_weight": repr(query.layout.weight)}
-    return learned | {
-        "schema": SCHEMA,
-        "end_position": str(query.end_position),
-        "pseudo_positions": json.dumps(query.pseudo_positions),
-        "balance": repr(query.balance),
-        "composer": query.composer,
-        "text": query.text,
-        "gallery_hash": query.gallery_hash,
-        "text_hash": query.text_hash,
-        "missing_tokens": query.missing_tokens,
+def query_fields(query: ComposedQuery) -> dict[str, Any]:
+    """Return everything of a query but its tensors, as values of JSON."""
+    return {
+        "end_position": query.end_position,
+        "pseudo_positions": list(query.pseudo_positions),
+        "balance": query.balance,
+        **{name: getattr(query, name) for name in _TEXTS},
+        **({} if query.layout is None else {"layout_weight": query.layout.weight}),
     }
 
 
-def _from_parts(tensors: dict[str, Tensor], metadata: dict[str, str]) -> ComposedQuery:
-    assert metadata["schema"] == SCHEMA
+def query_from_fields(tensors: Mapping[str, Tensor], fields: Mapping[str, Any]) -> ComposedQuery:
+    """Make a query of its tensors and of what `query_fields` returned.
+
+    Args:
+        tensors: Those of `TENSORS`, and any of `OPTIONAL_TENSORS` and "layout".
+        fields: As `query_fields` returns them; from an untrusted file, if need be.
+
+    Raises:
+        KeyError: A tensor or a field is missing.
+        ValueError: Values or shapes contradict each other.
+        TypeError: A field is of another type.
+        OverflowError: A number is out of the range of its type.
+    """
+    required: dict[str, Any] = {name: tensors[name] for name in TENSORS}
+    optional: dict[str, Any] = {name: tensors.get(name) for name in OPTIONAL_TENSORS}
+    texts: dict[str, Any] = {name: str(fields[name]) for name in _TEXTS}
     query = ComposedQuery(
-        pseudo_tokens=tensors["pseudo_tokens"],
-        prompt_embeddings=tensors["prompt_embeddings"],
-        end_position=int(metadata["end_position"]),
-        pseudo_positions=tuple(int(i) for i in json.loads(metadata["pseudo_positions"])),
-        feature=tensors["feature"],
-        both_feature=tensors["both_feature"],
-        reference_feature=tensors.get("optional.reference_feature"),
-        words_feature=tensors.get("optional.words_feature"),
-        patch_features=tensors.get("optional.patch_features"),
-        balance=float(metadata["balance"]),
-        composer=metadata["composer"],
-        text=metadata["text"],
-        gallery_hash=metadata["gallery_hash"],
-        text_hash=metadata["text_hash"],
-        missing_tokens=metadata["missing_tokens"],
-        layout=_layout(tensors, metadata),
+        **required,
+        **optional,
+        **texts,
+        end_position=_whole(fields["end_position"]),
+        pseudo_positions=tuple(_whole(i) for i in fields["pseudo_positions"]),
+        balance=float(fields["balance"]),
+        layout=_layout_of(tensors, fields),
     )
-    _check(query)
+    if not _is_consistent(query):
+        raise ValueError("The parts of the composed query contradict each other.")
     return query
 
 
-def _check(query: ComposedQuery) -> None:
-    length, width = query.prompt_embeddings.shape
-    num_pseudo = len(query.pseudo_tokens)
-    assert 0.0 <= query.balance <= 1.0
-    assert length <= MAX_PROMPT_LENGTH
-    assert num_pseudo <= MAX_PSEUDO_TOKENS
-    assert query.pseudo_tokens.shape[1] == width
-    assert len(query.pseudo_positions) == (0 if query.missing_tokens else num_pseudo)
-    assert all(0 < i < query.end_position for i in query.pseudo_positions)
-    assert query.missing_tokens or 0 < query.end_position < length
-    dim = len(query.both_feature)
-    features = (query.feature, query.reference_feature, query.words_feature)
-    assert all(f is None or f.shape == (dim,) for f in features)
-    patches = query.patch_features
-    assert patches is None or (patches.ndim == 2 and patches.shape[1] == dim)
-    if query.layout is not None:
-        assert query.layout.vector.shape == (NUM_CODES,)
-        assert 0.0 <= query.layout.weight <= 1.0
-
-
-def _layout(tensors: dict[str, Tensor], metadata: dict[str, str]) -> LearnedLayout | None:
-    vector = tensors.get("optional.layout")
+def _layout_of(tensors: Mapping[str, Tensor], fields: Mapping[str, Any]) -> LearnedLayout | None:
+    vector = tensors.get("layout")
     if vector is None:
         return None
-    return LearnedLayout(vector=vector, weight=float(metadata["layout_weight"]))
+    return LearnedLayout(vector=vector, weight=float(fields["layout_weight"]))
+
+
+def _tensors(query: ComposedQuery) -> dict[str, Tensor]:
+    optional = {f"{_OPTIONAL}{name}": getattr(query, name) for name in OPTIONAL_TENSORS}
+    optional[f"{_OPTIONAL}layout"] = None if query.layout is None else query.layout.vector
+    return {
+        **{name: getattr(query, name) for name in TENSORS},
+        **{name: tensor for name, tensor in optional.items() if tensor is not None},
+    }
+
+
+def _metadata(query: ComposedQuery) -> dict[str, str]:
+    fields = query_fields(query)
+    numbers = {name: json.dumps(value) for name, value in fields.items() if name not in _TEXTS}
+    return {"schema": SCHEMA, **numbers, **{name: fields[name] for name in _TEXTS}}
+
+
+def _fields_of(metadata: Mapping[str, str]) -> dict[str, Any]:
+    """Return the fields of a file's metadata, in which all values are text."""
+    if metadata["schema"] != SCHEMA:
+        raise ValueError(f"The schema must be {SCHEMA}, got {metadata['schema']}.")
+    return {
+        name: text if name in _TEXTS else json.loads(text)
+        for name, text in metadata.items()
+        if name != "schema"
+    }
+
+
+def _whole(value: object) -> int:
+    if not isinstance(value, int):
+        raise TypeError(f"A position must be a whole number, got {value!r}.")
+    return value
+
+
+def _is_consistent(query: ComposedQuery) -> bool:
+    num_pseudo, num_positions = len(query.pseudo_tokens), len(query.pseudo_positions)
+    length, width = query.prompt_embeddings.shape
+    end, dim, patches = query.end_position, len(query.both_feature), query.patch_features
+    features, layout = (query.feature, query.reference_feature, query.words_feature), query.layout
+    return (
+        0.0 <= query.balance <= 1.0
+        and length <= MAX_PROMPT_LENGTH
+        and num_pseudo <= MAX_PSEUDO_TOKENS
+        and query.pseudo_tokens.shape[1] == width
+        and num_positions == (0 if query.missing_tokens else num_pseudo)
+        and all(0 < i < end for i in query.pseudo_positions)
+        and (bool(query.missing_tokens) or 0 < end < length)
+        and all(f is None or f.shape == (dim,) for f in features)
+        and (patches is None or (patches.ndim == 2 and patches.shape[1] == dim))
+        and (layout is None or (layout.vector.shape == (NUM_CODES,) and 0 <= layout.weight <= 1))
+    )

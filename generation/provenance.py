@@ -20,8 +20,9 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
-from composer.composed import ComposedQuery
+from composer.composed import TENSORS, ComposedQuery, query_fields, query_from_fields
 from composer.files import atomic_file
+from composer.query import MAX_TEXT_LENGTH
 from generation.request import (
     DrawingSettings,
     GenerateRequest,
@@ -147,7 +148,7 @@ def rebuild_request(provenance: Provenance, source: Image.Image | None = None) -
         request = TransferRequest(source=source, strength=fields["strength"], **shared)
     except (ProvenanceError, RequestError):
         raise
-    except (KeyError, TypeError, ValueError, AttributeError, zlib.error) as error:
+    except (KeyError, TypeError, ValueError, ArithmeticError, AttributeError, zlib.error) as error:
         raise ProvenanceError(f"The PNG's provenance is damaged: {error}") from error
     if _source_hash(source, fields["height"], fields["width"]) != fields.get("source_hash"):
         raise ProvenanceError("The source is not the image that was transferred.")
@@ -238,37 +239,16 @@ def _pack_tensor(tensor: Tensor) -> dict[str, Any]:
 
 
 def _pack_query(query: ComposedQuery) -> dict[str, Any]:
-    return {
-        **{name: _pack_tensor(getattr(query, name)) for name in _QUERY_TENSORS},
-        "end_position": query.end_position,
-        "pseudo_positions": list(query.pseudo_positions),
-        "balance": query.balance,
-        **{name: getattr(query, name) for name in _QUERY_TEXTS},
-    }
+    fields = query_fields(query)
+    for name in ("missing_tokens", "layout_weight"):  # an image needs neither
+        fields.pop(name, None)
+    return {**{name: _pack_tensor(getattr(query, name)) for name in TENSORS}, **fields}
 
 
 def _unpack_query(packed: dict[str, Any]) -> ComposedQuery:
-    tensors: dict[str, Any] = {
-        name: torch.from_numpy(_unpack_array(packed[name])) for name in _QUERY_TENSORS
-    }
-    balance = float(packed["balance"])
-    if not 0.0 <= balance <= 1.0:
-        raise ProvenanceError("The PNG's provenance holds a balance outside 0 to 1.")
-    texts: dict[str, Any] = {name: str(packed[name])[:1000] for name in _QUERY_TEXTS}
-    return ComposedQuery(
-        **tensors,
-        end_position=int(packed["end_position"]),
-        pseudo_positions=tuple(int(position) for position in packed["pseudo_positions"]),
-        reference_feature=None,
-        words_feature=None,
-        patch_features=None,
-        balance=balance,
-        **texts,
-    )
-
-
-_QUERY_TENSORS = ("pseudo_tokens", "prompt_embeddings", "feature", "both_feature")
-_QUERY_TEXTS = ("composer", "text", "gallery_hash", "text_hash")
+    tensors = {name: torch.from_numpy(_unpack_array(packed[name])) for name in TENSORS}
+    fields = {**packed, "text": str(packed["text"])[:MAX_TEXT_LENGTH], "missing_tokens": ""}
+    return query_from_fields(tensors, fields)
 
 
 def _unpack_control(packed: dict[str, Any], width: int) -> np.ndarray:

@@ -142,25 +142,28 @@ class SentenceObjective:
         with self._accelerator.autocast():
             tokens = self.model.tokens(pixels)
             sentences = self.model.read(tokens)
-            seen = self._pictures and self._pictures.loss(
+            of_pictures = self._pictures and self._pictures.loss(
                 self.model, rng, recipe.num_pictures, recipe.temperature
             )
         self.model.tower.eval()
-        own = to_device(rows, device)
+        photo_rows = to_device(rows, device)
         others = rng.choice(len(data.world.photos), min(recipe.num_negatives, count * 8))
-        extra = data.gallery[to_device(np.setdiff1d(others, rows), device)]
-        captions = data.class_features[data.gallery_classes[own]]
+        negatives = data.gallery[to_device(np.setdiff1d(others, rows), device)]
+        captions = data.class_features[data.gallery_classes[photo_rows]]
         has_caption = torch.ones(count, dtype=torch.bool, device=device)
         terms = {
             "distillation": in_batch_nce(
-                sentences[:count], data.gallery[own], extra, temperature=recipe.temperature
+                sentences[:count],
+                data.gallery[photo_rows],
+                negatives,
+                temperature=recipe.temperature,
             ),
             "drawings": self._goals(batch, sentences[count:]),
             "alignment": local_alignment(sentences[:count], captions, has_caption),
             "spread": token_spread(tokens.float()),
         }
-        if seen is not None:
-            terms["features"] = seen
+        if of_pictures is not None:
+            terms["features"] = of_pictures
         return Losses(terms=terms, total=weighted_sum(terms, recipe.weights))
 
     def validate(self) -> PairScores:
@@ -172,7 +175,7 @@ class SentenceObjective:
         """Write the composer's file."""
         self.model.save(path, half=True, notes=notes)
 
-    def _goals(self, batch: PairBatch, found: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
+    def _goals(self, batch: PairBatch, vectors: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
         """Return the InfoNCE of drawings and photos of the instance, or of its class if unknown."""
         data, device = self._data, self.backbone.device
         instances = to_device(batch.instances, device).unsqueeze(1)
@@ -180,7 +183,7 @@ class SentenceObjective:
         is_kin = to_device(batch.classes, device).unsqueeze(1) == data.gallery_classes
         is_known = instances >= 0
         return multi_positive_nce(
-            found @ data.gallery.T,
+            vectors @ data.gallery.T,
             torch.where(is_known, is_thing, is_kin),
             torch.zeros_like(is_kin),
             temperature=self.recipe.temperature,
@@ -211,9 +214,9 @@ class _Pictures(nn.Module):
         size_px = self._backbone.image_size_px
         levels = crop_photos(pixels, size_px, rng, mirrors=False)
         features = model.map_features(self._backbone.normalise_levels(levels)).mean(dim=1)
-        found = functional.normalize(self.project(features).float(), dim=-1)
+        vectors = functional.normalize(self.project(features).float(), dim=-1)
         rows = to_device(np.concatenate([picked[0], sizes[0] + picked[1]]), self._backbone.device)
-        return in_batch_nce(found, self._features[0][rows], temperature=temperature)
+        return in_batch_nce(vectors, self._features[0][rows], temperature=temperature)
 
 
 def sentence_trainer(recipe: SentenceTraining, settings: RunSettings) -> Trainer[PairScores]:

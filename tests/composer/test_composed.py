@@ -183,6 +183,28 @@ def test_contradictory_files_are_refused(tmp_path, bad):
 
 
 @pytest.mark.parametrize(
+    "metadata",
+    [
+        {"schema": "another/1"},
+        {"end_position": "2.0"},
+        {"end_position": "Infinity"},
+        {"pseudo_positions": "4"},
+        {"pseudo_positions": "[true"},
+        {"balance": "NaN"},
+        {"balance": "1" + "0" * 400},
+        {"balance": "[]"},
+    ],
+)
+def test_forged_metadata_are_refused(tmp_path, metadata):
+    path = tmp_path / "q.safetensors"
+    make().save(path)
+    weights = read_safetensors(path)
+    write_safetensors(path, weights.tensors, {**weights.metadata, **metadata})
+    with pytest.raises(WeightsError, match="is not a composed query"):
+        ComposedQuery.load(path)
+
+
+@pytest.mark.parametrize(
     "widest",
     [
         {"balance": 0.0},

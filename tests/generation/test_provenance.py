@@ -147,3 +147,10 @@ def test_nothing_of_a_users_image_is_in_the_chunk(pipeline):
     result = transfer(pipeline, tiny.vary(request, controlnet_conditioning_scale=0.0))
     text = json.dumps(describe(result, 0).fields)
     assert len(text) < 8_000
+
+
+def test_positions_beyond_the_prompt_are_refused(result_of_two):
+    provenance = describe(result_of_two, 0)
+    provenance.fields["query"]["pseudo_positions"] = [10_000]
+    with pytest.raises(ProvenanceError, match="parts of the composed query contradict each other"):
+        rebuild_request(provenance)

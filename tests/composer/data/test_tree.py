@@ -121,7 +121,7 @@ def test_zip_entries_with_extra_fields_are_read(tmp_path):
 
 
 def test_nothing_and_unknown_archives_are_refused(tmp_path):
-    with pytest.raises(DatasetError, match="it is not there"):
+    with pytest.raises(DatasetError, match="it does not exist"):
         Tree.open(tmp_path / "none.tar")
     with pytest.raises(DatasetError, match="it is empty"):
         Tree.open(tmp_path)

@@ -131,15 +131,16 @@ def test_the_symmetric_tower_is_the_backbones_and_its_weights_stay_out_of_the_fi
 
 
 def test_the_inherited_tower_begins_as_the_backbones_first_blocks_at_half_its_size():
-    model, visual = build(tower=INHERITED), tiny_backbone().model.visual
-    visual = model.tower.visual
-    assert (len(visual.transformer.resblocks), len(visual.transformer.resblocks)) == (1, 2)
+    model, whole = build(tower=INHERITED), tiny_backbone().model.visual
+    inherited = model.tower.visual
+    assert (len(inherited.transformer.resblocks), len(whole.transformer.resblocks)) == (1, 2)
     half = tiny_backbone().image_size_px // 2
     assert model.tower.image_px == half
-    assert torch.equal(visual.conv1.weight, visual.conv1.weight)
-    assert visual.conv1.weight.data_ptr() != visual.conv1.weight.data_ptr()
-    assert len(visual.positional_embedding) == 1 + (len(visual.positional_embedding) - 1) // 4
-    assert torch.equal(visual.positional_embedding[0], visual.positional_embedding[0])
+    assert torch.equal(inherited.conv1.weight, whole.conv1.weight)
+    assert inherited.conv1.weight.data_ptr() != whole.conv1.weight.data_ptr()
+    num_patches = (len(whole.positional_embedding) - 1) // 4
+    assert len(inherited.positional_embedding) == 1 + num_patches
+    assert torch.equal(inherited.positional_embedding[0], whole.positional_embedding[0])
 
 
 def test_positions_of_a_smaller_grid_lie_between_those_of_the_larger():
@@ -215,8 +216,8 @@ def test_the_file_of_another_backbone_is_refused(small, tmp_path):
     [
         ({"schema": "duet-composer/2"}, "not a sentence composer"),
         ({"tower": "huge"}, "no tower 'huge'; choose one of: small, medium, large, inherited"),
-        ({"num_tokens": "many"}, "does not say its own size"),
-        ({"head": "tail"}, "does not say its own size"),
+        ({"num_tokens": "many"}, "does not state its size"),
+        ({"head": "tail"}, "does not state its size"),
         ({"num_tokens": "1000000"}, "`num_tokens` must lie between 1 and 32, got 1000000"),
         ({"num_tokens": "3"}, "must have shape"),
     ],

@@ -45,7 +45,7 @@ def test_alpha_is_the_share_of_the_words():
 def test_without_a_converter_it_searches_but_does_not_yet_draw():
     composer = SlerpComposer(tiny_backbone())
     query = composer.compose(composer.encode(SKETCH), "red")
-    with pytest.raises(MissingTokensError, match="not yet draw"):
+    with pytest.raises(MissingTokensError, match="not generate"):
         query.require_tokens()
     words_only = composer.compose(composer.encode(Query(text="red")), "red")
     assert len(words_only.require_tokens()) == tiny_backbone().context_length

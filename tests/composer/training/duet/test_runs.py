@@ -150,7 +150,7 @@ def test_the_command_trains_and_explains_what_is_missing(folder, tmp_path, capsy
     assert main([*again, "--start", str(tmp_path / "none.safetensors")]) == 2
     with pytest.raises(SystemExit):
         main(["modality", *again[1:], "--start", str(tmp_path / "d.safetensors")])
-    assert "from no other composer's yet" in capsys.readouterr().err
+    assert "other composers cannot continue from one" in capsys.readouterr().err
     assert main([*common, "--data", str(tmp_path / "none")]) == 2
     assert "build the pack" in capsys.readouterr().err
 
