@@ -48,7 +48,7 @@ class TrainingJob:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class TrainingStage:
+class KitStage:
     """A stage: its module and its arguments."""
 
     module: str
@@ -61,7 +61,7 @@ def _clip(job: TrainingJob) -> Sequence[str | Path]:
     return [*arguments, "--budget", job.budget, *natural]
 
 
-def _composer(name: str) -> "TrainingStage":
+def _composer(name: str) -> "KitStage":
     """Return the stage that trains a composer, or the kit's converter."""
 
     def arguments(job: TrainingJob) -> Sequence[str | Path]:
@@ -71,7 +71,7 @@ def _composer(name: str) -> "TrainingStage":
         files += ["--output", _composer_file(job.kit, name), "--logs", job.runs / "logs"]
         return [name, *files, *natural, "--minutes", COMPOSER_MINUTES[name][job.budget]]
 
-    return TrainingStage(module="composer.training.run", arguments=arguments)
+    return KitStage(module="composer.training.run", arguments=arguments)
 
 
 def _slerp(job: TrainingJob) -> Sequence[str | Path]:
@@ -104,17 +104,15 @@ COMPOSER_MINUTES = {
     **{name: {"cpu": "15", "gpu": "2"} for name in names.SENTENCES},
 }
 COMPOSER_STAGES = {name: _composer(name) for name in COMPOSER_MINUTES}
-STAGES: dict[str, TrainingStage] = {
-    "clip": TrainingStage(module="composer.training.clip", arguments=_clip),
+STAGES: dict[str, KitStage] = {
+    "clip": KitStage(module="composer.training.clip", arguments=_clip),
     **COMPOSER_STAGES,
-    names.SLERP: TrainingStage(module="composer.training.slerp", arguments=_slerp),
-    "confidence": TrainingStage(module="retrieval.calibrate", arguments=_confidence),
-    "autoencoder": TrainingStage(module="generation.training.autoencoder", arguments=_image),
-    "diffusion": TrainingStage(
-        module="generation.training.diffusion", arguments=_image_with_sources
-    ),
-    "control": TrainingStage(module="generation.training.control", arguments=_image_with_sources),
-    "judge": TrainingStage(module="generation.training.judge", arguments=_image),
+    names.SLERP: KitStage(module="composer.training.slerp", arguments=_slerp),
+    "confidence": KitStage(module="retrieval.calibrate", arguments=_confidence),
+    "autoencoder": KitStage(module="generation.training.autoencoder", arguments=_image),
+    "diffusion": KitStage(module="generation.training.diffusion", arguments=_image_with_sources),
+    "control": KitStage(module="generation.training.control", arguments=_image_with_sources),
+    "judge": KitStage(module="generation.training.judge", arguments=_image),
 }
 
 
@@ -171,7 +169,7 @@ def _composer_file(kit: Path, name: str) -> Path:
     return kit / "composers" / f"{name}.safetensors"
 
 
-def _run_stage(stage: TrainingStage, job: TrainingJob) -> None:
+def _run_stage(stage: KitStage, job: TrainingJob) -> None:
     arguments = ["--data", job.pack, *stage.arguments(job)]
     command = [sys.executable, "-m", stage.module, *map(str, arguments)]
     if subprocess.run(command, check=False).returncode:

@@ -9,7 +9,7 @@ from studio.ui.handlers import NO_PIPELINE, PageHandlers
 from studio.ui.inputs import CheckedNumber, CheckedSlider, UploadedImage
 from studio.ui.layout import PRIVATE, HandOver, QuerySide, large_picture
 from studio.ui.retrieve_tab import retrieve_tab
-from studio.ui.security import Access, lifespan
+from studio.ui.security import Access, PageCaps, lifespan
 from studio.ui.texts import ExampleStrip, FactSheet, Heading, TextLine
 from studio.ui.theme import THEME_FONTS, theme
 
@@ -109,36 +109,11 @@ def _transfer_tab(handlers: PageHandlers, query: QuerySide) -> UploadedImage:
 
 
 def _generate_tab(handlers: PageHandlers, query: QuerySide) -> HandOver:
-    caps = handlers.context.caps
     if not handlers.draws:
         TextLine(value=NO_PIPELINE, elem_classes="notice")
     kept, number = gr.State(()), gr.State(0)
     with gr.Row(elem_id="dials"):
-        num_images = CheckedSlider(
-            minimum=1,
-            maximum=caps.num_images,
-            value=min(2, caps.num_images),
-            step=1,
-            label="Images",
-            min_width=120,
-        )
-        steps = CheckedSlider(
-            minimum=1,
-            maximum=caps.num_inference_steps,
-            value=defaults.NUM_INFERENCE_STEPS,
-            step=1,
-            label="Steps",
-            min_width=120,
-        )
-        guidance = CheckedSlider(
-            minimum=1,
-            maximum=15,
-            value=defaults.GUIDANCE_SCALE,
-            step=0.5,
-            label="Guidance",
-            min_width=120,
-        )
-        seed = CheckedNumber(value=0, label="Seed", precision=0, min_width=90)
+        sliders = _generate_sliders(handlers.context.caps)
     with gr.Row(elem_id="go"):
         start, stop = _start_and_stop("Generate", handlers)
         renew = gr.Button("New seed", min_width=110, scale=0, elem_id="new-seed")
@@ -155,14 +130,44 @@ def _generate_tab(handlers: PageHandlers, query: QuerySide) -> HandOver:
             button = gr.Button("Transfer this one", interactive=handlers.draws, size="md")
     chosen = [number, large, facts, download]
     start.click(
-        handlers.generate, [*query.inputs, seed, steps, guidance, num_images, kept],
+        handlers.generate, [*query.inputs, *sliders, kept],
         [results, kept, line, *chosen], api_name="generate", concurrency_id=DRAWING,
         concurrency_limit=1, trigger_mode="once", show_progress_on=[results],
     )  # fmt: skip
     stop.click(handlers.stop, None, None, queue=False, **PRIVATE)
-    renew.click(None, None, seed, js=RANDOM_SEED, **PRIVATE)
+    renew.click(None, None, sliders[0], js=RANDOM_SEED, **PRIVATE)
     results.select(handlers.pick_result, kept, chosen, show_progress="hidden", **PRIVATE)
     return HandOver(button=button, fn=handlers.hand_over_result, inputs=[kept, number])
+
+
+def _generate_sliders(caps: PageCaps) -> list[gr.Component]:
+    """Create the inputs of seed, steps, guidance and number of images, in this order."""
+    num_images = CheckedSlider(
+        minimum=1,
+        maximum=caps.num_images,
+        value=min(2, caps.num_images),
+        step=1,
+        label="Images",
+        min_width=120,
+    )
+    steps = CheckedSlider(
+        minimum=1,
+        maximum=caps.num_inference_steps,
+        value=defaults.NUM_INFERENCE_STEPS,
+        step=1,
+        label="Steps",
+        min_width=120,
+    )
+    guidance = CheckedSlider(
+        minimum=1,
+        maximum=15,
+        value=defaults.GUIDANCE_SCALE,
+        step=0.5,
+        label="Guidance",
+        min_width=120,
+    )
+    seed = CheckedNumber(value=0, label="Seed", precision=0, min_width=90)
+    return [seed, steps, guidance, num_images]
 
 
 def _start_and_stop(what: str, handlers: PageHandlers) -> tuple[gr.Button, gr.Button]:

@@ -8,7 +8,7 @@ from composer.query import Query
 from composer.sketch import Sketch
 from studio.engine import ComposeOptions, Engine
 from studio.errors import UsageError
-from studio.ui.examples import Example
+from studio.ui.examples import ExampleQuery
 from studio.ui.inputs import checked_float, checked_text
 from studio.ui.security import PageCaps
 
@@ -33,7 +33,7 @@ class PageContext:
     composer: str
     caps: PageCaps
     folder: Path
-    examples: tuple[Example, ...] = ()
+    examples: tuple[ExampleQuery, ...] = ()
 
     def compose(self, query: Query, balance: object) -> ComposedQuery:
         """Compose a query with the balance that a client sent.

@@ -10,7 +10,7 @@ from studio.kits import assets_folder
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Example:
+class ExampleQuery:
     """An example query: its title, its words, and its strokes as JSON."""
 
     title: str
@@ -22,7 +22,7 @@ class Example:
         return {"title": self.title, "words": self.words, "strokes": json.loads(self.strokes)}
 
 
-def load_examples(folder: Path | None = None) -> tuple[Example, ...]:
+def load_examples(folder: Path | None = None) -> tuple[ExampleQuery, ...]:
     """Read the shipped examples in the order of their file names; none without a folder.
 
     Raises:
@@ -32,11 +32,11 @@ def load_examples(folder: Path | None = None) -> tuple[Example, ...]:
     return tuple(_read(path) for path in sorted(source.glob("*.json")))
 
 
-def _read(path: Path) -> Example:
+def _read(path: Path) -> ExampleQuery:
     try:
         fields = json.loads(path.read_text(encoding="utf-8"))
         strokes = json.dumps(fields["strokes"], separators=(",", ":"))
-        example = Example(title=fields["title"], words=fields["words"], strokes=strokes)
+        example = ExampleQuery(title=fields["title"], words=fields["words"], strokes=strokes)
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"The example {path.name} is damaged: {error}.") from error
     Sketch.from_json(example.strokes)
