@@ -124,13 +124,7 @@ def explain(
     Raises:
         ValueError: The query was composed for another backbone, or the picture is not RGB.
     """
-    if query.gallery_hash != backbone.gallery_hash:
-        raise ValueError(
-            f"The query must be composed with the picture's backbone ({backbone.gallery_hash}), "
-            f"got one for {query.gallery_hash}. Compose it with the same kit."
-        )
-    if picture.mode != "RGB":
-        raise ValueError(f"The picture must be RGB, got {picture.mode}. Convert it first.")
+    _check_inputs(backbone, query, picture)
     square, view = _central_square(picture)
     # Gradients are needed, which inference mode of a caller would forbid.
     with torch.inference_mode(mode=False), torch.no_grad():
@@ -158,6 +152,16 @@ def explain(
             strokes=_stroke_evidence(backbone, sketch, entered),
             view=view,
         )
+
+
+def _check_inputs(backbone: Backbone, query: ComposedQuery, picture: Image.Image) -> None:
+    if query.gallery_hash != backbone.gallery_hash:
+        raise ValueError(
+            f"The query must be composed with the picture's backbone ({backbone.gallery_hash}), "
+            f"got one for {query.gallery_hash}. Compose it with the same kit."
+        )
+    if picture.mode != "RGB":
+        raise ValueError(f"The picture must be RGB, got {picture.mode}. Convert it first.")
 
 
 def _central_square(picture: Image.Image) -> tuple[Image.Image, Box]:

@@ -9,7 +9,6 @@ from torch.nn import functional
 
 from composer.composed import rebalance
 from composer.layout import NUM_CODES, LearnedLayout, blend, region_maps, region_projection
-from retrieval.engines.exact import ExactIndex
 from retrieval.regions import (
     from_codes,
     query_layout,
@@ -18,21 +17,8 @@ from retrieval.regions import (
     region_weight,
     to_codes,
 )
-from retrieval.search import Gallery
-from retrieval.store.schema import Item, Manifest
-from retrieval.store.table import Store
+from tests.retrieval.galleries import LAYOUT_DIM, gallery_of, maps_of, patches
 from tests.retrieval.queries import query_of
-
-DIM = 12
-
-
-def patches(seed, count=1, side=8, dim=DIM):
-    generator = torch.Generator().manual_seed(seed)
-    return functional.normalize(torch.randn(count, side * side, dim, generator=generator), dim=-1)
-
-
-def maps_of(features):
-    return region_maps(features, region_projection(features.shape[-1]))
 
 
 def test_a_code_is_off_by_half_a_step_at_most():
@@ -61,7 +47,7 @@ def test_the_projection_keeps_the_correlation_of_centred_maps():
 
 def test_what_a_picture_has_everywhere_plays_no_part():
     features = patches(2, 3)
-    torch.testing.assert_close(maps_of(features + torch.randn(DIM)), maps_of(features))
+    torch.testing.assert_close(maps_of(features + torch.randn(LAYOUT_DIM)), maps_of(features))
 
 
 @pytest.mark.parametrize("side", [4, 16])
@@ -82,7 +68,7 @@ def test_a_layout_is_most_like_itself_and_not_like_its_mirror():
 
 
 def test_what_does_not_fit_is_reported():
-    projection = region_projection(DIM)
+    projection = region_projection(LAYOUT_DIM)
     with pytest.raises(ValueError, match="must fill a square grid, got 63"):
         region_maps(patches(0)[:, 1:], projection)
     with pytest.raises(ValueError, match=r"gallery's width \(12\), got 13"):
@@ -106,20 +92,12 @@ def test_regions_count_less_the_more_the_words_do():
     assert region_weight(1.0, has_words=False) == pytest.approx(0.3)
 
 
-def gallery_of(folder, vectors, codes):
-    manifest = Manifest(gallery_hash="tower", dim=DIM, kit="tiny", root="..")
-    store = Store.create(folder, manifest)
-    items = [Item(id=f"{number:032x}", path=f"{number:03}.png") for number in range(len(vectors))]
-    store.add(items, vectors.numpy(), codes.numpy())
-    return Gallery(store, ExactIndex(store))
-
-
 @pytest.fixture
 def three(tmp_path):
     """Cosines 0.50, 0.49 and 0.2; the second picture has the layout of the reference."""
     reference, others = patches(5)[0], patches(6, 2)
     codes = to_codes(maps_of(torch.stack([others[0], reference, others[1]])))
-    axes = torch.eye(DIM)
+    axes = torch.eye(LAYOUT_DIM)
     cosines = torch.tensor([0.5, 0.49, 0.2])
     sides = (1 - cosines**2).sqrt().unsqueeze(1) * axes[1:4]
     return gallery_of(tmp_path, cosines.unsqueeze(1) * axes[0] + sides, codes), axes, reference
@@ -155,7 +133,7 @@ def test_words_alone_are_ranked_by_their_feature(three):
 
 def test_hits_behind_the_short_list_keep_their_rank_and_scores_never_rise(tmp_path):
     generator = torch.Generator().manual_seed(7)
-    vectors = functional.normalize(torch.randn(130, DIM, generator=generator), dim=-1)
+    vectors = functional.normalize(torch.randn(130, LAYOUT_DIM, generator=generator), dim=-1)
     gallery = gallery_of(tmp_path, vectors, to_codes(maps_of(patches(8, 130))))
     query = query_of(vectors[0], patches(9)[0])
     order, plain = gallery.order(query, 130), gallery.order(query, 130, rerank=False)
@@ -170,7 +148,7 @@ def test_hits_behind_the_short_list_keep_their_rank_and_scores_never_rise(tmp_pa
 def test_a_layout_that_is_all_wrong_costs_no_more_than_the_short_list_ends_with(tmp_path):
     """One of a hundred has the opposite layout; what its score would be lies below number 101."""
     cosines = torch.cat([torch.linspace(0.62, 0.6, 100), torch.tensor([0.599, 0.5])])
-    axes, reference = torch.eye(DIM), patches(5)[0]
+    axes, reference = torch.eye(LAYOUT_DIM), patches(5)[0]
     vectors = cosines[:, None] * axes[0] + (1 - cosines[:, None] ** 2).sqrt() * axes[1]
     maps = maps_of(patches(6, 102))
     maps[50] = -maps_of(reference[None])[0]
@@ -192,13 +170,13 @@ def test_codes_come_in_the_order_of_the_ids_and_missing_items_are_zeros(three):
     assert len(store.read_regions([])) == 0
 
 
-def test_a_learned_layout_goes_before_patches_and_has_its_own_weight():
+def test_a_learned_layout_goes_before_patches_and_has_a_weight():
     layout = LearnedLayout(vector=functional.normalize(torch.randn(NUM_CODES), dim=0), weight=0.6)
-    query = replace(query_of(torch.eye(DIM)[0], patches(5)[0]), layout=layout)
+    query = replace(query_of(torch.eye(LAYOUT_DIM)[0], patches(5)[0]), layout=layout)
     assert query_layout(query).equal(layout.vector)
     assert query_weight(query) == pytest.approx(0.6)
-    with_words = replace(query, balance=0.75, words_feature=torch.eye(DIM)[1])
+    with_words = replace(query, balance=0.75, words_feature=torch.eye(LAYOUT_DIM)[1])
     assert query_weight(with_words) == pytest.approx(0.3)
     assert query_weight(replace(query, layout=None)) == pytest.approx(0.3)
     assert query_layout(replace(query, layout=None)).equal(maps_of(patches(5)[:1])[0])
-    assert query_layout(query_of(torch.eye(DIM)[0], None)) is None
+    assert query_layout(query_of(torch.eye(LAYOUT_DIM)[0], None)) is None

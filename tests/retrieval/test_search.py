@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from torch.nn import functional
 
 from retrieval.engines import exact as exact_index
 from retrieval.engines.exact import ExactIndex
@@ -13,53 +12,19 @@ from retrieval.filters.tree import Field
 from retrieval.search import Gallery, Refinement
 from retrieval.store.schema import Item, Manifest
 from retrieval.store.table import Store
+from tests.retrieval.galleries import AXES, DIM, ids, item, numbers, store_of_five, vectors_of
 from tests.retrieval.queries import query_of
 from tests.retrieval.stores import contents
-
-DIM = 8
-AXES = torch.eye(DIM)
-
-
-def vectors_of(*rows):
-    """Unit vectors from the first numbers of each."""
-    vectors = torch.zeros(len(rows), DIM)
-    for number, row in enumerate(rows):
-        vectors[number, : len(row)] = torch.tensor(row)
-    return functional.normalize(vectors, dim=1).numpy()
-
-
-def item(number, **known):
-    return Item(id=f"{number:032x}", path=f"{number:03}.png", **known)
 
 
 @pytest.fixture
 def store(tmp_path):
-    """Five pictures ever further from the first axis; 1 is a near-duplicate of 0."""
-    manifest = Manifest(gallery_hash="tower", dim=DIM, kit="tiny", root="..")
-    store = Store.create(tmp_path / "index", manifest, regions=False)
-    items = [
-        item(0, kind="chair"),
-        item(1, kind="chair", near=f"{0:032x}"),
-        item(2, kind="lamp"),
-        item(3, kind="chair"),
-        item(4, kind="lamp"),
-    ]
-    vectors = vectors_of([1], [1, 0.05], [1, 0.5], [1, 0, 0.9], [1, 2])
-    store.add(items, vectors, np.zeros((5, 0), np.int8))
-    return store
+    return store_of_five(tmp_path)
 
 
 @pytest.fixture
 def gallery(store):
     return Gallery(store, ExactIndex(store))
-
-
-def numbers(ranking):
-    return [int(hit.id, 16) for hit in ranking.hits]
-
-
-def ids(*numbers):
-    return tuple(f"{number:032x}" for number in numbers)
 
 
 def test_a_condition_leaves_the_order_as_it_is(gallery):

@@ -10,15 +10,33 @@ from composer.composed import rebalance
 from retrieval.engines.exact import ExactIndex
 from retrieval.errors import GalleryError
 from retrieval.filters.language import parse
+from retrieval.regions import to_codes
 from retrieval.search import Gallery, Refinement
 from retrieval.store.schema import Manifest
 from retrieval.store.table import Store
+from tests.retrieval.galleries import (
+    AXES,
+    DIM,
+    gallery_of,
+    ids,
+    item,
+    maps_of,
+    numbers,
+    patches,
+    store_of_five,
+    vectors_of,
+)
 from tests.retrieval.queries import query_of
-from tests.retrieval.test_regions import gallery_of, maps_of, patches
-from tests.retrieval.test_regions import to_codes as codes_of
-from tests.retrieval.test_search import AXES, DIM, gallery, ids, item, numbers, store, vectors_of
 
-__all__ = ["gallery", "store"]  # fixtures
+
+@pytest.fixture
+def store(tmp_path):
+    return store_of_five(tmp_path)
+
+
+@pytest.fixture
+def gallery(store):
+    return Gallery(store, ExactIndex(store))
 
 
 def gallery_in(folder, items, vectors):
@@ -32,7 +50,7 @@ def regional(folder, count):
     """Pictures that are all the same, of one layout each."""
     vectors = torch.zeros(count, 12)
     vectors[:, 0] = 1
-    return gallery_of(folder, vectors, codes_of(maps_of(patches(3).expand(count, -1, -1))))
+    return gallery_of(folder, vectors, to_codes(maps_of(patches(3).expand(count, -1, -1))))
 
 
 def test_an_empty_gallery_says_how_to_fill_it(tmp_path):

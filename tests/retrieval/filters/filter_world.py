@@ -58,6 +58,19 @@ class Thing:
     height_px: int
 
 
+CHAIR = Thing(
+    path="holiday/2024/chair.png",
+    domain="photo",
+    kind="chair",
+    caption="A Red chair",
+    tags=("red", "it's"),
+    taken="2024-03-31T18:30:05",
+    size_bytes=100,
+    width_px=640,
+    height_px=480,
+)
+
+
 def random_things(seed: int, num: int) -> list[Thing]:
     rng = Random(seed)
     return [

@@ -23,19 +23,7 @@ from retrieval.filters.tree import (
     Or,
 )
 from retrieval.store.schema import Item
-from tests.retrieval.filters.filter_world import Thing, random_filter, random_things
-
-CHAIR = Thing(
-    path="holiday/2024/chair.png",
-    domain="photo",
-    kind="chair",
-    caption="A Red chair",
-    tags=("red", "it's"),
-    taken="2024-03-31T18:30:05",
-    size_bytes=100,
-    width_px=640,
-    height_px=480,
-)
+from tests.retrieval.filters.filter_world import CHAIR, Thing, random_filter, random_things
 
 
 def compare(field, operator, value):

@@ -6,7 +6,7 @@ import pytest
 
 from retrieval.filters.language import parse
 from retrieval.filters.targets import matches, plain, to_milvus, to_sql
-from tests.retrieval.filters.test_filters import CHAIR
+from tests.retrieval.filters.filter_world import CHAIR
 
 
 @pytest.mark.parametrize(

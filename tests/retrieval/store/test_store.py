@@ -9,29 +9,15 @@ import lancedb
 import numpy as np
 import pytest
 
-from composer.layout import NUM_CODES
 from retrieval.errors import GalleryError
 from retrieval.store import versions
 from retrieval.store.maintenance import discard_index
-from retrieval.store.schema import Item, Manifest, write_manifest
+from retrieval.store.schema import Item, write_manifest
 from retrieval.store.table import Store
 from retrieval.store.versions import age_to_drop
 from studio.kits import assets_folder
+from tests.retrieval.store.rows import DIM, MANIFEST, rows
 from tests.retrieval.stores import contents
-
-DIM = 8
-MANIFEST = Manifest(gallery_hash="h", dim=DIM, kit="tiny", root="..")
-
-
-def rows(numbers, seed=0):
-    """Items with ids that do not come in the order of their paths, unit vectors, and codes."""
-    rng = np.random.default_rng(seed)
-    items = [
-        Item(id=f"{number * 7919 % 10007:032x}", path=f"p/{number:05}.jpg") for number in numbers
-    ]
-    vectors = rng.standard_normal((len(items), DIM)).astype(np.float32)
-    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    return items, vectors, rng.integers(-127, 128, (len(items), NUM_CODES), dtype=np.int8)
 
 
 @pytest.fixture

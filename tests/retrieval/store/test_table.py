@@ -12,7 +12,7 @@ from retrieval.store import table
 from retrieval.store.schema import Item
 from retrieval.store.table import Store
 from studio.kits import assets_folder
-from tests.retrieval.store.test_store import DIM, MANIFEST, rows
+from tests.retrieval.store.rows import DIM, MANIFEST, rows
 
 
 @pytest.fixture
