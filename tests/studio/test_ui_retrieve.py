@@ -104,7 +104,7 @@ def test_a_malformed_condition_is_reported_and_the_previous_stays(filters, writt
 def test_a_condition_that_is_too_deep_with_the_choices_is_reported(filters):
     deep = "not " * 8 + "kind = 'blob'"
     assert filters.set_filter([], [], deep)[1] == ""
-    assert "8 deep" in filters.set_filter(["photo"], [], deep)[1]
+    assert "8 levels deep" in filters.set_filter(["photo"], [], deep)[1]
 
 
 @pytest.mark.parametrize("sent", [["oil"], "oil", [1], [["photo"]], {"a": 1}, [PAYLOAD], 7])
