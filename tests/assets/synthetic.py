@@ -45,11 +45,11 @@ def orthographic(
     low, high = np.vstack(placed).min(0), np.vstack(placed).max(0)
     scale = 0.76 * size_px / (high - low)[:2].max()
     middle = 0.5 * (low + high)[:2]
-    seen = [
+    splats = [
         _splats(vertices, mesh, frame, middle, scale)
         for mesh, vertices in zip(meshes, placed, strict=True)
     ]
-    return _nearest(seen, size_px)
+    return _nearest(splats, size_px)
 
 
 def _splats(vertices, mesh, frame, middle, scale) -> tuple[np.ndarray, np.ndarray]:
@@ -69,10 +69,10 @@ def _splats(vertices, mesh, frame, middle, scale) -> tuple[np.ndarray, np.ndarra
     return np.vstack(points) * (scale, -scale, -1.0), np.vstack(normals)
 
 
-def _nearest(seen: list[tuple[np.ndarray, np.ndarray]], size_px: int) -> Buffers:
-    points = np.vstack([places for places, _ in seen])
-    normals = np.vstack([facing for _, facing in seen])
-    parts = np.repeat(np.arange(1, len(seen) + 1), [len(places) for places, _ in seen])
+def _nearest(splats: list[tuple[np.ndarray, np.ndarray]], size_px: int) -> Buffers:
+    points = np.vstack([positions for positions, _ in splats])
+    normals = np.vstack([facing for _, facing in splats])
+    parts = np.repeat(np.arange(1, len(splats) + 1), [len(positions) for positions, _ in splats])
     cols, rows = np.floor(points[:, :2] + 0.5 * size_px).astype(int).T
     order = np.argsort(-points[:, 2], kind="stable")  # the nearest is written last
     at = rows[order], cols[order]

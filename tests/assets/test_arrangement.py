@@ -53,9 +53,9 @@ def test_half_of_the_groups_are_crowded_and_left_and_right_are_most_of_the_relat
         sizes = [len(group.scenes[0].things) for group in groups(split)]
         assert sum(size > 2 for size in sizes) == len(sizes) / 2
         assert set(sizes) <= {2, 3, 4}
-    said = Counter(scene.relation for scene in _scenes(*HELD_OUT))
-    assert said[Relation.LEFT] + said[Relation.RIGHT] > said.total() / 2
-    assert min(said[relation] for relation in Relation) > 10
+    counts = Counter(scene.relation for scene in _scenes(*HELD_OUT))
+    assert counts[Relation.LEFT] + counts[Relation.RIGHT] > counts.total() / 2
+    assert min(counts[relation] for relation in Relation) > 10
 
 
 def test_no_design_is_drawn_for_two_groups_and_splits_do_not_mix():
@@ -88,11 +88,11 @@ def test_all_of_a_scene_differ_in_kind_and_fit_the_studio():
 
 def test_training_scenes_have_every_order(monkeypatch):
     monkeypatch.setattr(arrangement, "catalogue", lambda _: plan.catalogue(Split.VALIDATION)[:60])
-    found = [s for group in groups.__wrapped__(Split.TRAIN) for s in group.scenes]
-    assert len({scene.id for scene in found}) == len(found) > 100
-    assert {scene.relation for scene in found} == set(Relation)
-    assert {len(scene.things) for scene in found} == {2, 3, 4}
-    assert {scene.member for scene in found} == {""}
+    loose = [s for group in groups.__wrapped__(Split.TRAIN) for s in group.scenes]
+    assert len({scene.id for scene in loose}) == len(loose) > 100
+    assert {scene.relation for scene in loose} == set(Relation)
+    assert {len(scene.things) for scene in loose} == {2, 3, 4}
+    assert {scene.member for scene in loose} == {""}
 
 
 def test_a_company_that_never_fits_is_told(monkeypatch):
@@ -106,7 +106,7 @@ def test_a_company_that_never_fits_is_told(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("kind", "finish", "said"),
+    ("kind", "finish", "text"),
     [
         ("vase", ("blue", "ceramic", "plain"), "a blue vase"),
         ("table", ("oak", "wood", "plain"), "an oak table"),
@@ -114,9 +114,9 @@ def test_a_company_that_never_fits_is_told(monkeypatch):
         ("bottle", ("green", "glass", "plain"), "a green glass bottle"),
     ],
 )
-def test_a_thing_is_said_by_its_look(kind, finish, said):
+def test_a_thing_is_said_by_its_look(kind, finish, text):
     colour, material, pattern = finish
-    assert thing_phrase(kind, Finish(colour=colour, material=material, pattern=pattern)) == said
+    assert thing_phrase(kind, Finish(colour=colour, material=material, pattern=pattern)) == text
 
 
 def test_captions_by_hand():
@@ -141,7 +141,7 @@ def test_the_query_names_neither_the_drawn_kind_nor_its_shape():
 @pytest.fixture(scope="module")
 def placed():
     """Scenes of two and of more things, side by side and one behind the other."""
-    wanted = [
+    chosen = [
         next(
             scene
             for scene in _scenes(Split.TEST)
@@ -150,7 +150,7 @@ def placed():
         for relation in (Relation.LEFT, Relation.BEHIND)
         for is_crowded in (False, True)
     ]
-    return [(scene, placement.arrange(scene)) for scene in wanted]
+    return [(scene, placement.arrange(scene)) for scene in chosen]
 
 
 def test_things_stand_as_said_seen_from_the_camera(placed):
@@ -175,12 +175,12 @@ def test_the_other_order_is_the_other_side(placed):
 
 def test_nothing_floats_touches_or_hides_much(placed):
     for scene, standing in placed:
-        for number, one in enumerate(standing):
-            assert one.points[:, 1].min() == pytest.approx(0, abs=1e-6)
+        for number, nearer in enumerate(standing):
+            assert nearer.points[:, 1].min() == pytest.approx(0, abs=1e-6)
             for other in standing[:number]:
-                apart = np.abs(one.middle - other.middle) - one.half - other.half
+                apart = np.abs(nearer.middle - other.middle) - nearer.half - other.half
                 assert apart[[0, 2]].max() > 0.01
-                assert placement.hidden(one, other, scene.view.camera) <= 0.2
+                assert placement.hidden(nearer, other, scene.view.camera) <= 0.2
 
 
 def test_hidden_is_a_share_of_the_farther_rectangle(placed):
@@ -205,11 +205,11 @@ def test_a_thing_shows_the_side_that_its_azimuth_says():
     assert stood.half[2] == pytest.approx(np.ptp(corners @ front), rel=1e-3)
     # The top of the back stands behind the middle, to the side that the turn takes it.
     top = corners[corners[:, 1] > 0.95 * corners[:, 1].max()]
-    seen = stood.points[stood.points[:, 1] > 0.95 * stood.points[:, 1].max()]
-    for axis, place in ((right, 0), (front, 2)):
+    combined = stood.points[stood.points[:, 1] > 0.95 * stood.points[:, 1].max()]
+    for axis, axis_index in ((right, 0), (front, 2)):
         along = (top @ axis).min() + (top @ axis).max()
         middle = (corners @ axis).min() + (corners @ axis).max()
-        assert seen[:, place].min() + seen[:, place].max() == pytest.approx(
+        assert combined[:, axis_index].min() + combined[:, axis_index].max() == pytest.approx(
             2 * (along - middle), abs=0.02
         )
 
@@ -224,11 +224,13 @@ def test_a_combined_scene_has_radius_one_and_every_part_its_own_finish_and_textu
     alone = [(thing, solid) for thing, s in zip(scene.things, standing, strict=True)
              for solid in s.prepared.solids]  # fmt: skip
     assert len(alone) == len(whole.solids) == len({s.part.name for s in whole.solids})
-    for (thing, own), seen in zip(alone, whole.solids, strict=True):
-        finish = KINDS[thing.design.kind].colourways[thing.colourway].finish_of(own.part.name)
-        assert colourway.finish_of(seen.part.name) == finish
+    for (thing, single), combined in zip(alone, whole.solids, strict=True):
+        finish = KINDS[thing.design.kind].colourways[thing.colourway].finish_of(single.part.name)
+        assert colourway.finish_of(combined.part.name) == finish
         for worn in (finish, Finish(colour="red", material="fabric", pattern="checked")):
-            assert np.array_equal(coordinates(seen, look(worn)), coordinates(own, look(worn)))
+            assert np.array_equal(
+                coordinates(combined, look(worn)), coordinates(single, look(worn))
+            )
 
 
 def test_scenes_are_made_with_their_tables_and_not_twice(tmp_path, capsys):

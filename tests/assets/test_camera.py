@@ -18,9 +18,9 @@ def test_the_object_fills_the_frame_up_to_the_margin(angles: tuple[int, int, int
     points = np.random.default_rng(0).uniform((-1, 0, -0.3), (1, 0.7, 0.3), (200, 3))
     azimuth, elevation, roll = angles
     camera = Camera(azimuth=azimuth, elevation=elevation, roll=roll, margin=0.1)
-    seen = _projected(points, camera)
-    assert np.abs(seen).max() == pytest.approx(0.8)
-    assert seen.max(0) + seen.min(0) == pytest.approx([0, 0], abs=0.12)
+    projected = _projected(points, camera)
+    assert np.abs(projected).max() == pytest.approx(0.8)
+    assert projected.max(0) + projected.min(0) == pytest.approx([0, 0], abs=0.12)
 
 
 def test_a_positive_azimuth_looks_from_the_objects_plus_x() -> None:

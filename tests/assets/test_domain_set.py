@@ -87,10 +87,10 @@ def test_designs_come_from_all_seen_kinds_in_turn() -> None:
 def test_a_picture_is_painted_with_the_hand_of_its_design_domain_and_place() -> None:
     buffers = orthographic(chair_meshes(), size_px=96)
     picture: Render = shaded(buffers, [(0.7, 0.2, 0.1)] * 3)
-    one, other = plan.catalogue(plan.Split.TEST)[:2]
-    clay = painted(picture, "clay", one, 0)
-    assert np.array_equal(clay, painted(picture, "clay", one, 0))
-    assert (clay != painted(picture, "clay", one, 1)).any()
+    design, other = plan.catalogue(plan.Split.TEST)[:2]
+    clay = painted(picture, "clay", design, 0)
+    assert np.array_equal(clay, painted(picture, "clay", design, 0))
+    assert (clay != painted(picture, "clay", design, 1)).any()
     assert (clay != painted(picture, "clay", other, 0)).any()
 
 

@@ -45,16 +45,16 @@ def test_every_named_domain_is_painted():
 
 @pytest.mark.parametrize("domain", DOMAINS)
 def test_shape_type_and_determinism(picture, domain):
-    one, two = (stylise(picture, domain, np.random.default_rng(7)) for _ in range(2))
-    assert one.shape == picture.image.shape
-    assert one.dtype == np.uint8
-    assert np.array_equal(one, two)
+    first, second = (stylise(picture, domain, np.random.default_rng(7)) for _ in range(2))
+    assert first.shape == picture.image.shape
+    assert first.dtype == np.uint8
+    assert np.array_equal(first, second)
 
 
 @pytest.mark.parametrize("domain", [d for d in DOMAINS if d not in ("photo", "cartoon")])
 def test_another_generator_paints_another_picture(picture, domain):
-    one, two = (stylise(picture, domain, np.random.default_rng(seed)) for seed in (1, 2))
-    assert (one != two).any()
+    first, second = (stylise(picture, domain, np.random.default_rng(seed)) for seed in (1, 2))
+    assert (first != second).any()
 
 
 def test_photo_is_the_render(picture):
@@ -67,9 +67,9 @@ def test_photo_is_the_render(picture):
 @pytest.mark.parametrize("colour", [(0.75, 0.16, 0.13), (0.15, 0.45, 0.18), (0.15, 0.22, 0.65)])
 def test_colourful_media_keep_the_leading_hue(buffers, domain, colour):
     image = stylise(shaded(buffers, [colour, colour, WOOD]), domain, np.random.default_rng(3))
-    seen = _seat(image, buffers)
-    assert seen.argmax() == int(np.argmax(colour))
-    assert seen.max() - np.median(seen) > 0.06
+    seat = _seat(image, buffers)
+    assert seat.argmax() == int(np.argmax(colour))
+    assert seat.max() - np.median(seat) > 0.06
 
 
 def test_pencil_is_grey_and_follows_light(buffers):

@@ -12,12 +12,12 @@ from assets.catalogue.model import Finish
 @pytest.mark.parametrize("colour", ["red", "white", "navy"])
 def test_a_tile_keeps_the_colour_of_its_finish(material: str, colour: str) -> None:
     tile = finish.look(Finish(colour=colour, material=material)).tile
-    own = palette.reflectance(colour)
+    expected = palette.reflectance(colour)
     mean = np.median(tile, axis=(0, 1))  # a marble's veins have another colour
     assert tile.shape == (textures.SIZE, textures.SIZE, 3)
     assert 0 <= tile.min() <= tile.max() <= 0.95
-    assert np.argmax(mean) == np.argmax(own) or np.ptp(own) < 0.05
-    assert 0.5 < mean.sum() / own.sum() < 1.9
+    assert np.argmax(mean) == np.argmax(expected) or np.ptp(expected) < 0.05
+    assert 0.5 < mean.sum() / expected.sum() < 1.9
 
 
 @pytest.mark.parametrize("pattern", words.PATTERNS)

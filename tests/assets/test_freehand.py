@@ -46,19 +46,21 @@ def test_strokes_are_integers_in_the_box_and_fill_it(drawings, skill):
 
 
 def test_a_drawing_is_its_generator(chair):
-    one, two, other = (draw(chair, skill=1, rng=np.random.default_rng(seed)) for seed in (4, 4, 5))
-    assert all(np.array_equal(a, b) for a, b in zip(one, two, strict=True))
-    assert len(one) != len(other) or any(
-        a.shape != b.shape or (a != b).any() for a, b in zip(one, other, strict=True)
+    drawing, repeated, other = (
+        draw(chair, skill=1, rng=np.random.default_rng(seed)) for seed in (4, 4, 5)
+    )
+    assert all(np.array_equal(a, b) for a, b in zip(drawing, repeated, strict=True))
+    assert len(drawing) != len(other) or any(
+        a.shape != b.shape or (a != b).any() for a, b in zip(drawing, other, strict=True)
     )
 
 
 def test_practised_hands_draw_more_and_nearer_to_what_is_seen(chair, drawings):
     truth = KDTree(_truth(chair))
     errors, counts = [], []
-    for ones in drawings:
-        errors.append(np.mean([truth.query(np.vstack(d))[0].mean() for d in ones]))
-        counts.append(np.mean([len(d) for d in ones]))
+    for drawn in drawings:
+        errors.append(np.mean([truth.query(np.vstack(d))[0].mean() for d in drawn]))
+        counts.append(np.mean([len(d) for d in drawn]))
     assert errors[0] > 1.25 * errors[1]
     assert errors[1] > 1.25 * errors[2]
     assert errors[2] < 4.0
@@ -74,7 +76,7 @@ def test_drawings_stay_recognisable(chair, drawings):
 
 
 def test_strokes_are_few_and_long_as_people_draw(drawings):
-    every = [strokes for ones in drawings for strokes in ones]
+    every = [strokes for drawn in drawings for strokes in drawn]
     assert 4 <= np.median([len(strokes) for strokes in every]) <= 16
     lengths = [np.hypot(*np.diff(stroke, axis=0).T).sum() for s in every for stroke in s]
     assert np.median(lengths) > 45.0

@@ -45,10 +45,10 @@ def loose_bodies(parts: Sequence[Part], share: float = 0.008) -> list[str]:
     triangles = np.concatenate([part.mesh.triangles for part in parts])
     bodies, names = [], []
     for part in parts:
-        own = _bodies(part)
-        _, own = np.unique(own, return_inverse=True)
-        bodies.append(own + len(names))
-        names += [part.name] * (own.max() + 1)
+        bodies_of_part = _bodies(part)
+        _, bodies_of_part = np.unique(bodies_of_part, return_inverse=True)
+        bodies.append(bodies_of_part + len(names))
+        names += [part.name] * (bodies_of_part.max() + 1)
     body = np.concatenate(bodies)
     low = triangles.min((0, 1))
     pitch = share * (triangles.max((0, 1)) - low).max()
@@ -124,8 +124,8 @@ def test_words_name_no_colour_material_or_kind(kind):
     for seed in range(200):
         for phrase in kind.sample(np.random.default_rng(seed)).words:
             # Glass doors are panes, whatever their finish: the one material that names a shape.
-            said = set(phrase.replace("glass door", "door").replace("-", " ").split())
-            assert not said & taken, phrase
+            phrase_words = set(phrase.replace("glass door", "door").replace("-", " ").split())
+            assert not phrase_words & taken, phrase
 
 
 @each_kind

@@ -67,9 +67,9 @@ def _num_groups(parts: Iterable[Part]) -> int:
     clouds = [cKDTree(_surface_points(mesh)) for mesh in _pieces(parts)]
     links = [
         (i, j)
-        for i, one in enumerate(clouds)
+        for i, cloud in enumerate(clouds)
         for j, other in enumerate(clouds[:i])
-        if np.min(one.query(other.data, distance_upper_bound=2 * TOUCHING)[0]) < TOUCHING
+        if np.min(cloud.query(other.data, distance_upper_bound=2 * TOUCHING)[0]) < TOUCHING
     ]
     ends = np.array(links).reshape(-1, 2)
     size = len(clouds)
@@ -110,8 +110,8 @@ def test_surfaces_are_closed_and_face_outwards(kind: Kind, designs) -> None:
 
 @each_kind
 def test_sampling_and_building_are_deterministic(kind: Kind) -> None:
-    (one, first), (two, second) = _design(kind, 7), _design(kind, 7)
-    assert one == two
+    (shape, first), (repeated, second) = _design(kind, 7), _design(kind, 7)
+    assert shape == repeated
     for a, b in zip(first, second, strict=True):
         np.testing.assert_array_equal(a.mesh.vertices, b.mesh.vertices)
         np.testing.assert_array_equal(a.mesh.faces, b.mesh.faces)
@@ -135,7 +135,7 @@ def test_colourways_fit_every_design(kind: Kind, designs) -> None:
     known = [{name for name, _ in (*way.finishes, *way.others)} for way in kind.colourways]
     for _, parts in designs[kind.name]:
         names = {part.name for part in parts}
-        assert all(said <= names for said in named)
+        assert all(parts <= names for parts in named)
         assert all(names <= all_names for all_names in known)
 
 

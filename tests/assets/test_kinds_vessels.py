@@ -69,19 +69,19 @@ def _num_groups(parts: tuple[Part, ...]) -> int:
     trees = [cKDTree(cloud) for part in parts for cloud in _clouds(part)]
     links = [
         (i, j)
-        for i, one in enumerate(trees)
+        for i, tree in enumerate(trees)
         for j, other in enumerate(trees[:i])
-        if _gap(one, other) < TOUCHING
+        if _gap(tree, other) < TOUCHING
     ]
     ends = np.array(links, dtype=int).reshape(-1, 2)
     graph = coo_matrix((np.ones(len(ends)), ends.T), shape=(len(trees), len(trees)))
     return int(connected_components(graph, directed=False)[0])
 
 
-def _gap(one: cKDTree, other: cKDTree) -> float:
-    if np.any(one.mins - other.maxes > TOUCHING) or np.any(other.mins - one.maxes > TOUCHING):
+def _gap(tree: cKDTree, other: cKDTree) -> float:
+    if np.any(tree.mins - other.maxes > TOUCHING) or np.any(other.mins - tree.maxes > TOUCHING):
         return np.inf
-    small, large = sorted((one, other), key=lambda tree: tree.n)
+    small, large = sorted((tree, other), key=lambda candidate: candidate.n)
     return float(np.min(large.query(small.data, distance_upper_bound=2 * TOUCHING)[0]))
 
 
@@ -147,12 +147,12 @@ def test_words_are_few_and_name_no_finish(kind: Kind) -> None:
 
 @each_kind
 def test_colourways_name_parts_that_every_design_has(kind: Kind, designs) -> None:
-    said = [
+    pairs = [
         [finish_phrase(f.colour, f.material, f.pattern) for _, f in way.finishes[:2]]
         for way in kind.colourways
     ]
-    assert len({tuple(pair) for pair in said}) == 8
-    assert all(first != second for first, second in said)
+    assert len({tuple(pair) for pair in pairs}) == 8
+    assert all(first != second for first, second in pairs)
     for way in kind.colourways:
         for _, finish in way.others:
             finish_phrase(finish.colour, finish.material, finish.pattern)

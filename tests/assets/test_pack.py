@@ -73,14 +73,14 @@ def test_a_stopped_pack_goes_on_where_it_was(small: Path) -> None:
 
 
 def test_parts_are_numbered_as_they_are_said() -> None:
-    seen = np.array([[0, 1, 2, 3]], np.uint8)
-    numbered = record.part_map(seen, ["legs", "feet", "seat"], ["seat", "legs"])
+    part_ids = np.array([[0, 1, 2, 3]], np.uint8)
+    numbered = record.part_map(part_ids, ["legs", "feet", "seat"], ["seat", "legs"])
     assert numbered.tolist() == [[0, 2, 3, 1]]
 
 
 def test_every_fourth_training_view_has_a_domain_and_all_domains_come_round() -> None:
     designs = [d for d in plan.designs("stool") if d.split is plan.Split.TRAIN]
-    domains = [pack.domain_of(d, place) for d in designs for place in range(8)]
+    domains = [pack.domain_of(d, index) for d in designs for index in range(8)]
     named = [d for d in domains if d is not None]
     assert len(named) == len(domains) / 4
     assert set(named) == set(words.DOMAINS) - {"photo"}

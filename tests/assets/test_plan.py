@@ -24,8 +24,8 @@ def _angle(a: Camera, b: Camera) -> float:
 
 
 def _tests(designs: dict[str, tuple[plan.Design, ...]]) -> list[plan.Design]:
-    wanted = (plan.Split.TEST, plan.Split.UNSEEN)
-    return [d for rows in designs.values() for d in rows if d.split in wanted]
+    held_out = (plan.Split.TEST, plan.Split.UNSEEN)
+    return [d for rows in designs.values() for d in rows if d.split in held_out]
 
 
 def test_all_kinds_are_there_in_the_order_of_the_lexicon() -> None:
@@ -89,14 +89,14 @@ def test_the_drawing_alone_cannot_pass_a_quarter(designs) -> None:
 
 
 def test_the_words_alone_cannot_pass_seventeen_percent(designs) -> None:
-    said = Counter()
+    counts = Counter()
     for d in _tests(designs):
         for c in d.colourways:
             finishes = KINDS[d.kind].colourways[c].finishes
             pairs = [(p, phrase(f.colour, f.material, f.pattern)) for p, f in finishes]
-            said[d.kind, attribute_phrase(pairs)] += 1
+            counts[d.kind, attribute_phrase(pairs)] += 1
     # At best a searcher knows the kind too, and then hits one of all that wear the same.
-    assert len(said) / sum(said.values()) <= 1 / 6
+    assert len(counts) / sum(counts.values()) <= 1 / 6
 
 
 def test_a_test_design_has_one_camera_and_its_sketch_another(designs) -> None:

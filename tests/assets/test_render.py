@@ -101,13 +101,13 @@ def test_the_sky_is_written_in_the_size_mitsuba_reads(variant) -> None:
 
 
 def test_buffers_know_parts_depth_and_normals(red_stool) -> None:
-    seen = red_stool.buffers
-    is_object = seen.part_ids > 0
-    assert set(np.unique(seen.part_ids)) == {0, 1, 2}
-    assert np.isinf(seen.depth[~is_object]).all()
-    assert np.isfinite(seen.depth[is_object]).all()
-    assert np.ptp(seen.depth[is_object]) < 1.2
-    lengths = np.linalg.norm(seen.normals, axis=-1)
+    maps = red_stool.buffers
+    is_object = maps.part_ids > 0
+    assert set(np.unique(maps.part_ids)) == {0, 1, 2}
+    assert np.isinf(maps.depth[~is_object]).all()
+    assert np.isfinite(maps.depth[is_object]).all()
+    assert np.ptp(maps.depth[is_object]) < 1.2
+    lengths = np.linalg.norm(maps.normals, axis=-1)
     assert np.allclose(lengths[is_object], 1, atol=1e-4)
     assert not lengths[~is_object].any()
 
@@ -123,8 +123,8 @@ def test_the_top_of_a_box_faces_up_in_camera_space() -> None:
 
 def test_depth_is_in_the_objects_units() -> None:
     pair = [m.rounded_box((1, 1, 0.1), 0.01), m.rounded_box((0.3, 0.3, 0.1), 0.01, (0, 0, 0.7))]
-    seen = buffers((Part(name="seat", mesh=m.merge(pair)),), Camera(azimuth=0, elevation=0), 48)
-    near, far = seen.depth[24, 24], seen.depth[24, 8]
+    maps = buffers((Part(name="seat", mesh=m.merge(pair)),), Camera(azimuth=0, elevation=0), 48)
+    near, far = maps.depth[24, 24], maps.depth[24, 8]
     assert far - near == pytest.approx(0.7, abs=0.01)
 
 

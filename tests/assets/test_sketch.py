@@ -22,8 +22,8 @@ def test_box_from_the_front_corner_shows_outline_and_three_edges():
     gaps = np.hypot(*(meeting[:, None] - meeting[None]).transpose(2, 0, 1))
     assert ((gaps < 1e-9).sum(1) == 3).sum() == 3, "the three edges share their corner exactly"
     outline = _length(curves, CurveKind.SILHOUETTE)
-    seen = np.argwhere(buffers.part_ids) / buffers.part_ids.shape[0]
-    assert 2.0 * np.ptp(seen, axis=0).max() < outline < 2.0 * np.ptp(seen, axis=0).sum()
+    pixels = np.argwhere(buffers.part_ids) / buffers.part_ids.shape[0]
+    assert 2.0 * np.ptp(pixels, axis=0).max() < outline < 2.0 * np.ptp(pixels, axis=0).sum()
 
 
 def test_edges_of_a_box_run_straight_where_they_should():
@@ -93,10 +93,10 @@ def test_object_at_the_image_border_and_deterministic():
         depth=buffers.depth[20:116, 20:116],
         normals=buffers.normals[20:116, 20:116],
     )
-    for one, two in zip(contours(cut), contours(cut), strict=True):
-        assert np.array_equal(one.points, two.points)
-        assert one.points.min() >= 0.0
-        assert one.points.max() <= 1.0
+    for curve, repeated in zip(contours(cut), contours(cut), strict=True):
+        assert np.array_equal(curve.points, repeated.points)
+        assert curve.points.min() >= 0.0
+        assert curve.points.max() <= 1.0
 
 
 def test_nothing_visible_is_refused():

@@ -33,22 +33,22 @@ def test_the_full_caption_says_everything_in_order():
 
 def test_media_without_colour_say_no_finish():
     for domain in ("pencil", "blueprint"):
-        said = " ".join([caption(CHAIR, domain), *paraphrases(CHAIR, domain)])
-        assert "brown" not in said
-        assert "oak" not in said
+        text = " ".join([caption(CHAIR, domain), *paraphrases(CHAIR, domain)])
+        assert "brown" not in text
+        assert "oak" not in text
 
 
 def test_the_attribute_phrase_carries_neither_kind_nor_shape():
-    said = attribute_phrase(CHAIR.finishes)
-    assert said == "with a brown leather seat and oak wood legs"
-    assert not any(word in said for word in ("armchair", "winged", "turned"))
+    text = attribute_phrase(CHAIR.finishes)
+    assert text == "with a brown leather seat and oak wood legs"
+    assert not any(word in text for word in ("armchair", "winged", "turned"))
 
 
 def test_paraphrases_are_distinct_and_some_are_short():
-    said = paraphrases(CHAIR)
-    assert len(said) == len(set(said)) > 12
-    assert "an armchair in brown leather" in said
-    assert "a brown leather easy chair" in said
+    text = paraphrases(CHAIR)
+    assert len(text) == len(set(text)) > 12
+    assert "an armchair in brown leather" in text
+    assert "a brown leather easy chair" in text
 
 
 def test_articles():
@@ -58,15 +58,15 @@ def test_articles():
 
 
 @pytest.mark.parametrize(
-    ("finish", "said"),
+    ("finish", "text"),
     [
         (("blue", "fabric", "striped"), "striped blue fabric"),
         (("oak", "wood", "plain"), "oak wood"),
         (("clear", "glass", "plain"), "clear glass"),
     ],
 )
-def test_finishes(finish, said):
-    assert finish_phrase(*finish) == said
+def test_finishes(finish, text):
+    assert finish_phrase(*finish) == text
 
 
 def test_wrong_finishes_are_named():

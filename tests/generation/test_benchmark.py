@@ -83,12 +83,12 @@ def test_outcomes_compare_with_what_was_drawn_and_said(monkeypatch):
     wrong = Verdict(kind="mug", colour=None)
     case = make_case("chair", 1.0)
     cases = [case, dataclasses.replace(case, seed=1)]
-    asked = []
+    parts_judged = []
     monkeypatch.setattr(
-        Judge, "assess", lambda self, _, parts: asked.extend(parts) or [right, wrong]
+        Judge, "assess", lambda self, _, parts: parts_judged.extend(parts) or [right, wrong]
     )
     first, second = outcomes(make_judge(), cases, [picture, picture])
-    assert asked == ["seat", "seat"]
+    assert parts_judged == ["seat", "seat"]
     assert (first.kind, first.colour, first.joint) == (True, True, True)
     assert (second.kind, second.colour, second.joint) == (False, False, False)
     assert first.agreement > 0.9  # the picture shows the box that was drawn

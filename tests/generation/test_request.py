@@ -88,9 +88,9 @@ def test_values_just_beyond_the_caps_are_refused(change, message):
 
 
 def test_a_long_value_is_told_in_part():
-    with pytest.raises(RequestError) as told:
+    with pytest.raises(RequestError) as caught:
         DrawingSettings(num_inference_steps=10**60)
-    assert str(told.value).endswith(f"got {'1' + 39 * '0'}.")
+    assert str(caught.value).endswith(f"got {'1' + 39 * '0'}.")
 
 
 def test_a_request_cannot_change():

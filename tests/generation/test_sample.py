@@ -17,9 +17,9 @@ from tests.generation.test_generate import make_request, make_transfer, pixels
 @pytest.fixture
 def calls(pipeline, monkeypatch):
     """What the pipeline is asked, in order; it goes on drawing."""
-    run, found = pipeline.run, []
-    monkeypatch.setattr(pipeline, "run", lambda **call: found.append(call) or run(**call))
-    return found
+    run, calls = pipeline.run, []
+    monkeypatch.setattr(pipeline, "run", lambda **call: calls.append(call) or run(**call))
+    return calls
 
 
 def test_a_result_says_what_drew_it_and_how_large(pipeline):
@@ -30,14 +30,14 @@ def test_a_result_says_what_drew_it_and_how_large(pipeline):
     assert result.device == "cpu/float32"
     assert result.weights_hash == pipeline.weights_hash
     assert result.duration_s > 0
-    assert [one.index for one in result.images] == [0, 1]
+    assert [item.index for item in result.images] == [0, 1]
     native = generate(pipeline, make_request())
     assert (native.height, native.width) == (pipeline.native_size_px,) * 2
 
 
 def test_image_i_is_drawn_from_the_seed_plus_i(pipeline, calls):
     generate(pipeline, make_request(num_images=3, seed=11))
-    assert [one.initial_seed() for one in calls[0]["generator"]] == [11, 12, 13]
+    assert [item.initial_seed() for item in calls[0]["generator"]] == [11, 12, 13]
     assert len(calls) == 1
     assert calls[0]["prompt_embeds"].shape == (3, tiny.CONTEXT, tiny.WIDTH)
     assert calls[0]["negative_prompt_embeds"].shape == (3, tiny.CONTEXT, tiny.WIDTH)
@@ -125,7 +125,7 @@ def test_a_batch_of_which_only_a_part_fits_is_an_error(pipeline, monkeypatch):
     run, seeds = pipeline.run, []
 
     def short_of_memory(**call):
-        seeds.append([one.initial_seed() for one in call["generator"]])
+        seeds.append([item.initial_seed() for item in call["generator"]])
         if len(seeds) in (1, 3):
             raise torch.OutOfMemoryError("out of memory")
         return run(**call)
@@ -171,7 +171,7 @@ def test_a_picture_is_named_by_its_mode_size_and_pixels():
     base = Image.new("RGB", (4, 6), (1, 2, 3))
     changed = base.copy()
     changed.putpixel((3, 5), (1, 2, 4))
-    names = [pixels_hash(one) for one in (base, changed, Image.new("RGB", (6, 4), (1, 2, 3)))]
+    names = [pixels_hash(item) for item in (base, changed, Image.new("RGB", (6, 4), (1, 2, 3)))]
     assert len(set(names)) == 3
     assert all(len(name) == 16 and int(name, 16) >= 0 for name in names)
     assert pixels_hash(base.copy()) == names[0]
