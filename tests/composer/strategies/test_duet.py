@@ -161,7 +161,7 @@ def test_another_size_is_kept_in_the_file_and_a_wrong_one_refused(tmp_path):
     ("told", "sentence"),
     [
         ("33", "`num_tokens` must lie between 1 and 32, got 33"),
-        ("many", "duet.safetensors is damaged: it does not say its own size"),
+        ("many", "duet.safetensors is damaged: it does not state its size"),
     ],
 )
 def test_a_file_that_says_no_possible_size_is_refused(model, tmp_path, told, sentence):
