@@ -23,6 +23,7 @@ from composer.training.encoder import (
     EncoderTraining,
     class_loss,
     dropped,
+    encoder_trainer,
     kept_loss,
     own_loss,
 )
@@ -31,7 +32,9 @@ from composer.training.encoder_heads import MediumHead
 from composer.training.encoder_run import EncoderPlan, make_encoder
 from composer.training.encoder_scores import mean_average_precision, ranks, reciprocal_rank
 from composer.training.encoder_space import fit_space, principal_axes
+from composer.training.loop import Budget
 from composer.training.public_trunk import timm_name
+from composer.training.trainer import RunSettings
 from composer.training.trunk_features import SeenSet, read_seen
 from composer.weights import read_safetensors
 from tests.composer.data.tiny_archives import write_archives
@@ -197,6 +200,27 @@ def test_training_tells_drawings_apart(made, tower):
         first = first or last
     for name in ("chair", "drawn", "chair_cells"):
         assert last[name] < 0.8 * first[name], name
+
+
+def test_the_same_seed_trains_the_same_heads(made, tmp_path):
+    names = ("chairs.photo", "chairs.drawing", "sketchy.photo", "sketchy.drawing")
+    sets = {name: read_seen(made.work / str(IMAGE_PX), name) for name in names}
+    recipe = EncoderTraining(joint_dim=JOINT_DIM, num_drawings=4)
+    files = []
+    for number, seed in enumerate((5, 5, 6)):
+        settings = RunSettings(
+            output=tmp_path / f"{number}.safetensors",
+            state=tmp_path / f"{number}.state",
+            budget=Budget(num_steps=3),
+            device="cpu",
+            validate_every=3,
+            seed=seed,
+        )
+        encoder_trainer(recipe, sets, settings).run()
+        files.append(read_safetensors(settings.output).tensors)
+    first, again, other = files
+    assert all(first[name].equal(again[name]) for name in first)
+    assert not first["heads.drawing.weight"].equal(other["heads.drawing.weight"])
 
 
 def test_the_folder_opens_and_sees_what_was_trained(made, tower):
