@@ -13,7 +13,6 @@ from composer.sketch import Sketch
 from generation.pipeline import PipelineError
 from generation.request import DrawingSettings, GenerateRequest
 from retrieval.errors import GalleryError
-from retrieval.store.address import is_milvus
 from studio import engine as engine_module
 from studio.engine import ComposeOptions, Engine
 from studio.kits import load_kit
@@ -85,23 +84,6 @@ def test_only_the_last_references_are_remembered(engine, monkeypatch):
     assert len(encoded_queries) == 3
     engine.compose(first)
     assert len(encoded_queries) == 4
-
-
-@pytest.mark.parametrize(
-    ("address", "expected"),
-    [
-        ("http://gallery.example:19530", True),
-        ("https://gallery.example", True),
-        ("pictures.db", True),
-        ("folder/pictures.db#shoes", True),
-        ("s3://bucket/pictures", False),
-        ("folder/http://pictures", False),
-        ("pictures.db/index", False),
-        ("pictures#shoes.db", False),
-    ],
-)
-def test_addresses_of_milvus_are_distinguished_from_folders(address, expected):
-    assert is_milvus(address) is expected
 
 
 def test_a_gallery_on_milvus_says_what_to_install(engine, monkeypatch):
