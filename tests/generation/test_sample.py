@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from generation.cancel import CancelToken, GenerationCancelledError, step_callback
-from generation.generate import generate, plan_generation
+from generation.generate import generate, generate_each, plan_generation
 from generation.request import RequestError, Scheduler
 from generation.sample import OutOfMemoryError, RunOptions, pixels_hash
 from generation.transfer import fit_source, plan_transfer, transfer
@@ -144,6 +144,12 @@ def test_other_errors_pass_and_free_the_slot(pipeline, monkeypatch):
     with pytest.raises(RuntimeError, match="shapes do not match"):
         generate(pipeline, make_request(num_images=2))
     assert not pipeline.slot.locked()
+
+
+def test_a_batch_may_be_of_one_request(pipeline):
+    request = make_request(seed=9)
+    (alone,) = generate_each(pipeline, [request])
+    assert (np.asarray(alone) == pixels(generate(pipeline, request))[0]).all()
 
 
 def test_what_was_cancelled_before_is_not_begun(pipeline, calls):
