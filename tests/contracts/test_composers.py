@@ -110,6 +110,16 @@ def test_the_prompt_is_spliced_or_its_absence_is_explained(composer):
     assert torch.equal(query.prompt_embeddings[query.end_position], end)
 
 
+@pytest.mark.parametrize("name", ["slerp", "modality", "prompted", "prompted-category"])
+def test_the_converter_of_a_kit_gives_tokens_to_those_that_have_none(name, folder):
+    with_it, bare = (
+        load_composer(name, tiny_backbone(), files_of(folder, name, converter=has_it))
+        for has_it in (True, False)
+    )
+    assert len(compose(with_it, REFERENCES["sketch"], "red").pseudo_tokens) > 0
+    assert compose(bare, REFERENCES["sketch"], "red").missing_tokens
+
+
 def test_reference_and_words_both_matter(composer):
     query = compose(composer, REFERENCES["sketch"], "red oak")
     assert not torch.allclose(

@@ -190,6 +190,10 @@ def test_agreement_by_hand():
     beside = np.roll(line, 3, axis=1)
     # Forward 3 of at most 8 pixels, counted twice; backward nothing lies inside: the whole reach.
     assert sketch_agreement(picture, beside) == pytest.approx(1 - (2 * 3 + 8) / 24)
+    # The same where the edge is the very next pixel outside the box, on either side.
+    for shift in (-1, 1):
+        next_to_it = np.roll(line, shift, axis=1)
+        assert sketch_agreement(picture, next_to_it) == pytest.approx(1 - (2 * 1 + 8) / 24)
     framed = np.maximum(beside, np.roll(line, -1, axis=1))
     forward, back = (3 + 1) / 2, 1.0
     assert sketch_agreement(picture, framed) == pytest.approx(1 - (2 * forward + back) / 24)

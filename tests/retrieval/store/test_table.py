@@ -63,6 +63,7 @@ def test_many_ids_are_looked_up_in_pieces(store, monkeypatch, by_address):
     assert store.items_of(asked) == [items[number] for number in order]
     np.testing.assert_array_equal(store.vectors_of(asked), vectors[order].astype(np.float16))
     np.testing.assert_array_equal(store.read_regions(asked), codes[order])
+    assert store.vectors_of(asked).dtype == np.float16
     assert store.vectors_of([]).shape == (0, DIM)
     assert store.read_regions([]).shape == (0, NUM_CODES)
 
