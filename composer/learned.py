@@ -32,6 +32,8 @@ class LearnedNames:
     ) -> None:
         """Take names and the mean picture of each; `rows` lets several names share one.
 
+        `words` are known like the names, but are never the closest one.
+
         Raises:
             ValueError: A name has no feature.
         """
@@ -45,7 +47,7 @@ class LearnedNames:
         self.features = functional.normalize(features.float(), dim=-1)
         self.words = tuple(sorted({word.lower() for word in words}))
         self._known = set(self.names) | set(self.words)
-        self._longest = max((len(name.split()) for name in self.names), default=1)
+        self._longest = max((len(name.split()) for name in self._known), default=1)
 
     @classmethod
     def load(cls, path: Path) -> "LearnedNames":

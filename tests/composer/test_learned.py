@@ -11,19 +11,23 @@ from composer.weights import WeightsError, write_safetensors
 def names() -> LearnedNames:
     features = torch.tensor([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.6, 0.8]])
     return LearnedNames(
-        ["Lizard", "snake", "serpent", "polar bear"], features, ["red", "a"], rows=[0, 1, 1, 2]
+        ["Lizard", "snake", "serpent", "polar bear"],
+        features,
+        ["red", "a", "marine animal"],
+        rows=[0, 1, 1, 2],
     )
 
 
 def test_names_words_and_their_plurals_are_known(names: LearnedNames):
-    known = ["lizard", "LIZARDS", "red", "polar bear", "polar bears"]
+    known = ["lizard", "LIZARDS", "red", "polar bear", "polar bears", "marine animals"]
     assert [name for name in known if not names.knows(name)] == []
-    assert [name for name in ("dragon", "bear", "polar", "re") if names.knows(name)] == []
+    assert [name for name in ("dragon", "bear", "polar", "re", "marine") if names.knows(name)] == []
 
 
 def test_unknown_words_are_told_in_order_once(names: LearnedNames):
     assert names.unknown_words("a red Dragon, a polar bear and a dragon") == ("dragon", "and")
     assert names.unknown_words("polar lizards") == ("polar",)
+    assert names.unknown_words("a marine animal") == ()
     assert names.unknown_words("") == ()
 
 

@@ -96,6 +96,7 @@ def test_the_learned_names_are_those_of_photos(concepts: Concepts):
     table = learned_names(concepts)
     assert table.knows("tench")
     assert table.knows("cats")
+    assert "entity" not in table.names
     assert not table.knows("owl")
     cat = _of(concepts, Kind.CLASS)[0]
     assert table.closest(concepts.target(cat), count=1) == ("cat",)

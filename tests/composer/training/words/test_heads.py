@@ -7,6 +7,7 @@ from torch.nn import functional
 
 from composer.training.words.contrast import ContrastLoss, Draw, Drawer, LossWeights
 from composer.training.words.heads import Example, TeacherHead, examples, fit_kernel
+from composer.training.words.learned_table import learned_names
 from composer.training.words.teacher import TeacherRecipe, fit_teacher
 from tests.composer.training.words.tiny_world import WIDTH, sentences, tiny_concepts
 
@@ -92,6 +93,15 @@ def test_the_regression_weighs_concepts_by_kind():
         features, draws, torch.tensor(1.0), LossWeights(contrast=0.0, regression=3.0)
     )
     assert float(found) == pytest.approx(3 * 0.5 / 1.5)
+
+
+def test_what_things_are_kinds_of_is_known_but_never_the_closest_name():
+    concepts = tiny_concepts()
+    table = learned_names(concepts)
+    assert table.knows("pets")
+    pet = concepts.target(concepts.items[2])
+    assert set(table.closest(pet, count=2)) == {"cat", "dog"}
+    assert table.closest(torch.eye(5)[0], count=1) == ("cat",)
 
 
 def test_draws_keep_to_their_concept_and_to_the_seed():
