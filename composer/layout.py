@@ -54,7 +54,9 @@ def region_projection(joint_dim: int) -> Float[Tensor, "r d k"]:
     """Make the signs that project each region's feature; the same for every gallery."""
     generator = torch.Generator().manual_seed(_SEED)
     size = (GRID * GRID, joint_dim, REGION_DIM)
-    return torch.randint(0, 2, size, generator=generator).float() * 2 - 1
+    # It is kept: made within a search, it must serve a training later in the same process.
+    with torch.inference_mode(mode=False):
+        return torch.randint(0, 2, size, generator=generator).float() * 2 - 1
 
 
 def region_maps(
