@@ -112,10 +112,11 @@ class Engine:
             encoded = self._encoded.get(key)
         if encoded is None:
             encoded = composer.encode(query)
-            with self._lock:
-                self._encoded[key] = encoded
-                while len(self._encoded) > NUM_CACHED_REFERENCES:
-                    self._encoded.popitem(last=False)
+        with self._lock:
+            self._encoded[key] = encoded
+            self._encoded.move_to_end(key)
+            while len(self._encoded) > NUM_CACHED_REFERENCES:
+                self._encoded.popitem(last=False)
         return composer.compose(encoded, query.text, options.balance)
 
     def gallery(self, index: Path | str | None = None) -> Gallery:

@@ -68,7 +68,7 @@ def test_references_of_the_same_size_are_distinguished_by_content(engine, first,
         torch.testing.assert_close(query.feature, alone.feature)
 
 
-def test_only_the_last_references_are_remembered(engine, monkeypatch):
+def test_the_references_used_last_are_remembered(engine, monkeypatch):
     monkeypatch.setattr(engine_module, "NUM_CACHED_REFERENCES", 2)
     composer = engine.composer("duet")
     encode, encoded_queries = composer.encode, []
@@ -82,8 +82,12 @@ def test_only_the_last_references_are_remembered(engine, monkeypatch):
     engine.compose(third)
     engine.compose(second)
     assert len(encoded_queries) == 3
-    engine.compose(first)
+    engine.compose(first)  # drops the third, which was used least recently
     assert len(encoded_queries) == 4
+    engine.compose(second)
+    assert len(encoded_queries) == 4
+    engine.compose(third)
+    assert len(encoded_queries) == 5
 
 
 def test_a_gallery_on_milvus_says_what_to_install(engine, monkeypatch):
