@@ -4,12 +4,13 @@ import gradio as gr
 
 from composer.query import MAX_TEXT_LENGTH
 from generation import defaults
+from generation.request import Caps
 from studio.ui.canvas import StrokeCanvas, page_file
 from studio.ui.handlers import NO_PIPELINE, PageHandlers
 from studio.ui.inputs import CheckedNumber, CheckedSlider, UploadedImage
 from studio.ui.layout import PRIVATE, HandOver, QuerySide, large_picture
 from studio.ui.retrieve_tab import retrieve_tab
-from studio.ui.security import Access, PageCaps, lifespan
+from studio.ui.security import Access, lifespan
 from studio.ui.texts import ExampleStrip, FactSheet, Heading, TextLine
 from studio.ui.theme import THEME_FONTS, theme
 
@@ -113,7 +114,7 @@ def _generate_tab(handlers: PageHandlers, query: QuerySide) -> HandOver:
         TextLine(value=NO_PIPELINE, elem_classes="notice")
     kept, number = gr.State(()), gr.State(0)
     with gr.Row(elem_id="dials"):
-        sliders = _generate_sliders(handlers.context.caps)
+        sliders = _generate_sliders(handlers.context.caps.drawing)
     with gr.Row(elem_id="go"):
         start, stop = _start_and_stop("Generate", handlers)
         renew = gr.Button("New seed", min_width=110, scale=0, elem_id="new-seed")
@@ -140,7 +141,7 @@ def _generate_tab(handlers: PageHandlers, query: QuerySide) -> HandOver:
     return HandOver(button=button, fn=handlers.hand_over_result, inputs=[kept, number])
 
 
-def _generate_sliders(caps: PageCaps) -> list[gr.Component]:
+def _generate_sliders(caps: Caps) -> list[gr.Component]:
     """Create the inputs of seed, steps, guidance and number of images, in this order."""
     num_images = CheckedSlider(
         minimum=1,

@@ -94,7 +94,7 @@ class PageHandlers:
         query = read_query(strokes, words)
         if query is None:
             raise UsageError("Draw something or write a few words first.")
-        caps = self.context.caps
+        caps = self.context.caps.drawing
         drawing_request = GenerateRequest(
             query=self.context.compose(query, balance),
             control_sketch=query.sketch,

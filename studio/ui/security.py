@@ -17,6 +17,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from generation.request import Caps
 from studio.errors import UsageError
 
 MEBIBYTE = 1 << 20
@@ -26,10 +27,18 @@ LOCAL_NAMES = ("127.0.0.1", "localhost")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PageCaps:
-    """Limits of the page, enforced on the server."""
+    """Limits of the page, enforced on the server.
 
-    num_inference_steps: int = 50
-    num_images: int = 4
+    Attributes:
+        drawing: Limits of a request, at most those of `generation.request`.
+        num_hits: Hits of a search.
+        num_kept: Results that the page keeps.
+        upload_bytes: Size of an uploaded file.
+        upload_px: Pixels of an uploaded picture.
+        queue_size: Requests that wait.
+    """
+
+    drawing: Caps
     num_hits: int = 24
     num_kept: int = 24
     upload_bytes: int = 32 * MEBIBYTE
@@ -37,10 +46,9 @@ class PageCaps:
     queue_size: int = 64
 
 
-LOCAL_CAPS = PageCaps()
+LOCAL_CAPS = PageCaps(drawing=Caps(num_images=4))
 PUBLIC_CAPS = PageCaps(
-    num_inference_steps=20,
-    num_images=2,
+    drawing=Caps(num_inference_steps=20, num_images=2),
     num_kept=8,
     upload_bytes=8 * MEBIBYTE,
     upload_px=16_000_000,

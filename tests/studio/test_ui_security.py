@@ -11,8 +11,16 @@ from urllib.parse import quote
 import httpx
 import pytest
 
+from generation.request import DEFAULT_CAPS, Caps
 from studio.errors import UsageError
-from studio.ui.security import LOCAL_NAMES, Access, is_loopback, private_workspace
+from studio.ui.security import (
+    LOCAL_CAPS,
+    LOCAL_NAMES,
+    PUBLIC_CAPS,
+    Access,
+    is_loopback,
+    private_workspace,
+)
 from tests.studio.page import HOUSE, QUEUE_STATISTICS, serve, shared_world
 
 pytestmark = [*QUEUE_STATISTICS]
@@ -244,10 +252,17 @@ def test_another_host_needs_to_be_public(host):
     with pytest.raises(UsageError, match="add --public"):
         Access(host=host)
     access = Access(host=host, is_public=True, allowed_hosts=("studio.example",))
-    assert access.caps.num_images < Access().caps.num_images
+    assert access.caps.drawing.num_images < Access().caps.drawing.num_images
     assert {*LOCAL_NAMES, "studio.example"} <= set(access.hosts)
     assert "*" not in access.hosts
     assert not {"0.0.0.0", "::"} & set(access.hosts)
+
+
+@pytest.mark.parametrize("caps", [LOCAL_CAPS, PUBLIC_CAPS])
+def test_the_page_allows_no_more_than_a_request(caps):
+    for name in Caps.__dataclass_fields__:
+        assert getattr(caps.drawing, name) <= getattr(DEFAULT_CAPS, name)
+    assert caps.drawing.num_images < DEFAULT_CAPS.num_images
 
 
 def test_the_local_machine_needs_nothing():
