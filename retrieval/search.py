@@ -113,6 +113,15 @@ class Order:
     region_similarities: Float[Tensor, " r"]
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Candidate:
+    """An item of an order, by its position in it, with the near-duplicates folded into it."""
+
+    position: int
+    item: Item
+    near_duplicates: list[str]
+
+
 class Gallery:
     """An open index and its search engine.
 
@@ -222,9 +231,10 @@ class Gallery:
         if order.ids:
             best = float(order.scores[0])
             first = standing(best, moved.feature, self._background, len(self))
-        hits = self._diverse(self._hits(order, folds=folds), refinement.diversity)
+        candidates = self._candidates(order, folds=folds)
+        candidates = self._diverse(order, candidates, refinement.diversity)
         return Ranking(
-            hits=tuple(replace(hit, rank=rank) for rank, hit in enumerate(hits[:top_k], 1)),
+            hits=tuple(self._hit(order, c, rank) for rank, c in enumerate(candidates[:top_k], 1)),
             num_items=len(self.index),
             standing=first,
         )
@@ -301,26 +311,27 @@ class Gallery:
             raise InputError(f"There is no picture {missing[0]} in {self.source.location}.")
         return torch.from_numpy(vectors)
 
-    def _hits(self, order: Order, *, folds: bool) -> list[Hit]:
+    def _candidates(self, order: Order, *, folds: bool) -> list[_Candidate]:
         """Fetch items, and skip those deleted since the engine was opened."""
-        hits: dict[str, Hit] = {}
+        candidates: dict[str, _Candidate] = {}
         for position, item in enumerate(self.source.items_of(order.ids)):
             if item is None:
                 continue
             group = (item.near or item.id) if folds else item.id
-            if group in hits:
-                first = hits[group]
-                hits[group] = replace(first, near_duplicates=(*first.near_duplicates, item.id))
+            if group in candidates:
+                candidates[group].near_duplicates.append(item.id)
             else:
-                hits[group] = self._hit(order, position, item)
-        return list(hits.values())
+                candidates[group] = _Candidate(position=position, item=item, near_duplicates=[])
+        return list(candidates.values())
 
-    def _diverse(self, hits: list[Hit], diversity: float) -> list[Hit]:
+    def _diverse(
+        self, order: Order, candidates: list[_Candidate], diversity: float
+    ) -> list[_Candidate]:
         if diversity == 0:
-            return hits
-        scores = torch.tensor([hit.score for hit in hits])
-        vectors = torch.from_numpy(self.source.vectors_of([hit.id for hit in hits]))
-        return [hits[row] for row in diverse_order(scores, vectors, diversity).tolist()]
+            return candidates
+        scores = order.scores[[candidate.position for candidate in candidates]]
+        vectors = torch.from_numpy(self.source.vectors_of([c.item.id for c in candidates]))
+        return [candidates[row] for row in diverse_order(scores, vectors, diversity).tolist()]
 
     def _rerank(
         self,
@@ -361,10 +372,10 @@ class Gallery:
                 f"gallery's ({self.source.manifest.gallery_hash}). Compose it with the same kit."
             )
 
-    def _hit(self, order: Order, position: int, item: Item) -> Hit:
-        regions = order.region_similarities
+    def _hit(self, order: Order, candidate: _Candidate, rank: int) -> Hit:
+        position, item, regions = candidate.position, candidate.item, order.region_similarities
         return Hit(
-            rank=position + 1,
+            rank=rank,
             id=item.id,
             path=item.path,
             file=self.source.root / item.path,
@@ -372,4 +383,5 @@ class Gallery:
             similarity=float(order.similarities[position]),
             region_similarity=float(regions[position]) if position < len(regions) else None,
             metadata=metadata_of(item),
+            near_duplicates=tuple(candidate.near_duplicates),
         )
