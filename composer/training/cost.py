@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -22,7 +23,7 @@ from composer.backbone import UNTRAINED
 from composer.data.catalogue import CataloguePack
 from composer.training.loop import Budget
 from composer.training.run import TRAININGS, Sources
-from composer.training.trainer import RunSettings
+from composer.training.trainer import RunSettings, Trainer
 
 PER_CLASS = 4
 COMPOSERS = ("duet", "modality", "prompted", "sentence")
@@ -96,24 +97,30 @@ def step_costs(
             clip = f"{architecture}/{UNTRAINED}"
             sources = Sources(clip=clip, pack=data, num_samples=num_samples, is_cached=False)
             trainer = TRAININGS[name](sources, settings)
-            where = trainer.objective.backbone.device
-            if where.type == "cuda":
-                torch.cuda.reset_peak_memory_stats(where)
-            with FlopCounterMode(display=False) as counter:
-                trainer.train_step()
-            seconds = _median_seconds(trainer.train_step, where, num_steps)
-            trainable = trainer.objective.trainable_state().values()
-            yield StepCost(
-                composer=name,
-                backbone=architecture,
-                num_trainable=sum(p.numel() for p in trainable if p.requires_grad),
-                num_samples=num_samples,
-                seconds=seconds,
-                samples_per_s=num_samples / seconds,
-                tflops=counter.get_total_flops() / seconds / 1e12,
-                share_of_peak=counter.get_total_flops() / seconds / peak_flops(where),
-                peak_gb=_peak_gb(where),
-            )
+            yield _step_cost(trainer, name, architecture, num_samples, num_steps)
+
+
+def _step_cost(
+    trainer: Trainer[Any], name: str, architecture: str, num_samples: int, num_steps: int
+) -> StepCost:
+    device = trainer.objective.backbone.device
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    with FlopCounterMode(display=False) as counter:
+        trainer.train_step()
+    seconds = _median_seconds(trainer.train_step, device, num_steps)
+    trainable = trainer.objective.trainable_state().values()
+    return StepCost(
+        composer=name,
+        backbone=architecture,
+        num_trainable=sum(p.numel() for p in trainable if p.requires_grad),
+        num_samples=num_samples,
+        seconds=seconds,
+        samples_per_s=num_samples / seconds,
+        tflops=counter.get_total_flops() / seconds / 1e12,
+        share_of_peak=counter.get_total_flops() / seconds / peak_flops(device),
+        peak_gb=_peak_gb(device),
+    )
 
 
 def peak_flops(device: torch.device) -> float:

@@ -125,37 +125,13 @@ def encode_batch(
 
     Every reference has two prompts; the first `auxiliary_share` of them, at least one, three more.
     """
-    backbone = model.backbone
-    references, layouts = batch.references, None
-    if not isinstance(references, Tensor):
-        encoding = model.encode_image(backbone.normalise_pixels(references))
-        references, layouts = encoding.features, backbone.layouts(encoding)
+    references, layouts = _encode_references(model, batch)
     s_w = model.convert(references)  # n k w
     num_auxiliary = max(1, round(auxiliary_share * len(references)))
     photos = gallery.features[batch.anchors[:num_auxiliary].to(references.device)]
     delta_w = model.convert(photos - references[:num_auxiliary].float())
-    hand = banks.hand[int(rng.integers(0, len(banks.hand)))]
-    neutral = [banks.neutral[i] for i in rng.integers(0, len(banks.neutral), num_auxiliary)]
-    silent: list[list[int]] = [[] for _ in range(len(references))]
-    q, q_words, q_delta, q_neutral, q_hand = _encode_together(
-        backbone,
-        [
-            assemble_prompts(backbone, prefix=model.prompt, pseudo=s_w, word_ids=silent),
-            assemble_prompts(backbone, prefix=model.prompt, pseudo=s_w, word_ids=batch.word_ids),
-            assemble_prompts(
-                backbone,
-                prefix=model.prompt,
-                pseudo=torch.cat([s_w[:num_auxiliary], delta_w], dim=1),
-                word_ids=silent[:num_auxiliary],
-            ),
-            assemble_prompts(
-                backbone, prefix=model.prompt, pseudo=s_w[:num_auxiliary], word_ids=neutral
-            ),
-            assemble_prompts(
-                backbone, prefix=hand, pseudo=s_w[:num_auxiliary], word_ids=silent[:num_auxiliary]
-            ),
-        ],
-    )
+    prompts = _prompts(model, batch, banks, rng, s_w=s_w, delta_w=delta_w)
+    q, q_words, q_delta, q_neutral, q_hand = _encode_together(model.backbone, prompts)
     return DuetFeatures(
         q=q,
         q_words=q_words,
@@ -166,6 +142,45 @@ def encode_batch(
     )
 
 
+def _encode_references(
+    model: DuetModel, batch: DuetBatch
+) -> tuple[Float[Tensor, "n d"], Float[Tensor, "n c"] | None]:
+    """Return features and layouts of the references; no layouts of those encoded before."""
+    if isinstance(batch.references, Tensor):
+        return batch.references, None
+    encoding = model.encode_image(model.backbone.normalise_pixels(batch.references))
+    return encoding.features, model.backbone.layouts(encoding)
+
+
+def _prompts(
+    model: DuetModel,
+    batch: DuetBatch,
+    banks: Banks,
+    rng: np.random.Generator,
+    *,
+    s_w: Float[Tensor, "n k w"],
+    delta_w: Float[Tensor, "m k w"],
+) -> list[PromptBatch]:
+    """Return the prompts of `DuetFeatures`, in its order; the last three of m references."""
+    num_auxiliary = len(delta_w)
+    hand = banks.hand[int(rng.integers(0, len(banks.hand)))]
+    neutral = [banks.neutral[i] for i in rng.integers(0, len(banks.neutral), num_auxiliary)]
+    silent: list[list[int]] = [[] for _ in range(len(s_w))]
+    few, few_silent = s_w[:num_auxiliary], silent[:num_auxiliary]
+    completed = torch.cat([few, delta_w], dim=1)
+    contents = (
+        (model.prompt, s_w, silent),
+        (model.prompt, s_w, batch.word_ids),
+        (model.prompt, completed, few_silent),
+        (model.prompt, few, neutral),
+        (hand, few, few_silent),
+    )
+    return [
+        assemble_prompts(model.backbone, prefix=prefix, pseudo=pseudo, word_ids=word_ids)
+        for prefix, pseudo, word_ids in contents
+    ]
+
+
 def duet_terms(
     features: DuetFeatures, batch: DuetBatch, gallery: GalleryFeatures, margins: DuetMargins
 ) -> dict[str, Float[Tensor, ""]]:
@@ -173,40 +188,55 @@ def duet_terms(
 
     All but `L_rec` and the natural world's; `layout` only where the tower encoded the references.
     """
-    q, device = features.q, features.q.device
+    paper = _paper_terms(features, batch, gallery, margins)
+    return paper | _contrastive_terms(features, batch, gallery, margins)
+
+
+def _paper_terms(
+    features: DuetFeatures, batch: DuetBatch, gallery: GalleryFeatures, margins: DuetMargins
+) -> dict[str, Float[Tensor, ""]]:
+    """Return the paper's losses; all but the first two are of the first k references."""
+    device, num_auxiliary = features.q.device, len(features.q_delta)
     anchors = batch.anchors.to(device)
     photos = gallery.features[anchors]
-    is_other_design = ~(batch.shows_design | batch.design_ignored)
-    to_gallery = 1 - q @ gallery.features.T
-    num_auxiliary = len(features.q_delta)
-    delta_to_gallery = 1 - features.q_delta @ gallery.features.T
-    to_photo, delta_to_photo = (
-        distance(q, photos),
-        distance(features.q_delta, photos[:num_auxiliary]),
-    )
-    others = ~torch.eye(num_auxiliary, dtype=torch.bool, device=device)
-    terms = {
-        "triplet": triplet(to_photo, to_gallery, is_other_design, margin=margins.triplet),
+    to_photo = distance(features.q, photos)
+    delta_to_photo = distance(features.q_delta, photos[:num_auxiliary])
+    neutral_to_photo = distance(features.q_neutral, photos[:num_auxiliary])
+    is_other_look = ~(batch.same_look | batch.design_ignored)[:num_auxiliary]
+    q = features.q[:num_auxiliary]
+    return {
+        "triplet": triplet(
+            to_photo,
+            1 - features.q @ gallery.features.T,
+            ~(batch.shows_design | batch.design_ignored),
+            margin=margins.triplet,
+        ),
         "delta_triplet": triplet(
             delta_to_photo,
-            delta_to_gallery,
-            ~(batch.same_look | batch.design_ignored)[:num_auxiliary],
+            1 - features.q_delta @ gallery.features.T,
+            is_other_look,
             margin=margins.triplet,
         ),
         "region": region_triplet(
-            q[:num_auxiliary],
+            q,
             gallery.regions[anchors[:num_auxiliary]].float(),
-            others,
+            ~torch.eye(num_auxiliary, dtype=torch.bool, device=device),
             margin=margins.triplet,
             temperature=margins.region_temperature,
         ),
         "compositionality": compositionality(
             to_photo[:num_auxiliary], delta_to_photo, margin=margins.compositionality
         ),
-        "neutrality": neutrality(
-            to_photo[:num_auxiliary], distance(features.q_neutral, photos[:num_auxiliary])
-        ),
-        "text_to_text": text_to_text(q[:num_auxiliary], features.q_hand),
+        "neutrality": neutrality(to_photo[:num_auxiliary], neutral_to_photo),
+        "text_to_text": text_to_text(q, features.q_hand),
+    }
+
+
+def _contrastive_terms(
+    features: DuetFeatures, batch: DuetBatch, gallery: GalleryFeatures, margins: DuetMargins
+) -> dict[str, Float[Tensor, ""]]:
+    """Return the InfoNCE losses over the gallery."""
+    terms = {
         "words": multi_positive_nce(
             features.q_words @ gallery.features.T,
             batch.answers,
@@ -214,7 +244,7 @@ def duet_terms(
             temperature=margins.nce_temperature,
         ),
         "reference": multi_positive_nce(
-            1 - to_gallery,
+            features.q @ gallery.features.T,
             batch.shows_design,
             batch.design_ignored,
             temperature=margins.nce_temperature,
