@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw
 from scipy.ndimage import gaussian_filter1d
 
 from assets.catalogue.sketch import Curve
-from assets.catalogue.strokes import BOX_PX, Economy, StrokeLine, corners, plan_lines
+from assets.catalogue.strokes import BOX_PX, Economy, StrokeLine, box_fit, corners, plan_lines
 
 Stroke = Int[np.ndarray, "n 2"]
 """x and y of a pen-down movement, each 0 to 255, y down."""
@@ -121,17 +121,49 @@ def draw(curves: Sequence[Curve], *, skill: int, rng: np.random.Generator) -> tu
     Raises:
         ValueError: if `skill` is not 0, 1 or 2, or there is no curve.
     """
+    return _to_box(_paths(curves, _hand(skill), rng))
+
+
+def draw_in_place(
+    curves: Sequence[Curve], *, skill: int, rng: np.random.Generator
+) -> tuple[Stroke, ...]:
+    """Draw an object over its picture: every line lies where the picture shows it.
+
+    The hand simplifies, shakes, overshoots, leaves gaps and leaves lines out as in `draw`, but its
+    proportions do not slip.
+
+    Args:
+        curves: the result of `contours`.
+        skill: 0 unskilled, 1 average, 2 practised.
+        rng: its state determines the drawing.
+
+    Returns:
+        Strokes in drawing order; 0 and 255 are the borders of the picture.
+
+    Raises:
+        ValueError: if `skill` is not 0, 1 or 2, or there is no curve.
+    """
+    steady = replace(_hand(skill), warp=0.0, part_px=0.0, limb_px=0.0)
+    scale, shift = box_fit(curves)
+    paths = _paths(curves, steady, rng)
+    return _rounded([(path - shift) / scale * (BOX_PX - 1) for path in paths])
+
+
+def _hand(skill: int) -> Hand:
     if skill not in (0, 1, 2):
         raise ValueError(f"`skill` must be 0, 1 or 2, got {skill!r}.")
-    hand = HANDS[skill]
+    return HANDS[skill]
+
+
+def _paths(curves: Sequence[Curve], hand: Hand, rng: np.random.Generator) -> list[np.ndarray]:
     lines = plan_lines(curves, hand.economy, rng)
-    paths = []
+    paths: list[np.ndarray] = []
     for path in _misjudge(lines, hand, rng):
         ideal = _idealise(path, hand.fit_px)
         paths.append(_move(ideal, hand, rng))
         if rng.random() < hand.redraw:
             paths.append(_again(ideal, hand, rng))
-    return _to_box(paths)
+    return paths
 
 
 def rasterise(
@@ -280,14 +312,18 @@ def _noise(num_points: int, smoothness: float, rng: np.random.Generator) -> np.n
 
 
 def _to_box(paths: list[np.ndarray]) -> tuple[Stroke, ...]:
-    """Centre the drawing, shrink what would leave the box, round, and drop repeated points."""
+    """Centre the drawing, and scale its larger side to 80 % of the box."""
     everything = np.vstack(paths)
     low, high = everything.min(0), everything.max(0)
     scale = 0.8 * (BOX_PX - 1) / max(float((high - low).max()), 1e-6)
+    return _rounded([(p - 0.5 * (low + high)) * scale + 0.5 * (BOX_PX - 1) for p in paths])
+
+
+def _rounded(paths: Sequence[np.ndarray]) -> tuple[Stroke, ...]:
+    """Round to the points of the box, and drop repeated ones."""
     strokes = []
     for path in paths:
-        centred = (path - 0.5 * (low + high)) * scale + 0.5 * (BOX_PX - 1)
-        points = np.clip(np.rint(centred), 0, BOX_PX - 1).astype(np.int64)
+        points = np.clip(np.rint(path), 0, BOX_PX - 1).astype(np.int64)
         moved = np.r_[True, (np.diff(points, axis=0) != 0).any(1)]
         if moved.sum() >= 2:
             strokes.append(points[moved])

@@ -121,12 +121,16 @@ def simplify(points: Float[np.ndarray, "n 2"], tolerance: float) -> list[int]:
     return sorted(kept)
 
 
-def _fit(curves: Sequence[Curve]) -> list[Curve]:
-    """Move curves to the middle of the box at the size that fills it."""
+def box_fit(curves: Sequence[Curve]) -> tuple[float, Float[np.ndarray, 2]]:
+    """Return the scale and the shift that put curves into the middle of the box, filling it."""
     everything = np.vstack([curve.points for curve in curves])
     low, high = everything.min(0), everything.max(0)
     scale = _FILLED_PX / max(float((high - low).max()), 1e-6)
-    shift = 0.5 * (BOX_PX - 1) - 0.5 * scale * (low + high)
+    return scale, 0.5 * (BOX_PX - 1) - 0.5 * scale * (low + high)
+
+
+def _fit(curves: Sequence[Curve]) -> list[Curve]:
+    scale, shift = box_fit(curves)
     return [replace(curve, points=scale * _thinned(curve.points) + shift) for curve in curves]
 
 

@@ -1,10 +1,12 @@
 """The freehand model: what every drawing must keep, and how skill shows."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.spatial import KDTree
 
-from assets.catalogue.freehand import draw, rasterise
+from assets.catalogue.freehand import draw, draw_in_place, rasterise
 from assets.catalogue.sketch import Curve, CurveKind, contours
 from assets.catalogue.strokes import corners, simplify
 from tests.assets.synthetic import chair_meshes, orthographic
@@ -136,3 +138,24 @@ def test_unknown_skill_is_refused(chair, skill):
 def test_no_curves_are_refused():
     with pytest.raises(ValueError, match="at least one curve"):
         draw((), skill=1, rng=np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("skill", [0, 1, 2])
+def test_a_drawing_in_place_lies_where_the_picture_shows_the_lines(chair, skill):
+    points = np.vstack([c.points for c in chair]) * 255
+    moved = [replace(c, points=0.6 * c.points + (0.05, 0.3)) for c in chair]
+    for curves, lines in ((chair, points), (moved, 0.6 * points + (0.05 * 255, 0.3 * 255))):
+        strokes = draw_in_place(curves, skill=skill, rng=np.random.default_rng(3))
+        away, _ = KDTree(lines).query(np.vstack(strokes))
+        assert np.median(away) < 2.5
+
+
+def test_only_proportions_are_kept_in_place_the_hand_still_slips(chair):
+    rough, fine = (
+        draw_in_place(chair, skill=skill, rng=np.random.default_rng(3)) for skill in (0, 2)
+    )
+    assert len(rough) < len(fine)
+    lines = KDTree(np.vstack([c.points for c in chair]) * 255)
+    assert lines.query(np.vstack(rough))[0].mean() > lines.query(np.vstack(fine))[0].mean()
+    with pytest.raises(ValueError, match="`skill` must be 0, 1 or 2"):
+        draw_in_place(chair, skill=3, rng=np.random.default_rng(3))
