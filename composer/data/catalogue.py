@@ -4,6 +4,7 @@ import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +85,7 @@ class PackSketch:
 
 
 class CataloguePack:
-    """A pack in memory: pictures are decoded on first use and kept."""
+    """A pack in memory, of pictures of any size: decoded on first use, kept at 128 px at most."""
 
     def __init__(
         self,
@@ -143,15 +144,30 @@ class CataloguePack:
     def pixels(
         self, rows: Int[np.ndarray, " n"], size_px: int = IMAGE_PX
     ) -> UInt8[np.ndarray, "n {size_px} {size_px} 3"]:
-        """Return RGB pictures, decoded on first use and resized where `size_px` is not 128."""
+        """Return RGB pictures, resized where they have another size.
+
+        They are decoded on first use and kept at 128 px; larger ones are decoded at each call where
+        more than 128 px are asked for.
+        """
+        if size_px > IMAGE_PX < self.image_px:
+            return np.stack([self._picture(int(row), size_px) for row in rows])
         for row in rows[~self._is_decoded[rows]]:
-            self._pixels[row] = self._decode("image", int(row), "RGB")
+            self._pixels[row] = self._picture(int(row), IMAGE_PX)
             self._is_decoded[row] = True
         return resize_squares(self._pixels[rows], size_px)
 
-    def parts(self, row: int) -> UInt8[np.ndarray, "h w"]:
+    @cached_property
+    def image_px(self) -> int:
+        """Side of the pictures as they are stored."""
+        return self._decode("image", 0, "RGB").shape[0] if self.items else IMAGE_PX
+
+    def parts(self, row: int, size_px: int = IMAGE_PX) -> UInt8[np.ndarray, "{size_px} {size_px}"]:
         """Return the part map of a picture: 0 is background, i + 1 is `part_names[i]` or a part."""
-        return self._decode("parts", row, "L")
+        return _nearest(self._decode("parts", row, "L"), size_px)
+
+    def _picture(self, row: int, size_px: int) -> np.ndarray:
+        picture = self._decode("image", row, "RGB").copy()  # torch wants it writable
+        return resize_squares(picture[None], size_px)[0]
 
     def _decode(self, column: str, row: int, mode: str) -> np.ndarray:
         data = self._blobs[column][row].as_py()
@@ -160,6 +176,12 @@ class CataloguePack:
                 return np.asarray(opened.convert(mode))
         except (OSError, TypeError, ValueError, SyntaxError) as error:
             raise PackError(f"The {column} of {self.items[row].id} cannot be decoded.") from error
+
+
+def _nearest(values: np.ndarray, size_px: int) -> np.ndarray:
+    if values.shape[0] == size_px:
+        return values
+    return np.asarray(Image.fromarray(values).resize((size_px, size_px), Image.Resampling.NEAREST))
 
 
 def picture_tables(pack: CataloguePack, split: str = "train") -> list[PictureTable]:

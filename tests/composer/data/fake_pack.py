@@ -34,10 +34,11 @@ def encode(image, fmt):
     return buffer.getvalue()
 
 
-def image_row(kind, number, split, domain, colourway):
-    colour = list(COLOURS)[colourway]
-    picture, parts = Image.new("RGB", (128, 128), PAPER[domain]), Image.new("L", (128, 128), 0)
-    polygon = [(x / 2, y / 2) for x, y in shape_points(kind, number)]
+def image_row(kind, number, split, domain, colourway, image_px=128):
+    colour, size = list(COLOURS)[colourway], (image_px, image_px)
+    picture, parts = Image.new("RGB", size, PAPER[domain]), Image.new("L", size, 0)
+    scale = image_px / 256
+    polygon = [(x * scale, y * scale) for x, y in shape_points(kind, number)]
     ImageDraw.Draw(picture).polygon(polygon, fill=COLOURS[colour], outline=(90, 90, 90))
     ImageDraw.Draw(parts).polygon(polygon, fill=1)
     design = f"{kind}-{split}-{number}"
@@ -53,7 +54,7 @@ def image_row(kind, number, split, domain, colourway):
     }  # fmt: skip
 
 
-def write_pack(folder: Path, *, num_train: int = 4, num_held: int = 2) -> Path:
+def write_pack(folder: Path, *, num_train: int = 4, num_held: int = 2, image_px: int = 128) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     images, sketches = [], []
     for kind in KINDS:
@@ -61,7 +62,9 @@ def write_pack(folder: Path, *, num_train: int = 4, num_held: int = 2) -> Path:
             for number in range(count):
                 domains = ("photo", "watercolour") if split == "train" else ("photo",)
                 for domain in domains:
-                    images += [image_row(kind, number, split, domain, c) for c in range(4)]
+                    images += [
+                        image_row(kind, number, split, domain, c, image_px) for c in range(4)
+                    ]
                 for skill in range(3):
                     strokes = json.dumps([shape_points(kind, number)])
                     sketches.append({"design": f"{kind}-{split}-{number}", "kind": kind,

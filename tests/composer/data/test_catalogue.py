@@ -4,6 +4,7 @@ import pytest
 
 from composer.data.augment import StrokeAugmentation, draw_augmented
 from composer.data.catalogue import CataloguePack, PackError, picture_tables
+from composer.data.pictures import resize_squares
 from composer.data.wording import (
     Wording,
     attribute_wording,
@@ -52,6 +53,33 @@ def test_pictures_come_at_the_size_that_a_backbone_needs(pack, size_px):
     assert resized.dtype == np.uint8
     middle = size_px // 2
     np.testing.assert_allclose(resized[:, middle, middle], plain[:, 64, 64], atol=8)
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory):
+    return CataloguePack.open(write_pack(tmp_path_factory.mktemp("large"), image_px=256))
+
+
+def test_packs_of_any_size_give_the_size_that_is_asked_for(pack, large):
+    rows = pack.rows(split="train")[:6]
+    assert (pack.image_px, large.image_px) == (128, 256)
+    for size_px in (64, 128, 224, 256):
+        small, fine = pack.pixels(rows, size_px), large.pixels(rows, size_px)
+        assert small.shape == fine.shape == (6, size_px, size_px, 3)
+        assert np.abs(small.astype(int) - fine).mean() < 6
+    for size_px in (128, 256):
+        assert large.parts(0, size_px).shape == (size_px, size_px)
+    assert (large.parts(0) != pack.parts(0)).mean() < 0.02
+    assert set(np.unique(large.parts(0))) == {0, 1}
+
+
+def test_large_pictures_keep_their_detail_where_it_is_asked_for(large):
+    row = large.rows(split="train")[:1]
+    fine = large.pixels(row, 256).astype(int)
+    blurred = resize_squares(large.pixels(row), 256).astype(int)
+    stored = large._decode("image", int(row[0]), "RGB")
+    np.testing.assert_array_equal(fine[0], stored)
+    assert np.abs(np.diff(fine, axis=2)).max() > np.abs(np.diff(blurred, axis=2)).max()
 
 
 def test_part_maps_and_strokes(pack):
