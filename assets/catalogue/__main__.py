@@ -37,6 +37,7 @@ def _parser() -> argparse.ArgumentParser:
     preview.set_defaults(run=_preview)
     pack = commands.add_parser("pack", help="the training pack")
     pack.add_argument("--out", type=Path, default=Path(".cache/catalogue"))
+    pack.add_argument("--image-px", type=int, default=256, help="side of the pictures")
     pack.set_defaults(run=_pack)
     gallery = commands.add_parser("gallery", help="the shipped gallery of test designs")
     gallery.add_argument("--out", type=Path, default=Path("assets/gallery"))
@@ -91,7 +92,14 @@ def _preview(options: argparse.Namespace) -> None:
 def _pack(options: argparse.Namespace) -> None:
     from assets.catalogue.pack import PackOptions, pack
 
-    pack(PackOptions(out=options.out, num_workers=options.workers, limit=options.limit))
+    pack(
+        PackOptions(
+            out=options.out,
+            image_px=options.image_px,
+            num_workers=options.workers,
+            limit=options.limit,
+        )
+    )
 
 
 def _gallery(options: argparse.Namespace) -> None:

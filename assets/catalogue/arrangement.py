@@ -16,8 +16,8 @@ import numpy as np
 
 from assets.catalogue.camera import Camera
 from assets.catalogue.casting import Company, Thing, any_of, cast, settings_of, thing_of
+from assets.catalogue.lighting import BACKDROPS, View
 from assets.catalogue.plan import Design, Split, catalogue, generator
-from assets.catalogue.scene import BACKDROPS, View
 
 NUM_GROUPS = {Split.TEST: 32, Split.UNSEEN: 8, Split.VALIDATION: 24}
 SCENES_A_DESIGN = 3  # of each training design

@@ -12,11 +12,12 @@ import pyarrow as pa
 
 from assets.catalogue import record, work
 from assets.catalogue.kinds import KINDS
-from assets.catalogue.pack import IMAGE_PX, QUALITY, SPP, painted
+from assets.catalogue.pack import QUALITY, SPP, painted
 from assets.catalogue.plan import Design, Shot, Split, catalogue, shots, skill_of
 from assets.catalogue.render import prepare, render
 from assets.catalogue.words import DOMAINS
 
+IMAGE_PX = 128
 PICTURES = pa.schema(
     [
         ("id", pa.string()),

@@ -4,6 +4,8 @@ Each design is rendered into two small files of a working folder; the shards are
 these in the plan's order. A stopped run resumes where it was; one plan always gives one pack.
 """
 
+import hashlib
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,11 +16,14 @@ import pyarrow.parquet as pq
 from assets.catalogue import record, work
 from assets.catalogue.domains import stylise
 from assets.catalogue.kinds import KINDS
-from assets.catalogue.plan import SKILLS, Design, Split, catalogue, generator, shots
-from assets.catalogue.render import Render, prepare, render
+from assets.catalogue.plan import SKILLS, Design, Shot, Split, catalogue, generator, shots
+from assets.catalogue.render import Render, buffers, prepare, render
+from assets.catalogue.scene import PreparedObject
+from assets.catalogue.sketch import Curve, contours
 from assets.catalogue.words import DOMAINS
 
-IMAGE_PX = 128
+IMAGE_PX = 256
+LEAST_PX, MOST_PX = 96, 1024
 SPP = 12
 QUALITY = 88
 DOMAIN_EVERY = 4  # one view in so many is also painted in one named domain
@@ -28,25 +33,33 @@ _NAMED = tuple(domain for domain in DOMAINS if domain != "photo")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PackOptions:
-    """Where the pack goes and how much of it is made."""
+    """Where the pack goes, how large its pictures are, and how many designs it has."""
 
     out: Path
+    image_px: int = IMAGE_PX
     num_workers: int = 2
     limit: int | None = None
+
+    def __post_init__(self) -> None:
+        """Check the size."""
+        if not LEAST_PX <= self.image_px <= MOST_PX:
+            raise ValueError(
+                f"`image_px` must be from {LEAST_PX} to {MOST_PX}, got {self.image_px}."
+            )
 
 
 def pack(options: PackOptions) -> None:
     """Make the training pack, or what is missing of it.
 
     Raises:
-        ValueError: If the options make no sense.
+        ValueError: If the options make no sense, or the folder holds a pack of other pictures.
         OSError: If the folder cannot be written.
     """
-    designs = catalogue(Split.TRAIN, Split.VALIDATION)[: options.limit]
-    folder = options.out / "designs"
-    work.run(
-        work.Job(task=make_design, is_done=is_done, folder=folder), designs, options.num_workers
-    )
+    everything = catalogue(Split.TRAIN, Split.VALIDATION)
+    _claim(options, everything)
+    designs, folder = everything[: options.limit], options.out / "designs"
+    maker = DesignMaker(image_px=options.image_px)
+    work.run(work.Job(task=maker, is_done=is_done, folder=folder), designs, options.num_workers)
     _join(designs, folder, options.out)
 
 
@@ -55,28 +68,53 @@ def is_done(design: Design, folder: Path) -> bool:
     return all(path.exists() for path in _files(design, folder))
 
 
-def make_design(design: Design, folder: Path) -> int:
-    """Render, stylise and draw one design into its two files; return its number of pictures."""
-    kind = KINDS[design.kind]
-    prepared = prepare(kind.build(design.shape))
-    names = [solid.part.name for solid in prepared.solids]
-    rows = []
-    for index, shot in enumerate(shots(design)):
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DesignMaker:
+    """Makes the rows of a design, with pictures of one size."""
+
+    image_px: int
+
+    def __call__(self, design: Design, folder: Path) -> int:
+        """Render, stylise and draw one design into its two files; return its pictures' number."""
+        kind = KINDS[design.kind]
+        prepared = prepare(kind.build(design.shape))
+        rows = [
+            row
+            for index, shot in enumerate(shots(design))
+            for row in self._pictures(design, prepared, index, shot)
+        ]
+        sketches = [record.sketch_row(kind, design, prepared, skill) for skill in SKILLS]
+        image_file, sketch_file = _files(design, folder)
+        record.write_table(sketches, record.SKETCHES, sketch_file)
+        record.write_table(rows, record.IMAGES, image_file)
+        return len(rows)
+
+    def _pictures(
+        self, design: Design, prepared: PreparedObject, index: int, shot: Shot
+    ) -> Iterator[record.Row]:
+        """Yield the rows of a shot: the photo, and the medium that it is also shown in, if any."""
+        kind = KINDS[design.kind]
         colourway = kind.colourways[shot.colourway]
-        picture = render(prepared, colourway, shot.view, IMAGE_PX, SPP)
+        picture = render(prepared, colourway, shot.view, self.image_px, SPP)
+        names = [solid.part.name for solid in prepared.solids]
         named = [part for part, _ in colourway.finishes]
         parts = record.png(record.part_map(picture.buffers.part_ids, names, named))
+        curves = _curves(prepared, shot, picture)
         for domain, image in _media(design, index, picture):
             id = shot.id if domain == "photo" else f"{shot.id}-{domain}"
-            columns = record.word_columns(
-                kind, design, id=id, colourway=shot.colourway, domain=domain
+            yield (
+                record.word_columns(kind, design, id=id, colourway=shot.colourway, domain=domain)
+                | record.view_columns(kind, design, shot, domain)
+                | record.drawing_columns(curves, id)
+                | {"image": record.webp(image, QUALITY), "parts": parts}
             )
-            rows.append(columns | {"image": record.webp(image, QUALITY), "parts": parts})
-    sketches = [record.sketch_row(kind, design, prepared, skill) for skill in SKILLS]
-    image_file, sketch_file = _files(design, folder)
-    record.write_table(sketches, record.SKETCHES, sketch_file)
-    record.write_table(rows, record.IMAGES, image_file)
-    return len(rows)
+
+
+def _curves(prepared: PreparedObject, shot: Shot, picture: Render) -> tuple[Curve, ...]:
+    """Return the visible lines of a picture, traced at one size for pictures of any size."""
+    has_size = picture.buffers.part_ids.shape[0] == record.SKETCH_PX
+    seen = picture.buffers if has_size else buffers(prepared, shot.view.camera, record.SKETCH_PX)
+    return contours(seen)
 
 
 def domain_of(design: Design, index: int) -> str | None:
@@ -101,6 +139,36 @@ def _media(design: Design, index: int, picture: Render) -> Iterator[tuple[str, r
 
 def _files(design: Design, folder: Path) -> tuple[Path, Path]:
     return folder / f"{design.id}.images.parquet", folder / f"{design.id}.sketches.parquet"
+
+
+def _claim(options: PackOptions, designs: Sequence[Design]) -> None:
+    """Note in the folder which pictures it is for.
+
+    Raises:
+        ValueError: If it holds others.
+    """
+    path, folder = options.out / "plan.json", options.out / "designs"
+    wanted = {"image_px": options.image_px, "spp": SPP, "plan": _fingerprint(designs)}
+    if path.exists():
+        held = json.loads(path.read_text())
+    else:
+        held = {} if folder.exists() and any(folder.iterdir()) else wanted
+    if held != wanted:
+        size = f" of {held['image_px']} px" if "image_px" in held else ""
+        raise ValueError(
+            f"{options.out} holds pictures{size} from another plan, size or version, not those of "
+            f"{options.image_px} px asked for. Choose another folder, or delete that one."
+        )
+    options.out.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(wanted) + "\n")
+
+
+def _fingerprint(designs: Sequence[Design]) -> str:
+    """Return a hash of all that the plan says of these designs, and of the rows' columns."""
+    content = hashlib.sha256(str(record.IMAGES).encode())
+    for design in designs:
+        content.update(repr((design, shots(design))).encode())
+    return content.hexdigest()[:16]
 
 
 def _join(designs: Sequence[Design], folder: Path, out: Path) -> None:

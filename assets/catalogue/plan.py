@@ -6,7 +6,7 @@ larger training set leaves the test set as it was. Nothing here renders or build
 
 import zlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import zip_longest
 
@@ -14,8 +14,8 @@ import numpy as np
 
 from assets.catalogue.camera import Camera
 from assets.catalogue.kinds import KINDS
+from assets.catalogue.lighting import BACKDROPS, View
 from assets.catalogue.model import NUM_COLOURWAYS, Kind, Shape, Value
-from assets.catalogue.scene import BACKDROPS, View
 from assets.catalogue.words import SEEN_KINDS, UNSEEN_KINDS
 
 SEED = 20
@@ -25,6 +25,7 @@ SEATS = ("chair", "armchair", "sofa", "stool", "bench", "table")
 NUM_TEST, NUM_VALIDATION = 15, 6
 NUM_TRAIN, NUM_TRAIN_SEATS = 60, 120
 VIEWS = 2  # of each colourway of a training design
+MARGINS = (0.05, 0.24)  # of a training design's reframed pictures
 NEAR = 0.05  # mean relative difference below which two shapes are near-duplicates
 MAX_TRIES = 60  # candidates for one design, or one camera
 
@@ -97,8 +98,9 @@ def catalogue(*splits: Split, kinds: Mapping[str, Kind] = KINDS) -> tuple[Design
 def shots(design: Design, kinds: Mapping[str, Kind] = KINDS) -> tuple[Shot, ...]:
     """Return the pictures of a design.
 
-    A training design has its own camera, lights and backdrop in every picture. All pictures of a
-    validation or test design share one camera, lights and backdrop of their own.
+    A training design has its own camera, lights and backdrop in every picture, and its size in the
+    picture varies in every second view of a colourway. All pictures of a validation or test design
+    share one camera, lights and backdrop of their own.
     """
     kind = kinds[design.kind]
     if design.split is not Split.TRAIN:
@@ -110,8 +112,10 @@ def shots(design: Design, kinds: Mapping[str, Kind] = KINDS) -> tuple[Shot, ...]
     views = []
     for c in design.colourways:
         for v in range(VIEWS):
-            rng = generator(design.id, c, v)
-            views.append(Shot(id=f"{design.id}-c{c}-v{v}", colourway=c, view=_free_view(kind, rng)))
+            view = _free_view(kind, generator(design.id, c, v))
+            if v % 2:
+                view = _reframed(view, generator(design.id, c, v, "framing"))
+            views.append(Shot(id=f"{design.id}-c{c}-v{v}", colourway=c, view=view))
     return tuple(views)
 
 
@@ -219,6 +223,10 @@ def _camera(kind: Kind, rng: np.random.Generator) -> Camera:
     return Camera(
         azimuth=float(rng.uniform(*kind.azimuths)), elevation=float(rng.uniform(*kind.elevations))
     )
+
+
+def _reframed(view: View, rng: np.random.Generator) -> View:
+    return replace(view, camera=replace(view.camera, margin=float(rng.uniform(*MARGINS))))
 
 
 def _free_view(kind: Kind, rng: np.random.Generator) -> View:

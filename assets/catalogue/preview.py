@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
+from assets.catalogue.lighting import BACKDROPS
 from assets.catalogue.model import Kind
 from assets.catalogue.render import Camera, View, prepare, render
-from assets.catalogue.scene import BACKDROPS
 from assets.catalogue.sheet import sheet
 
 

@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from assets.catalogue import words
-from assets.catalogue.freehand import draw
+from assets.catalogue.freehand import draw, draw_in_place
+from assets.catalogue.lighting import studio_numbers
 from assets.catalogue.model import Colourway, Kind
-from assets.catalogue.plan import Design, generator, sketch_camera
+from assets.catalogue.plan import SKILLS, Design, Shot, generator, sketch_camera
 from assets.catalogue.render import buffers
 from assets.catalogue.scene import PreparedObject
-from assets.catalogue.sketch import contours
+from assets.catalogue.sketch import Curve, contours
 
 Row = dict[str, Any]
 Picture = NDArray[np.uint8]
@@ -39,7 +40,18 @@ _WORDS = [
     ("shape", pa.string()),
     ("paraphrases", pa.list_(pa.string())),
 ]
-IMAGES = pa.schema([*_WORDS, ("image", pa.binary()), ("parts", pa.binary())])
+_VIEW = [
+    ("azimuth", pa.float32()),  # of the camera, in degrees as in `Camera`
+    ("elevation", pa.float32()),
+    ("margin", pa.float32()),
+    ("studio", pa.list_(pa.float32())),  # in the order of `lighting.STUDIO_NUMBERS`
+    ("view", pa.string()),
+    ("framing", pa.string()),
+    ("view_captions", pa.list_(pa.string())),
+    ("skill", pa.int32()),  # of the hand that made the next column
+    ("drawing", pa.string()),  # strokes as in `SKETCHES`, but lying on the picture
+]
+IMAGES = pa.schema([*_WORDS, *_VIEW, ("image", pa.binary()), ("parts", pa.binary())])
 ITEMS = pa.schema([*_WORDS, ("path", pa.string()), ("skill", pa.int32())])
 PARTS = pa.schema([("id", pa.string()), ("parts", pa.binary())])
 SKETCHES = pa.schema(
@@ -87,6 +99,35 @@ def word_columns(kind: Kind, design: Design, *, id: str, colourway: int, domain:
     }
 
 
+def view_columns(kind: Kind, design: Design, shot: Shot, domain: str) -> Row:
+    """Return what is known of a picture's camera, framing, backdrop and lights, and its words."""
+    camera = shot.view.camera
+    view = words.view_phrase(camera.azimuth, camera.elevation)
+    framing = words.framing_phrase(camera.margin)
+    named = described(kind, design, kind.colourways[shot.colourway])
+    return {
+        "azimuth": camera.azimuth,
+        "elevation": camera.elevation,
+        "margin": camera.margin,
+        "studio": list(studio_numbers(shot.view)),
+        "view": view,
+        "framing": framing,
+        "view_captions": list(words.view_captions(named, view, framing, domain)),
+    }
+
+
+def drawing_columns(curves: Sequence[Curve], id: str) -> Row:
+    """Draw over a picture, with the hand and the skill that belong to its id."""
+    rng = generator(id, "drawing")
+    skill = int(rng.integers(len(SKILLS)))
+    return {"skill": skill, "drawing": as_json(draw_in_place(curves, skill=skill, rng=rng))}
+
+
+def as_json(strokes: Sequence[NDArray[np.int64]]) -> str:
+    """Write strokes as a list of lists of points."""
+    return json.dumps([stroke.tolist() for stroke in strokes], separators=(",", ":"))
+
+
 def part_map(
     part_ids: NDArray[np.uint8], names: Sequence[str], named: Sequence[str]
 ) -> NDArray[np.uint8]:
@@ -118,7 +159,7 @@ def sketch_row(kind: Kind, design: Design, prepared: PreparedObject, skill: int)
         "split": design.split.value,
         "skill": skill,
         "seed": int(skill),
-        "strokes": json.dumps([stroke.tolist() for stroke in strokes], separators=(",", ":")),
+        "strokes": as_json(strokes),
     }
 
 

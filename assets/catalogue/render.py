@@ -12,8 +12,9 @@ from assets.catalogue import palette, scene
 from assets.catalogue.camera import Camera, frame
 from assets.catalogue.denoise import denoised
 from assets.catalogue.engine import look_at, mitsuba, write_mesh
+from assets.catalogue.lighting import View
 from assets.catalogue.model import Colourway, Part
-from assets.catalogue.scene import PreparedObject, View
+from assets.catalogue.scene import PreparedObject
 
 __all__ = ["Buffers", "Camera", "Render", "View", "buffers", "prepare", "render", "tone_mapped"]
 

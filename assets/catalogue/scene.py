@@ -17,45 +17,16 @@ from assets.catalogue import curves, finish, palette, textures
 from assets.catalogue.camera import Camera, Pose, all_points, frame
 from assets.catalogue.denoise import Traced
 from assets.catalogue.engine import look_at, mitsuba, write, write_mesh
+from assets.catalogue.lighting import ENVIRONMENT_SHAPE, View, lights_of
 from assets.catalogue.mesh import corner_normals
 from assets.catalogue.model import Colourway, Finish, Part
 
 NUM_SURFACES, NUM_GLASSES = 6, 2
-# As Mitsuba stores it: each end column repeats the one before the other end.
-ENVIRONMENT_SHAPE = (16, 32)
 LIGHTS = (("key", 2.0), ("fill", 0.6))  # with how often a path looks at them
-# Mid tones, sRGB: pale and dark objects both stand out, none as strong as an object's colour.
-BACKDROPS: tuple[tuple[float, float, float], ...] = (
-    (0.58, 0.60, 0.62),
-    (0.66, 0.63, 0.58),
-    (0.50, 0.56, 0.60),
-    (0.60, 0.55, 0.52),
-    (0.52, 0.58, 0.53),
-    (0.62, 0.58, 0.62),
-    (0.47, 0.48, 0.52),
-    (0.66, 0.60, 0.54),
-    (0.56, 0.62, 0.64),
-    (0.54, 0.52, 0.49),
-)
 MAX_DEPTH = 8  # four walls of a glass vessel, then a bounce or two
 EXPOSURE = 1.3
 
 Floats = NDArray[np.float32]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class View:
-    """How an object is photographed.
-
-    Attributes:
-        camera: Where from.
-        backdrop: Colour of ground and wall, sRGB in [0, 1].
-        light: Seed of the lights' positions and strengths.
-    """
-
-    camera: Camera
-    backdrop: tuple[float, float, float]
-    light: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -243,14 +214,12 @@ class Studio:
         write_mesh(self._values, f"{slot}.", **buffers)
 
     def _light(self, view: View) -> None:
-        rng = np.random.default_rng(view.light)
+        lights = lights_of(view)
         turn = float(view.camera.azimuth)
-        side = 1.0 if rng.random() < 0.5 else -1.0
-        key = (turn + side * rng.uniform(25, 55), rng.uniform(42, 60))
-        fill = (turn - side * rng.uniform(45, 75), rng.uniform(18, 32))
-        self._softbox("key", key, half=1.15, irradiance=3.2 * rng.uniform(0.92, 1.08))
-        self._softbox("fill", fill, half=1.2, irradiance=rng.uniform(0.7, 1.0))
-        self._write("sky.data", _sky(rng))
+        key, fill = ((turn + a, e) for a, e in (lights.key, lights.fill))
+        self._softbox("key", key, half=1.15, irradiance=lights.key_strength)
+        self._softbox("fill", fill, half=1.2, irradiance=lights.fill_strength)
+        self._write("sky.data", lights.sky)
         wall = [float(x) for x in palette.linear(np.array(view.backdrop))]
         self._write("backdrop.bsdf.reflectance.value", self._mi.Color3f(*wall))
         self._set_mesh("backdrop", *_backdrop(turn))
@@ -355,18 +324,6 @@ def _square(
     corner = [centre + half * (i * right + j * up) for i, j in ((-1, -1), (1, -1), (1, 1), (-1, 1))]
     # Anticlockwise seen from behind: the front faces the object.
     return centre, np.array([corner[i] for i in (0, 2, 1, 0, 3, 2)], np.float32)
-
-
-def _sky(rng: np.random.Generator) -> Floats:
-    """Return a dim room: bright ceiling, darker walls with pale panels for metal to reflect."""
-    height, width = ENVIRONMENT_SHAPE
-    v = (np.arange(height) + 0.5) / height
-    rows = np.interp(v, [0, 0.3, 0.5, 0.6, 1], [0.75, 0.5, 0.32, 0.22, 0.15])
-    u = (np.arange(width) + rng.random() * width) / width
-    panels = 0.55 + 0.9 * (np.cos(2 * np.pi * 3 * u) > 0.45)
-    wall = np.exp(-(((v - 0.36) / 0.16) ** 2))[:, None]
-    light = rows[:, None] * (1 - wall + wall * panels)
-    return np.repeat(light[..., None], 3, 2).astype(np.float32)
 
 
 @lru_cache(maxsize=1)

@@ -6,7 +6,7 @@ brown leather seat and oak wood legs"). All functions map text to text.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 SEEN_KINDS = (
     "chair",
@@ -74,6 +74,10 @@ DOMAIN_PHRASES: dict[str, tuple[str, ...]] = {
     "night": ("a night photo of", "a photo at night of"),
     "blueprint": ("a blueprint of", "a technical blueprint of"),
 }
+
+FRONT_DEGREES, SIDE_DEGREES = 12.0, 60.0  # azimuths up to which, and from which, a word holds
+LEVEL_DEGREES, ABOVE_DEGREES = 11.0, 22.0  # elevations, likewise
+CLOSE_MARGIN, FAR_MARGIN = 0.085, 0.175
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -148,6 +152,55 @@ def paraphrases(described: ObjectDescription, domain: str = "photo") -> tuple[st
     if described.finishes and domain not in DOMAINS_WITHOUT_COLOUR:
         texts += _finish_paraphrases(described, media)
     return tuple(dict.fromkeys(texts))
+
+
+def view_phrase(azimuth: float, elevation: float) -> str:
+    """Return where an object is seen from: "from the left and from above".
+
+    Left and right are those of a viewer who stands before the object's front.
+
+    Args:
+        azimuth: Of the camera, in degrees from the front, positive towards the viewer's right.
+        elevation: Of the camera, in degrees above the horizon.
+    """
+    side = "from the left" if azimuth < 0 else "from the right"
+    if abs(azimuth) < FRONT_DEGREES:
+        side = "from the front"
+    elif abs(azimuth) >= SIDE_DEGREES:
+        side += " side"
+    if elevation < LEVEL_DEGREES:
+        return f"{side} and at eye level"
+    return f"{side} and from above" if elevation >= ABOVE_DEGREES else side
+
+
+def framing_phrase(margin: float) -> str:
+    """Return how large an object is in its picture; empty for the usual size.
+
+    Args:
+        margin: Share of the picture's side that stays free on each side of the object.
+    """
+    if margin < CLOSE_MARGIN:
+        return "filling the frame"
+    return "with space around it" if margin > FAR_MARGIN else ""
+
+
+def view_captions(
+    described: ObjectDescription, view: str, framing: str, domain: str = "photo"
+) -> tuple[str, ...]:
+    """Return captions that also say view and framing, the fullest first.
+
+    Args:
+        described: What the picture shows.
+        view: The result of `view_phrase`.
+        framing: The result of `framing_phrase`.
+        domain: The medium.
+    """
+    seen = f"seen {view}, {framing}" if framing else f"seen {view}"
+    names, unshaped = described.names, replace(described, shape=())
+    other = f"{DOMAIN_PHRASES[domain][-1]} {with_article(names[-1])}"
+    texts = [f"{text}, {seen}" for text in (caption(described, domain), caption(unshaped, domain))]
+    texts += [f"{other}, {seen}", f"{with_article(names[0])} seen {view}"]
+    return tuple(dict.fromkeys([*texts, f"{seen}: {caption(unshaped, domain)}"]))
 
 
 def _finish_paraphrases(described: ObjectDescription, media: Sequence[str]) -> list[str]:

@@ -116,6 +116,18 @@ def test_training_sketches_stay_near_and_views_differ(designs) -> None:
         assert _angle(plan.camera_of(d), plan.sketch_camera(d, 1)) <= 15.01
 
 
+def test_only_every_second_view_of_a_training_colourway_is_reframed(designs) -> None:
+    usual = Camera(azimuth=0, elevation=0).margin
+    for d in designs["bowl"]:
+        margins = [shot.view.camera.margin for shot in plan.shots(d)]
+        if d.split is not plan.Split.TRAIN:
+            assert set(margins) == {usual}
+            continue
+        assert set(margins[::2]) == {usual}
+        assert len(set(margins[1::2])) == 4
+        assert all(plan.MARGINS[0] <= m <= plan.MARGINS[1] for m in margins[1::2])
+
+
 def test_turning_a_camera_turns_it_by_the_angle() -> None:
     rng = np.random.default_rng(0)
     for degrees in (0.0, 5.0, 12.0):

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 
-from assets.catalogue import engine, scene
+from assets.catalogue import engine, lighting, scene
 from assets.catalogue import mesh as m
 from assets.catalogue import render as renderer
 from assets.catalogue.denoise import Traced
@@ -97,7 +97,7 @@ def test_a_picture_does_not_depend_on_the_one_before(red_stool) -> None:
 def test_the_sky_is_written_in_the_size_mitsuba_reads(variant) -> None:
     """Another size is read beyond its end by the scalar variant, which says nothing."""
     values = engine.mitsuba().traverse(scene.Studio()._scene)
-    assert values["sky.data"].shape == scene._sky(np.random.default_rng(0)).shape
+    assert values["sky.data"].shape == lighting._sky(np.random.default_rng(0)).shape
 
 
 def test_buffers_know_parts_depth_and_normals(red_stool) -> None:

@@ -12,7 +12,10 @@ from assets.catalogue.words import (
     attribute_phrase,
     caption,
     finish_phrase,
+    framing_phrase,
     paraphrases,
+    view_captions,
+    view_phrase,
     with_article,
 )
 
@@ -49,6 +52,36 @@ def test_paraphrases_are_distinct_and_some_are_short():
     assert len(text) == len(set(text)) > 12
     assert "an armchair in brown leather" in text
     assert "a brown leather easy chair" in text
+
+
+@pytest.mark.parametrize(
+    ("azimuth", "elevation", "phrase"),
+    [
+        (0.0, 15.0, "from the front"),
+        (-11.0, 25.0, "from the front and from above"),
+        (-30.0, 15.0, "from the left"),
+        (30.0, 5.0, "from the right and at eye level"),
+        (-80.0, 30.0, "from the left side and from above"),
+        (75.0, 15.0, "from the right side"),
+    ],
+)
+def test_views_are_those_of_a_viewer_before_the_front(azimuth, elevation, phrase):
+    assert view_phrase(azimuth, elevation) == phrase
+
+
+def test_only_unusual_framing_is_said():
+    assert framing_phrase(0.06) == "filling the frame"
+    assert framing_phrase(0.12) == ""
+    assert framing_phrase(0.2) == "with space around it"
+
+
+def test_view_captions_say_the_view_and_the_fullest_comes_first():
+    texts = view_captions(CHAIR, "from the left", "filling the frame")
+    assert texts[0] == f"{caption(CHAIR)}, seen from the left, filling the frame"
+    assert len(set(texts)) == len(texts)
+    assert all("seen from the left" in text for text in texts)
+    assert "an armchair seen from the left" in texts
+    assert not any("brown" in text for text in view_captions(CHAIR, "from above", "", "pencil"))
 
 
 def test_articles():
