@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+from composer.data.catalogue import CataloguePack
 from generation.training.control import (
     ControlRecipe,
     ControlStage,
@@ -12,6 +13,7 @@ from generation.training.diffusion import DiffusionRecipe, make_unet
 from generation.training.inputs import prepare
 from generation.training.loop import step_generator, train
 from generation.training.scribbles import Scribbles, part_borders, wobble
+from tests.composer.data.fake_pack import write_pack
 from tests.generation.training import world
 
 SMALL = ControlRecipe(conditioning_channels=(4, 4, 8, 8), optimisation=world.FAST)
@@ -34,6 +36,22 @@ def test_scribbles_are_white_on_black_and_repeatable(pack):
     assert 0.01 < float(lines.mean()) < 0.25
     assert torch.equal(lines, Scribbles(pack, "train").draw(rows, step_generator(0, 0)))
     assert not torch.equal(lines, scribbles.draw(rows, step_generator(0, 1)))
+
+
+def test_scribbles_of_a_larger_pack_are_those_of_the_usual_one(tmp_path):
+    usual, large = (
+        Scribbles(CataloguePack.open(write_pack(tmp_path / str(px), image_px=px)), "train")
+        for px in (128, 256)
+    )
+    rows = usual.pack.rows(split="train")[:4]
+    lines = large.draw(rows, step_generator(0, 0))
+    assert lines.shape == (4, 3, 128, 128)
+    assert torch.equal(lines, large.draw(rows, step_generator(0, 0)))
+    for row in rows:
+        for made in ("parts", "edges"):
+            own, other = (getattr(scribbles, made)(int(row)) > 0 for scribbles in (large, usual))
+            assert own.shape == (128, 128)
+            assert (own & other).sum() > 0.6 * (own | other).sum()
 
 
 def test_wobble_bends_a_little_and_breaks_lines():

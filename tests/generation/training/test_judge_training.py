@@ -18,6 +18,7 @@ from generation.training.judge import (
     train_judge,
 )
 from generation.training.loop import step_generator, train
+from tests.composer.data.fake_pack import write_pack
 from tests.generation.training import world
 
 SMALL = JudgeRecipe(width=8, optimisation=dataclasses.replace(world.FAST, batch_size=16))
@@ -53,6 +54,14 @@ def test_disturbed_pictures_stay_pictures_and_their_maps_follow(pack_folder):
     assert disturbed.abs().max() <= 1
     assert not torch.equal(followed, maps)
     assert float(((disturbed.mean(1) > 0) == (followed == 2)).float().mean()) > 0.98
+
+
+def test_part_maps_fit_pictures_of_a_larger_pack(tmp_path):
+    pack = CataloguePack.open(write_pack(tmp_path, image_px=256))
+    rows = pack.rows(split="train", domain="photo")[:1]
+    pictures = Pixels(pack, rows, torch.device("cpu")).take(torch.arange(1))
+    numbers = part_map(pack, int(rows[0]), part_names(pack, rows))
+    assert numbers.shape == pictures.shape[-2:] == (128, 128)
 
 
 def test_part_maps_are_numbered_by_name(pack_folder):
