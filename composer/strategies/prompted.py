@@ -1,4 +1,4 @@
-"""Prompted: visual prompts and tuned LayerNorms on the query side of a frozen CLIP."""
+"""Prompted: visual prompts and tuned normalisation layers on the query side of a frozen CLIP."""
 
 from pathlib import Path
 
@@ -19,15 +19,43 @@ from composer.strategies.reference import (
     reference_medium,
     reference_pixels,
 )
+from composer.trunk import has_trunk
 from composer.vision import ImageEncoding, encode_with_tower, norm_state
 
 SCHEMA = "prompted-composer/1"
 NUM_PROMPTS = 3
+FRAME_SHARE = 0.1
 _ALPHA = "alpha"
 
 
+class PixelFrame(nn.Module):
+    """Numbers that are added to the border of a preprocessed picture; zeros to begin with.
+
+    Source: visual prompting by padding, as in docs/papers.md, section 3; the width is ours.
+    """
+
+    def __init__(self, image_px: int) -> None:
+        super().__init__()
+        self.width_px = max(1, round(FRAME_SHARE * image_px))
+        inner_px = image_px - 2 * self.width_px
+        self.rows = nn.Parameter(torch.zeros(3, 2 * self.width_px, image_px))
+        self.columns = nn.Parameter(torch.zeros(3, inner_px, 2 * self.width_px))
+
+    def forward(self, pixels: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n 3 h w"]:
+        """Return the pictures in the frame."""
+        left, right = self.columns.chunk(2, dim=2)
+        inside = left.new_zeros(3, left.shape[1], self.rows.shape[2] - 2 * self.width_px)
+        top, bottom = self.rows.chunk(2, dim=1)
+        frame = torch.cat([top, torch.cat([left, inside, right], dim=2), bottom], dim=1)
+        return pixels + frame.to(pixels.dtype)
+
+
 class PromptedModel(nn.Module):
-    """The trainable part: K visual prompts for sketches and the LayerNorms of the query tower.
+    """The trainable part: visual prompts for sketches and the query tower's normalisation layers.
+
+    A ViT takes K prompts beside its patches, as in the paper. A convolutional trunk has no place
+    for tokens: its prompt is a frame of learned pixels around a drawing. Photos have none there,
+    since nothing that a drawing tunes changes how such a kit sees photos.
 
     The paper has a second set of prompts for photos at category level and one common set at
     instance level; here photos keep the frozen tower, so that one index serves every composer, and
@@ -44,18 +72,32 @@ class PromptedModel(nn.Module):
         self.backbone = backbone
         self.alpha = 0.5
         self.tower = backbone.copy_vision_tower()
-        self.prompts = nn.Parameter(0.02 * torch.randn(NUM_PROMPTS, backbone.vision_width))
+        self.prompts: nn.Parameter | None = None
+        self.frame: PixelFrame | None = None
+        if has_trunk(self.tower):
+            self.frame = PixelFrame(backbone.image_size_px)
+        else:
+            self.prompts = nn.Parameter(0.02 * torch.randn(NUM_PROMPTS, backbone.vision_width))
         self.to(backbone.device)
 
     def encode_image(
         self, pixels: Float[Tensor, "n 3 h w"], medium: Medium = Medium.DRAWING
     ) -> ImageEncoding:
         """Encode preprocessed references with the prompted tower."""
+        if self.frame is not None and medium is Medium.DRAWING:
+            pixels = self.frame(pixels)
         return encode_with_tower(self.tower, pixels, self.prompts, medium=medium)
 
+    def prompt_state(self) -> dict[str, Tensor]:
+        """Return the visual prompts: tokens or the two parts of a frame."""
+        if self.frame is None:
+            assert self.prompts is not None
+            return {"prompts": self.prompts}
+        return {f"frame.{name}": p for name, p in self.frame.named_parameters()}
+
     def trainable_state(self) -> dict[str, Tensor]:
-        """Return LayerNorms and prompts under the names of the file."""
-        return {**norm_state(self.tower), "prompts": self.prompts}
+        """Return normalisation layers and prompts under the names of the file."""
+        return {**norm_state(self.tower), **self.prompt_state()}
 
     def save(self, path: Path, *, half: bool = False, notes: dict[str, str] | None = None) -> None:
         """Write what was trained to a `.safetensors`; `notes` goes to its metadata."""

@@ -61,7 +61,7 @@ class PromptedTraining:
     Attributes:
         sources: What is read.
         level: Category or instance.
-        norm_rate: Learning rate of the LayerNorms; the paper's 1e-5 is for a large CLIP.
+        norm_rate: Learning rate of the normalisation layers; the paper's 1e-5 is for a large CLIP.
         prompt_rate: Learning rate of the visual prompts.
         margin: Of the triplets and of `L_PS`, whose margin was not published.
         shuffled_share: Share of a batch that `L_PS` is computed for.
@@ -98,15 +98,17 @@ class PromptedObjective:
         self.model = PromptedModel(self.backbone)
 
     def trainable_state(self) -> dict[str, Tensor]:
-        """Return LayerNorms and prompts."""
+        """Return normalisation layers and prompts."""
         return self.model.trainable_state()
 
     def parameter_groups(self) -> list[ParameterGroup]:
-        """Return LayerNorms and prompts, each at their rate."""
+        """Return normalisation layers and prompts, each at their rate."""
         norms = [p for n, p in self.trainable_state().items() if n.startswith("layer_norms.")]
         return [
             ParameterGroup(parameters=norms, rate=self.recipe.norm_rate),
-            ParameterGroup(parameters=[self.model.prompts], rate=self.recipe.prompt_rate),
+            ParameterGroup(
+                parameters=list(self.model.prompt_state().values()), rate=self.recipe.prompt_rate
+            ),
         ]
 
     def losses(self, step: int, draw: int) -> Losses:

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from composer.strategies.prompted import NUM_PROMPTS, PromptedModel
+from composer.medium import Medium
+from composer.strategies.prompted import FRAME_SHARE, NUM_PROMPTS, PromptedModel
 from composer.training.loop import Budget
 from composer.training.pairs import PairSources
 from composer.training.prompted import (
@@ -22,7 +23,7 @@ from composer.training.prompted import (
 from composer.training.trainer import RunSettings
 from composer.vision import encode_with_tower
 from tests.composer.data.fake_pack import write_pack
-from tests.composer.tiny import tiny_backbone, write_clip
+from tests.composer.tiny import IMAGE_PX, tiny_backbone, tiny_trunk_backbone, write_clip
 
 
 def test_no_prompts_are_the_plain_tower_and_prompts_change_what_is_seen():
@@ -41,6 +42,34 @@ def test_no_prompts_are_the_plain_tower_and_prompts_change_what_is_seen():
     assert not torch.allclose(encoding.features, plain.features, atol=1e-3)
     assert encoding.patch_features.shape == plain.patch_features.shape
     assert len(model.prompts) == NUM_PROMPTS == 3
+
+
+@torch.no_grad()
+def test_a_trunk_has_a_frame_of_pixels_around_its_drawings():
+    backbone = tiny_trunk_backbone()
+    model = PromptedModel(backbone)
+    state = model.prompt_state()
+    assert set(state) == {"frame.rows", "frame.columns"}
+    width = round(FRAME_SHARE * IMAGE_PX)
+    inside = slice(width, -width)
+    num_border = 3 * (IMAGE_PX**2 - (IMAGE_PX - 2 * width) ** 2)
+    assert sum(p.numel() for p in state.values()) == num_border
+    pixels = torch.randn(2, 3, IMAGE_PX, IMAGE_PX, generator=torch.Generator().manual_seed(0))
+    plain = backbone.encode_image(pixels, Medium.DRAWING).features
+    assert torch.equal(model.encode_image(pixels).features, plain)
+    for parameter in state.values():
+        parameter.add_(1.0 + torch.arange(parameter.numel()).view_as(parameter))
+    framed = model.frame(pixels)
+    assert torch.equal(framed[:, :, inside, inside], pixels[:, :, inside, inside])
+    added = framed - pixels
+    assert (added != 0).sum() == 2 * num_border
+    assert len(added[0].unique()) > 0.4 * num_border  # rows and columns hold the same numbers
+    seen = model.encode_image(pixels)
+    expected = backbone.encode_image(framed, Medium.DRAWING)
+    torch.testing.assert_close(seen.features, expected.features)
+    assert not torch.allclose(seen.features, plain, atol=1e-3)
+    photo = model.encode_image(pixels, Medium.PHOTO).features
+    assert torch.equal(photo, backbone.encode_image(pixels).features)
 
 
 def test_spread_is_the_mean_divergence_over_ordered_pairs():
