@@ -21,7 +21,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from composer.hashes import tower_hashes
-from composer.media import MEDIA_NAME, MediaHeads
+from composer.layout import REGION_WEIGHT
+from composer.media import LAYOUT_WEIGHTS, MEDIA_NAME, MediaHeads
 from composer.medium import Medium
 from composer.splice import take_positions
 from composer.trunk import has_trunk
@@ -30,6 +31,7 @@ from composer.vision import (
     copy_with_own_norms,
     encode_with_tower,
     lay_out,
+    media_of,
     tower_facts,
 )
 from composer.weights import WeightsError, check_safetensors_header, refuse_pickle
@@ -123,6 +125,15 @@ class Backbone:
     def dtype(self) -> torch.dtype:
         """Precision of the weights."""
         return self._text.token_embedding.weight.dtype
+
+    @property
+    def tells_media_apart(self) -> bool:
+        """Whether drawings have a head of their own, which centres them as photos are centred."""
+        return media_of(self.model.visual) is not None
+
+    def layout_weight(self, medium: Medium) -> float:
+        """Return the share of the layout in the order of a short-list, for one kind of query."""
+        return LAYOUT_WEIGHTS[medium] if self.tells_media_apart else REGION_WEIGHT
 
     @property
     def logit_scale(self) -> float:

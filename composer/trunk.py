@@ -6,6 +6,7 @@ map takes every place of the last map to the joint space.
 """
 
 import math
+from copy import deepcopy
 from typing import Any
 
 import torch
@@ -40,6 +41,15 @@ def see_last(trunk: nn.Module, middle: Float[Tensor, "n c r s"]) -> Float[Tensor
     """Return the last map, before pooling, of what `see_middle` gave."""
     layers: Any = trunk
     return layers.bn2(layers.conv_head(layers.blocks[_num_first_stages(trunk) :](middle)))
+
+
+def first_part(trunk: nn.Module) -> nn.Module:
+    """Copy a trunk without what stands behind the map of stride 16, for `see_middle` alone."""
+    copy: Any = deepcopy(trunk)
+    copy.blocks = copy.blocks[: _num_first_stages(trunk)]
+    for part in ("conv_head", "bn2", "global_pool", "classifier"):
+        setattr(copy, part, nn.Identity())
+    return copy
 
 
 def middle_channels(trunk: nn.Module) -> int:

@@ -4,12 +4,13 @@ Two families are known, open_clip's own ViT and its `TimmModel` with a convoluti
 stands above asks the functions here and does not care which it is.
 """
 
+from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -140,6 +141,19 @@ def encode_with_tower(
     )
 
 
+def rows_by_medium(is_photo: Bool[Tensor, " n"]) -> dict[Medium, Int[Tensor, " k"]]:
+    """Return the rows of each medium that a mixed batch has."""
+    rows = {Medium.DRAWING: (~is_photo).nonzero()[:, 0], Medium.PHOTO: is_photo.nonzero()[:, 0]}
+    return {medium: chosen for medium, chosen in rows.items() if len(chosen)}
+
+
+def in_order(
+    parts: Sequence[Float[Tensor, "_ *d"]], rows: Sequence[Int[Tensor, " _"]]
+) -> Float[Tensor, "n *d"]:
+    """Join what was made of the rows of each medium, in the order of the batch."""
+    return torch.cat(list(parts))[torch.cat(list(rows)).argsort()]
+
+
 def lay_out(visual: nn.Module, seen: ImageEncoding) -> Float[Tensor, "n c"]:
     """Return layouts of encoded images, as an index keeps them; see `composer.layout`.
 
@@ -169,7 +183,7 @@ def enter_tower(
     """
     tower: Any = visual
     if has_trunk(visual):
-        middle = see_middle(_trunk_of(visual, medium), pixels)
+        middle = see_middle(trunk_of(visual, medium), pixels)
         grid = (int(middle.shape[-2]), int(middle.shape[-1]))
         return Halfway(states=middle.flatten(2).mT, num_pooled=0, grid=grid, medium=medium)
     states = tower._embeds(pixels)
@@ -217,7 +231,7 @@ def patches_alone(visual: nn.Module, halfway: Halfway, share: float) -> Float[Te
 def _encode_with_trunk(
     visual: nn.Module, pixels: Float[Tensor, "n 3 h w"], medium: Medium
 ) -> ImageEncoding:
-    trunk = _trunk_of(visual, medium)
+    trunk = trunk_of(visual, medium)
     middle = see_middle(trunk, pixels)
     hidden = see_last(trunk, middle).flatten(2).mT  # n p w
     places = _head_of(visual, medium)(hidden)
@@ -232,12 +246,13 @@ def _encode_with_trunk(
 
 
 def _project_places(visual: nn.Module, halfway: Halfway) -> Float[Tensor, "n p d"]:
-    trunk = _trunk_of(visual, halfway.medium)
+    trunk = trunk_of(visual, halfway.medium)
     middle = halfway.states.mT.unflatten(2, halfway.grid)
     return _head_of(visual, halfway.medium)(see_last(trunk, middle).flatten(2).mT)
 
 
-def _trunk_of(visual: nn.Module, medium: Medium) -> nn.Module:
+def trunk_of(visual: nn.Module, medium: Medium) -> nn.Module:
+    """Return the trunk of a tower that has one, as a medium sees it."""
     tower: Any = visual
     media = media_of(visual)
     if medium is Medium.DRAWING and media is not None and media.trunk is not None:
@@ -273,7 +288,7 @@ def norm_layers(visual: nn.Module) -> dict[str, nn.LayerNorm | nn.BatchNorm2d]:
     Of a kit whose drawings have normalisation layers of their own these are they; its photos' stay.
     """
     kinds = (nn.LayerNorm, nn.BatchNorm2d)
-    tuned = _trunk_of(visual, Medium.DRAWING) if has_trunk(visual) else visual
+    tuned = trunk_of(visual, Medium.DRAWING) if has_trunk(visual) else visual
     return {name: m for name, m in tuned.named_modules() if isinstance(m, kinds)}
 
 

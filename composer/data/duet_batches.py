@@ -22,6 +22,7 @@ from composer.data.wording import (
     sample_domain_wording,
     sample_wording,
 )
+from composer.medium import Medium
 from composer.sketch import rasterise
 from composer.training.phrases import MEDIUM_PHRASES
 from composer.vision import ImageEncoding
@@ -53,6 +54,7 @@ class DuetBatch:
     Attributes:
         references: Drawn or photographed, RGB at the backbone's size; or, where they were encoded
             before, unit features of the frozen tower.
+        is_photo: Which of them are photographed.
         anchors: Gallery row of a photo of each reference's design, P+.
         targets: Gallery row of the picture that the words describe.
         word_ids: Vocabulary ids of the words; empty where they were dropped.
@@ -64,6 +66,7 @@ class DuetBatch:
     """
 
     references: UInt8[np.ndarray, "n h w 3"] | Float[Tensor, "n d"]
+    is_photo: Bool[Tensor, " n"]
     anchors: Int[Tensor, " n"]
     targets: Int[Tensor, " n"]
     word_ids: list[list[int]]
@@ -160,7 +163,7 @@ def encode_references(
     designs: Sequence[str],
     rows: Int[np.ndarray, " m"],
     backbone: Backbone,
-    encode: Callable[[Float[Tensor, "n 3 h w"]], ImageEncoding],
+    encode: Callable[[Float[Tensor, "n 3 h w"], Medium], ImageEncoding],
     *,
     count: int,
     seed: int = 0,
@@ -181,26 +184,37 @@ def encode_references(
     rng = np.random.default_rng(seed)
     size_px = backbone.image_size_px
 
-    def encode_images(images: UInt8[np.ndarray, "n h w 3"]) -> Float[Tensor, "n d"]:
-        return encode(backbone.normalise_pixels(images)).features.float()
+    def encode_images(images: UInt8[np.ndarray, "n h w 3"], medium: Medium) -> Float[Tensor, "n d"]:
+        return encode(backbone.normalise_pixels(images), medium).features.float()
 
     features: dict[str, list[Tensor]] = defaultdict(list)
     for start in range(0, len(sketches), _ENCODE_BATCH):
         part = sketches[start : start + _ENCODE_BATCH]
         for _ in range(count):
-            encoded = encode_images(
-                _as_rgb(np.stack([draw_augmented(s.sketch, size_px, rng) for s in part]))
-            )
+            ink = np.stack([draw_augmented(s.sketch, size_px, rng) for s in part])
+            encoded = encode_images(_as_rgb(ink), Medium.DRAWING)
             for sketch, feature in zip(part, encoded, strict=True):
                 features[sketch.design].append(feature)
     photos: dict[int, Tensor] = {}
     indices = [index for index, row in enumerate(rows) if is_photo(pack.items[row])]
     for start in range(0, len(indices), _ENCODE_BATCH):
         part = indices[start : start + _ENCODE_BATCH]
-        photos.update(zip(part, encode_images(pack.pixels(rows[part], size_px)), strict=True))
+        encoded = encode_images(pack.pixels(rows[part], size_px), Medium.PHOTO)
+        photos.update(zip(part, encoded, strict=True))
     return EncodedReferences(
         drawings={design: torch.stack(parts) for design, parts in features.items()}, photos=photos
     )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class _Drawn:
+    """One reference of a batch: pixels or a feature, and what belongs to it."""
+
+    levels: np.ndarray | Tensor
+    is_photo: bool
+    anchor: int
+    target: int
+    wording: Wording
 
 
 class DuetBatches:
@@ -258,16 +272,17 @@ class DuetBatches:
         chosen = rng.choice(len(self.designs), size=count, replace=False)
         drawn = [self._draw_reference(self.designs[int(index)], rng, encoded) for index in chosen]
         masks = np.zeros((5, count, len(self._items)), dtype=bool)
-        for row, (_, anchor, target, wording, _) in enumerate(drawn):
-            self._mark(masks[:, row], anchor, target, wording)
+        for row, one in enumerate(drawn):
+            self._mark(masks[:, row], one.anchor, one.target, one.wording)
         flags = [torch.from_numpy(mask).to(self._backbone.device) for mask in masks]
-        features = [reference for reference, *_ in drawn if isinstance(reference, Tensor)]
-        pixels = [reference for reference, *_ in drawn if isinstance(reference, np.ndarray)]
+        features = [one.levels for one in drawn if isinstance(one.levels, Tensor)]
+        pixels = [one.levels for one in drawn if isinstance(one.levels, np.ndarray)]
         return DuetBatch(
             references=torch.stack(features) if features else np.stack(pixels),
-            anchors=torch.tensor([anchor for _, anchor, *_ in drawn]),
-            targets=torch.tensor([target for _, _, target, *_ in drawn]),
-            word_ids=[list(self._word_ids(text)) for *_, text in drawn],
+            is_photo=torch.tensor([one.is_photo for one in drawn]),
+            anchors=torch.tensor([one.anchor for one in drawn]),
+            targets=torch.tensor([one.target for one in drawn]),
+            word_ids=[list(self._word_ids(one.wording.text)) for one in drawn],
             shows_design=flags[0],
             design_ignored=flags[1],
             answers=flags[2],
@@ -280,8 +295,8 @@ class DuetBatches:
         design: str,
         rng: np.random.Generator,
         encoded: EncodedReferences | None,
-    ) -> tuple[np.ndarray | Tensor, int, int, Wording, str]:
-        """Return the reference, its anchor, its target, the target's wording and its text."""
+    ) -> "_Drawn":
+        """Draw a reference of a design, its anchor, its target and the target's wording."""
         members = self._members[design]
         photos = [int(row) for row in members if is_photo(self._items[row])]
         media = [int(row) for row in members if self._items[row].domain in MEDIUM_PHRASES]
@@ -292,8 +307,10 @@ class DuetBatches:
             wording = sample_domain_wording(self._items[target], rng)
         elif rng.random() < self._mixture.dropped_words:
             wording = Wording(text="", facts=frozenset())
-        reference = self._reference(design, photos, anchor, rng, encoded)
-        return reference, anchor, target, wording, wording.text
+        levels, is_photographed = self._reference(design, photos, anchor, rng, encoded)
+        return _Drawn(
+            levels=levels, is_photo=is_photographed, anchor=anchor, target=target, wording=wording
+        )
 
     def _reference(
         self,
@@ -302,22 +319,25 @@ class DuetBatches:
         anchor: int,
         rng: np.random.Generator,
         encoded: EncodedReferences | None,
-    ) -> np.ndarray | Tensor:
-        """Return a drawing or another photo of a design: features if there are any, else pixels."""
+    ) -> tuple[np.ndarray | Tensor, bool]:
+        """Return a drawing or another photo of a design, and whether it is a photo.
+
+        Its features if there are any, else its pixels.
+        """
         colourway = self._items[anchor].colourway
         others = [row for row in photos if self._items[row].colourway != colourway]
         if others and rng.random() < self._mixture.photo_references:
             row = int(rng.choice(others))
             if encoded is not None:
-                return encoded.photos[row]
-            return self._pack.pixels(self._rows[[row]], self._backbone.image_size_px)[0]
+                return encoded.photos[row], True
+            return self._pack.pixels(self._rows[[row]], self._backbone.image_size_px)[0], True
         if encoded is not None:
             drawings = encoded.drawings[design]
-            return drawings[int(rng.integers(0, len(drawings)))]
+            return drawings[int(rng.integers(0, len(drawings)))], False
         sketches = self._sketches[design]
         sketch = sketches[int(rng.integers(0, len(sketches)))].sketch
         ink = draw_augmented(sketch, self._backbone.image_size_px, rng)
-        return _as_rgb(ink)
+        return _as_rgb(ink), False
 
     def _mark(self, masks: np.ndarray, anchor: int, target: int, wording: Wording) -> None:
         """Fill the five masks of one reference, in the order of `DuetBatch`."""

@@ -1,4 +1,4 @@
-"""Duet: a LayerNorm-tuned vision tower, a few pseudo-words, and a learned prompt."""
+"""Duet: a tower with tuned normalisation layers, a few pseudo-words, and a learned prompt."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -61,9 +61,10 @@ DEFAULT_SHAPE = DuetShape()
 class DuetModel(nn.Module):
     """The trainable part of Duet on a frozen backbone.
 
-    The vision tower is a copy for the query side whose LayerNorms alone are its own: the gallery
-    stays with the backbone's tower, so that one index serves every composer. The paper tunes one
-    tower for sketches and photos alike.
+    The vision tower is a copy for the query side whose normalisation layers alone are its own: the
+    gallery stays with the backbone's tower, so that one index serves every composer. Where drawings
+    have norms of their own these are tuned. The paper tunes one tower for sketches and photos
+    alike.
 
     Attributes:
         residual: How much of the reference's own feature is added to the prompt's before the sum
@@ -103,13 +104,13 @@ class DuetModel(nn.Module):
         return encoding.features.float()
 
     def trainable_state(self) -> dict[str, Tensor]:
-        """Return LayerNorms, converter and prompt under the names of the file."""
+        """Return normalisation layers, converter and prompt under the names of the file."""
         norms = norm_state(self.tower)
         converter = {f"converter.{n}": p for n, p in self.converter.named_parameters()}
         return {**norms, **converter, "prompt": self.prompt}
 
     def save(self, path: Path, *, half: bool = False, notes: dict[str, str] | None = None) -> None:
-        """Write LayerNorms, converter and prompt, and nothing of the frozen weights.
+        """Write normalisation layers, converter and prompt, and nothing of the frozen weights.
 
         Args:
             path: A `.safetensors` file, written atomically.

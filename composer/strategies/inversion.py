@@ -22,7 +22,7 @@ from composer.strategies.reference import (
     reference_medium,
     reference_pixels,
 )
-from composer.strategies.slerp import modality_shift
+from composer.strategies.slerp import modality_shift, needs_shift
 from composer.training.phrases import HAND_PROMPTS
 
 
@@ -41,7 +41,8 @@ class InversionSettings:
         weight_decay: Of AdamW.
         ema_decay: Of the running mean of the tokens, which is what is kept.
         norm_weight: Weight of the pull towards the token table's mean norm; zero switches it off.
-        moves_sketches: Move a sketch to the photo side before its feature becomes the target.
+        moves_sketches: Move a sketch to the photo side before its feature becomes the target; None
+            as in `SlerpSettings`.
         seed: Of starts and templates, mixed with the feature itself.
     """
 
@@ -54,7 +55,7 @@ class InversionSettings:
     weight_decay: float = 0.01
     ema_decay: float = 0.99
     norm_weight: float = 0.1
-    moves_sketches: bool = True
+    moves_sketches: bool | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -118,7 +119,8 @@ class InversionComposer:
         self.settings = settings or InversionSettings()
         _check_room(backbone, self.settings.num_tokens)
         with torch.no_grad():
-            self._shift = modality_shift(backbone) if self.settings.moves_sketches else None
+            moves = needs_shift(backbone, self.settings.moves_sketches)
+            self._shift = modality_shift(backbone) if moves else None
 
     def encode(self, query: Query) -> EncodedReference:
         """Encode the reference of a query and invert its feature, deterministically."""

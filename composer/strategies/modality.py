@@ -36,7 +36,7 @@ class Modality(StrEnum):
 
 
 class ModalityModel(nn.Module):
-    """The trainable part: LayerNorms of the query tower, one vector a modality, a classifier D.
+    """The trainable part: norms of the query tower, one vector a modality, a classifier D.
 
     `semantics` of a unit feature z is `s = z - m`; `convert` gives it another modality:
     `normalise(s + m')`. The paper tunes one tower for sketches and photos alike; here photos keep
@@ -82,7 +82,7 @@ class ModalityModel(nn.Module):
         return functional.normalize(moved, dim=-1)
 
     def trainable_state(self) -> dict[str, Tensor]:
-        """Return LayerNorms, vectors and classifier under the names of the file."""
+        """Return normalisation layers, vectors and classifier under the names of the file."""
         classifier = {f"classifier.{n}": p for n, p in self.classifier.named_parameters()}
         return {**norm_state(self.tower), **classifier, "vectors": self.vectors}
 

@@ -12,7 +12,6 @@ from composer.backbone import Backbone
 from composer.composed import ComposedQuery, interpolate
 from composer.errors import InputError
 from composer.layout import LearnedLayout
-from composer.media import LAYOUT_WEIGHTS
 from composer.medium import Medium
 from composer.prompt import Prompt, build_prompt, stack_prompts
 from composer.query import Query
@@ -64,7 +63,8 @@ def learned_layout(backbone: Backbone, seen: ImageEncoding) -> LearnedLayout | N
     """Return the layout of one encoded reference, if the kit has learned layouts."""
     if seen.cells is None:
         return None
-    return LearnedLayout(vector=backbone.layouts(seen)[0], weight=LAYOUT_WEIGHTS[seen.medium])
+    weight = backbone.layout_weight(seen.medium)
+    return LearnedLayout(vector=backbone.layouts(seen)[0], weight=weight)
 
 
 def encode_prompts(backbone: Backbone, prompts: list[Prompt]) -> list[Float[Tensor, " d"]]:

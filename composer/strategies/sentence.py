@@ -6,16 +6,22 @@ from enum import StrEnum
 from pathlib import Path
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from composer.backbone import Backbone
 from composer.composed import MAX_PSEUDO_TOKENS, ComposedQuery
+from composer.medium import Medium
 from composer.prompt import assemble_prompts
 from composer.query import Query
 from composer.strategies.files import load_tensors, read_composer, read_origin, write_composer
 from composer.strategies.protocol import ComposerError, EncodedReference
-from composer.strategies.reference import PLAIN_PROMPT, compose_tokens, reference_pixels
+from composer.strategies.reference import (
+    PLAIN_PROMPT,
+    compose_tokens,
+    reference_medium,
+    reference_pixels,
+)
 from composer.strategies.towers import (
     SYMMETRIC,
     TOWERS,
@@ -177,13 +183,22 @@ class SentenceModel(nn.Module):
         """Return tower and head, with the running statistics of their norms."""
         return {n: t for n, t in self.state_dict(keep_vars=True).items() if t.is_floating_point()}
 
-    def tokens(self, pixels: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n l t"]:
-        """Return pseudo-words of images that were preprocessed by the backbone, of any size."""
-        return self.head(self.map_features(pixels))
+    def tokens(
+        self, pixels: Float[Tensor, "n 3 h w"], is_photo: Bool[Tensor, " n"] | None = None
+    ) -> Float[Tensor, "n l t"]:
+        """Return pseudo-words of images that were preprocessed by the backbone, of any size.
 
-    def map_features(self, pixels: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n p c"]:
+        Args:
+            pixels: The images.
+            is_photo: Which of them are no drawings; None where all are drawings.
+        """
+        return self.head(self.map_features(pixels, is_photo))
+
+    def map_features(
+        self, pixels: Float[Tensor, "n 3 h w"], is_photo: Bool[Tensor, " n"] | None = None
+    ) -> Float[Tensor, "n p c"]:
         """Return the tower's feature map of such images, row by row."""
-        return map_features(self.tower, pixels, self.shape.image_px)
+        return map_features(self.tower, pixels, self.shape.image_px, is_photo)
 
     def read(
         self, tokens: Float[Tensor, "n l t"], word_ids: Sequence[Sequence[int]] | None = None
@@ -267,9 +282,11 @@ class SentenceComposer:
         return count + sum(p.numel() for p in self.backbone.model.visual.parameters())
 
     @torch.no_grad()
-    def tokens(self, pixels: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n l t"]:
+    def tokens(
+        self, pixels: Float[Tensor, "n 3 h w"], is_photo: Bool[Tensor, " n"] | None = None
+    ) -> Float[Tensor, "n l t"]:
         """Return pseudo-words of preprocessed references, in the backbone's precision."""
-        features = map_features(self._tower, pixels, self.model.shape.image_px)
+        features = map_features(self._tower, pixels, self.model.shape.image_px, is_photo)
         return self.model.head(features).to(self.backbone.dtype)
 
     @torch.no_grad()
@@ -278,7 +295,8 @@ class SentenceComposer:
         pixels = reference_pixels(self.backbone, query)
         if pixels is None:
             return EncodedReference()
-        return EncodedReference(pseudo_tokens=self.tokens(pixels)[0])
+        is_photo = torch.tensor([reference_medium(query) is Medium.PHOTO], device=pixels.device)
+        return EncodedReference(pseudo_tokens=self.tokens(pixels, is_photo)[0])
 
     @torch.no_grad()
     def compose(self, encoded: EncodedReference, text: str, balance: float = 0.5) -> ComposedQuery:

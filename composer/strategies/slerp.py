@@ -37,12 +37,13 @@ class SlerpSettings:
     Attributes:
         alpha: Share of the way from the reference to the words; 0.8 to 0.9 in the literature.
         uses_tuned_tower: Encode references with the duet's tower instead of the frozen one.
-        moves_sketches: Move a sketch to the photo side before mixing.
+        moves_sketches: Move a sketch to the photo side before mixing; None leaves it to the kit:
+            yes, unless it tells drawings from photos itself (`needs_shift`).
     """
 
     alpha: float = DEFAULT_ALPHA
     uses_tuned_tower: bool = False
-    moves_sketches: bool = True
+    moves_sketches: bool | None = None
 
 
 class SlerpComposer:
@@ -50,7 +51,8 @@ class SlerpComposer:
 
     A sketch is first moved to the photo side, `normalise(V(S) - m_sketch + m_photo)`, the vectors
     being means of text features of "a drawing of ..." and "a photo of ..."; otherwise it would
-    search for drawings. Tokens come from the kit's converter: the method itself has none.
+    search for drawings. Where the kit has a head for drawings it stays as it is. Tokens come from
+    the kit's converter: the method itself has none.
 
     Source: docs/papers.md, equation (26).
     """
@@ -79,7 +81,8 @@ class SlerpComposer:
         self._tuned = duet.eval() if duet is not None and self.settings.uses_tuned_tower else None
         self._converter = converter
         with torch.no_grad():
-            self._shift = modality_shift(backbone)
+            moves = needs_shift(backbone, self.settings.moves_sketches)
+            self._shift = modality_shift(backbone) if moves else None
 
     @torch.no_grad()
     def encode(self, query: Query) -> EncodedReference:
@@ -90,7 +93,7 @@ class SlerpComposer:
         tower = self.backbone if self._tuned is None else self._tuned
         encoding = tower.encode_image(pixels, reference_medium(query))
         feature = encoding.features[0]
-        if query.sketch is not None and self.settings.moves_sketches:
+        if query.sketch is not None and self._shift is not None:
             feature = functional.normalize(feature + self._shift, dim=-1)
         converter = self._converter
         return EncodedReference(
@@ -114,6 +117,17 @@ class SlerpComposer:
             balance,
             mix=lambda reference, words: slerp(reference, words, self.settings.alpha),
         )
+
+
+def needs_shift(backbone: Backbone, setting: bool | None) -> bool:
+    """Return whether sketches are moved to the photo side.
+
+    Args:
+        backbone: A kit that tells media apart has centred each by its own mean: its drawings lie
+            among photos already, and words would move them away.
+        setting: As in `SlerpSettings.moves_sketches`.
+    """
+    return not backbone.tells_media_apart if setting is None else setting
 
 
 def modality_shift(backbone: Backbone) -> Float[Tensor, " d"]:

@@ -7,19 +7,21 @@ from typing import Any, Final
 
 import timm
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from composer.backbone import Backbone
-from composer.vision import encode_with_tower
+from composer.medium import Medium
+from composer.trunk import first_part, has_trunk, see_middle
+from composer.vision import encode_with_tower, in_order, rows_by_medium, trunk_of
 
 INHERITED, SYMMETRIC = "inherited", "symmetric"
 
 
 class InheritedTower(nn.Module):
-    """The first third of the backbone's blocks, copied to be trained, at half its size.
+    """The first third of a ViT's blocks, copied to be trained, at half its size.
 
     It starts from the backbone's knowledge of edges and parts, which a tower of random weights
     takes a hundred thousand pictures to learn.
@@ -46,6 +48,37 @@ class InheritedTower(nn.Module):
         return self.visual.ln_post(hidden)[:, 1:]
 
 
+class InheritedTrunk(nn.Module):
+    """A trunk up to its map of stride 16, as drawings see it, copied to be trained, at half size.
+
+    Running statistics stay those of the kit: batches of some dozens would blur them.
+
+    Source: as for `InheritedTower`; where the trunk is cut is ours.
+    """
+
+    def __init__(self, backbone: Backbone) -> None:
+        super().__init__()
+        self.image_px = backbone.image_size_px // 2
+        own = trunk_of(backbone.model.visual, Medium.DRAWING)
+        self.trunk = first_part(own).float().requires_grad_(True)
+        self.train(False)
+
+    def train(self, mode: bool = True) -> "InheritedTrunk":
+        """Stay in evaluation mode."""
+        super().train(False)
+        return self
+
+    def forward_features(self, pixels: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n c r s"]:
+        """Return the map."""
+        return see_middle(self.trunk, pixels)
+
+
+def _inherit(backbone: Backbone) -> InheritedTower | InheritedTrunk:
+    if has_trunk(backbone.model.visual):
+        return InheritedTrunk(backbone)
+    return InheritedTower(backbone)
+
+
 def shrink_positions(
     positions: Float[Tensor, "q c"], grid: tuple[int, int], side: int
 ) -> Float[Tensor, "r c"]:
@@ -66,10 +99,20 @@ class FrozenTower(nn.Module):
             backbone.model.visual,
         )  # in a tuple, so that its weights are not registered
 
-    def forward_features(self, pixels: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n p c"]:
-        """Return patch tokens after the final norm."""
+    def forward_features(
+        self, pixels: Float[Tensor, "n 3 h w"], is_photo: Bool[Tensor, " n"] | None = None
+    ) -> Float[Tensor, "n p c"]:
+        """Return the last map, behind the final norm; references are drawings unless said so."""
         (visual,) = self._visual
-        return encode_with_tower(visual, pixels.to(visual.proj.dtype)).hidden.float()
+        pixels = pixels.to(next(visual.parameters()).dtype)
+        if is_photo is None:
+            is_photo = torch.zeros(len(pixels), dtype=torch.bool, device=pixels.device)
+        rows = rows_by_medium(is_photo)
+        parts = [
+            encode_with_tower(visual, pixels[chosen], medium=medium).hidden.float()
+            for medium, chosen in rows.items()
+        ]
+        return in_order(parts, list(rows.values()))
 
 
 def _create(architecture: str, options: dict[str, Any]) -> nn.Module:
@@ -90,26 +133,36 @@ TOWERS: Final[dict[str, Callable[[Backbone, int], nn.Module]]] = {
     ),
     "medium": lambda *_: _create("lcnet_100", {}),
     "large": lambda *_: _create("efficientnet_lite0", {}),
-    INHERITED: lambda backbone, _: InheritedTower(backbone),
+    INHERITED: lambda backbone, _: _inherit(backbone),
     SYMMETRIC: lambda backbone, _: FrozenTower(backbone),
 }
 
 
 def map_features(
-    tower: nn.Module, pixels: Float[Tensor, "n 3 h w"], image_px: int
+    tower: nn.Module,
+    pixels: Float[Tensor, "n 3 h w"],
+    image_px: int,
+    is_photo: Bool[Tensor, " n"] | None = None,
 ) -> Float[Tensor, "n p c"]:
     """Return the feature map of preprocessed images, row by row, after resizing to `image_px`.
 
-    Towers made from the backbone have a size of their own, whatever `image_px`.
+    Args:
+        tower: One of `TOWERS`.
+        pixels: The images.
+        image_px: Side of the resized ones; towers made from the backbone have their own.
+        is_photo: Which of them are no drawings, for the frozen tower; the others see all alike.
+            None where all are drawings.
     """
     network: Any = tower
     pixels = pixels.float()
-    if isinstance(tower, FrozenTower | InheritedTower):
+    if isinstance(tower, FrozenTower | InheritedTower | InheritedTrunk):
         image_px = tower.image_px
     if pixels.shape[-2:] != (image_px, image_px):
         pixels = functional.interpolate(
             pixels, size=(image_px, image_px), mode="bilinear", antialias=True
         )
+    if isinstance(tower, FrozenTower):
+        return tower.forward_features(pixels, is_photo)
     features = network.forward_features(pixels)
     return features if features.ndim == 3 else features.flatten(2).mT  # n c h w -> n p c
 

@@ -20,7 +20,7 @@ from composer.strategies.converter import TextConverter
 from composer.strategies.reference import PLAIN_PROMPT
 from composer.training.duet_validation import Accuracy, accuracy
 from composer.training.losses import distance, in_batch_nce, weighted_sum
-from composer.training.pairs import encode_photos
+from composer.training.pairs import encode_pictures
 from composer.training.trainer import (
     Losses,
     ParameterGroup,
@@ -137,12 +137,12 @@ class ConverterObjective:
         rows = pack.rows(split="train", domain=PHOTO)
         sample = rows[:: max(1, len(rows) // 1024)]
         with accelerator.autocast():
-            photos = encode_photos(self.backbone, pack.pixels(sample, size_px))
+            photos = encode_pictures(self.backbone, pack.pixels(sample, size_px))
         photo_captions = [row_of[item.caption] for item in items if item.domain == PHOTO]
         self.model.image_mean.copy_(photos.mean(dim=0))
         self.model.text_mean.copy_(self._features[photo_captions].mean(dim=0))
         validation_rows = pack.validation_photos()
-        self._held_photos = encode_photos(self.backbone, pack.pixels(validation_rows, size_px))
+        self._held_photos = encode_pictures(self.backbone, pack.pixels(validation_rows, size_px))
         self._held_captions = self._encode_texts(
             [pack.items[row].caption for row in validation_rows]
         )

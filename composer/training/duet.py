@@ -58,7 +58,7 @@ class DuetTraining:
             converter and prompt alone and are many times cheaper.
         cached_batch_size: References in each of these.
         num_drawings: Augmentations of each sketch that are encoded for them.
-        norm_rate: Learning rate of the LayerNorms.
+        norm_rate: Learning rate of the normalisation layers.
         head_rate: Learning rate of converter and prompt.
         weight_decay: On the converter's matrices only.
         auxiliary_share: Share of a batch that has the three auxiliary prompts.
@@ -173,13 +173,13 @@ class DuetObjective:
             self._decoder = Decoder(self.backbone.joint_dim).to(self.backbone.device)
 
     def trainable_state(self) -> dict[str, Tensor]:
-        """Return LayerNorms, converter and prompt, and the decoder, which is not exported."""
+        """Return norms, converter and prompt, and the decoder, which is not exported."""
         decoder = {} if self._decoder is None else dict(self._decoder.named_parameters())
         decoder = {f"training.decoder.{name}": p for name, p in decoder.items()}
         return {**self.model.trainable_state(), **decoder}
 
     def parameter_groups(self) -> list[ParameterGroup]:
-        """Return LayerNorms at their rate, and the rest; only matrices of the converter decay."""
+        """Return norms at their rate, and the rest; only matrices of the converter decay."""
         norms: list[Tensor] = []
         matrices: list[Tensor] = []
         vectors: list[Tensor] = []

@@ -21,6 +21,7 @@ from composer.training.losses import (
     triplet,
 )
 from composer.training.phrases import HAND_PROMPTS, NEUTRAL
+from composer.vision import in_order, rows_by_medium
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -145,11 +146,18 @@ def encode_batch(
 def _encode_references(
     model: DuetModel, batch: DuetBatch
 ) -> tuple[Float[Tensor, "n d"], Float[Tensor, "n c"] | None]:
-    """Return features and layouts of the references; no layouts of those encoded before."""
+    """Return features and layouts of the references, each seen as what it is.
+
+    Those encoded before have no layouts.
+    """
     if isinstance(batch.references, Tensor):
         return batch.references, None
-    encoding = model.encode_image(model.backbone.normalise_pixels(batch.references))
-    return encoding.features, model.backbone.layouts(encoding)
+    pixels = model.backbone.normalise_pixels(batch.references)
+    rows = rows_by_medium(batch.is_photo.to(pixels.device))
+    seen = [model.encode_image(pixels[chosen], medium) for medium, chosen in rows.items()]
+    chosen = list(rows.values())
+    features = in_order([encoding.features for encoding in seen], chosen)
+    return features, in_order([model.backbone.layouts(encoding) for encoding in seen], chosen)
 
 
 def _prompts(

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from composer.backbone import Backbone
 from composer.data.duet_batches import GalleryFeatures, ValidationQueries
-from composer.layout import REGION_WEIGHT, SHORT_LIST, blend
+from composer.layout import SHORT_LIST, blend
+from composer.medium import Medium
 from composer.prompt import assemble_prompts
 from composer.strategies.duet import DuetModel
 from composer.strategies.reference import PLAIN_PROMPT, complete
@@ -108,12 +109,13 @@ def validate(model: DuetModel, queries: ValidationQueries, gallery: GalleryFeatu
     features = {name: torch.cat(parts) for name, parts in encoded.items()}
 
     layouts = features["layouts"] @ gallery.layouts.float().T
+    weight = backbone.layout_weight(Medium.DRAWING)
 
     def completed(name: str, residual: float) -> Float[Tensor, "n m"]:
         return complete(features[name], features["image"], residual) @ gallery.features.T
 
     tried = {
-        residual: accuracy(rerank(completed("composed", residual), layouts), right)
+        residual: accuracy(rerank(completed("composed", residual), layouts, weight), right)
         for residual in RESIDUALS
     }
     enough = max(_score(encoded) for encoded in tried.values()) - TOLERANCE
@@ -129,7 +131,7 @@ def validate(model: DuetModel, queries: ValidationQueries, gallery: GalleryFeatu
 
 
 def rerank(
-    similarities: Float[Tensor, "n m"], layouts: Float[Tensor, "n m"]
+    similarities: Float[Tensor, "n m"], layouts: Float[Tensor, "n m"], weight: float
 ) -> Float[Tensor, "n m"]:
     """Return similarities; the best hundred of each row are mixed with their layouts' cosines.
 
@@ -138,9 +140,7 @@ def rerank(
     first = similarities.topk(min(SHORT_LIST, similarities.shape[1]), dim=1).indices
     mixed = torch.full_like(similarities, -torch.inf)
     for row, columns in enumerate(first):
-        mixed[row, columns] = blend(
-            similarities[row, columns], layouts[row, columns], REGION_WEIGHT
-        )
+        mixed[row, columns] = blend(similarities[row, columns], layouts[row, columns], weight)
     return mixed
 
 

@@ -50,7 +50,7 @@ class ModalityTraining:
     """The recipe of modality; settings of the run are in `RunSettings`.
 
     The released rates, 5e-8 for everything and 5e-3 for new parts, are for a full fine-tune of a
-    large CLIP; LayerNorms of a small one take higher rates.
+    large CLIP; normalisation layers of a small one take higher rates.
     """
 
     sources: PairSources
@@ -103,7 +103,7 @@ class ModalityObjective:
         return {**self.model.trainable_state(), "training.scale": self._scale}
 
     def parameter_groups(self) -> list[ParameterGroup]:
-        """Return LayerNorms and the rest, each at its rate."""
+        """Return normalisation layers and the rest, each at its rate."""
         norms = [p for n, p in self.trainable_state().items() if n.startswith("layer_norms.")]
         heads = [p for n, p in self.trainable_state().items() if not n.startswith("layer_norms.")]
         return [

@@ -21,6 +21,7 @@ from composer.data.world import (
     catalogue_table,
     natural_tables,
 )
+from composer.medium import Medium
 from composer.strategies.reference import PLAIN_PROMPT
 from composer.training.duet_validation import Accuracy, accuracy
 from composer.vision import ImageEncoding
@@ -78,7 +79,7 @@ class PairData:
             seed=seed,
         )
         with accelerator.autocast():
-            self.gallery = encode_photos(backbone, self.world.photos)
+            self.gallery = encode_pictures(backbone, self.world.photos)
         names = [f"{PLAIN_PROMPT} {with_article(name)}" for name in self.world.classes]
         with torch.no_grad():
             self.class_features = backbone.encode_text(names).float()
@@ -162,7 +163,7 @@ class HeldClasses:
     def __init__(self, held: World, backbone: Backbone) -> None:
         """Encode the photos with the frozen tower."""
         self._held, self._backbone = held, backbone
-        self._gallery = encode_photos(backbone, held.photos)
+        self._gallery = encode_pictures(backbone, held.photos)
 
     @torch.no_grad()
     def precision(
@@ -183,7 +184,7 @@ class _Validation:
         rows = pack.validation_photos()
         self._backbone, self._held = backbone, held
         self._queries: ValidationQueries = validation_queries(pack, rows, backbone.image_size_px)
-        self._gallery = encode_photos(backbone, pack.pixels(rows, backbone.image_size_px))
+        self._gallery = encode_pictures(backbone, pack.pixels(rows, backbone.image_size_px))
         with torch.no_grad():
             texts = [f"{PLAIN_PROMPT} {words}" for words in self._queries.words]
             self._words = torch.cat(
@@ -249,13 +250,13 @@ class _Validation:
 
 
 @torch.no_grad()
-def encode_photos(backbone: Backbone, photos: UInt8[np.ndarray, "n s s 3"]) -> Float[Tensor, "n d"]:
+def encode_pictures(
+    backbone: Backbone, pictures: UInt8[np.ndarray, "n s s 3"], medium: Medium = Medium.PHOTO
+) -> Float[Tensor, "n d"]:
     """Return unit features of pictures by the frozen tower; callers choose autocast."""
-    parts = (
-        backbone.encode_image(backbone.normalise_pixels(photos[at : at + _BATCH])).features.float()
-        for at in range(0, len(photos), _BATCH)
-    )
-    return torch.cat(list(parts))
+    starts = range(0, len(pictures), _BATCH)
+    parts = (backbone.normalise_pixels(pictures[at : at + _BATCH]) for at in starts)
+    return torch.cat([backbone.encode_image(pixels, medium).features.float() for pixels in parts])
 
 
 def encode_drawings(

@@ -12,9 +12,10 @@ from torch.nn import functional
 
 from composer.data.augment import crop_photos
 from composer.data.world import PairBatch
+from composer.medium import Medium
 from composer.strategies.sentence import SentenceModel, SentenceShape
 from composer.training.losses import in_batch_nce, multi_positive_nce, weighted_sum
-from composer.training.pairs import PairData, PairScores, PairSources, encode_photos, to_device
+from composer.training.pairs import PairData, PairScores, PairSources, encode_pictures, to_device
 from composer.training.sentence_losses import local_alignment, token_spread
 from composer.training.trainer import (
     Losses,
@@ -140,7 +141,7 @@ class SentenceObjective:
         )
         self.model.tower.train()
         with self._accelerator.autocast():
-            tokens = self.model.tokens(pixels)
+            tokens = self.model.tokens(pixels, torch.arange(len(pixels), device=device) < count)
             sentences = self.model.read(tokens)
             of_pictures = self._pictures and self._pictures.loss(
                 self.model, rng, recipe.num_pictures, recipe.temperature
@@ -199,7 +200,7 @@ class _Pictures(nn.Module):
         ink = np.stack([world.ink(row, None) for row in range(len(world.drawings))])
         drawings = np.repeat(ink[..., None], 3, axis=-1)
         with accelerator.autocast():
-            drawn = encode_photos(data.backbone, drawings)
+            drawn = encode_pictures(data.backbone, drawings, Medium.DRAWING)
         self._pixels = (world.photos, drawings)
         self._features = (torch.cat([data.gallery, drawn]),)  # not a weight
         self.project = nn.Linear(num_channels, data.backbone.joint_dim).to(data.backbone.device)

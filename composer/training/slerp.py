@@ -17,6 +17,7 @@ from composer.backbone import Backbone
 from composer.composed import slerp
 from composer.data.catalogue import CataloguePack
 from composer.data.duet_batches import ValidationQueries, encode_gallery, validation_queries
+from composer.medium import Medium
 from composer.strategies.duet import DuetModel
 from composer.strategies.reference import PLAIN_PROMPT
 from composer.strategies.slerp import SlerpSettings, modality_shift
@@ -67,7 +68,7 @@ def _drawn(
     encode = backbone.encode_image if model is None else model.encode_image
     starts = range(0, len(queries.sketches), BATCH)
     parts = (backbone.normalise_pixels(queries.sketches[at : at + BATCH]) for at in starts)
-    return torch.cat([encode(pixels).features for pixels in parts])
+    return torch.cat([encode(pixels, Medium.DRAWING).features for pixels in parts])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

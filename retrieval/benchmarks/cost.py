@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import torch
+from torch import Tensor
 
+from composer.medium import Medium
 from composer.query import Query
 from composer.sketch import Sketch
 from composer.strategies.protocol import Composer, LightEncoder
-from composer.strategies.reference import reference_pixels
+from composer.strategies.reference import reference_medium, reference_pixels
+from composer.vision import ImageEncoding
 
 _Input = TypeVar("_Input")
 
@@ -45,7 +48,7 @@ def cost_row(composer: Composer, sketches: Sequence[Sketch]) -> CostRow:
     def encode_by_tower(query: Query) -> None:
         pixels = reference_pixels(backbone, query)
         assert pixels is not None
-        backbone.encode_image(pixels)
+        backbone.encode_image(pixels, reference_medium(query))
 
     queries = [Query(sketch=sketch) for sketch in sketches]
     encode, tower = _medians(composer.encode, encode_by_tower, queries)
@@ -83,7 +86,11 @@ def tower_row(name: str, composer: LightEncoder, sketches: Sequence[Sketch]) -> 
     backbone = composer.backbone
     drawn = [reference_pixels(backbone, Query(sketch=sketch)) for sketch in sketches]
     pixels = [levels for levels in drawn if levels is not None]
-    light, frozen = _medians(composer.tokens, backbone.encode_image, pixels)
+
+    def encode_by_tower(levels: Tensor) -> ImageEncoding:
+        return backbone.encode_image(levels, Medium.DRAWING)
+
+    light, frozen = _medians(composer.tokens, encode_by_tower, pixels)
     return TowerRow(
         composer=name,
         tower_parameters=composer.num_tower_parameters,

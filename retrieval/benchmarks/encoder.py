@@ -25,8 +25,7 @@ from composer.data import archives, heldout
 from composer.data.instances import Drawing, InstanceDataset
 from composer.data.qmul import chairv2_parts, open_chairv2
 from composer.data.sketchy import open_sketchy
-from composer.layout import NUM_CODES, REGION_WEIGHT, SHORT_LIST, blend
-from composer.media import LAYOUT_WEIGHTS
+from composer.layout import NUM_CODES, SHORT_LIST, blend
 from composer.medium import Medium
 from composer.query import Query
 from composer.strategies.reference import reference_pixels
@@ -116,7 +115,7 @@ def _chair_rows(backbone: Backbone, dataset: InstanceDataset, seed: int) -> list
     targets = np.array([places[drawing.instance] for drawing in dataset.drawings])
     by_feature = drawn.features @ gallery.features.T
     by_layout = drawn.layouts @ from_codes(gallery.regions).T
-    weight = _layout_weight(backbone, Medium.DRAWING)
+    weight = backbone.layout_weight(Medium.DRAWING)
     pairs = zip(by_feature, by_layout, strict=True)
     both = torch.stack([blend(feature, layout, weight) for feature, layout in pairs])
     asked = {"feature": by_feature, "layout": by_layout, "both": both}
@@ -156,7 +155,7 @@ def _class_rows(backbone: Backbone, dataset: InstanceDataset, seed: int) -> list
     }
     rows: list[dict[str, Any]] = []
     for medium, (features, own_layouts, is_relevant, is_left_out) in tasks.items():
-        weight = _layout_weight(backbone, medium)
+        weight = backbone.layout_weight(medium)
         by_feature = (features @ gallery.features.T).masked_fill(is_left_out, _LAST)
         orders = {
             "feature": by_feature,
@@ -208,13 +207,6 @@ def _precision(scores: Float[np.ndarray, " n"], is_relevant: Bool[np.ndarray, " 
 
 def _gallery(backbone: Backbone, dataset: InstanceDataset) -> EncodedImages:
     return encode_gallery(backbone, (dataset.image(photo) for photo in dataset.photos))
-
-
-@torch.inference_mode()
-def _layout_weight(backbone: Backbone, medium: Medium) -> float:
-    blank = torch.zeros(1, 3, backbone.image_size_px, backbone.image_size_px)
-    is_learned = backbone.encode_image(backbone.normalise_levels(blank)).cells is not None
-    return LAYOUT_WEIGHTS[medium] if is_learned else REGION_WEIGHT
 
 
 @torch.inference_mode()

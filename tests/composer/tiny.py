@@ -63,13 +63,15 @@ def tiny_backbone(*, custom_text: bool = False, seed: int = 0) -> Backbone:
         return Backbone.load(write_clip(Path(folder), custom_text=custom_text, seed=seed))
 
 
-def write_trunk_clip(folder: Path, *, seed: int = 0, with_media: bool = True) -> Path:
+def write_trunk_clip(
+    folder: Path, *, seed: int = 0, with_media: bool = True, image_px: int = IMAGE_PX
+) -> Path:
     """A CLIP whose vision tower is a small convolutional trunk of timm with random weights."""
     config = {
         "embed_dim": JOINT_DIM,
         "vision_cfg": {
             "timm_model_name": TRUNK, "timm_model_pretrained": False, "timm_pool": "avg",
-            "timm_proj": "linear", "timm_proj_bias": True, "image_size": IMAGE_PX,
+            "timm_proj": "linear", "timm_proj_bias": True, "image_size": image_px,
         },
         "text_cfg": TEXT_CONFIG,
     }  # fmt: skip
@@ -98,3 +100,7 @@ def write_trunk_clip(folder: Path, *, seed: int = 0, with_media: bool = True) ->
 def tiny_trunk_backbone(*, seed: int = 0, with_media: bool = True) -> Backbone:
     with TemporaryDirectory() as folder:
         return Backbone.load(write_trunk_clip(Path(folder), seed=seed, with_media=with_media))
+
+
+# One of each family of vision towers.
+FAMILIES = {"vit": tiny_backbone, "trunk": tiny_trunk_backbone}

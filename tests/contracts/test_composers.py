@@ -3,8 +3,10 @@
 import pytest
 import torch
 
+from composer import vision
 from composer.composed import ComposedQuery, rebalance
 from composer.kit_parts import ComposerFiles
+from composer.medium import Medium
 from composer.query import Query
 from composer.sketch import Sketch
 from composer.strategies import COMPOSERS, load_composer
@@ -14,8 +16,10 @@ from composer.strategies.modality import ModalityModel
 from composer.strategies.prompted import PromptedModel
 from composer.strategies.protocol import ComposerError, encode_all
 from composer.strategies.sentence import SentenceModel, SentenceShape
+from composer.trunk import has_trunk
+from composer.vision import trunk_of
 from composer.weights import read_safetensors
-from tests.composer.tiny import JOINT_DIM, TEXT_WIDTH, tiny_backbone
+from tests.composer.tiny import FAMILIES, JOINT_DIM, TEXT_WIDTH, tiny_backbone
 from tests.pictures import noise
 
 SKETCH = Sketch.from_strokes([[[0, 0], [1, 0], [1, 1]], [[0.2, 0.5], [0.7, 0.5]]])
@@ -46,13 +50,23 @@ SHAPES = {
 SETTINGS = {"inversion": {"max_steps": 8, "num_restarts": 1}}
 
 
+@pytest.fixture(scope="module", params=FAMILIES)
+def family(request):
+    return FAMILIES[request.param]
+
+
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
+def backbone(family):
+    return family()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, backbone):
     """Weights of every trained composer, moved a little at random."""
     path = tmp_path_factory.mktemp("kit")
     for number, (name, kind) in enumerate(TRAINED.items()):
         torch.manual_seed(number)
-        model = kind(tiny_backbone(), *([SHAPES[name]] if name in SHAPES else []))
+        model = kind(backbone, *([SHAPES[name]] if name in SHAPES else []))
         with torch.no_grad():
             for key, tensor in model.trainable_state().items():
                 if not key.endswith("running_var"):
@@ -71,9 +85,9 @@ def files_of(folder, name, *, converter=True):
 
 
 @pytest.fixture(params=[*COMPOSERS, "slerp bare", "modality bare", "prompted bare"])
-def composer(request, folder):
+def composer(request, folder, backbone):
     name, _, bare = request.param.partition(" ")
-    return load_composer(name, tiny_backbone(), files_of(folder, name, converter=not bare))
+    return load_composer(name, backbone, files_of(folder, name, converter=not bare))
 
 
 def compose(composer, query, text="", **options):
@@ -85,15 +99,16 @@ def test_the_result_is_complete(composer, reference):
     query = compose(composer, reference, "red oak")
     assert isinstance(query, ComposedQuery)
     assert (query.composer, query.text, query.balance) == (composer.name, "red oak", 0.5)
-    assert query.gallery_hash == tiny_backbone().gallery_hash
-    assert query.text_hash == tiny_backbone().text_hash
+    assert query.gallery_hash == composer.backbone.gallery_hash
+    assert query.text_hash == composer.backbone.text_hash
     features = (query.feature, query.both_feature, query.reference_feature, query.words_feature)
     for feature in features:
         assert feature.shape == (JOINT_DIM,)
         assert feature.norm().item() == pytest.approx(1, abs=1e-5)
     assert torch.equal(query.feature, query.both_feature)
     if not composer.name.startswith("sentence"):  # a light tower's map is not in the joint space
-        assert query.patch_features.shape == (16, JOINT_DIM)
+        rows, columns = composer.backbone.grid
+        assert query.patch_features.shape == (rows * columns, JOINT_DIM)
 
 
 def test_the_prompt_is_spliced_or_its_absence_is_explained(composer):
@@ -102,18 +117,19 @@ def test_the_prompt_is_spliced_or_its_absence_is_explained(composer):
         assert query.missing_tokens.endswith(".")
         assert query.prompt_embeddings.shape == (0, TEXT_WIDTH)
         return
-    assert query.prompt_embeddings.shape == (tiny_backbone().context_length, TEXT_WIDTH)
+    backbone = composer.backbone
+    assert query.prompt_embeddings.shape == (backbone.context_length, TEXT_WIDTH)
     positions = list(query.pseudo_positions)
     assert len(positions) == len(query.pseudo_tokens) > 0
     assert torch.equal(query.prompt_embeddings[positions], query.pseudo_tokens)
-    end = tiny_backbone().token_table()[tiny_backbone().end_id]
+    end = backbone.token_table()[backbone.end_id]
     assert torch.equal(query.prompt_embeddings[query.end_position], end)
 
 
 @pytest.mark.parametrize("name", ["slerp", "modality", "prompted", "prompted-category"])
-def test_the_converter_of_a_kit_gives_tokens_to_those_that_have_none(name, folder):
+def test_the_converter_of_a_kit_gives_tokens_to_those_that_have_none(name, folder, backbone):
     with_it, bare = (
-        load_composer(name, tiny_backbone(), files_of(folder, name, converter=has_it))
+        load_composer(name, backbone, files_of(folder, name, converter=has_it))
         for has_it in (True, False)
     )
     assert len(compose(with_it, REFERENCES["sketch"], "red").pseudo_tokens) > 0
@@ -174,11 +190,11 @@ def test_encoding_side_by_side_gives_what_each_gives_alone(composer):
 
 
 def test_composing_is_deterministic_and_changes_nothing(composer):
-    table = tiny_backbone().token_table().clone()
+    table = composer.backbone.token_table().clone()
     first = compose(composer, REFERENCES["sketch"], "red oak")
     compose(composer, Query(sketch=OTHER), "blue " * 99)
     assert compose(composer, REFERENCES["sketch"], "red oak").digest == first.digest
-    assert torch.equal(tiny_backbone().token_table(), table)
+    assert torch.equal(composer.backbone.token_table(), table)
 
 
 def test_nothing_carries_a_graph_and_everything_saves(composer, tmp_path):
@@ -195,9 +211,9 @@ def test_balances_outside_are_refused(composer, balance):
         compose(composer, REFERENCES["sketch"], "red", balance=balance)
 
 
-def test_unknown_names_are_refused_exactly(folder):
+def test_unknown_names_are_refused_exactly():
     with pytest.raises(ComposerError, match="no composer 'Duet'; choose one of: duet, modality"):
-        load_composer("Duet", tiny_backbone(), files_of(folder, "duet"))
+        load_composer("Duet", tiny_backbone())
 
 
 @pytest.mark.parametrize("name", [name for name in TRAINED if name != "converter"])
@@ -214,34 +230,76 @@ def test_wrong_settings_of_a_kit_are_reported():
 
 
 @pytest.mark.parametrize("name", TRAINED)
-def test_files_come_back_and_those_of_another_backbone_or_kind_are_refused(name, folder, tmp_path):
+def test_files_come_back_and_those_of_another_backbone_or_kind_are_refused(
+    name, folder, family, tmp_path
+):
     path, kind = folder / f"{name}.safetensors", TRAINED[name]
-    model = kind.load(path, tiny_backbone())
+    backbone = family()
+    model = kind.load(path, backbone)
     model.save(tmp_path / "again.safetensors")
-    again = kind.load(tmp_path / "again.safetensors", tiny_backbone())
+    again = kind.load(tmp_path / "again.safetensors", backbone)
     for key, tensor in model.trainable_state().items():
         assert torch.equal(again.trainable_state()[key], tensor), key
     model.save(tmp_path / "half.safetensors", half=True)
     for key, tensor in read_safetensors(tmp_path / "half.safetensors").tensors.items():
         assert tensor.dtype is (torch.float16 if tensor.ndim > 1 else torch.float32), key
     with pytest.raises(ComposerError, match="was trained on another backbone"):
-        kind.load(path, tiny_backbone(seed=3))
+        kind.load(path, family(seed=3))
     other = "duet" if name != "duet" else "converter"
     with pytest.raises(ComposerError, match=r"is not a .* of this program"):
-        kind.load(folder / f"{other}.safetensors", tiny_backbone())
+        kind.load(folder / f"{other}.safetensors", backbone)
 
 
 TOWERS = {"duet": DuetModel, "modality": ModalityModel, "prompted": PromptedModel}
 
 
+# Weights and biases of the tiny towers: a ViT of two blocks has ln_pre, ln_post and two norms a
+# block, 48 wide; the trunk's thirteen batch norms have these channels together.
+NUM_NORMS = {"vit": 2 * (2 + 2 * 2) * 48, "trunk": 2 * 1264}
+
+
+@pytest.mark.parametrize("family_name", FAMILIES)
 @pytest.mark.parametrize("name", TOWERS)
-def test_only_the_layer_norms_of_a_query_tower_are_trained(name):
-    """`ViT` of two blocks: ln_pre, ln_post and two norms a block, each of weight and bias."""
-    backbone = tiny_backbone()
+def test_only_the_normalisation_layers_of_a_query_tower_are_trained(name, family_name):
+    backbone = FAMILIES[family_name]()
     model = TOWERS[name](backbone)
     trainable = {n: p for n, p in model.tower.named_parameters() if p.requires_grad}
-    assert sum(p.numel() for p in trainable.values()) == (2 + 2 * 2) * 2 * backbone.vision_width
-    frozen = dict(backbone.model.visual.named_parameters())
-    for key, parameter in model.tower.named_parameters():
+    assert sum(p.numel() for p in trainable.values()) == NUM_NORMS[family_name]
+    frozen = dict(backbone.model.visual.named_parameters(remove_duplicate=False))
+    for key, parameter in model.tower.named_parameters(remove_duplicate=False):
         shares = parameter.data_ptr() == frozen[key].data_ptr()
         assert shares == (key not in trainable), key
+
+
+@pytest.mark.parametrize("name", TOWERS)
+def test_running_statistics_are_the_kits_and_never_move(name):
+    backbone = FAMILIES["trunk"]()
+    model = TOWERS[name](backbone).train()
+    kept = {n: b.clone() for n, b in backbone.model.visual.named_buffers()}
+    pixels = torch.randn(4, 3, 64, 64)
+    model.encode_image(pixels, Medium.DRAWING).features.sum().backward()
+    model.encode_image(pixels, Medium.PHOTO)
+    running = dict(model.tower.named_buffers(remove_duplicate=False))
+    assert any(key.endswith("running_mean") for key in running)
+    for key, buffer in backbone.model.visual.named_buffers(remove_duplicate=False):
+        assert running[key].data_ptr() == buffer.data_ptr(), key
+    assert all(torch.equal(b, kept[n]) for n, b in backbone.model.visual.named_buffers())
+
+
+@torch.no_grad()
+def test_a_kit_that_tells_media_apart_is_asked_for_the_right_one(composer, monkeypatch):
+    """Every picture that the frozen trunk or a copy of it sees comes as what it is."""
+    if not has_trunk(composer.backbone.model.visual):
+        pytest.skip("A ViT sees all pictures alike.")
+    seen = []
+
+    def see(visual, medium):
+        seen.append(medium)
+        return trunk_of(visual, medium)
+
+    monkeypatch.setattr(vision, "trunk_of", see)
+    is_light = composer.name.startswith("sentence") and composer.name != "sentence-symmetric"
+    for name, medium in (("sketch", Medium.DRAWING), ("photo", Medium.PHOTO)):
+        seen.clear()
+        composer.encode(REFERENCES[name])
+        assert set(seen) == (set() if is_light else {medium})

@@ -16,6 +16,7 @@ from composer.sketch import Sketch
 from composer.strategies.duet import DuetComposer, DuetModel
 from composer.strategies.inversion import InversionComposer, InversionSettings
 from composer.strategies.modality import ModalityComposer, ModalityModel
+from composer.strategies.prompted import PromptedComposer, PromptedModel
 from composer.strategies.reference import reference_pixels
 from composer.strategies.slerp import SlerpComposer, SlerpSettings
 from composer.vision import norm_state
@@ -34,6 +35,7 @@ BUILDERS = {
     ),
     "duet": lambda backbone: DuetComposer(DuetModel(backbone)),
     "modality": lambda backbone: ModalityComposer(ModalityModel(backbone)),
+    "prompted": lambda backbone: PromptedComposer(PromptedModel(backbone)),
 }
 
 

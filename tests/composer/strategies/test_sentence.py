@@ -3,6 +3,7 @@ import torch
 from safetensors import safe_open
 from torch import nn
 
+from composer.medium import Medium
 from composer.query import Query
 from composer.sketch import Sketch
 from composer.strategies.protocol import Composer, ComposerError
@@ -23,8 +24,17 @@ from composer.strategies.towers import (
     map_features,
     shrink_positions,
 )
+from composer.trunk import see_middle
+from composer.vision import trunk_of
 from composer.weights import write_safetensors
-from tests.composer.tiny import CONTEXT, JOINT_DIM, TEXT_WIDTH, tiny_backbone
+from tests.composer.tiny import (
+    CONTEXT,
+    IMAGE_PX,
+    JOINT_DIM,
+    TEXT_WIDTH,
+    tiny_backbone,
+    tiny_trunk_backbone,
+)
 
 SKETCH = Sketch.from_strokes([[[0, 0], [1, 0], [1, 1]], [[0.2, 0.5], [0.7, 0.5]]])
 
@@ -141,6 +151,39 @@ def test_the_inherited_tower_begins_as_the_backbones_first_blocks_at_half_its_si
     num_patches = (len(whole.positional_embedding) - 1) // 4
     assert len(inherited.positional_embedding) == 1 + num_patches
     assert torch.equal(inherited.positional_embedding[0], whole.positional_embedding[0])
+
+
+def test_a_trunk_lends_its_first_stages_as_drawings_see_them_at_half_its_size():
+    backbone = tiny_trunk_backbone()
+    torch.manual_seed(0)
+    model = SentenceModel(backbone, SentenceShape(tower=INHERITED, image_px=64))
+    half, whole = IMAGE_PX // 2, trunk_of(backbone.model.visual, Medium.DRAWING)
+    levels = pixels(size=half)
+    expected = see_middle(whole, levels).flatten(2).mT
+    torch.testing.assert_close(model.map_features(levels), expected, atol=1e-5, rtol=1e-4)
+    assert model.map_features(pixels(size=IMAGE_PX)).shape == expected.shape
+    own = {p.data_ptr() for p in model.tower.parameters()}
+    assert own.isdisjoint(p.data_ptr() for p in backbone.model.parameters())
+    model.train()
+    model.read(model.tokens(levels))[:, 0].sum().backward()
+    assert [name for name, p in model.named_parameters() if p.grad is None] == []
+    folded = fold_batch_norms(model.tower, half)
+    torch.testing.assert_close(
+        map_features(folded, levels, half), model.map_features(levels), atol=1e-4, rtol=1e-3
+    )
+
+
+def test_the_symmetric_tower_of_a_trunk_sees_each_medium_its_own_way():
+    backbone = tiny_trunk_backbone()
+    model = SentenceModel(backbone, SentenceShape(tower=SYMMETRIC, image_px=64))
+    levels = pixels(3)
+    drawn, photographed = (
+        backbone.encode_image(levels, m).hidden for m in (Medium.DRAWING, Medium.PHOTO)
+    )
+    mixed = model.map_features(levels, torch.tensor([False, True, False]))
+    expected = torch.stack([drawn[0], photographed[1], drawn[2]])
+    torch.testing.assert_close(mixed, expected, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(model.map_features(levels), drawn, atol=1e-5, rtol=1e-4)
 
 
 def test_positions_of_a_smaller_grid_lie_between_those_of_the_larger():

@@ -19,7 +19,7 @@ def test_validation_orders_the_best_hundred_once_more_by_layout():
     similarities = torch.linspace(0.9, 0.1, 120).expand(2, -1).clone()
     layouts = torch.zeros(2, 120)
     layouts[0, 5] = layouts[1, 110] = 1.0
-    reranked = duet_validation.rerank(similarities, layouts)
+    reranked = duet_validation.rerank(similarities, layouts, 0.3)
     assert reranked[0].argmax() == 5
     assert reranked[1].argsort(descending=True)[:100].tolist() == list(range(100))
     assert torch.isinf(reranked[:, 100:]).all()
