@@ -8,7 +8,7 @@ from enum import StrEnum
 
 import numpy as np
 from jaxtyping import Float, UInt8
-from PIL import Image, ImageDraw, ImageFilter
+from PIL import Image, ImageDraw
 
 from composer.errors import InputError
 
@@ -199,7 +199,7 @@ def _frame_raster(raster: np.ndarray, size_px: int, line_px: float) -> np.ndarra
     # Thicken before shrinking, or thin lines of a large drawing fade to nothing.
     grow = min(math.ceil(missing_px), 63) if missing_px > 1 else 0
     if grow:
-        ink = _pad(ink, grow).filter(ImageFilter.MinFilter(2 * (grow // 2) + 1))
+        ink = _thicken(ink, grow)
     target = (max(1, round(ink.width * scale)), max(1, round(ink.height * scale)))
     ink = ink.resize(target, Image.Resampling.LANCZOS, reducing_gap=3.0)
     canvas = Image.new("L", (size_px, size_px), 255)
@@ -207,10 +207,25 @@ def _frame_raster(raster: np.ndarray, size_px: int, line_px: float) -> np.ndarra
     return np.asarray(canvas)
 
 
-def _pad(image: Image.Image, rim: int) -> Image.Image:
-    padded = Image.new("L", (image.width + 2 * rim, image.height + 2 * rim), 255)
-    padded.paste(image, (rim, rim))
-    return padded
+def _thicken(ink: Image.Image, grow: int) -> Image.Image:
+    """Widen dark lines by about `grow` pixels, and the picture by `grow` on each side."""
+    reach = grow // 2
+    levels = np.pad(np.asarray(ink), grow + reach, constant_values=255)
+    for axis in (0, 1):
+        levels = _sliding_minimum(levels, 2 * reach + 1, axis)
+    return Image.fromarray(levels)
+
+
+def _sliding_minimum(levels: np.ndarray, width: int, axis: int) -> np.ndarray:
+    """Return the minimum of every `width` neighbours along an axis, which becomes shorter."""
+    span = 1
+    while span < width:
+        step = min(span, width - span)  # two windows of `span` make one of `span + step`
+        count = levels.shape[axis] - step
+        first, second = np.arange(count), np.arange(step, step + count)
+        levels = np.minimum(levels.take(first, axis), levels.take(second, axis))
+        span += step
+    return levels
 
 
 def _line_width_px(raster: np.ndarray) -> float:

@@ -4,7 +4,16 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from composer.sketch import MAX_POINTS, MAX_STROKES, Polarity, Sketch, detect_polarity, rasterise
+from composer.sketch import (
+    MAX_POINTS,
+    MAX_STROKES,
+    Polarity,
+    Sketch,
+    _line_width_px,
+    _thicken,
+    detect_polarity,
+    rasterise,
+)
 
 SQUARE = [[[0.1, 0.1], [0.2, 0.1], [0.2, 0.2], [0.1, 0.2], [0.1, 0.1]]]
 
@@ -47,15 +56,24 @@ def test_pressure_changes_the_width():
     assert (rasterise(hard, 128) < 128).sum() > 1.4 * (rasterise(soft, 128) < 128).sum()
 
 
-def test_a_dot_is_drawn():
-    assert (rasterise(Sketch.from_strokes([[[0.9, 0.9]]]), 128) < 128).any()
+def test_a_dot_is_drawn_as_a_disc_in_the_middle():
+    dot = rasterise(Sketch.from_strokes([[[0.9, 0.9]]]), 100, 20.0)
+    assert ink_box(dot) == pytest.approx((40, 40, 60, 60), abs=1)
+    assert (255.0 - dot).sum() / 255 == pytest.approx(np.pi * 10**2, rel=0.05)
 
 
 def test_both_polarities_read_the_same():
     black_on_white = Sketch.from_image(drawing())
     white_on_black = Sketch.from_image(drawing(ground=0, ink=255))
     np.testing.assert_array_equal(black_on_white.raster, white_on_black.raster)
-    assert detect_polarity(np.zeros((9, 9), np.float32)) is Polarity.WHITE_ON_BLACK
+
+
+@pytest.mark.parametrize(
+    ("level", "polarity"),
+    [(0, Polarity.WHITE_ON_BLACK), (127, Polarity.WHITE_ON_BLACK), (128, Polarity.INK_ON_WHITE)],
+)
+def test_a_border_darker_than_the_middle_of_the_scale_is_black(level, polarity):
+    assert detect_polarity(np.full((9, 9), level, np.float32)) is polarity
 
 
 def test_grey_paper_and_pale_ink_become_white_and_black():
@@ -74,6 +92,32 @@ def test_thin_lines_of_a_large_drawing_survive():
     image = Image.new("L", (2000, 2000), 255)
     ImageDraw.Draw(image).rectangle((100, 100, 1900, 1900), outline=0, width=2)
     assert (rasterise(Sketch.from_image(image), 128) < 60).sum() > 300
+
+
+def test_lines_are_thickened_evenly_within_a_larger_picture():
+    raster = np.full((4, 6), 255, np.uint8)
+    raster[1, 2], raster[3, 5] = 0, 100
+    expected = np.full((14, 16), 255, np.uint8)
+    expected[6:11, 8:13] = 100
+    expected[4:9, 5:10] = 0
+    np.testing.assert_array_equal(_thicken(Image.fromarray(raster), 5), expected)
+
+
+def test_the_width_of_lines_is_twice_their_area_over_their_outline():
+    raster = np.full((14, 14), 255, np.uint8)
+    raster[2:12, 2:12] = 0
+    assert _line_width_px(raster) == pytest.approx(2 * 100 / 36)
+    raster[3:11, 3:11] = 255  # lines of one pixel
+    assert _line_width_px(raster) == pytest.approx(2)
+
+
+def test_a_line_of_a_scan_may_become_one_pixel_high():
+    raster = np.full((40, 400), 255, np.uint8)
+    raster[20, 10:390] = 0
+    framed = rasterise(Sketch(raster=raster), 50, 0.1)
+    assert (framed < 255).any(axis=1).sum() == 1
+    upright = rasterise(Sketch(raster=raster.T.copy()), 50, 0.1)
+    np.testing.assert_array_equal(upright, framed.T)
 
 
 @pytest.mark.parametrize("level", [0, 128, 255])
