@@ -1,3 +1,4 @@
+import pytest
 import torch
 
 from generation.conditioning import (
@@ -6,10 +7,13 @@ from generation.conditioning import (
     token_table,
     tokenize,
 )
+from tests.generation import tiny
 
 
-def test_manual_path_equals_the_plain_forward(base_pipeline):
-    encoder, tokenizer = base_pipeline.text_encoder, base_pipeline.tokenizer
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+def test_manual_path_equals_the_plain_forward(base_pipeline, attention):
+    encoder, tokenizer = tiny.make_text_encoder(), base_pipeline.tokenizer
+    encoder.set_attn_implementation(attention)
     ids = tokenize(tokenizer, ["a red chair", "", "red " * 40])
     with torch.no_grad():
         plain = encoder(input_ids=ids).last_hidden_state

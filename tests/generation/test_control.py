@@ -4,6 +4,7 @@ from PIL import Image, ImageDraw
 
 from composer.sketch import Sketch
 from generation.control import (
+    _on_ridge,
     binarise,
     control_image,
     dilate,
@@ -199,3 +200,14 @@ def test_agreement_by_hand():
     assert sketch_agreement(picture, framed) == pytest.approx(1 - (2 * forward + back) / 24)
     assert sketch_agreement(picture, np.zeros((100, 100), np.uint8)) == 0
     assert sketch_agreement(picture, np.full((100, 100), 127, np.uint8)) == 0
+
+
+@pytest.mark.parametrize("eighth", range(8))
+def test_edges_are_thin_in_every_direction(eighth):
+    angle = eighth * np.pi / 4
+    y, x = np.mgrid[-10:11, -10:11]
+    across = x * np.cos(angle) + y * np.sin(angle)
+    strength = np.exp(-((across / 2) ** 2))
+    marked = _on_ridge(strength * np.sin(angle), strength * np.cos(angle))
+    assert marked[np.abs(across) < 0.1].all()
+    assert not marked[np.abs(across) > 1].any()

@@ -88,8 +88,23 @@ def test_another_token_table_is_refused(pipeline):
     table = token_table(pipeline.text_encoder)
     with pytest.raises(PipelineError, match="differs from the CLIP's by"):
         pipeline.check_token_table(table + 0.1)
+    pipeline.check_token_table(table + 8e-4)
+    with pytest.raises(PipelineError, match="differs from the CLIP's by"):
+        pipeline.check_token_table(table + 1.2e-3)
     with pytest.raises(PipelineError, match="one text encoder"):
         pipeline.check_token_table(table[:-1])
+
+
+@pytest.mark.parametrize("part", ["unet", "vae", "controlnet"])
+def test_the_hash_is_of_the_values_of_all_weights(tmp_path, part):
+    base = tiny.make_pipeline(tmp_path)
+    controlnet = tiny.make_controlnet(base.unet)
+    before = ImagePipeline.from_parts(base, controlnet, tiny.TEXT_HASH).weights_hash
+    assert len(before) == 16
+    module = controlnet if part == "controlnet" else getattr(base, part)
+    with torch.no_grad():
+        next(iter(module.parameters())).view(-1)[0] += 1
+    assert ImagePipeline.from_parts(base, controlnet, tiny.TEXT_HASH).weights_hash != before
 
 
 def test_damaged_weights_are_refused(tmp_path):

@@ -2,9 +2,11 @@ import errno
 import json
 import struct
 import zlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from generation.generate import generate
@@ -73,6 +75,11 @@ def test_a_transfer_is_made_again_with_its_source_only(pipeline, tmp_path):
     request = TransferRequest(query=tiny.make_query(), source=source, settings=settings)
     result = transfer(pipeline, request)
     write_png(tmp_path / "t.png", result.images[0].image, describe(result, 0))
+    assert (
+        Image.open(tmp_path / "t.png")
+        .text["parameters"]
+        .endswith(f"Model: duet, Denoising strength: {request.strength}")
+    )
     read = read_png((tmp_path / "t.png").read_bytes())
     again = transfer(pipeline, rebuild_request(read, source))
     assert again.images[0].image.tobytes() == result.images[0].image.tobytes()
@@ -128,6 +135,7 @@ def test_forged_values_meet_the_caps(result_of_two):
         ({"shape": [1 << 15, 1 << 15]}, "too many numbers"),
         ({"shape": [-1, 32]}, "impossible shape"),
         ({"shape": [1, 32, 1, 1]}, "impossible shape"),
+        ({"shape": [12.0, 32]}, "impossible shape"),
         ({"dtype": "object"}, "unknown number format"),
         ({"shape": [12, 31]}, "wrong length"),
         ({"zlib": "!!"}, "damaged"),
@@ -147,6 +155,16 @@ def test_nothing_of_a_users_image_is_in_the_chunk(pipeline):
     result = transfer(pipeline, tiny.vary(request, controlnet_conditioning_scale=0.0))
     text = json.dumps(describe(result, 0).fields)
     assert len(text) < 8_000
+
+
+def test_a_query_of_half_precision_is_kept_in_single_precision(pipeline, result_of_two):
+    query = result_of_two.request.query
+    half = replace(query, prompt_embeddings=query.prompt_embeddings.bfloat16())
+    request = replace(result_of_two.request, query=half)
+    fields = describe(replace(result_of_two, request=request), 0).fields
+    again = rebuild_request(Provenance(fields=json.loads(json.dumps(fields))))
+    assert again.query.prompt_embeddings.dtype is torch.float32
+    assert torch.equal(again.query.prompt_embeddings, half.prompt_embeddings.float())
 
 
 def test_positions_beyond_the_prompt_are_refused(result_of_two):

@@ -1,5 +1,7 @@
 """Searching a gallery: conditions, refinement, and the matrix that is mapped from a file."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -101,6 +103,7 @@ def test_a_large_matrix_is_mapped_and_follows_the_store(monkeypatch, store):
     for _ in range(2):  # written, then found
         mapped = ExactIndex(store)
         assert mapped.search(query, 5) == plain.search(query, 5)
+        assert isinstance(exact_index._read(store).vectors, np.memmap)
         files = sorted(path.name for path in (store.storage.cache).iterdir())
         assert files == [f"{name}-v{store.version}.npy" for name in ("ids", "vectors")]
     store.add([item(5)], vectors_of([0, 0, 0, 1]), np.zeros((1, 0), np.int8))
@@ -109,6 +112,13 @@ def test_a_large_matrix_is_mapped_and_follows_the_store(monkeypatch, store):
     assert later.search(AXES[3:4], 1)[0].ids == ids(5)
     left = sorted(path.name for path in (store.storage.cache).iterdir())
     assert left == [f"{name}-v{store.version}.npy" for name in ("ids", "vectors")]
+
+
+def test_files_that_another_process_deletes_meanwhile_are_no_error(monkeypatch, store):
+    monkeypatch.setattr(exact_index, "LEAST_MAPPED", 2)
+    listed = Path.iterdir
+    monkeypatch.setattr(Path, "iterdir", lambda self: [*listed(self), self / "ids-v0.npy"])
+    assert len(ExactIndex(store)) == 5
 
 
 def test_a_folder_that_cannot_be_written_is_searched_all_the_same(monkeypatch, store):
