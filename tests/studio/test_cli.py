@@ -217,15 +217,6 @@ def test_a_kit_without_a_pipeline_says_that_it_does_not_draw(world, tmp_path, ca
     assert not output.exists()
 
 
-def test_the_store_keeps_its_log_to_itself(world, tmp_path):
-    pictures = tmp_path / "pictures"
-    pictures.mkdir()
-    Image.new("RGB", (20, 20), "red").save(pictures / "red.png")
-    command = [sys.executable, "-m", "studio", "index", str(pictures), "--kit", str(world / "kit")]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
-    assert "WARN" not in done.stderr
-
-
 def test_doctor_names_the_licence_of_the_weights(world, capsys):
     assert run(world, "doctor", "--json") == 0
     report = json.loads(capsys.readouterr().out)

@@ -87,7 +87,7 @@ def test_pictures_are_moved_to_where_texts_are():
 
 
 def test_a_run_learns_from_text_and_leaves_the_means(folder, tmp_path):
-    trainer = trainer_of(folder, tmp_path, 60)
+    trainer = trainer_of(folder, tmp_path, 30)
     first = [trainer.train_step() for _ in range(5)]
     trainer.run()
     last = [trainer.train_step() for _ in range(5)]

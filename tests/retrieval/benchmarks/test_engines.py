@@ -69,8 +69,11 @@ def test_a_whole_search_is_timed_in_parts(tmp_path):
     assert beside.p95_ms >= beside.p50_ms > 0
 
 
-def test_a_gallery_is_grown_and_measured_in_every_part(tmp_path):
+@pytest.mark.parametrize("in_processes", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_a_gallery_is_grown_and_measured_in_every_part(tmp_path, monkeypatch, in_processes):
     pytest.importorskip("milvus_lite", reason="milvus-lite (extra dev) is not installed")
+    if not in_processes:  # five processes that import everything take most of the time
+        monkeypatch.setattr(scale, "run_in_subprocess", lambda measure, *given: measure(*given))
     row = scale.scale_row(tmp_path / "index", 2000, 8, milvus=f"{tmp_path}/lite.db")
     assert row.num_items == 2000
     # Region codes take a kilobyte, vectors 16 bytes, a caption and a path some dozens.

@@ -160,9 +160,10 @@ def test_a_picture_without_a_date_matches_no_date(text):
     assert matches(parse(f"not ({text})"), undated)
 
 
-def test_what_is_printed_is_read_back():
-    rng = Random(0)
-    for _ in range(2000):
+@pytest.mark.parametrize("num_trees", [400, pytest.param(2000, marks=pytest.mark.slow)])
+def test_what_is_printed_is_read_back(num_trees):
+    rng = Random(num_trees)
+    for _ in range(num_trees):
         tree = random_filter(rng)
         assert parse(str(tree)) == tree
 
@@ -178,16 +179,17 @@ def selected(table, condition):
     return sorted(rows["number"].to_pylist())
 
 
-def test_a_real_table_selects_what_python_does(tmp_path):
+@pytest.mark.parametrize("num_filters", [60, pytest.param(200, marks=pytest.mark.slow)])
+def test_a_real_table_selects_what_python_does(tmp_path, num_filters):
     things = random_things(seed=1, num=300)
     table = lancedb.connect(tmp_path).create_table("things", rows_of(things))
-    rng, num_selected = Random(2), 0
-    for _ in range(200):
+    rng, num_selected = Random(num_filters), 0
+    for _ in range(num_filters):
         where = random_filter(rng)
         expected = [number for number, thing in enumerate(things) if matches(where, thing)]
         assert selected(table, to_sql(where)) == expected, str(where)
         num_selected += 0 < len(expected) < len(things)
-    assert num_selected > 100  # most conditions part the items
+    assert num_selected > num_filters / 2  # most conditions part the items
 
 
 def test_every_engine_reads_the_deepest_tree(tmp_path):

@@ -33,7 +33,7 @@ def undisturbed(photos, index):
     return index_folder(photos, index, tiny_backbone(), kit="tiny", options=options)
 
 
-NUM_KILLS = [3, pytest.param(20, marks=pytest.mark.slow)]
+NUM_KILLS = [2, pytest.param(20, marks=pytest.mark.slow)]
 
 
 @pytest.mark.parametrize("num_kills", NUM_KILLS)
@@ -89,13 +89,15 @@ def test_killed_while_deleting(tmp_path, num_kills):
     assert most < 400
 
 
-@pytest.mark.parametrize("seconds", [2, pytest.param(60, marks=pytest.mark.slow)])
-def test_two_writers_and_four_readers_lose_nothing(tmp_path, seconds):
+@pytest.mark.parametrize(
+    ("num_readers", "seconds"), [(1, 2), pytest.param(4, 60, marks=pytest.mark.slow)]
+)
+def test_two_writers_and_their_readers_lose_nothing(tmp_path, num_readers, seconds):
     writers = [start_child("write", tmp_path, number, seconds) for number in (1, 2)]
-    readers = [start_child("read", tmp_path, seconds) for _ in range(4)]
+    readers = [start_child("read", tmp_path, seconds) for _ in range(num_readers)]
     written = [child.communicate()[0] for child in writers]
     read = [child.communicate()[0] for child in readers]
-    assert [child.returncode for child in [*writers, *readers]] == [0] * 6
+    assert {child.returncode for child in [*writers, *readers]} == {0}
     expected = {
         f"{number:016x}{row:016x}"
         for number, output in zip((1, 2), written, strict=True)

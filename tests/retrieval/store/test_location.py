@@ -1,7 +1,6 @@
 """An index in an object store: the same as in a folder, without a lock and without a sync."""
 
 import multiprocessing
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -122,10 +121,19 @@ def write(bucket, writer):
     store.compact()
 
 
+def write_when_ready(bucket, ready):
+    ready.set()
+    write(bucket, 1)
+
+
 def test_two_writers_lose_nothing(bucket):
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(max_workers=2, mp_context=context) as pool:
-        for done in [pool.submit(write, bucket, writer) for writer in (1, 2)]:
-            done.result()
+    ready = context.Event()
+    other = context.Process(target=write_when_ready, args=(bucket, ready))
+    other.start()
+    assert ready.wait(600)
+    write(bucket, 2)
+    other.join()
+    assert other.exitcode == 0
     ids = Store.open(bucket).ids_and_vectors().ids.tolist()
     assert len(ids) == len(set(ids)) == 400

@@ -8,6 +8,7 @@ from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from composer.strategies.duet import DuetModel, DuetShape
+from composer.training import decoder
 from composer.training.duet_objective import DuetWeights
 from composer.training.run import main
 from composer.training.trainer import TrainingError
@@ -16,7 +17,7 @@ from tests.composer.training.duet.runs import trainer_of
 
 
 def test_training_learns_and_its_file_serves(folder, tmp_path, backbone):
-    trainer = trainer_of(folder, tmp_path, 60, weights=DuetWeights(region=0.0))
+    trainer = trainer_of(folder, tmp_path, 30, weights=DuetWeights(region=0.0))
     frozen = [p.clone() for p in backbone.model.parameters()]
     first = [trainer.train_step() for _ in range(5)]
     trainer.run()
@@ -114,15 +115,18 @@ def test_patience_ends_a_run(folder, tmp_path):
     assert trainer.step == 3  # the first check is the best so far, two are not better
 
 
-def test_a_decoder_trains_beside_the_composer_and_stays_out_of_its_file(folder, tmp_path):
+def test_a_decoder_trains_beside_the_composer_and_stays_out_of_its_file(
+    folder, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(decoder, "_CHANNELS", (32, 24, 16, 16, 8))
     weights = DuetWeights(reconstruction=1.0)
-    trainer = trainer_of(folder, tmp_path, 40, weights=weights, auxiliary_share=1.0)
+    trainer = trainer_of(folder, tmp_path, 16, weights=weights, auxiliary_share=1.0)
     first = sum(trainer.train_step()["reconstruction"] for _ in range(4))
     trainer.run()
     last = sum(trainer.train_step()["reconstruction"] for _ in range(4))
     assert last < 0.8 * first
     assert not any("decoder" in name for name in load_file(trainer.settings.output))
-    resumed = trainer_of(folder, tmp_path, 40, weights=weights)
+    resumed = trainer_of(folder, tmp_path, 16, weights=weights)
     for name, tensor in resumed.objective.trainable_state().items():
         assert torch.equal(tensor, load_file(tmp_path / "state/state.safetensors")[f"model.{name}"])
     only = DuetWeights(**{f.name: float(f.name == "reconstruction") for f in fields(DuetWeights)})

@@ -8,7 +8,7 @@ import torch
 
 from composer.data.duet_batches import DuetBatches
 from composer.strategies.duet import DuetModel
-from composer.training.decoder import Decoder, reconstruction
+from composer.training.decoder import PICTURE_PX, Decoder, reconstruction
 from composer.training.duet_objective import (
     Banks,
     DuetMargins,
@@ -86,6 +86,12 @@ def test_layouts_are_compared_only_where_the_tower_saw(pack, gallery, backbone):
             state = model.trainable_state().items()
             touched = {n.split(".")[0] for n, p in state if p.grad is not None and p.grad.any()}
             assert touched == {"layer_norms"}
+
+
+def test_the_decoder_makes_pictures_within_the_range_of_levels():
+    pictures = Decoder(24)(10 * torch.randn(2, 24))
+    assert pictures.shape == (2, 3, PICTURE_PX, PICTURE_PX)
+    assert 0 <= pictures.min() < pictures.max() <= 1
 
 
 def test_reconstruction_by_hand():

@@ -20,8 +20,9 @@ from tests.composer.training.words.tiny_encoder import tiny_bert, write_encoder
 from tests.composer.training.words.tiny_wordnet import write_wordnet
 
 
-@pytest.fixture
-def tiny_run(tmp_path: Path) -> WordsRun:
+@pytest.fixture(scope="module")
+def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> WordsRun:
+    tmp_path = tmp_path_factory.mktemp("words")
     write_bank(tiny_bank(), tmp_path / "bank.safetensors")
     tiny_head().save(tmp_path / "head.safetensors")
     return WordsRun(
@@ -37,6 +38,12 @@ def tiny_run(tmp_path: Path) -> WordsRun:
         teacher=TeacherRecipe(num_steps=2, max_centres=64),
         distil=DistilRecipe(num_steps=2),
     )
+
+
+@pytest.fixture(scope="module")
+def tower(tiny_run: WordsRun) -> TextTower:
+    """The tower that the run leaves."""
+    return teach_words(tiny_run)
 
 
 def _arguments(tiny_run: WordsRun) -> list[str]:
@@ -56,9 +63,8 @@ def _is_kept(path: Path) -> bool:
 
 
 def test_a_run_leaves_a_tower_and_a_bench_measures_it(
-    tiny_run: WordsRun, capsys: pytest.CaptureFixture[str]
+    tiny_run: WordsRun, tower: TextTower, capsys: pytest.CaptureFixture[str]
 ):
-    tower = teach_words(tiny_run)
     text = tiny_run.folder / "text"
     assert TextTower.load(text).state_dict().keys() == tower.state_dict().keys()
     assert LearnedNames.load(text / FILE_NAME).knows("tench")
@@ -77,8 +83,8 @@ def test_a_run_leaves_a_tower_and_a_bench_measures_it(
     assert "dragon" in figures["closest"]
 
 
+@pytest.mark.usefixtures("tower")
 def test_a_run_goes_on_from_a_tower_of_another_head(tiny_run: WordsRun, tmp_path: Path):
-    teach_words(tiny_run)
     head = tiny_head()
     PhotoHead(weight=head.weight.flip(0), bias=head.bias).save(tmp_path / "other.safetensors")
     start = tiny_run.folder / "text"
