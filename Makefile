@@ -17,9 +17,10 @@ RUN_STAMP := $(VENV)/.ready-to-run
 DEV_STAMP := $(VENV)/.ready-to-develop
 INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --no-input $(PIP_ARGS) -c constraints.txt
 
-# Unit tests spread over the cores; each worker keeps torch to one thread (tests/conftest.py).
+# Unit tests spread over the cores, long files first (tests/long_files.py); each worker keeps torch
+# to one thread (tests/conftest.py).
 WORKERS ?= auto
-PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 4 --dist loadfile
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 .PHONY: help setup demo test check style types layers catalogue clean
 

@@ -16,6 +16,8 @@ from typing import Any
 
 import pytest
 
+from tests.long_files import position
+
 # Before torch is imported anywhere: workers share few cores, and one thread makes sums repeatable.
 for _variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(_variable, "1")
@@ -115,7 +117,11 @@ def chromium_path() -> str:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skips the gpu tier, with a reason, where there is no CUDA device."""
+    """Puts long files first, and skips the gpu tier, with a reason, where there is no CUDA device.
+
+    The order is the same in every worker of pytest-xdist, which must agree on it.
+    """
+    items.sort(key=lambda item: position(item.path))
     gpu_items = [item for item in items if item.get_closest_marker("gpu")]
     if not gpu_items:
         return
