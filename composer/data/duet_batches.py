@@ -1,7 +1,7 @@
 """Batches for duet training: references, words, and the photos that answer them."""
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
-from torch.nn import functional
 
 from composer.backbone import Backbone
 from composer.data.augment import draw_augmented
 from composer.data.catalogue import CataloguePack, PackSketch
+from composer.data.feature_store import FeatureStore
 from composer.data.wording import (
     Wording,
     attribute_wording,
@@ -25,7 +25,6 @@ from composer.data.wording import (
 from composer.medium import Medium
 from composer.sketch import rasterise
 from composer.training.phrases import MEDIUM_PHRASES
-from composer.vision import ImageEncoding
 
 _ENCODE_BATCH = 64
 
@@ -92,56 +91,20 @@ class Mixture:
     dropped_words: float = 0.05
 
 
-@torch.no_grad()
 def encode_gallery(
-    pack: CataloguePack,
-    rows: Int[np.ndarray, " m"],
-    backbone: Backbone,
-    *,
-    region_grid: int = 4,
-    encode_batch: int = _ENCODE_BATCH,
+    pack: CataloguePack, rows: Int[np.ndarray, " m"], store: FeatureStore
 ) -> GalleryFeatures:
-    """Encode pictures once with the frozen tower.
-
-    Args:
-        pack: The training pack.
-        rows: Which of its pictures.
-        backbone: The frozen CLIP; callers choose autocast.
-        region_grid: Regions per side; each is the mean of the patches it covers.
-        encode_batch: Pictures at a time.
-
-    Raises:
-        ValueError: The patch grid is not square.
-    """
-    features: list[Tensor] = []
-    regions: list[Tensor] = []
-    layouts: list[Tensor] = []
-    size_px = backbone.image_size_px
-    for start in range(0, len(rows), encode_batch):
-        images = pack.pixels(rows[start : start + encode_batch], size_px)
-        pixels = backbone.normalise_pixels(images)
-        encoding = backbone.encode_image(pixels)
-        features.append(encoding.features.float())
-        regions.append(average_regions(encoding.patch_features.float(), backbone.grid, region_grid))
-        layouts.append(backbone.layouts(encoding))
-    return GalleryFeatures(
-        rows=rows,
-        features=torch.cat(features),
-        regions=torch.cat(regions).half(),
-        layouts=torch.cat(layouts).half(),  # autocast of a CPU joins no half precision
-    )
-
-
-def average_regions(
-    patches: Float[Tensor, "n p d"], grid: tuple[int, int], region_grid: int
-) -> Float[Tensor, "n r d"]:
-    """Average patch features over `region_grid` squared regions, each of unit length.
-
-    Regions of a grid that cannot be divided so overlap.
-    """
-    down_across = patches.mT.unflatten(2, grid)  # n d rows columns
-    means = functional.adaptive_avg_pool2d(down_across, region_grid).flatten(2).mT
-    return functional.normalize(means, dim=-1)
+    """Return the features of some of a pack's pictures; callers choose autocast."""
+    size_px = store.backbone.image_size_px
+    starts = range(0, len(rows), _ENCODE_BATCH)
+    parts = [store.see(pack.pixels(rows[at : at + _ENCODE_BATCH], size_px)) for at in starts]
+    with torch.autocast(store.backbone.device.type, enabled=False):  # it joins no halves
+        return GalleryFeatures(
+            rows=rows,
+            features=torch.cat([part.features for part in parts]),
+            regions=torch.cat([part.regions for part in parts if part.regions is not None]),
+            layouts=torch.cat([part.layouts for part in parts]),
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -157,13 +120,11 @@ class EncodedReferences:
     photos: Mapping[int, Float[Tensor, " d"]]
 
 
-@torch.no_grad()
 def encode_references(
     pack: CataloguePack,
     designs: Sequence[str],
     rows: Int[np.ndarray, " m"],
-    backbone: Backbone,
-    encode: Callable[[Float[Tensor, "n 3 h w"], Medium], ImageEncoding],
+    store: FeatureStore,
     *,
     count: int,
     seed: int = 0,
@@ -174,33 +135,27 @@ def encode_references(
         pack: The training pack.
         designs: The designs whose sketches are encoded.
         rows: The gallery's rows of the pack.
-        backbone: Its preprocessing.
-        encode: The tower.
+        store: Of the tower that encodes references.
         count: Augmentations of each sketch.
         seed: Of the augmentation.
     """
     chosen = set(designs)
     sketches = [sketch for sketch in pack.sketches if sketch.design in chosen]
     rng = np.random.default_rng(seed)
-    size_px = backbone.image_size_px
-
-    def encode_images(images: UInt8[np.ndarray, "n h w 3"], medium: Medium) -> Float[Tensor, "n d"]:
-        return encode(backbone.normalise_pixels(images), medium).features.float()
-
+    size_px = store.backbone.image_size_px
     features: dict[str, list[Tensor]] = defaultdict(list)
     for start in range(0, len(sketches), _ENCODE_BATCH):
         part = sketches[start : start + _ENCODE_BATCH]
         for _ in range(count):
             ink = np.stack([draw_augmented(s.sketch, size_px, rng) for s in part])
-            encoded = encode_images(_as_rgb(ink), Medium.DRAWING)
+            encoded = store.features(_as_rgb(ink), Medium.DRAWING)
             for sketch, feature in zip(part, encoded, strict=True):
                 features[sketch.design].append(feature)
     photos: dict[int, Tensor] = {}
     indices = [index for index, row in enumerate(rows) if is_photo(pack.items[row])]
     for start in range(0, len(indices), _ENCODE_BATCH):
         part = indices[start : start + _ENCODE_BATCH]
-        encoded = encode_images(pack.pixels(rows[part], size_px), Medium.PHOTO)
-        photos.update(zip(part, encoded, strict=True))
+        photos.update(zip(part, store.features(pack.pixels(rows[part], size_px)), strict=True))
     return EncodedReferences(
         drawings={design: torch.stack(parts) for design, parts in features.items()}, photos=photos
     )

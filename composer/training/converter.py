@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from composer.backbone import Backbone
 from composer.data.catalogue import PHOTO, CataloguePack, PackItem
+from composer.data.feature_store import FeatureStore
 from composer.data.pictures import PictureTable
 from composer.prompt import PromptBatch, assemble_prompts, encode_by_length
 from composer.splice import splice
@@ -20,7 +21,6 @@ from composer.strategies.converter import TextConverter
 from composer.strategies.reference import PLAIN_PROMPT
 from composer.training.duet_validation import Accuracy, accuracy
 from composer.training.losses import distance, in_batch_nce, weighted_sum
-from composer.training.pairs import encode_pictures
 from composer.training.trainer import (
     Losses,
     ParameterGroup,
@@ -61,6 +61,7 @@ class ConverterTraining:
         clip: The frozen CLIP: its folder, or the name of a public one.
         pack: Folder of the catalogue's training pack, for captions.
         captions: Further captions.
+        features: Folder where features of pictures are kept for further runs; None for none.
         batch_size: Captions a step.
         rate: Learning rate.
         weight_decay: On matrices alone.
@@ -73,6 +74,7 @@ class ConverterTraining:
     clip: str | Path
     pack: Path
     captions: tuple[str, ...] = ()
+    features: Path | None = None
     batch_size: int = 192
     rate: float = 1.5e-3
     weight_decay: float = 0.02
@@ -133,16 +135,18 @@ class ConverterObjective:
         row_of = {text: row for row, text in enumerate(self._texts)}
         self._media = [(row_of[a], row_of[b]) for a, b in _media_pairs(items)]
         self.model = TextConverter(self.backbone)
+        store = FeatureStore(self.backbone, recipe.features)
         size_px = self.backbone.image_size_px
         rows = pack.rows(split="train", domain=PHOTO)
         sample = rows[:: max(1, len(rows) // 1024)]
         with accelerator.autocast():
-            photos = encode_pictures(self.backbone, pack.pixels(sample, size_px))
+            photos = store.features(pack.pixels(sample, size_px))
         photo_captions = [row_of[item.caption] for item in items if item.domain == PHOTO]
         self.model.image_mean.copy_(photos.mean(dim=0))
         self.model.text_mean.copy_(self._features[photo_captions].mean(dim=0))
         validation_rows = pack.validation_photos()
-        self._held_photos = encode_pictures(self.backbone, pack.pixels(validation_rows, size_px))
+        self._held_photos = store.features(pack.pixels(validation_rows, size_px))
+        store.flush()
         self._held_captions = self._encode_texts(
             [pack.items[row].caption for row in validation_rows]
         )

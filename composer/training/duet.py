@@ -20,6 +20,7 @@ from composer.data.duet_batches import (
     encode_references,
     validation_queries,
 )
+from composer.data.feature_store import FeatureStore
 from composer.data.world import natural_tables
 from composer.strategies.duet import DuetModel, DuetShape
 from composer.training.decoder import PICTURE_PX, Decoder, reconstruction
@@ -52,6 +53,7 @@ class DuetTraining:
         data: Folder of the training pack.
         natural: Folder of the natural archives; None for the catalogue alone.
         start: A trained `duet.safetensors` to go on from; None for a new one.
+        features: Folder where features of pictures are kept for further runs; None for none.
         batch_size: References, all of different designs.
         num_natural: Further drawings of the natural world, in steps through the tower.
         num_cached_steps: First steps, on references that the initial tower encoded once; they train
@@ -71,6 +73,7 @@ class DuetTraining:
     data: Path
     natural: Path | None = None
     start: Path | None = None
+    features: Path | None = None
     batch_size: int = 64
     num_natural: int = 24
     num_cached_steps: int = 600
@@ -102,10 +105,11 @@ class DuetData:
         self._recipe, self._accelerator, self._seed = recipe, accelerator, seed
         self.backbone = Backbone.load(recipe.clip, device=accelerator.device)
         self.pack = CataloguePack.open(recipe.data)
+        self._store = FeatureStore(self.backbone, recipe.features)
         with accelerator.autocast():
-            self.gallery = encode_gallery(self.pack, self.pack.rows(split="train"), self.backbone)
+            self.gallery = encode_gallery(self.pack, self.pack.rows(split="train"), self._store)
         validation_rows = self.pack.validation_photos()
-        self.held_gallery = encode_gallery(self.pack, validation_rows, self.backbone)
+        self.held_gallery = encode_gallery(self.pack, validation_rows, self._store)
         self.queries = validation_queries(self.pack, validation_rows, self.backbone.image_size_px)
         self.batches = DuetBatches(
             self.pack, self.gallery, self.backbone, seed=seed, mixture=recipe.mixture
@@ -115,11 +119,12 @@ class DuetData:
         if recipe.natural is not None:
             self.natural = NaturalReferences(
                 natural_tables(recipe.natural, self.backbone.image_size_px),
-                self.backbone,
+                self._store,
                 accelerator,
                 batch_size=recipe.num_natural,
                 seed=seed,
             )
+        self._store.flush()
         self._references: EncodedReferences | None = None
 
     def references(self, model: DuetModel) -> EncodedReferences:
@@ -128,16 +133,19 @@ class DuetData:
         Runs that share data must begin with the same tower.
         """
         if self._references is None:
+            store = FeatureStore(
+                self.backbone, self._recipe.features, tower=model.tower, encode=model.encode_image
+            )
             with self._accelerator.autocast():
                 self._references = encode_references(
                     self.pack,
                     self.batches.designs,
                     self.gallery.rows,
-                    self.backbone,
-                    model.encode_image,
+                    store,
                     count=self._recipe.num_drawings,
                     seed=self._seed,
                 )
+            store.flush()
         return self._references
 
 

@@ -5,7 +5,7 @@ from accelerate import Accelerator
 from jaxtyping import Float
 from torch import Tensor
 
-from composer.backbone import Backbone
+from composer.data.feature_store import FeatureStore
 from composer.data.world import NaturalParts, PairBatches, World
 from composer.strategies.duet import DuetModel
 from composer.training.losses import multi_positive_nce
@@ -13,7 +13,6 @@ from composer.training.pairs import HeldClasses, to_device
 
 NATURAL_SHARES = {"sketchy": 0.4, "chairv2": 0.6}
 _PER_CLASS = 4
-_ENCODE_BATCH = 64
 
 
 class NaturalReferences:
@@ -26,7 +25,7 @@ class NaturalReferences:
     def __init__(
         self,
         parts: NaturalParts,
-        backbone: Backbone,
+        store: FeatureStore,
         accelerator: Accelerator,
         *,
         batch_size: int,
@@ -41,19 +40,13 @@ class NaturalReferences:
             shares=NATURAL_SHARES,
             seed=seed,
         )
-        photos = self._world.photos
-        features: list[Tensor] = []
-        layouts: list[Tensor] = []
-        with accelerator.autocast(), torch.no_grad():
-            for start in range(0, len(photos), _ENCODE_BATCH):
-                part = backbone.normalise_pixels(photos[start : start + _ENCODE_BATCH])
-                encoding = backbone.encode_image(part)
-                features.append(encoding.features.float())
-                layouts.append(backbone.layouts(encoding))
-            self.held = HeldClasses(World(parts.validation), backbone)
-        self._gallery, self._layouts = torch.cat(features), torch.cat(layouts)
-        self._classes = to_device(self._world.photo_classes, backbone.device)
-        self._instances = to_device(self._world.photo_instances, backbone.device)
+        with accelerator.autocast():
+            seen = store.see(self._world.photos)
+        self.held = HeldClasses(World(parts.validation), store)
+        self._gallery, self._layouts = seen.features, seen.layouts.float()
+        device = store.backbone.device
+        self._classes = to_device(self._world.photo_classes, device)
+        self._instances = to_device(self._world.photo_instances, device)
 
     def loss(
         self, model: DuetModel, draw: int, *, temperature: float, layout_temperature: float

@@ -13,6 +13,7 @@ from torch import Tensor
 from composer.backbone import Backbone
 from composer.data.catalogue import CataloguePack
 from composer.data.duet_batches import ValidationQueries, validation_queries
+from composer.data.feature_store import FeatureStore
 from composer.data.wording import with_article
 from composer.data.world import (
     SHARES,
@@ -21,7 +22,6 @@ from composer.data.world import (
     catalogue_table,
     natural_tables,
 )
-from composer.medium import Medium
 from composer.strategies.reference import PLAIN_PROMPT
 from composer.training.duet_validation import Accuracy, accuracy
 from composer.vision import ImageEncoding
@@ -41,6 +41,7 @@ class PairSources:
         num_classes: P, classes in a batch.
         per_class: K, drawings of each.
         shares: Share of the classes of a batch that each data set gives.
+        features: Folder where features of pictures are kept for further runs; None for none.
     """
 
     clip: str | Path
@@ -49,6 +50,7 @@ class PairSources:
     num_classes: int = 12
     per_class: int = 4
     shares: Mapping[str, float] = field(default_factory=lambda: SHARES)
+    features: Path | None = None
 
 
 class PairData:
@@ -62,6 +64,7 @@ class PairData:
         """
         torch.manual_seed(seed)
         self.backbone = backbone = Backbone.load(sources.clip, device=accelerator.device)
+        self.store = FeatureStore(backbone, sources.features)
         pack = CataloguePack.open(sources.pack)
         size_px = backbone.image_size_px
         tables = [catalogue_table(pack, "train", size_px)]
@@ -69,7 +72,7 @@ class PairData:
         if sources.natural is not None:
             parts = natural_tables(sources.natural, size_px)
             tables += parts.train
-            held = HeldClasses(World(parts.validation), self.backbone)
+            held = HeldClasses(World(parts.validation), self.store)
         self.world = World(tables)
         self.batches = PairBatches(
             self.world,
@@ -79,14 +82,15 @@ class PairData:
             seed=seed,
         )
         with accelerator.autocast():
-            self.gallery = encode_pictures(backbone, self.world.photos)
+            self.gallery = self.store.features(self.world.photos)
         names = [f"{PLAIN_PROMPT} {with_article(name)}" for name in self.world.classes]
         with torch.no_grad():
             self.class_features = backbone.encode_text(names).float()
         device = backbone.device
         self.gallery_classes = to_device(self.world.photo_classes, device)
         self.gallery_instances = to_device(self.world.photo_instances, device)
-        self._validation = _Validation(pack, held, backbone)
+        self._validation = _Validation(pack, held, self.store)
+        self.store.flush()
 
     def validate(
         self,
@@ -160,10 +164,10 @@ class PairScores:
 class HeldClasses:
     """Photos and drawings of held-out classes; photos encoded once."""
 
-    def __init__(self, held: World, backbone: Backbone) -> None:
+    def __init__(self, held: World, store: FeatureStore) -> None:
         """Encode the photos with the frozen tower."""
-        self._held, self._backbone = held, backbone
-        self._gallery = encode_pictures(backbone, held.photos)
+        self._held, self._backbone = held, store.backbone
+        self._gallery = store.features(held.photos)
 
     @torch.no_grad()
     def precision(
@@ -180,11 +184,11 @@ class HeldClasses:
 class _Validation:
     """Queries and galleries of the validation split, encoded once."""
 
-    def __init__(self, pack: CataloguePack, held: HeldClasses | None, backbone: Backbone) -> None:
-        rows = pack.validation_photos()
+    def __init__(self, pack: CataloguePack, held: HeldClasses | None, store: FeatureStore) -> None:
+        rows, backbone = pack.validation_photos(), store.backbone
         self._backbone, self._held = backbone, held
         self._queries: ValidationQueries = validation_queries(pack, rows, backbone.image_size_px)
-        self._gallery = encode_pictures(backbone, pack.pixels(rows, backbone.image_size_px))
+        self._gallery = store.features(pack.pixels(rows, backbone.image_size_px))
         with torch.no_grad():
             texts = [f"{PLAIN_PROMPT} {words}" for words in self._queries.words]
             self._words = torch.cat(
@@ -247,16 +251,6 @@ class _Validation:
     def _accuracy(self, queries: Float[Tensor, "n d"]) -> Accuracy:
         right = torch.arange(len(queries), device=queries.device)
         return accuracy(queries @ self._gallery.T, right)
-
-
-@torch.no_grad()
-def encode_pictures(
-    backbone: Backbone, pictures: UInt8[np.ndarray, "n s s 3"], medium: Medium = Medium.PHOTO
-) -> Float[Tensor, "n d"]:
-    """Return unit features of pictures by the frozen tower; callers choose autocast."""
-    starts = range(0, len(pictures), _BATCH)
-    parts = (backbone.normalise_pixels(pictures[at : at + _BATCH]) for at in starts)
-    return torch.cat([backbone.encode_image(pixels, medium).features.float() for pixels in parts])
 
 
 def encode_drawings(

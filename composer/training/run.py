@@ -31,6 +31,7 @@ class Sources:
         clip: The frozen CLIP: its folder, or the name of a public one.
         pack: Folder of the catalogue's training pack.
         natural: Folder of the natural archives; None for the catalogue alone.
+        features: Folder where features of pictures are kept for further runs; None for none.
         start: A trained composer's file to continue from; None for a new one.
         num_samples: References of a step through the tower; None for the recipe's.
         is_cached: Whether duet begins with steps on cached references.
@@ -40,6 +41,7 @@ class Sources:
     clip: str | Path
     pack: Path
     natural: Path | None = None
+    features: Path | None = None
     start: Path | None = None
     num_samples: int | None = None
     is_cached: bool = True
@@ -48,12 +50,22 @@ class Sources:
 
 def _converter(sources: Sources, settings: RunSettings) -> Trainer[Any]:
     tables = [] if sources.natural is None else read_natural(sources.natural, size_px=16)
-    recipe = ConverterTraining(clip=sources.clip, pack=sources.pack, captions=captions_of(tables))
+    recipe = ConverterTraining(
+        clip=sources.clip,
+        pack=sources.pack,
+        captions=captions_of(tables),
+        features=sources.features,
+    )
     return converter_trainer(recipe, settings)
 
 
 def _duet(sources: Sources, settings: RunSettings) -> Trainer[Any]:
-    recipe = DuetTraining(clip=sources.clip, data=sources.pack, natural=sources.natural)
+    recipe = DuetTraining(
+        clip=sources.clip,
+        data=sources.pack,
+        natural=sources.natural,
+        features=sources.features,
+    )
     if sources.start is not None:
         # Converter and prompt are trained already: the tower learns at the higher rate.
         recipe = replace(recipe, start=sources.start, num_cached_steps=0, head_rate=3e-4)
@@ -94,7 +106,12 @@ def _sentence(tower: str) -> Callable[[Sources, RunSettings], Trainer[Any]]:
 
 
 def _pairs(sources: Sources) -> PairSources:
-    pairs = PairSources(clip=sources.clip, pack=sources.pack, natural=sources.natural)
+    pairs = PairSources(
+        clip=sources.clip,
+        pack=sources.pack,
+        natural=sources.natural,
+        features=sources.features,
+    )
     if sources.num_samples is None:
         return pairs
     return replace(pairs, num_classes=max(1, sources.num_samples // pairs.per_class))
@@ -132,6 +149,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--steps", type=int, help="largest number of steps")
     parser.add_argument("--output", type=Path, required=True, help="the composer's file")
     parser.add_argument("--state", type=Path, help="default: .cache/training/NAME")
+    parser.add_argument(
+        "--features",
+        type=Path,
+        default=Path(".cache/training/features"),
+        help="folder where frozen features of pictures are kept for further runs",
+    )
     parser.add_argument("--logs", type=Path, help="folder for TensorBoard")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument("--seed", type=int, default=0)
@@ -154,6 +177,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         clip=chosen.clip,
         pack=chosen.data,
         natural=chosen.natural,
+        features=chosen.features,
         start=chosen.start,
         num_samples=chosen.samples,
         holds_tower=chosen.hold_tower,

@@ -15,7 +15,7 @@ from composer.data.world import PairBatch
 from composer.medium import Medium
 from composer.strategies.sentence import SentenceModel, SentenceShape
 from composer.training.losses import in_batch_nce, multi_positive_nce, weighted_sum
-from composer.training.pairs import PairData, PairScores, PairSources, encode_pictures, to_device
+from composer.training.pairs import PairData, PairScores, PairSources, to_device
 from composer.training.sentence_losses import local_alignment, token_spread
 from composer.training.trainer import (
     Losses,
@@ -200,7 +200,8 @@ class _Pictures(nn.Module):
         ink = np.stack([world.ink(row, None) for row in range(len(world.drawings))])
         drawings = np.repeat(ink[..., None], 3, axis=-1)
         with accelerator.autocast():
-            drawn = encode_pictures(data.backbone, drawings, Medium.DRAWING)
+            drawn = data.store.features(drawings, Medium.DRAWING)
+        data.store.flush()
         self._pixels = (world.photos, drawings)
         self._features = (torch.cat([data.gallery, drawn]),)  # not a weight
         self.project = nn.Linear(num_channels, data.backbone.joint_dim).to(data.backbone.device)

@@ -17,6 +17,7 @@ from composer.backbone import Backbone
 from composer.composed import slerp
 from composer.data.catalogue import CataloguePack
 from composer.data.duet_batches import ValidationQueries, encode_gallery, validation_queries
+from composer.data.feature_store import FeatureStore
 from composer.medium import Medium
 from composer.strategies.duet import DuetModel
 from composer.strategies.reference import PLAIN_PROMPT
@@ -46,7 +47,7 @@ def choose(clip: Path, duet: Path, data: Path) -> list[ScoredSettings]:
     model = DuetModel.load(duet, backbone)
     pack = CataloguePack.open(data)
     rows = pack.validation_photos()
-    gallery = encode_gallery(pack, rows, backbone).features
+    gallery = encode_gallery(pack, rows, FeatureStore(backbone)).features
     queries = validation_queries(pack, rows, backbone.image_size_px)
     words = backbone.encode_text([f"{PLAIN_PROMPT} {text}" for text in queries.words])
     right = torch.arange(len(rows))

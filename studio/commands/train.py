@@ -69,6 +69,7 @@ def _composer(name: str) -> "KitStage":
         clip = job.kit / "clip" if job.clip is None else job.clip
         files: list[str | Path] = ["--clip", clip, "--state", job.runs / name]
         files += ["--output", _composer_file(job.kit, name), "--logs", job.runs / "logs"]
+        files += ["--features", job.runs / "features"]
         return [name, *files, *natural, "--minutes", COMPOSER_MINUTES[name][job.budget]]
 
     return KitStage(module="composer.training.run", arguments=arguments)

@@ -11,6 +11,7 @@ from composer import names
 from composer.backbone import Backbone
 from composer.data.catalogue import PHOTO, CataloguePack
 from composer.data.duet_batches import Mixture, encode_gallery, encode_references
+from composer.data.feature_store import FeatureStore
 from composer.data.world import NaturalParts, PairTable
 from composer.kit_parts import ComposerFiles
 from composer.medium import Medium
@@ -185,11 +186,9 @@ def test_photos_among_the_references_are_seen_as_photos(folder, tmp_path):
 
 def test_photos_encoded_in_advance_are_those_of_the_gallery(folder):
     backbone, pack = Backbone.load(folder / "clip"), CataloguePack.open(folder / "pack")
-    gallery = encode_gallery(pack, pack.rows(split="train"), backbone)
+    gallery = encode_gallery(pack, pack.rows(split="train"), FeatureStore(backbone))
     designs = sorted({sketch.design for sketch in pack.sketches if sketch.split == "train"})
-    encoded = encode_references(
-        pack, designs[:2], gallery.rows, backbone, backbone.encode_image, count=1
-    )
+    encoded = encode_references(pack, designs[:2], gallery.rows, FeatureStore(backbone), count=1)
     assert encoded.photos
     for row, feature in encoded.photos.items():
         torch.testing.assert_close(feature, gallery.features[row], atol=1e-5, rtol=0)
@@ -216,7 +215,9 @@ def test_the_converter_reads_such_a_kits_photos(folder, tmp_path):
     trainer = TRAININGS[names.CONVERTER](sources, settings_of(tmp_path, 3))
     trainer.run()
     backbone, pack = trainer.objective.backbone, CataloguePack.open(folder / "pack")
-    photos = encode_gallery(pack, pack.rows(split="train", domain=PHOTO), backbone).features
+    photos = encode_gallery(
+        pack, pack.rows(split="train", domain=PHOTO), FeatureStore(backbone)
+    ).features
     model = TextConverter.load(tmp_path / "trained.safetensors", backbone)
     torch.testing.assert_close(model.image_mean, photos.mean(dim=0), atol=5e-3, rtol=0)
 
@@ -248,3 +249,35 @@ def test_slerp_is_chosen_with_drawings_seen_as_drawings(folder, tmp_path):
               for c in choices}  # fmt: skip
     for (tuned, moves, alpha), score in scores.items():
         assert score == scores[not tuned, moves, alpha]
+
+
+def test_what_one_composer_has_encoded_no_other_encodes_again(
+    folder, natural, tmp_path, monkeypatch
+):
+    num_encoded = []
+    look = FeatureStore._look
+
+    def count(store, pictures, medium):
+        num_encoded.append(len(pictures))
+        return look(store, pictures, medium)
+
+    monkeypatch.setattr(FeatureStore, "_look", count)
+    sources = Sources(
+        clip=folder / "clip", pack=folder / "pack", natural=natural, num_samples=8,
+        features=tmp_path / "features",
+    )  # fmt: skip
+
+    def encoded_by(name, sources=sources):
+        num_encoded.clear()
+        trainer = TRAININGS[name](sources, settings_of(tmp_path / name, 1))
+        trainer.objective.losses(0, 0)
+        return sum(num_encoded)
+
+    first = encoded_by(names.DUET)
+    assert first > 0
+    assert encoded_by(names.DUET) == 0
+    # Photos are the same; their drawings, as they are, are sentence's alone.
+    assert encoded_by(names.PROMPTED) == 0
+    assert encoded_by(names.MODALITY) == 0
+    assert encoded_by(names.CONVERTER, replace(sources, natural=None)) == 0
+    assert 0 < encoded_by(names.SENTENCE) < first

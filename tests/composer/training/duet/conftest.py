@@ -5,6 +5,7 @@ import pytest
 from composer.backbone import Backbone
 from composer.data.catalogue import CataloguePack
 from composer.data.duet_batches import encode_gallery
+from composer.data.feature_store import FeatureStore
 from tests.composer.data.fake_pack import write_pack
 from tests.composer.tiny import write_clip
 
@@ -29,4 +30,4 @@ def pack(folder):
 
 @pytest.fixture(scope="package")
 def gallery(pack, backbone):
-    return encode_gallery(pack, pack.rows(split="train"), backbone)
+    return encode_gallery(pack, pack.rows(split="train"), FeatureStore(backbone))

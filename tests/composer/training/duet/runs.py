@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from composer.data.duet_batches import encode_references
+from composer.data.feature_store import FeatureStore
 from composer.training.duet import DuetTraining, duet_trainer
 from composer.training.loop import Budget
 from composer.training.trainer import RunSettings
@@ -22,6 +23,6 @@ def trainer_of(folder, tmp_path, num_steps, *, clip=None, run=None, **changes):
 
 
 def encoded_by(tower, pack, batches, gallery, backbone, count=1):
-    return encode_references(
-        pack, batches.designs, gallery.rows, backbone, tower.encode_image, count=count
-    )
+    copy = getattr(tower, "tower", None)  # of a duet; the backbone itself has none
+    store = FeatureStore(backbone, tower=copy, encode=tower.encode_image)
+    return encode_references(pack, batches.designs, gallery.rows, store, count=count)

@@ -6,9 +6,9 @@ import torch
 from composer.data.duet_batches import (
     DuetBatches,
     Mixture,
-    average_regions,
     encode_gallery,
 )
+from composer.data.feature_store import FeatureStore, average_regions
 from composer.layout import region_maps, region_projection
 from composer.strategies.duet import DuetModel
 from tests.composer.training.duet.runs import encoded_by
@@ -106,7 +106,7 @@ def test_photo_references_show_another_colourway(pack, gallery, backbone):
 
 def test_a_gallery_can_be_encoded_in_half_precision(pack, gallery, backbone):
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        encoded = encode_gallery(pack, gallery.rows, backbone)
+        encoded = encode_gallery(pack, gallery.rows, FeatureStore(backbone))
         projection = region_projection(backbone.joint_dim)
         maps = region_maps(torch.eye(backbone.joint_dim)[:4].unsqueeze(0), projection)
     assert maps.dtype == torch.float32

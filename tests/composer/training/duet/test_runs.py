@@ -147,6 +147,7 @@ def test_the_command_trains_and_explains_what_is_missing(folder, tmp_path, capsy
     clip = str(folder / "kit" / "clip")
     common = ["duet", "--clip", clip, "--steps", "1", "--device", "cpu"]
     common += ["--state", str(tmp_path / "s"), "--output", str(tmp_path / "d.safetensors")]
+    common += ["--features", str(tmp_path / "features")]
     assert main([*common, "--data", str(folder / "pack")]) == 0
     assert (tmp_path / "d.safetensors").exists()
     again = [*common, "--data", str(folder / "pack"), "--state", str(tmp_path / "s2")]
@@ -162,6 +163,7 @@ def test_the_command_trains_and_explains_what_is_missing(folder, tmp_path, capsy
 def test_a_held_tower_stays_as_it_is(folder, tmp_path, backbone):
     clip, pack = str(folder / "kit" / "clip"), str(folder / "pack")
     common = ["duet", "--clip", clip, "--data", pack, "--steps", "1", "--device", "cpu"]
+    common += ["--features", str(tmp_path / "features")]
 
     def train(name, *more):
         output = tmp_path / f"{name}.safetensors"
