@@ -17,7 +17,7 @@ from composer.training.drawing_tower import DrawingTower
 from composer.training.encoder_batches import MIRRORED, PairBatch, PairTable
 from composer.training.encoder_heads import EncoderHeads
 from composer.training.encoder_scores import PictureScores, picture_scores
-from composer.training.encoder_space import fit_space
+from composer.training.encoder_space import Space
 from composer.training.losses import multi_positive_nce, weighted_sum
 from composer.training.trainer import (
     Losses,
@@ -30,6 +30,7 @@ from composer.training.trunk_features import SeenSet
 from composer.weights import read_safetensors, write_safetensors
 
 _DRAWN = ("chairs.drawing", "sketchy.drawing")
+_PHOTO_MAP = f"heads.{Medium.PHOTO}."
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,6 +65,7 @@ class EncoderTraining:
     Attributes:
         joint_dim: Width of the joint space.
         rate: Learning rate of the heads.
+        photo_rate: Of the photos' map to the joint space; 0 leaves it in closed form.
         norm_rate: Of the drawing tower's normalisation layers.
         num_drawings: Drawings of each data set in a step.
         num_photos: Photos of Sketchy a step's drawings are told from.
@@ -76,6 +78,7 @@ class EncoderTraining:
 
     joint_dim: int = 256
     rate: float = 1e-3
+    photo_rate: float = 0.0
     norm_rate: float = 2e-3
     num_drawings: int = 128
     num_photos: int = 400
@@ -103,6 +106,7 @@ class EncoderObjective:
         self,
         recipe: EncoderTraining,
         sets: Mapping[str, SeenSet],
+        space: Space,
         *,
         seed: int,
         tower: DrawingTower | None = None,
@@ -112,12 +116,12 @@ class EncoderObjective:
         Args:
             recipe: What to do.
             sets: What it saw.
+            space: Where the maps to the joint space start.
             seed: Of every draw.
             tower: Looks at the drawings anew, and is trained as well; None for the heads alone.
         """
         self.recipe, self._sets, self._seed, self._tower = recipe, sets, seed, tower
         self.backbone = FrozenTrunk(gallery_hash=_hash_of(sets), device=torch.device("cpu"))
-        space = fit_space(sets, recipe.joint_dim)
         self.heads = EncoderHeads(space, sets)
         self._photo_mean = space.means[Medium.PHOTO]
         self._chairs = PairTable(sets["chairs.drawing"], sets["chairs.photo"])
@@ -130,8 +134,14 @@ class EncoderObjective:
 
     def parameter_groups(self) -> list[ParameterGroup]:
         """Return heads and normalisation layers, each at its rate."""
-        heads = list(self.heads.trainable_state().values())
-        groups = [ParameterGroup(parameters=heads, rate=self.recipe.rate)]
+        photo = [p for n, p in self.heads.trainable_state().items() if n.startswith(_PHOTO_MAP)]
+        others = [
+            p for n, p in self.heads.trainable_state().items() if not n.startswith(_PHOTO_MAP)
+        ]
+        groups = [
+            ParameterGroup(parameters=others, rate=self.recipe.rate),
+            ParameterGroup(parameters=photo, rate=self.recipe.photo_rate),
+        ]
         if self._tower is not None:
             norms = list(self._tower.trainable_state().values())
             groups.append(ParameterGroup(parameters=norms, rate=self.recipe.norm_rate))
@@ -258,6 +268,7 @@ def dropped(values: Tensor, share: float, rng: np.random.Generator) -> Tensor:
 def encoder_trainer(
     recipe: EncoderTraining,
     sets: Mapping[str, SeenSet],
+    space: Space,
     settings: RunSettings,
     *,
     tower: DrawingTower | None = None,
@@ -268,6 +279,7 @@ def encoder_trainer(
     Args:
         recipe: What to do.
         sets: What a frozen trunk saw.
+        space: Where the maps to the joint space start.
         settings: How the run goes.
         tower: To train as well.
         start: A file of heads to begin with; None for the closed form.
@@ -277,7 +289,7 @@ def encoder_trainer(
     """
     accelerator = make_accelerator(settings)
     # The heads start in closed form; nothing else is drawn but batches.
-    objective = EncoderObjective(recipe, sets, seed=settings.seed, tower=tower)
+    objective = EncoderObjective(recipe, sets, space, seed=settings.seed, tower=tower)
     if start is not None:
         objective.heads.restore(read_safetensors(start).tensors)
     return Trainer(objective, settings, accelerator)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from composer.backbone import CONFIG_NAME, MERGES_NAME, WEIGHTS_NAME
 from composer.media import MEDIA_NAME, MediaHeads
 from composer.training.encoder_heads import EncoderHeads
-from composer.training.encoder_space import fit_space
+from composer.training.encoder_space import Space
 from composer.training.public_trunk import MEAN, STD
 from composer.training.trunk_features import SeenSet
 from composer.vision import norm_state
@@ -21,21 +21,26 @@ from composer.weights import read_metadata, read_safetensors, write_bytes, write
 _FLAT_TEXT = ("transformer.", "token_embedding.", "positional_embedding", "ln_final.", "text_proj")
 
 
-def read_heads(path: Path, sets: Mapping[str, SeenSet]) -> EncoderHeads:
-    """Read the heads of a training's file.
+def read_heads(path: Path, sets: Mapping[str, SeenSet], space: Space) -> EncoderHeads:
+    """Read the heads of a training's file; `sets` and `space` are what they were trained from.
 
     Raises:
         ValueError: The file is damaged or holds heads of another size.
     """
     trained = read_safetensors(path).tensors
-    joint_dim = trained["heads.photo.weight"].shape[1]
-    heads = EncoderHeads(fit_space(sets, joint_dim), sets)
+    heads = EncoderHeads(space, sets)
     heads.restore(trained)
     return heads
 
 
 def write_encoder(
-    folder: Path, *, tower: nn.Module, trained: Path, sets: Mapping[str, SeenSet], text_from: Path
+    folder: Path,
+    *,
+    tower: nn.Module,
+    trained: Path,
+    sets: Mapping[str, SeenSet],
+    space: Space,
+    text_from: Path,
 ) -> None:
     """Write an encoder's folder, weights in fp16.
 
@@ -44,13 +49,14 @@ def write_encoder(
         tower: The public tower that was trained on.
         trained: File of the training.
         sets: What the tower saw.
+        space: Where the training started.
         text_from: An encoder's folder whose text tower and vocabulary are taken over as they are;
             its joint space must be as wide, and is another until the text tower is trained anew.
 
     Raises:
         ValueError: The file or the text tower does not fit.
     """
-    heads = read_heads(trained, sets)
+    heads = read_heads(trained, sets, space)
     config = json.loads((text_from / CONFIG_NAME).read_text(encoding="utf-8"))
     photo = heads.photo_head()
     joint_dim = len(photo["bias"])

@@ -13,10 +13,13 @@ from composer.data.encoder_sets import PictureSet, encoder_sets
 from composer.training.drawing_tower import DrawingTower
 from composer.training.encoder import EncoderObjective, EncoderTraining, encoder_trainer
 from composer.training.encoder_folder import write_encoder
+from composer.training.encoder_space import Space, fit_space
 from composer.training.loop import Budget
 from composer.training.public_trunk import MEAN, STD, public_tower
 from composer.training.trainer import RunSettings
 from composer.training.trunk_features import SeenSet, draw_set, see_set
+from composer.training.words.bank import read_bank
+from composer.training.words.run import trained_part
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +33,7 @@ class EncoderPlan:
         text_from: Encoder's folder whose text tower is taken over.
         output: Folder of the encoder.
         work: Folder of what is seen once, of states and of heads.
+        bank: Pooled features of further photos, as `composer.training.words.see` writes them.
         image_px: Side of the pictures.
         head_steps: Steps of the heads alone, on what the trunk saw once; 0 keeps the closed form.
         tower_steps: Steps of heads and the drawings' normalisation layers, which look at their
@@ -44,7 +48,8 @@ class EncoderPlan:
     text_from: Path
     output: Path
     work: Path
-    image_px: int = 160
+    bank: Path | None = None
+    image_px: int = 192
     head_steps: int = 60
     tower_steps: int = 400
     num_drawings: int = 32
@@ -53,6 +58,8 @@ class EncoderPlan:
     seed: int = 0
 
 
+# Sets of a bank that are no drawings and not among the encoder's own.
+FURTHER_PHOTOS = ("flickr", "tiny", "catalogue")
 HEADS = EncoderTraining()
 # A step of the tower is dear, so that its batches are small and its rates for heads low.
 TOWER = replace(HEADS, rate=5e-4)
@@ -74,7 +81,8 @@ def make_encoder(plan: EncoderPlan, tower: nn.Module | None = None) -> None:
     pictures = {one.name: one for one in encoder_sets(plan.natural, num_views=plan.num_views)}
     seen_at = plan.work / str(plan.image_px)
     sets = _see(visual, pictures, seen_at, plan.image_px)
-    trained = _train_heads(plan, sets)
+    space = _fit_space(plan, sets)
+    trained = _train_heads(plan, sets, space)
     if plan.tower_steps:
         levels = {
             name: draw_set(one, seen_at, size_px=plan.image_px)
@@ -84,20 +92,34 @@ def make_encoder(plan: EncoderPlan, tower: nn.Module | None = None) -> None:
         recipe = replace(TOWER, joint_dim=plan.joint_dim, num_drawings=plan.num_drawings)
         settings = _settings(plan, "tower", plan.tower_steps)
         own = DrawingTower(visual, levels, mean=MEAN, std=STD)
-        encoder_trainer(recipe, sets, settings, tower=own, start=trained).run()
+        encoder_trainer(recipe, sets, space, settings, tower=own, start=trained).run()
         trained = settings.output
-    write_encoder(plan.output, tower=visual, trained=trained, sets=sets, text_from=plan.text_from)
+    write_encoder(
+        plan.output,
+        tower=visual,
+        trained=trained,
+        sets=sets,
+        space=space,
+        text_from=plan.text_from,
+    )
     logger.info("wrote %s", plan.output)
 
 
-def _train_heads(plan: EncoderPlan, sets: Mapping[str, SeenSet]) -> Path:
+def _fit_space(plan: EncoderPlan, sets: Mapping[str, SeenSet]) -> Space:
+    """Fit the space on the photos of the sets and on those of the bank that may be trained on."""
+    bank = {} if plan.bank is None else read_bank(plan.bank)
+    further = [trained_part(n, p).pooled for n, p in bank.items() if n in FURTHER_PHOTOS]
+    return fit_space(sets, plan.joint_dim, further)
+
+
+def _train_heads(plan: EncoderPlan, sets: Mapping[str, SeenSet], space: Space) -> Path:
     """Trains the heads and returns their file; without a step, that of the closed form."""
     recipe = replace(HEADS, joint_dim=plan.joint_dim)
     if plan.head_steps:
         settings = _settings(plan, "heads", plan.head_steps)
-        encoder_trainer(recipe, sets, settings).run()
+        encoder_trainer(recipe, sets, space, settings).run()
         return settings.output
-    start = EncoderObjective(recipe, sets, seed=plan.seed)
+    start = EncoderObjective(recipe, sets, space, seed=plan.seed)
     path = plan.work / "closed.safetensors"
     start.export(path, start.validate(), {})
     return path
@@ -133,7 +155,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--text-from", type=Path, required=True, help="folder of a CLIP")
     parser.add_argument("--output", type=Path, required=True, help="folder of the encoder")
     parser.add_argument("--work", type=Path, default=Path(".cache/encoder"))
-    parser.add_argument("--image-px", type=int, default=160)
+    parser.add_argument("--bank", type=Path, help="features of further photos")
+    parser.add_argument("--image-px", type=int, default=192)
     parser.add_argument("--head-steps", type=int, default=60)
     parser.add_argument("--tower-steps", type=int, default=400)
     parser.add_argument("--num-drawings", type=int, default=32)

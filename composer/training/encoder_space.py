@@ -13,6 +13,7 @@ from composer.medium import Medium
 from composer.training.trunk_features import SeenSet
 
 WHITENING = 0.25
+MAX_OF_A_SET = 2_000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -30,22 +31,38 @@ class Space:
     scale: float
 
 
-def fit_space(sets: Mapping[str, SeenSet], joint_dim: int) -> Space:
-    """Find means and axes of what may be trained on; every set counts the same.
+def fit_space(
+    sets: Mapping[str, SeenSet],
+    joint_dim: int,
+    further: Sequence[Float[Tensor, "n w"]] = (),
+) -> Space:
+    """Find means and axes of what may be trained on.
+
+    Every set counts the same for the mean of its medium. The axes are those of photos, of at most
+    `MAX_OF_A_SET` a set: what a drawing has beside them, no photo can match.
 
     Args:
         sets: What a trunk saw, by name.
         joint_dim: Number of axes.
+        further: Pooled features of further sets of pictures that count as photos, so that the space
+            has room for what neither drawings nor their photos show.
     """
     train = [seen for one in sets.values() if len((seen := one.of(Part.TRAIN, plain=True)).classes)]
-    means = {
-        medium: torch.stack([s.pooled.mean(dim=0) for s in train if s.medium is medium]).mean(dim=0)
-        for medium in Medium
+    pooled = {
+        Medium.PHOTO: [s.pooled for s in train if s.medium is Medium.PHOTO] + list(further),
+        Medium.DRAWING: [s.pooled for s in train if s.medium is Medium.DRAWING],
     }
-    centred = torch.cat([seen.pooled - means[seen.medium] for seen in train])
+    means = {m: torch.stack([p.mean(dim=0) for p in each]).mean(dim=0) for m, each in pooled.items()}
+    photos = [_thinned(p) - means[Medium.PHOTO] for p in pooled[Medium.PHOTO]]
+    centred = torch.cat(photos)
     scale = float(centred.std())
     axes = principal_axes(centred / scale, joint_dim, WHITENING)
     return Space(means=means, axes=axes, scale=scale)
+
+
+def _thinned(pooled: Float[Tensor, "n w"]) -> Float[Tensor, "m w"]:
+    """Keep at most `MAX_OF_A_SET` rows, evenly spread."""
+    return pooled[:: max(1, -(-len(pooled) // MAX_OF_A_SET))]
 
 
 def principal_axes(

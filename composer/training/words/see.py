@@ -26,7 +26,7 @@ from composer.training.trunk_features import see_levels
 from composer.training.words.bank import CLASSIFIER, PictureSet, write_bank
 from composer.training.words.imagenet import imagenet_classes
 
-IMAGE_PX: Final = 160
+IMAGE_PX: Final = 192
 BATCH: Final = 16
 SETS: Final = {
     "sketchy": archives.SKETCHY,
