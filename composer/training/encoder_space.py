@@ -52,7 +52,9 @@ def fit_space(
         Medium.PHOTO: [s.pooled for s in train if s.medium is Medium.PHOTO] + list(further),
         Medium.DRAWING: [s.pooled for s in train if s.medium is Medium.DRAWING],
     }
-    means = {m: torch.stack([p.mean(dim=0) for p in each]).mean(dim=0) for m, each in pooled.items()}
+    means = {
+        m: torch.stack([p.mean(dim=0) for p in each]).mean(dim=0) for m, each in pooled.items()
+    }
     photos = [_thinned(p) - means[Medium.PHOTO] for p in pooled[Medium.PHOTO]]
     centred = torch.cat(photos)
     scale = float(centred.std())

@@ -16,6 +16,7 @@ from torch.nn import functional
 from composer.weights import WeightsError, read_safetensors, write_safetensors
 
 CLASSIFIER = "classifier"
+CATALOGUE = "catalogue"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

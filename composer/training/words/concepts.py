@@ -8,7 +8,7 @@ import json
 import tarfile
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path, PurePosixPath
 from typing import Final
@@ -19,8 +19,16 @@ from torch import Tensor
 from torch.nn import functional
 
 from composer.data import heldout
+from composer.data.catalogue import PHOTO, PackItem
+from composer.data.tree import DatasetError
 from composer.training.words import forms
-from composer.training.words.bank import CLASSIFIER, PhotoHead, PictureSet, class_directions
+from composer.training.words.bank import (
+    CATALOGUE,
+    CLASSIFIER,
+    PhotoHead,
+    PictureSet,
+    class_directions,
+)
 from composer.training.words.imagenet import ImageNetClass, imagenet_classes
 from composer.training.words.withheld import Withheld, class_word
 from composer.training.words.wordnet import WordNet
@@ -53,12 +61,14 @@ class Concept:
         glosses: Definitions; none for most.
         rows: The pictures, as rows of the bank.
         names: What the pictures show, in bare words; none where they are one of a kind.
+        group: What is hard to tell from it shares this; empty for most.
     """
 
     kind: Kind
     texts: tuple[str, ...]
     names: tuple[str, ...] = ()
     glosses: tuple[str, ...] = ()
+    group: str = ""
     rows: tuple[int, ...]
 
 
@@ -70,11 +80,13 @@ class TextSources:
         archives: Folder of the data archives, for captions and keywords.
         wordnet: For what ImageNet's classes are kinds of.
         withheld: What must not be paired with pictures.
+        catalogue: Pictures of the catalogue by identifier.
     """
 
     archives: Path
     wordnet: WordNet
     withheld: Withheld
+    catalogue: Mapping[str, PackItem] = field(default_factory=dict[str, PackItem])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -100,10 +112,13 @@ def read_concepts(
     """Reads the texts of every set of the bank.
 
     Args:
-        bank: Sets named "classifier", "sketchy", "tiny", "pacs", "flickr", "noto"; any may lack
-            except the first.
+        bank: Sets named "classifier", "sketchy", "tiny", "pacs", "flickr", "noto", "catalogue"; any
+            may lack except the first.
         head: Puts them into the joint space.
         sources: Where the texts come from, and what must not be paired with pictures.
+
+    Raises:
+        DatasetError: A picture of the catalogue has no words.
     """
     withheld = sources.withheld
     classes = imagenet_classes()
@@ -118,7 +133,7 @@ def read_concepts(
         first[name], total = total, total + len(bank[name].names)
     found = [*_prototypes(classes, kept), *_parents(classes, kept, sources.wordnet)]
     names = {c.wnid: c.names for c, is_kept in zip(classes, kept, strict=True) if is_kept}
-    texts = _Texts(archives=sources.archives, names=names)
+    texts = _Texts(archives=sources.archives, names=names, catalogue=sources.catalogue)
     for source in ordered[1:]:
         for concept in _READERS[source](bank[source].names, texts):
             found.append(replace(concept, rows=tuple(first[source] + r for r in concept.rows)))
@@ -190,6 +205,7 @@ class _Texts:
 
     archives: Path
     names: Mapping[str, tuple[str, ...]]
+    catalogue: Mapping[str, PackItem]
 
 
 def _sketchy(names: tuple[str, ...], _: _Texts) -> Iterator[Concept]:
@@ -241,7 +257,34 @@ def _noto(names: tuple[str, ...], texts: _Texts) -> Iterator[Concept]:
             yield Concept(kind=Kind.EMOJI, texts=said, rows=(row,))
 
 
+def _catalogue(names: tuple[str, ...], texts: _Texts) -> Iterator[Concept]:
+    """Yield each picture by its captions, each finish by its phrase, each kind by its name."""
+    kinds: dict[str, list[int]] = defaultdict(list)
+    finishes: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for row, name in enumerate(names):
+        item = _pack_item(name.rpartition("/")[2], texts.catalogue)
+        said = tuple(dict.fromkeys((item.caption, *item.paraphrases)))
+        yield Concept(kind=Kind.CATALOGUE, texts=said, rows=(row,), group=item.kind)
+        if item.domain == PHOTO:
+            kinds[item.kind].append(row)
+            finishes[item.kind, item.attributes].append(row)
+    for (kind, phrase), rows in sorted(finishes.items()):
+        yield Concept(kind=Kind.CATALOGUE, texts=(phrase,), rows=tuple(rows), group=kind)
+    for kind, rows in sorted(kinds.items()):
+        said = tuple(forms.say(form, kind) for form in forms.PLAIN)
+        yield Concept(kind=Kind.CLASS, texts=said, rows=tuple(rows), names=(kind,))
+
+
+def _pack_item(id: str, catalogue: Mapping[str, PackItem]) -> PackItem:
+    if id not in catalogue:
+        raise DatasetError(
+            f"The bank has {id} of a training pack, whose words are missing; name its folder."
+        )
+    return catalogue[id]
+
+
 _READERS: Final[dict[str, Callable[[tuple[str, ...], _Texts], Iterator[Concept]]]] = {
+    CATALOGUE: _catalogue,
     "flickr": _flickr,
     "noto": _noto,
     "pacs": _pacs,

@@ -21,8 +21,9 @@ SHARES: Mapping[Kind, int] = {
     Kind.MEDIUM: 4,
     Kind.CAPTION: 24,
     Kind.EMOJI: 10,
-    Kind.CATALOGUE: 12,
+    Kind.CATALOGUE: 32,
 }
+GROUP_SIZE = 8
 _BY_CLASSIFIER = frozenset({Kind.PROTOTYPE, Kind.PARENT})
 
 
@@ -45,15 +46,28 @@ class Drawer:
         for index, concept in enumerate(concepts.items):
             self._by_kind[concept.kind].append(index)
         self._counts = {kind: times * SHARES[kind] for kind in Kind if self._by_kind[kind]}
+        groups: dict[str, list[int]] = defaultdict(list)
+        for index, concept in enumerate(concepts.items):
+            if concept.group:
+                groups[concept.group].append(index)
+        self._groups = list(groups.values())
 
     def draw(self, rng: np.random.Generator) -> list[Draw]:
         """Draws one batch."""
         chosen = [
             int(index)
             for kind, count in self._counts.items()
-            for index in rng.choice(self._by_kind[kind], count)
+            for index in self._choose(kind, count, rng)
         ]
         return [self._draw_one(index, rng) for index in chosen]
+
+    def _choose(self, kind: Kind, count: int, rng: np.random.Generator) -> np.ndarray:
+        """Choose concepts of a kind; those with groups come some at a time from one group."""
+        if kind is not Kind.CATALOGUE or not self._groups:
+            return rng.choice(self._by_kind[kind], count)
+        numbers = rng.integers(len(self._groups), size=-(-count // GROUP_SIZE))
+        chosen = [rng.choice(self._groups[n], GROUP_SIZE) for n in numbers]
+        return np.concatenate(chosen)[:count]
 
     def _draw_one(self, index: int, rng: np.random.Generator) -> Draw:
         concept = self._items[index]

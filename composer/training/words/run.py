@@ -18,10 +18,12 @@ import torch
 
 from composer.backbone import MERGES_NAME
 from composer.data import heldout
+from composer.data.catalogue import CataloguePack, PackItem
+from composer.data.tree import DatasetError
 from composer.files import write_bytes
 from composer.learned import FILE_NAME
 from composer.training.loop import fast_precision
-from composer.training.words.bank import PhotoHead, PictureSet, read_bank
+from composer.training.words.bank import CATALOGUE, PhotoHead, PictureSet, read_bank
 from composer.training.words.concepts import (
     Concepts,
     TextSources,
@@ -64,6 +66,7 @@ class WordsRun:
         bank: Pooled features of pictures.
         head: The photo head that puts them into the joint space.
         archives: Folder of the data archives.
+        data: Folder of the catalogue's training pack, where the bank has its pictures.
         wordnet: Folder of WordNet's database files.
         encoder: Archive of the sentence encoder; None for the installed package.
         start: Folder of a trained tower of the same vocabulary to go on from, whatever head it was
@@ -74,6 +77,7 @@ class WordsRun:
     bank: Path
     head: Path
     archives: Path
+    data: Path | None = None
     wordnet: Path = WORDNET_FOLDER
     encoder: Path | None = None
     start: Path | None = None
@@ -100,7 +104,12 @@ def read_material(run: WordsRun) -> Material:
         FileNotFoundError: WordNet, an archive or the sentence encoder is missing.
     """
     wordnet = WordNet(run.wordnet)
-    sources = TextSources(archives=run.archives, wordnet=wordnet, withheld=held_out_names(wordnet))
+    sources = TextSources(
+        archives=run.archives,
+        wordnet=wordnet,
+        withheld=held_out_names(wordnet),
+        catalogue={} if run.data is None else pack_items(run.data),
+    )
     bank = {name: trained_part(name, s) for name, s in read_bank(run.bank).items()}
     return Material(
         wordnet=wordnet,
@@ -122,11 +131,21 @@ def sentence_encoder(archive: Path | None = None) -> SentenceEncoder:
     return encoder.bfloat16() if is_bf16 else encoder
 
 
+def pack_items(folder: Path) -> dict[str, PackItem]:
+    """Read the words of a training pack's pictures.
+
+    Raises:
+        PackError: The pack is missing or damaged.
+    """
+    return {item.id: item for item in CataloguePack.open(folder).items}
+
+
 def trained_part(name: str, pictures: PictureSet) -> PictureSet:
-    """Leaves the held-out photos of Sketchy and Flickr out of a set."""
+    """Leave the held-out photos of Sketchy and Flickr and validation designs out of a set."""
     is_held_out = {
         "sketchy": lambda p: heldout.sketchy_is_held_out(p.parent.name),
         "flickr": lambda p: heldout.flickr_is_held_out(p.name),
+        CATALOGUE: lambda p: p.parent.name != "train",
     }.get(name)
     if is_held_out is None:
         return pictures
@@ -222,6 +241,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--bank", type=Path, required=True, help="pooled features of pictures")
     parser.add_argument("--head", type=Path, required=True, help="the photo head")
     parser.add_argument("--natural", type=Path, required=True, help="folder of the data archives")
+    parser.add_argument("--data", type=Path, help="folder of the catalogue's training pack")
     parser.add_argument("--wordnet", type=Path, default=WORDNET_FOLDER)
     parser.add_argument("--encoder", type=Path, help="model.zip of the sentence encoder")
     parser.add_argument("--start", type=Path, help="text folder of a tower to go on from")
@@ -235,6 +255,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         bank=chosen.bank,
         head=chosen.head,
         archives=chosen.natural,
+        data=chosen.data,
         wordnet=chosen.wordnet,
         encoder=chosen.encoder,
         start=chosen.start,
@@ -244,7 +265,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     try:
         teach_words(run)
-    except FileNotFoundError as error:
+    except (FileNotFoundError, DatasetError) as error:
         print(error, file=sys.stderr)  # noqa: T201  what the user can mend
         return 2
     return 0

@@ -15,15 +15,18 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Final
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import nn
 
 from composer.data import archives
+from composer.data.catalogue import CataloguePack
 from composer.data.pictures import fit_square
+from composer.data.tree import DatasetError
 from composer.training.public_trunk import MEAN, STD, public_tower, public_trunk_state
 from composer.training.trunk_features import see_levels
-from composer.training.words.bank import CLASSIFIER, PictureSet, write_bank
+from composer.training.words.bank import CATALOGUE, CLASSIFIER, PictureSet, read_bank, write_bank
 from composer.training.words.imagenet import imagenet_classes
 
 IMAGE_PX: Final = 192
@@ -61,6 +64,17 @@ def see_archive(tower: nn.Module, path: Path, *, most: int | None, image_px: int
         levels = [fit_square(_decode(data), image_px) for _, data in group]
         pooled.append(see_levels(tower, levels, mean=MEAN, std=STD)[0])
     return PictureSet(names=tuple(names), pooled=torch.cat(pooled))
+
+
+def see_pack(tower: nn.Module, pack: CataloguePack, *, image_px: int) -> PictureSet:
+    """Look at all pictures of a training pack; each is named after its split and itself."""
+    pooled: list[torch.Tensor] = []
+    for start in range(0, len(pack.items), BATCH):
+        rows = np.arange(start, min(start + BATCH, len(pack.items)))
+        levels = list(pack.pixels(rows, image_px))
+        pooled.append(see_levels(tower, levels, mean=MEAN, std=STD)[0])
+    names = tuple(f"{item.split}/{item.id}" for item in pack.items)
+    return PictureSet(names=names, pooled=torch.cat(pooled))
 
 
 def classifier_set() -> PictureSet:
@@ -106,19 +120,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m composer.training.words.see")
     parser.add_argument("bank", type=Path, help="the file to write")
     parser.add_argument("--natural", type=Path, required=True, help="folder of the data archives")
+    parser.add_argument("--data", type=Path, help="folder of the catalogue's training pack")
     chosen = parser.parse_args(arguments)
     try:
-        tower = public_tower(IMAGE_PX, 256)
-        sets = {CLASSIFIER: classifier_set()}
-        for name, file in SETS.items():
-            path = chosen.natural / file
-            sets[name] = see_archive(tower, path, most=MOST.get(name), image_px=IMAGE_PX)
-            print(f"{name}: {len(sets[name].names)} pictures", flush=True)  # noqa: T201
-    except (FileNotFoundError, ModuleNotFoundError) as error:
+        see_all(chosen.bank, natural=chosen.natural, data=chosen.data)
+    except (FileNotFoundError, ModuleNotFoundError, DatasetError) as error:
         print(error, file=sys.stderr)  # noqa: T201  what the user can mend
         return 2
-    write_bank(sets, chosen.bank)
     return 0
+
+
+def see_all(bank: Path, *, natural: Path, data: Path | None) -> None:
+    """Look at what the bank does not have yet; it is written after each set."""
+    tower = public_tower(IMAGE_PX, 256)
+    sets = read_bank(bank) if bank.exists() else {CLASSIFIER: classifier_set()}
+    for name, file in SETS.items():
+        if name not in sets:
+            path = natural / file
+            sets[name] = see_archive(tower, path, most=MOST.get(name), image_px=IMAGE_PX)
+            write_bank(sets, bank)
+            print(f"{name}: {len(sets[name].names)} pictures", flush=True)  # noqa: T201
+    if data is not None:
+        sets[CATALOGUE] = see_pack(tower, CataloguePack.open(data), image_px=IMAGE_PX)
+        write_bank(sets, bank)
 
 
 if __name__ == "__main__":

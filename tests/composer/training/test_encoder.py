@@ -186,9 +186,9 @@ def test_training_tells_drawings_apart(made, tower):
     work = made.work / str(IMAGE_PX)
     names = ("chairs.photo", "chairs.drawing", "sketchy.photo", "sketchy.drawing")
     sets = {name: read_seen(work, name) for name in names}
-    objective = EncoderObjective(
-        EncoderTraining(joint_dim=JOINT_DIM, num_drawings=8, dropout=0.0), sets, seed=0
-    )
+    space = fit_space(sets, JOINT_DIM)
+    recipe = EncoderTraining(joint_dim=JOINT_DIM, num_drawings=8, dropout=0.0)
+    objective = EncoderObjective(recipe, sets, space, seed=0)
     optimiser = torch.optim.AdamW(list(objective.trainable_state().values()), lr=1e-2)
     first, last = None, None
     for step in range(30):
@@ -205,7 +205,7 @@ def test_training_tells_drawings_apart(made, tower):
 def test_the_same_seed_trains_the_same_heads(made, tmp_path):
     names = ("chairs.photo", "chairs.drawing", "sketchy.photo", "sketchy.drawing")
     sets = {name: read_seen(made.work / str(IMAGE_PX), name) for name in names}
-    recipe = EncoderTraining(joint_dim=JOINT_DIM, num_drawings=4)
+    recipe, space = EncoderTraining(joint_dim=JOINT_DIM, num_drawings=4), fit_space(sets, JOINT_DIM)
     files = []
     for number, seed in enumerate((5, 5, 6)):
         settings = RunSettings(
@@ -216,11 +216,43 @@ def test_the_same_seed_trains_the_same_heads(made, tmp_path):
             validate_every=3,
             seed=seed,
         )
-        encoder_trainer(recipe, sets, settings).run()
+        encoder_trainer(recipe, sets, space, settings).run()
         files.append(read_safetensors(settings.output).tensors)
     first, again, other = files
     assert all(first[name].equal(again[name]) for name in first)
     assert not first["heads.drawing.weight"].equal(other["heads.drawing.weight"])
+
+
+@pytest.mark.parametrize("rate", [0.0, 1e-2])
+def test_the_photos_map_moves_only_at_a_rate_of_its_own(made, tmp_path, rate):
+    names = ("chairs.photo", "chairs.drawing", "sketchy.photo", "sketchy.drawing")
+    sets = {name: read_seen(made.work / str(IMAGE_PX), name) for name in names}
+    space = fit_space(sets, JOINT_DIM)
+    recipe = EncoderTraining(joint_dim=JOINT_DIM, num_drawings=4, photo_rate=rate)
+    settings = RunSettings(
+        output=tmp_path / "a.safetensors",
+        state=tmp_path / "a.state",
+        budget=Budget(num_steps=3),
+        device="cpu",
+        validate_every=3,
+        seed=0,
+    )
+    encoder_trainer(recipe, sets, space, settings).run()
+    trained = read_safetensors(settings.output).tensors
+    assert trained["heads.photo.weight"].equal(space.axes) is (rate == 0)
+    assert not trained["heads.drawing.weight"].equal(space.axes)
+
+
+def test_further_photos_make_room_in_the_space():
+    """A direction that the sets never use becomes an axis once further photos vary along it."""
+    sets = {"a": seen(40), "b": seen(41, medium=Medium.DRAWING)}
+    for one in sets.values():
+        one.pooled[:, 7] = 0
+    further = torch.zeros(50, 8)
+    further[:, 7] = 3 * torch.randn(50, generator=torch.Generator().manual_seed(3))
+    without, more = fit_space(sets, 2), fit_space(sets, 2, [further])
+    assert float(without.axes[7].abs().max()) < 1e-3
+    assert float(more.axes[7].abs().max()) > 0.5
 
 
 def test_the_folder_opens_and_sees_what_was_trained(made, tower):

@@ -2,9 +2,12 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
+from composer.data.tree import DatasetError
+from composer.training.words.bank import CATALOGUE
 from composer.training.words.concepts import (
     Concept,
     Concepts,
@@ -14,6 +17,7 @@ from composer.training.words.concepts import (
     read_concepts,
     read_keywords,
 )
+from composer.training.words.contrast import GROUP_SIZE, SHARES, Drawer
 from composer.training.words.imagenet import imagenet_classes
 from composer.training.words.learned_table import caption_words, learned_names
 from composer.training.words.withheld import held_out_names
@@ -22,6 +26,8 @@ from tests.composer.training.words.tiny_archives import (
     FREE,
     tiny_bank,
     tiny_head,
+    tiny_items,
+    tiny_renders,
     write_archives,
 )
 from tests.composer.training.words.tiny_wordnet import write_wordnet
@@ -35,8 +41,13 @@ def archives(tmp_path: Path) -> Path:
 @pytest.fixture
 def concepts(tmp_path: Path, archives: Path) -> Concepts:
     wordnet = WordNet(write_wordnet(tmp_path / "wordnet"))
-    sources = TextSources(archives=archives, wordnet=wordnet, withheld=held_out_names(wordnet))
-    return read_concepts(tiny_bank(), tiny_head(), sources)
+    sources = TextSources(
+        archives=archives,
+        wordnet=wordnet,
+        withheld=held_out_names(wordnet),
+        catalogue=tiny_items(),
+    )
+    return read_concepts(tiny_bank() | {CATALOGUE: tiny_renders()}, tiny_head(), sources)
 
 
 def _of(concepts: Concepts, kind: Kind) -> list[Concept]:
@@ -75,6 +86,34 @@ def test_labelled_pictures_are_grouped_by_class_and_medium(concepts: Concepts):
     assert len(cartoon.rows) == 1
     (emoji,) = _of(concepts, Kind.EMOJI)
     assert emoji.texts == ("dog", "a picture of a dog")
+
+
+def test_the_catalogue_is_paired_by_caption_finish_and_kind(concepts: Concepts):
+    pictures = _of(concepts, Kind.CATALOGUE)
+    assert {item.group for item in pictures} == {"chair", "bowl"}
+    first = next(c for c in pictures if "a photo of a chair, with a red oak body" in c.texts)
+    assert first.texts == ("a photo of a chair, with a red oak body", "a red chair")
+    (finish,) = (c for c in pictures if c.group == "chair" and c.texts[0].startswith("with"))
+    assert len(finish.rows) == 2  # photos of both chairs, not the painted one
+    kinds = {c.names: c.rows for c in _of(concepts, Kind.CLASS) if c.names in {("chair",)}}
+    assert kinds["chair",] == finish.rows
+
+
+def test_renders_without_their_pack_are_an_error(tmp_path: Path, archives: Path):
+    wordnet = WordNet(write_wordnet(tmp_path / "words"))
+    sources = TextSources(archives=archives, wordnet=wordnet, withheld=held_out_names(wordnet))
+    with pytest.raises(DatasetError, match="training pack"):
+        read_concepts(tiny_bank() | {CATALOGUE: tiny_renders()}, tiny_head(), sources)
+
+
+def test_catalogue_pictures_come_in_groups_of_one_kind(concepts: Concepts):
+    kind_of = {i: c.group for i, c in enumerate(concepts.items) if c.kind is Kind.CATALOGUE}
+    draws = [d for d in Drawer(concepts).draw(np.random.default_rng(0)) if d.concept in kind_of]
+    assert len(draws) == SHARES[Kind.CATALOGUE]
+    groups = [kind_of[draw.concept] for draw in draws]
+    for first in range(0, len(groups), GROUP_SIZE):
+        assert len(set(groups[first : first + GROUP_SIZE])) == 1
+    assert len(set(groups)) == 2
 
 
 def test_every_row_belongs_to_a_feature(concepts: Concepts):

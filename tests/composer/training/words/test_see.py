@@ -9,10 +9,14 @@ import torch
 from PIL import Image
 
 from composer.backbone import trunk_tower
+from composer.data.catalogue import CataloguePack
 from composer.data.pictures import fit_square
 from composer.training.public_trunk import ARCHITECTURE, MEAN, STD
 from composer.training.trunk_features import see_levels
-from composer.training.words.see import main, see_archive
+from composer.training.words.bank import CATALOGUE
+from composer.training.words.run import trained_part
+from composer.training.words.see import main, see_archive, see_pack
+from tests.composer.data.fake_pack import write_pack
 
 
 def _png(level: int, *, alpha: int = 255, size: tuple[int, int] = (48, 32)) -> bytes:
@@ -69,6 +73,19 @@ def test_a_zip_is_read_alike_and_folders_may_be_cut(tmp_path: Path, tower: torch
             archive.writestr(name, data)
     seen = see_archive(tower, path, most=1, image_px=32)
     assert seen.names == ("sketchy/photo/t/cat/1.png", "sketchy/photo/t/dog/1.png")
+
+
+def test_a_packs_pictures_are_named_after_their_split(tmp_path: Path, tower: torch.nn.Module):
+    pack = CataloguePack.open(write_pack(tmp_path / "pack", num_train=1, num_held=1, image_px=64))
+    seen = see_pack(tower, pack, image_px=32)
+    assert seen.names[0] == f"{pack.items[0].split}/{pack.items[0].id}"
+    assert {name.partition("/")[0] for name in seen.names} == {"train", "validation"}
+    levels = list(pack.pixels(np.arange(3), 32))
+    expected, _ = see_levels(tower, levels, mean=MEAN, std=STD)
+    torch.testing.assert_close(seen.pooled[:3], expected, atol=1e-4, rtol=1e-4)
+    trained = trained_part(CATALOGUE, seen)
+    assert all(name.startswith("train/") for name in trained.names)
+    assert 0 < len(trained.names) < len(seen.names)
 
 
 def test_a_missing_archive_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]):

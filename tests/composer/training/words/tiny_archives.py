@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from composer.data import heldout
+from composer.data.catalogue import PackItem
 from composer.training.words.bank import PhotoHead, PictureSet
 from composer.training.words.imagenet import imagenet_classes
 
@@ -46,6 +47,38 @@ def _pictures(*names: str) -> PictureSet:
 def _pacs(medium: str, *, held_out: bool) -> str:
     names = (f"{medium}/dog/{i}.png" for i in range(99))
     return next(f"pacs/{n}" for n in names if heldout.pacs_is_held_out(n) is held_out)
+
+
+def tiny_items() -> dict[str, PackItem]:
+    """Words of two chairs of the catalogue, one of them painted, and of a bowl."""
+    rows = (("chair-1", "photo", "red"), ("chair-2", "photo", "red"), ("bowl-1", "photo", "blue"))
+    painted = ("chair-1-watercolour", "watercolour", "red")
+    return {id: _item(id, domain, colour) for id, domain, colour in (*rows, painted)}
+
+
+def tiny_renders() -> PictureSet:
+    """What a trunk saw in them."""
+    return _pictures(*(f"train/{name}" for name in tiny_items()))
+
+
+def _item(id: str, domain: str, colour: str) -> PackItem:
+    kind = id.partition("-")[0]
+    caption = f"a {domain} of a {kind}, with a {colour} oak body"
+    return PackItem(
+        id=id,
+        design=id,
+        kind=kind,
+        split="train",
+        domain=domain,
+        colourway=0,
+        part_names=("body",),
+        part_finishes=(f"{colour} oak",),
+        part_colours=(colour,),
+        caption=caption,
+        attributes=f"with a {colour} oak body",
+        shape="",
+        paraphrases=(f"a {colour} {kind}", caption),
+    )
 
 
 def tiny_bank() -> dict[str, PictureSet]:
