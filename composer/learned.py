@@ -29,10 +29,16 @@ class LearnedNames:
         features: Float[Tensor, "n d"],
         words: Iterable[str] = (),
         rows: Sequence[int] | None = None,
+        min_similarity: float = -1.0,
     ) -> None:
-        """Take names and the mean picture of each; `rows` lets several names share one.
+        """Take names and the mean picture of each.
 
-        `words` are known like the names, but are never the closest one.
+        Args:
+            names: Of things.
+            features: Mean pictures; made unit vectors.
+            words: Known like the names, but never the closest one.
+            rows: Row in `features` of each name, where several names share one.
+            min_similarity: What is less similar to a text is not called close to it.
 
         Raises:
             ValueError: A name has no feature.
@@ -44,6 +50,7 @@ class LearnedNames:
                 f"Every name needs one of the {len(features)} features, got {len(self.names)} "
                 f"names and {len(self.rows)} rows."
             )
+        self.min_similarity = min_similarity
         self.features = functional.normalize(features.float(), dim=-1)
         self.words = tuple(sorted({word.lower() for word in words}))
         self._known = set(self.names) | set(self.words)
@@ -60,7 +67,8 @@ class LearnedNames:
         try:
             names, words = (_texts(weights.metadata, key) for key in ("names", "words"))
             rows = [int(row) for row in weights.tensors["rows"]]
-            return cls(names, weights.tensors["features"], words, rows)
+            least = float(weights.metadata.get("min_similarity", "-1"))
+            return cls(names, weights.tensors["features"], words, rows, least)
         except (KeyError, ValueError) as error:
             raise WeightsError(f"{path.name} must give every name a feature.") from error
 
@@ -70,7 +78,11 @@ class LearnedNames:
             "features": self.features.half(),
             "rows": torch.tensor(self.rows, dtype=torch.int32),
         }
-        metadata = {"names": json.dumps(self.names), "words": json.dumps(self.words)}
+        metadata = {
+            "names": json.dumps(self.names),
+            "words": json.dumps(self.words),
+            "min_similarity": str(self.min_similarity),
+        }
         write_safetensors(path, tensors, metadata)
 
     def knows(self, name: str) -> bool:
@@ -103,14 +115,16 @@ class LearnedNames:
     def closest(self, feature: Float[Tensor, " d"], *, count: int = 2) -> tuple[str, ...]:
         """Return the names whose mean pictures are closest to a text feature, the closest first.
 
-        Of names that share a picture, the first stands for all.
+        Of names that share a picture, the first stands for all. What is less similar than
+        `min_similarity` is left out.
         """
         scores = self.features @ functional.normalize(feature.float().cpu(), dim=-1)
         first: dict[int, str] = {}
         for name, row in zip(self.names, self.rows, strict=True):
             first.setdefault(row, name)
         order = scores.argsort(descending=True).tolist()
-        named = dict.fromkeys(first[row] for row in order if row in first)
+        near = [row for row in order if row in first and scores[row] >= self.min_similarity]
+        named = dict.fromkeys(first[row] for row in near)
         return tuple(named)[:count]
 
     def _covered(self, words: Sequence[str]) -> int:

@@ -12,6 +12,8 @@ from composer import names
 from composer.backbone import Backbone
 from composer.composed import ComposedQuery
 from composer.kit_parts import ComposerFiles
+from composer.learned import FILE_NAME as LEARNED_NAMES
+from composer.learned import LearnedNames
 from composer.query import Query
 from composer.strategies import load_composer
 from composer.strategies.drawable import with_tokens
@@ -27,6 +29,7 @@ from retrieval.filters.tree import Filter
 from retrieval.search import UNREFINED, Gallery, Ranking, Refinement
 from retrieval.store.address import is_milvus
 from studio.kits import Kit, assets_folder
+from studio.vocabulary import UnknownWord, unknown_words
 
 NUM_CACHED_REFERENCES = 32
 DEFAULT_COMPOSER, FALLBACK_COMPOSER = names.DUET, names.SLERP
@@ -56,6 +59,7 @@ class Engine:
         self.kit, self.device, self.dtype = kit, device, dtype
         self._lock = RLock()
         self._backbone: Backbone | None = None
+        self._learned: LearnedNames | None = None
         self._pipeline: ImagePipeline | None = None
         self._composers: dict[str, Composer] = {}
         self._calibrations: dict[Path, Calibrations] = {}
@@ -82,6 +86,20 @@ class Engine:
                         self.kit.backbone, device=self.device, dtype=self.dtype
                     )
             return self._backbone
+
+    def unknown_words(self, text: str) -> tuple[UnknownWord, ...]:
+        """Return the words of a text that the kit has not learned, in order, each once.
+
+        Raises:
+            BackboneError: The kit's CLIP cannot be loaded.
+            WeightsError: The table of what it learned is damaged.
+        """
+        backbone = self.backbone
+        with self._lock:
+            if self._learned is None and isinstance(self.kit.backbone, Path):
+                path = self.kit.backbone / LEARNED_NAMES
+                self._learned = LearnedNames.load(path) if path.is_file() else None
+        return unknown_words(backbone, text, self._learned)
 
     def composer(self, name: str) -> Composer:
         """Return a composer of the kit, loaded once.

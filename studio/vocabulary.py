@@ -1,20 +1,72 @@
-"""Words of a text that a kit's vocabulary holds or lacks."""
+"""Words of a text that a kit has not learned."""
 
 import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from composer.backbone import Backbone
+from composer.learned import LearnedNames
 
 _WORD = re.compile(r"[^\W\d_]{2,}")
+_MAX_NAMED_WORDS = 3
 
 
-def unknown_words(backbone: Backbone, text: str) -> tuple[str, ...]:
-    """Return the words that the kit's vocabulary lacks as whole words, in order, each once."""
-    return tuple(word for word in _words(text) if _num_ids(backbone, word) > 1)
+@dataclass(frozen=True, kw_only=True, slots=True)
+class UnknownWord:
+    """A word that a kit has not learned, and what it takes it for.
+
+    Attributes:
+        word: In lower case.
+        closest: Learned names that the kit's text tower puts it closest to, the closest first.
+    """
+
+    word: str
+    closest: tuple[str, ...] = ()
+
+
+def unknown_words(
+    backbone: Backbone, text: str, learned: LearnedNames | None = None
+) -> tuple[UnknownWord, ...]:
+    """Return the words that the kit has not learned, in order, each once.
+
+    Args:
+        backbone: The kit's CLIP.
+        text: What is asked for.
+        learned: What the kit learned with pictures; without it, words count as unknown that the
+            vocabulary lacks as whole words.
+    """
+    if learned is None:
+        words = [word for word in _words(text) if _num_ids(backbone, word) > 1]
+        return tuple(UnknownWord(word=word) for word in words)
+    words = learned.unknown_words(text)
+    if not words:
+        return ()
+    features = backbone.encode_text([f"a photo of {word}" for word in words])
+    return tuple(
+        UnknownWord(word=word, closest=learned.closest(feature))
+        for word, feature in zip(words, features, strict=True)
+    )
+
+
+def unknown_words_line(words: Sequence[UnknownWord]) -> str:
+    """Return the sentence that names words the kit does not know; empty without such words."""
+    if not words:
+        return ""
+    named = ", ".join(_named(word) for word in words[:_MAX_NAMED_WORDS])
+    rest = len(words) - _MAX_NAMED_WORDS
+    more = f" and {rest} more" if rest > 0 else ""
+    verb = "is" if len(words) == 1 else "are"
+    return f"{named}{more} {verb} unknown to this kit, so results may be off."
 
 
 def knows_any_word(backbone: Backbone, text: str) -> bool:
     """Tell whether the kit's vocabulary holds at least one of the words."""
     return any(_num_ids(backbone, word) == 1 for word in _words(text))
+
+
+def _named(word: UnknownWord) -> str:
+    closest = f" (closest: {', '.join(word.closest)})" if word.closest else ""
+    return f"“{word.word}”{closest}"
 
 
 def _words(text: str) -> tuple[str, ...]:

@@ -16,7 +16,6 @@ NUM_OVERVIEW = 24
 NOTHING_PASSES_FILTER = "Nothing in the gallery matches the filter."
 NO_PICTURE = "There is no picture to choose; search for something else."
 _TITLE_LENGTH = 200
-_MAX_NAMED_WORDS = 3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -124,14 +123,3 @@ def _facts(metadata: Metadata, path: str, first: Sequence[tuple[str, str]]) -> F
     rows.append(("File", path))
     title = str(metadata.get("caption") or Path(path).stem)
     return Facts(title=title[:_TITLE_LENGTH], rows=tuple(rows))
-
-
-def unknown_words_line(words: Sequence[str]) -> str:
-    """Return the sentence that names words the kit does not know; empty without such words."""
-    if not words:
-        return ""
-    named = ", ".join(f"“{word}”" for word in words[:_MAX_NAMED_WORDS])
-    rest = len(words) - _MAX_NAMED_WORDS
-    more = f" and {rest} more" if rest > 0 else ""
-    verb = "is" if len(words) == 1 else "are"
-    return f"{named}{more} {verb} unknown to this kit, so results may be off."

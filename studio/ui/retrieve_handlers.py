@@ -28,10 +28,9 @@ from studio.ui.present import (
     pictures_of_ranking,
     ranking_line,
     selected_picture,
-    unknown_words_line,
 )
 from studio.ui.thumbnails import Thumbnails
-from studio.vocabulary import unknown_words
+from studio.vocabulary import unknown_words_line
 
 STEERING_PICTURE_GONE = "A picture of the feedback is no longer in the gallery. Clear the feedback."
 NOTHING_TO_MOVE = (
@@ -74,7 +73,7 @@ class RetrieveHandlers:
             self._refinement(feedback),
         )
         line = ranking_line(ranking, engine.confidence(composed, ranking), where is not None)
-        strange = unknown_words_line(unknown_words(engine.backbone, query.text))
+        strange = unknown_words_line(engine.unknown_words(query.text))
         return self._list_outputs(pictures_of_ranking(ranking, feedback), picked_id, line, strange)
 
     @translate_errors

@@ -37,9 +37,17 @@ def test_the_closest_names_are_told_one_of_each_picture(names: LearnedNames):
     assert len(names.closest(torch.tensor([1.0, 1.0, 1.0]), count=9)) == 3
 
 
+def test_what_is_too_unlike_is_not_called_close(names: LearnedNames):
+    names.min_similarity = 0.7
+    assert names.closest(torch.tensor([1.0, 0.2, 0.0]), count=3) == ("lizard",)
+    assert names.closest(torch.tensor([1.0, 1.0, 1.0]), count=3) == ("polar bear",)
+
+
 def test_the_table_comes_back_from_its_file(tmp_path: Path, names: LearnedNames):
+    names.min_similarity = 0.25
     names.save(tmp_path / "names.safetensors")
     back = LearnedNames.load(tmp_path / "names.safetensors")
+    assert back.min_similarity == 0.25
     assert (back.names, back.words, back.rows) == (names.names, names.words, names.rows)
     torch.testing.assert_close(back.features, names.features, atol=1e-3, rtol=0)
 

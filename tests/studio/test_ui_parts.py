@@ -13,9 +13,11 @@ import gradio as gr
 import httpx
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from composer.errors import InputError
+from composer.learned import LearnedNames
 from composer.sketch import Sketch
 from generation.request import RequestError
 from retrieval.confidence import Confidence
@@ -26,9 +28,14 @@ from studio.errors import UsageError
 from studio.ui.examples import load_examples
 from studio.ui.inputs import UploadedImage, checked_float, checked_int, checked_text
 from studio.ui.messages import INTERNAL_ERROR, translate_errors
-from studio.ui.present import ranking_line, unknown_words_line
+from studio.ui.present import ranking_line
 from studio.ui.thumbnails import SMALL_PX, Thumbnails
-from studio.vocabulary import knows_any_word, unknown_words
+from studio.vocabulary import (
+    UnknownWord,
+    knows_any_word,
+    unknown_words,
+    unknown_words_line,
+)
 from tests.composer.tiny import tiny_backbone
 from tests.studio.page import shared_world
 
@@ -155,10 +162,23 @@ def test_unknown_words_are_listed_whole():
     assert unknown_words(backbone, "Red chair, oak!") == ()
     assert knows_any_word(backbone, "zebra, oak")
     assert not knows_any_word(backbone, "zebra 42 xylophone")
-    assert unknown_words(backbone, "red zebra chair zebra 42 xylophone") == ("zebra", "xylophone")
+    unknown = unknown_words(backbone, "red zebra chair zebra 42 xylophone")
+    assert [word.word for word in unknown] == ["zebra", "xylophone"]
     assert unknown_words_line(()) == ""
-    assert unknown_words_line(("a", "b")).startswith("“a”, “b” are unknown")
-    assert "and 2 more" in unknown_words_line(tuple("abcde"))
+    assert unknown_words_line(unknown).startswith("“zebra”, “xylophone” are unknown")
+    assert "and 2 more" in unknown_words_line([UnknownWord(word=word) for word in "abcde"])
+
+
+def test_an_unknown_word_is_named_with_what_is_closest():
+    backbone = tiny_backbone()
+    (dragon,) = backbone.encode_text(["a photo of dragon"])
+    learned = LearnedNames(["lizard", "snake"], torch.stack([dragon, -dragon]), ["a", "red"])
+    unknown = unknown_words(backbone, "a red dragon", learned)
+    assert unknown == (UnknownWord(word="dragon", closest=("lizard", "snake")),)
+    assert unknown_words_line(unknown) == (
+        "“dragon” (closest: lizard, snake) is unknown to this kit, so results may be off."
+    )
+    assert unknown_words(backbone, "red lizards", learned) == ()
 
 
 def test_a_taken_port_gives_the_next_and_says_so(capsys):

@@ -11,10 +11,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-import torch
-from jaxtyping import Float
-from torch import Tensor
-
 from composer.learned import FILE_NAME, LearnedNames
 from composer.training.words import forms
 from composer.training.words.bank import PhotoHead, read_bank
@@ -39,7 +35,7 @@ from composer.training.words.run import (
     trained_captions,
 )
 from composer.training.words.text_cache import TextCache
-from composer.training.words.tower import TextTower, read_tokenizer, tokenize
+from composer.training.words.tower import TextTower, read_tokenizer, text_encoder
 from composer.training.words.withheld import class_word
 from composer.training.words.wordnet import WordNet
 
@@ -48,14 +44,7 @@ ODD_WORDS = ("dragon", "castle", "sofa", "kitten", "vehicle", "fruit", "robot", 
 
 def tower_encoder(text_folder: Path) -> Encode:
     """Returns how a trained tower encodes texts."""
-    tower, tokenizer = TextTower.load(text_folder), read_tokenizer(text_folder)
-
-    @torch.inference_mode()
-    def encode(texts: Sequence[str]) -> Float[Tensor, "n d"]:
-        parts = tokenize(tokenizer, [text.lower() for text in texts]).long().split(256)
-        return torch.cat([tower(part) for part in parts])
-
-    return encode
+    return text_encoder(TextTower.load(text_folder), read_tokenizer(text_folder))
 
 
 def teacher_encoder(folder: Path, archive: Path | None = None) -> Encode:

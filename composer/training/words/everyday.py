@@ -1,5 +1,7 @@
 """Words that people use with pictures and drawings, beside the names of things."""
 
+from typing import Final
+
 COLOURS = (
     "red", "orange", "yellow", "green", "blue", "purple", "pink", "brown", "black", "white", "grey",
     "beige", "golden", "silver", "turquoise", "dark blue", "light green", "dark red", "cream",
@@ -91,3 +93,15 @@ MEDIA = (
     "a simple line drawing of {a}", "an icon of {a}", "an emoji of {a}", "a silhouette of {a}",
     "a 3d rendering of {a}", "an engraving of {a}", "a collage of {a}",
 )  # fmt: skip
+# Words that show nothing, apart by blanks; every kit may be asked with them.
+FUNCTION_WORDS: Final = """
+    a about above across after against all along also among an and any are around as at away be been
+    before behind below beneath beside besides between beyond both but by can close down each either
+    every far few find for from front give has have having here his her i image images in inside
+    into is it its just like looking made make many me more most much my near neither next no none
+    nor not of off on one only onto opposite or other our out outside over please photo photos
+    picture pictures seen several she he show showing shown side since so some something than that
+    the their them there these they this those through to too toward towards two under underneath
+    until up upon us very want was we were what where which while who whose with within without you
+    your
+"""

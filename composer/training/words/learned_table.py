@@ -1,23 +1,35 @@
 """The table of learned names, from the texts that came with pictures."""
 
 from collections import Counter
+from collections.abc import Callable, Sequence
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from composer.learned import LearnedNames
+from composer.training.words import everyday, forms
 from composer.training.words.concepts import Concepts, Kind
 from composer.training.words.nouns import split_words
 
 # Photographed things; the signs of emoji show a thing too little to have learned it.
 SHOWN = (Kind.CLASS, Kind.PROTOTYPE)
 MIN_PHOTOS = 3
+UNLIKE_SHARE = 0.1
 
 
-def learned_names(concepts: Concepts) -> LearnedNames:
-    """Collects the names with their mean pictures, and the words that several captions share.
+def learned_names(
+    concepts: Concepts, encode: Callable[[Sequence[str]], Float[Tensor, "n d"]]
+) -> LearnedNames:
+    """Collect the names with their mean pictures, and the words that several captions share.
 
     A name of several concepts takes labelled photos before the classifier. What these are kinds of
-    is known too, but nobody would name it as the closest thing: "saurian" for a dragon.
+    is known too, but nobody would name it as the closest thing: "saurian" for a dragon. Close is
+    what is at least as similar to a text as nine of ten names are to their own pictures.
+
+    Args:
+        concepts: Texts and their pictures.
+        encode: The text tower that goes with the table.
     """
     ordered = sorted(
         (item for item in concepts.items if item.kind in SHOWN),
@@ -31,8 +43,13 @@ def learned_names(concepts: Concepts) -> LearnedNames:
             row_of |= dict.fromkeys(fresh, len(features))
             features.append(concepts.target(item))
     parents = [n for item in concepts.items if item.kind is Kind.PARENT for n in item.names]
-    words = [*caption_words(concepts), *parents]
-    return LearnedNames(list(row_of), torch.stack(features), words, list(row_of.values()))
+    words = [*caption_words(concepts), *parents, *everyday.FUNCTION_WORDS.split()]
+    names, rows = list(row_of), list(row_of.values())
+    pictures = torch.stack(features)
+    texts = encode([forms.say(forms.PHOTO, name) for name in names])
+    similarities = (texts * pictures[rows]).sum(1)
+    least = float(similarities.quantile(UNLIKE_SHARE))
+    return LearnedNames(names, pictures, words, rows, least)
 
 
 def caption_words(concepts: Concepts) -> list[str]:

@@ -47,6 +47,7 @@ from composer.training.words.tower import (
     learn_words,
     read_tokenizer,
     start_words,
+    text_encoder,
 )
 from composer.training.words.withheld import held_out_names
 from composer.training.words.wordnet import WordNet
@@ -171,8 +172,10 @@ def teach_words(run: WordsRun) -> TextTower:
         _make_vocabulary(run, material, text)
     if not (text / WEIGHTS_NAME).exists():
         _train(run, material, lessons).save(text)
-    learned_names(material.concepts).save(text / FILE_NAME)
-    return TextTower.load(text)
+    tower = TextTower.load(text)
+    encode = text_encoder(tower, read_tokenizer(text))
+    learned_names(material.concepts, encode).save(text / FILE_NAME)
+    return tower
 
 
 def _make_vocabulary(run: WordsRun, material: Material, text: Path) -> None:

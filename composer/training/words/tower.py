@@ -109,6 +109,19 @@ def tokenize(tokenizer: SimpleTokenizer, texts: Sequence[str]) -> Int[Tensor, "n
     return rows
 
 
+def text_encoder(
+    tower: TextTower, tokenizer: SimpleTokenizer
+) -> Callable[[Sequence[str]], Float[Tensor, "n d"]]:
+    """Return how a tower encodes texts, whatever their case, some hundreds at a time."""
+
+    @torch.inference_mode()
+    def encode(texts: Sequence[str]) -> Float[Tensor, "n d"]:
+        parts = tokenize(tokenizer, [text.lower() for text in texts]).long().split(256)
+        return torch.cat([tower(part) for part in parts])
+
+    return encode
+
+
 @torch.no_grad()
 def start_words(
     tower: TextTower,
