@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from composer.hashes import tower_hashes
+from composer.hf_clip import is_hf_clip, read_hf_clip
 from composer.layout import REGION_WEIGHT
 from composer.media import LAYOUT_WEIGHTS, MEDIA_NAME, MediaHeads
 from composer.medium import Medium
@@ -100,7 +101,8 @@ class Backbone:
 
         Args:
             source: A folder with `open_clip_config.json`, `open_clip_model.safetensors` and, for
-                a vocabulary of its own, `merges.txt`; or "architecture/tag" as open_clip lists
+                a vocabulary of its own, `merges.txt`; a folder in the layout of transformers
+                (`config.json`, `model.safetensors`); or "architecture/tag" as open_clip lists
                 them, which downloads its safetensors on first use. The tag "untrained" gives random
                 weights, always the same, for measurements only.
             device: Where the weights go.
@@ -281,6 +283,8 @@ def end_positions(ids: Int[Tensor, "n l"], end_id: int) -> Int[Tensor, " n"]:
 def _load_folder(folder: Path) -> tuple[nn.Module, open_clip.SimpleTokenizer]:
     if not folder.is_dir():
         raise BackboneError(f"There is no CLIP folder at {folder}; check the path of the kit.")
+    if not (folder / CONFIG_NAME).is_file() and is_hf_clip(folder):
+        return _load_hf_folder(folder)
     config_path, weights_path = folder / CONFIG_NAME, folder / WEIGHTS_NAME
     for path in (config_path, weights_path):
         if not path.is_file():
@@ -294,11 +298,29 @@ def _load_folder(folder: Path) -> tuple[nn.Module, open_clip.SimpleTokenizer]:
     except WeightsError as error:
         raise BackboneError(str(error)) from error
     except (ValueError, KeyError, TypeError, RuntimeError, OSError) as error:
-        raise BackboneError(
-            f"{folder} does not hold a CLIP whose weights fit its configuration: "
-            f"{str(error).splitlines()[0]}"
-        ) from error
+        raise _does_not_fit(folder, error) from error
     return model, load_tokenizer(folder, int(text_cfg.get("context_length", 77)))
+
+
+def _load_hf_folder(folder: Path) -> tuple[nn.Module, open_clip.SimpleTokenizer]:
+    try:
+        clip = read_hf_clip(folder)
+        model = open_clip.CLIP(**clip.model_cfg)
+        model.load_state_dict(clip.state)
+    except WeightsError as error:
+        raise BackboneError(f"The CLIP in {folder} cannot be loaded: {error}") from error
+    except (ValueError, KeyError, TypeError, RuntimeError, OSError) as error:
+        raise _does_not_fit(folder, error) from error
+    visual: Any = model.visual
+    visual.preprocess_cfg = clip.preprocess_cfg
+    return model, load_tokenizer(folder, int(clip.model_cfg["text_cfg"]["context_length"]))
+
+
+def _does_not_fit(folder: Path, error: Exception) -> BackboneError:
+    return BackboneError(
+        f"{folder} does not hold a CLIP whose weights fit its configuration: "
+        f"{str(error).splitlines()[0]}"
+    )
 
 
 def _add_media(visual: nn.Module, path: Path) -> None:

@@ -217,7 +217,13 @@ def _add_rerun(commands: "Subparsers[argparse.ArgumentParser]") -> None:
 
 
 def _add_kits(commands: "Subparsers[argparse.ArgumentParser]") -> None:
-    _add_json(_command(commands, "kits", "list the kits"))
+    command = _command(commands, "kits", "list the kits, download or remove one")
+    command.add_argument("action", nargs="?", choices=("fetch", "remove"), metavar="fetch|remove")
+    command.add_argument("name", nargs="?", metavar="NAME", help="name or folder of the kit")
+    command.add_argument(
+        "--yes", action="store_true", dest="is_confirmed", help="download without asking"
+    )
+    _add_json(command)
 
 
 def _add_train(commands: "Subparsers[argparse.ArgumentParser]") -> None:

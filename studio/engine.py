@@ -28,7 +28,8 @@ from retrieval.errors import GalleryError
 from retrieval.filters.tree import Filter
 from retrieval.search import UNREFINED, Gallery, Ranking, Refinement
 from retrieval.store.address import is_milvus
-from studio.kits import Kit, assets_folder
+from studio.kit_file import assets_folder
+from studio.kits import Kit
 from studio.vocabulary import UnknownWord, unknown_words
 
 NUM_CACHED_REFERENCES = 32

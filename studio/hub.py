@@ -7,6 +7,7 @@ ever reaches the network.
 
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import contextmanager
@@ -15,38 +16,9 @@ from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 
 from composer.files import write_text
-from studio.kits import KitError
+from studio.kit_file import HubSource, KitError
 
-FILE_TYPES = (".safetensors", ".json", ".txt", ".model")
 _CHUNK_BYTES = 1 << 20
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class HubSource:
-    """Files of a repository on the hub.
-
-    Attributes:
-        repository: "owner/name".
-        patterns: Shell patterns of the files that are needed; each must match at least one.
-        revision: Branch, tag or commit that a first download starts from.
-    """
-
-    repository: str
-    patterns: tuple[str, ...]
-    revision: str = "main"
-
-    def __post_init__(self) -> None:
-        """Check that no pattern asks for a format that can run code.
-
-        Raises:
-            KitError: A pattern does not end in a safe file type.
-        """
-        for pattern in self.patterns:
-            if PurePosixPath(pattern).suffix not in FILE_TYPES:
-                raise KitError(
-                    f"The files {pattern!r} of {self.repository} must be one of "
-                    f"{', '.join(FILE_TYPES)}; other formats are not downloaded."
-                )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -120,6 +92,11 @@ class Hub:
         """Return the files that are not on this machine, or not in full."""
         return tuple(file for file in snapshot.files if self._local(snapshot, file) is None)
 
+    def has(self, source: HubSource) -> bool:
+        """Return whether all files of a source are on this machine, in full and locked."""
+        snapshot = self.locked(source)
+        return snapshot is not None and not self.missing(snapshot)
+
     def locate(self, source: HubSource, *, kit: str) -> Path:
         """Return the local folder of a source, without the network.
 
@@ -192,7 +169,7 @@ class Hub:
         """
         snapshot = self.resolve(source)
         absent = self.missing(snapshot)
-        self._check_space(absent)
+        self.check_space(absent)
         for file in absent:
             report(file)
             self._download(snapshot, file)
@@ -232,7 +209,12 @@ class Hub:
         complete = local.is_file() and local.stat().st_size == file.size_bytes
         return local if complete else None
 
-    def _check_space(self, files: Iterable[HubFile]) -> None:
+    def check_space(self, files: Iterable[HubFile]) -> None:
+        """Check that the disk of the cache has room for files.
+
+        Raises:
+            KitError: It has not.
+        """
         from huggingface_hub.constants import HF_HUB_CACHE
 
         folder = self._cache or Path(HF_HUB_CACHE)
@@ -302,6 +284,20 @@ class Hub:
         }
         self.lock.parent.mkdir(parents=True, exist_ok=True)
         write_text(self.lock, json.dumps(text, indent=2) + "\n")
+
+
+def default_hub() -> Hub:
+    """Return the public hub, with the cache that other programs share and the user's lock file.
+
+    DUET_HOME moves the lock file, HF_HOME or HF_HUB_CACHE the cache; HF_ENDPOINT names a mirror.
+    """
+    home = Path(os.environ.get("DUET_HOME") or Path.home() / ".duet")
+    cache = os.environ.get("HF_HUB_CACHE")
+    return Hub(
+        home / "kits.lock",
+        cache=Path(cache) if cache else None,
+        endpoint=os.environ.get("HF_ENDPOINT") or None,
+    )
 
 
 def readable(size_bytes: int) -> str:

@@ -18,7 +18,7 @@ from composer.sketch import Sketch
 from generation.peer import plain_call
 from generation.request import DrawingSettings, GenerateRequest, TransferRequest
 from studio.engine import ComposeOptions, Engine
-from studio.kits import assets_folder
+from studio.kit_file import assets_folder
 
 NUM_RUNS = 30
 NUM_DRAWINGS = 5

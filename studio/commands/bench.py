@@ -30,7 +30,7 @@ from studio.commands.options import BenchOptions
 from studio.commands.shared import ProgressLine, open_engine, print_json, print_line
 from studio.engine import DEFAULT_COMPOSER, Engine
 from studio.errors import UsageError
-from studio.kits import assets_folder
+from studio.kit_file import assets_folder
 from studio.sheet import Tile, contact_sheet
 from studio.speed import SKETCH, timings
 

@@ -10,7 +10,7 @@ from retrieval.benchmarks import ablations, catalogue
 from studio.commands.options import BenchOptions
 from studio.commands.shared import ProgressLine
 from studio.engine import DEFAULT_COMPOSER, Engine
-from studio.kits import assets_folder
+from studio.kit_file import assets_folder
 
 INVERSION_TOKENS = 4
 

@@ -29,7 +29,7 @@ from studio.commands.options import BenchOptions
 from studio.commands.shared import ProgressLine
 from studio.engine import DEFAULT_COMPOSER, Engine
 from studio.errors import UsageError
-from studio.kits import assets_folder
+from studio.kit_file import assets_folder
 from studio.report import ReportQuery, weights_digest, write_report
 from studio.sheet import Tile, contact_sheet
 

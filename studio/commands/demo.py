@@ -17,7 +17,7 @@ from studio.commands.search import index_folder
 from studio.commands.shared import open_engine, print_line
 from studio.engine import Engine
 from studio.errors import UsageError
-from studio.kits import KIT_FILE, embedded_kits
+from studio.kit_file import KIT_FILE, embedded_kits
 from studio.ui.security import Access, private_workspace
 
 NUM_PORTS = 20
@@ -33,9 +33,9 @@ def run(options: DemoOptions) -> int:
     )
     # Service managers send SIGTERM: the private folder must be removed then, too.
     signal.signal(signal.SIGTERM, _interrupt)
-    port = free_port(access.host, options.port)
     options = _with_absolute_paths(options)
     engine = open_engine(options.kit)
+    port = free_port(access.host, options.port)
     # Gradio reads these once, when it is imported; it would request its version from the network.
     os.environ.update(GRADIO_ANALYTICS_ENABLED="False", HF_HUB_DISABLE_TELEMETRY="1")
     with ThreadPoolExecutor(1) as pool, private_workspace() as folder:

@@ -1,30 +1,152 @@
-"""`duet kits`."""
+"""`duet kits`: which kits there are, and what is downloaded of them."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from studio.commands.options import KitsOptions
 from studio.commands.shared import print_json, print_line
-from studio.kits import Kit, embedded_kits, load_kit
+from studio.errors import UsageError
+from studio.hub import Hub, HubFile, Snapshot, default_hub, readable
+from studio.kit_file import HubSource, KitFile, embedded_kits, read_kit_file
 
 
 def run(options: KitsOptions) -> int:
-    """List the kits and their abilities."""
-    kits = [load_kit(name) for name in embedded_kits()]
-    if options.json:
-        print_json({"kits": [_as_json(kit) for kit in kits]})
-        return 0
-    for kit in kits:
-        draws = "searches and draws" if kit.pipeline else "searches"
-        print_line(f"{kit.name}: {draws}; composers {', '.join(kit.composers)}. {kit.knows}")
-        print_line(f"  {kit.licence}")
+    """List the kits, or download or remove one."""
+    hub = default_hub()
+    match options.action, options.name:
+        case None, _:
+            _list(options, hub)
+        case _, None:
+            raise UsageError(f"Name the kit: duet kits {options.action} NAME.")
+        case "fetch", name:
+            _fetch(read_kit_file(name), name, hub, is_confirmed=options.is_confirmed)
+        case _, name:
+            _remove(read_kit_file(name), hub)
     return 0
 
 
-def _as_json(kit: Kit) -> dict[str, object]:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Part:
+    """A part of a kit on the hub, resolved to files."""
+
+    name: str
+    licence: str
+    source: HubSource
+    snapshot: Snapshot
+    missing: Sequence[HubFile]
+
+
+def _list(options: KitsOptions, hub: Hub) -> None:
+    files = [read_kit_file(name) for name in embedded_kits()]
+    if options.json:
+        print_json({"kits": [_as_json(file, hub) for file in files]})
+        return
+    for file in files:
+        draws = "searches and draws" if file.pipeline else "searches"
+        state = "" if _is_present(file, hub) else f" Not downloaded ({_size(file)})."
+        composers = ", ".join(file.composers)
+        print_line(f"{file.name}: {draws}; composers {composers}. {file.knows}{state}")
+        print_line(f"  {file.licence}")
+
+
+def _as_json(file: KitFile, hub: Hub) -> dict[str, object]:
     return {
-        "name": kit.name,
-        "folder": str(kit.folder),
-        "composers": sorted(kit.composers),
-        "draws": kit.pipeline is not None,
-        "has_control": kit.controlnet is not None,
-        "licence": kit.licence,
-        "knows": kit.knows,
+        "name": file.name,
+        "folder": str(file.folder),
+        "composers": sorted(file.composers),
+        "draws": file.pipeline is not None,
+        "has_control": file.controlnet is not None,
+        "licence": file.licence,
+        "knows": file.knows,
+        "present": _is_present(file, hub),
+        "download_bytes": sum(part.size_bytes for part in file.parts.values()),
+        "parts": [
+            {
+                "name": name,
+                "repository": part.location.repository,
+                "licence": part.licence,
+                "bytes": part.size_bytes,
+                "present": hub.has(part.location),
+            }
+            for name, part in file.parts.items()
+            if isinstance(part.location, HubSource)
+        ],
     }
+
+
+def _is_present(file: KitFile, hub: Hub) -> bool:
+    return all(hub.has(source) for source in file.sources)
+
+
+def _size(file: KitFile) -> str:
+    return readable(sum(part.size_bytes for part in file.parts.values()))
+
+
+def _fetch(file: KitFile, name: str, hub: Hub, *, is_confirmed: bool) -> None:
+    parts = [
+        _resolve(part_name, part.licence, part.location, hub)
+        for part_name, part in file.parts.items()
+        if isinstance(part.location, HubSource)
+    ]
+    needed = sum(each.size_bytes for part in parts for each in part.missing)
+    if not needed:
+        for part in parts:  # locks what another program downloaded
+            hub.fetch(part.source)
+        print_line(f"The kit {name} is on this machine.")
+        return
+    for part in parts:
+        size = readable(sum(each.size_bytes for each in part.missing)) if part.missing else "here"
+        print_line(f"  {part.name}: {part.source.repository}, {size}. Licence: {part.licence}.")
+    if not is_confirmed:
+        _confirm(f"Download {readable(needed)} under these licences?")
+    hub.check_space(tuple(each for part in parts for each in part.missing))
+    for part in parts:
+        hub.fetch(part.source, report=_report)
+    print_line(f"The kit {name} is on this machine.")
+
+
+def _resolve(name: str, licence: str, source: HubSource, hub: Hub) -> _Part:
+    snapshot = hub.resolve(source)
+    return _Part(
+        name=name,
+        licence=licence,
+        source=source,
+        snapshot=snapshot,
+        missing=hub.missing(snapshot),
+    )
+
+
+def _report(file: HubFile) -> None:
+    print_line(f"  {file.name} ({readable(file.size_bytes)})")
+
+
+def _confirm(question: str) -> None:
+    """Ask on the terminal.
+
+    Raises:
+        UsageError: The answer is no, or there is no terminal to ask on.
+    """
+    if not sys.stdin.isatty():
+        raise UsageError(f"{question} Confirm with --yes.")
+    print(f"{question} [y/N] ", end="", flush=True)  # noqa: T201
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise UsageError("Nothing was downloaded.")
+
+
+def _remove(file: KitFile, hub: Hub) -> None:
+    """Delete the downloads of a kit that no other complete kit uses."""
+    others = [read_kit_file(name) for name in embedded_kits() if name != file.name]
+    used = {
+        source.repository: other.name
+        for other in others
+        if other.sources and _is_present(other, hub)
+        for source in other.sources
+    }
+    if not file.sources:
+        raise UsageError(f"The kit {file.name!r} was not downloaded; there is nothing to remove.")
+    freed = hub.remove([source for source in file.sources if source.repository not in used])
+    for repository in (source.repository for source in file.sources):
+        if repository in used:
+            print_line(f"{repository} stays: the kit {used[repository]} uses it.")
+    print_line(f"{readable(freed)} were freed.")

@@ -153,8 +153,18 @@ class RerunOptions:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class KitsOptions:
-    """Options of `duet kits`."""
+    """Options of `duet kits`.
 
+    Attributes:
+        action: "fetch" or "remove"; None lists the kits.
+        name: Name or folder of the kit to fetch or remove.
+        is_confirmed: Download without asking.
+        json: Print JSON.
+    """
+
+    action: str | None
+    name: str | None
+    is_confirmed: bool
     json: bool
 
 

@@ -23,7 +23,7 @@ from studio.commands.shared import (
 )
 from studio.engine import Engine
 from studio.errors import UsageError
-from studio.kits import embedded_kits
+from studio.kit_file import embedded_kits
 
 
 def run(options: RerunOptions) -> int:

@@ -12,7 +12,8 @@ from composer import names
 from studio.commands.options import TrainOptions
 from studio.commands.shared import print_line
 from studio.errors import UsageError
-from studio.kits import KIT_FILE, load_kit
+from studio.kit_file import KIT_FILE
+from studio.kits import load_kit
 
 LICENCE = (
     "Weights trained in part on research-only pictures (Sketchy, QMUL, PACS, Tiny-ImageNet, "

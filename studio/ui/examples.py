@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from composer.sketch import Sketch
-from studio.kits import assets_folder
+from studio.kit_file import assets_folder
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,9 +1,12 @@
-"""A model hub on loopback: the two endpoints that a download needs, with faults to order."""
+"""A model hub on loopback: the two endpoints that a download needs, with faults to order.
+
+It serves one repository of files from memory, or several by name.
+"""
 
 import hashlib
 import json
 import threading
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -15,7 +18,7 @@ class FakeHub:
     """What is served, and what was asked.
 
     Attributes:
-        files: Content by name.
+        repositories: Content of each repository's files, by name.
         announced: SHA-256 that is announced in place of the true one, by name.
         break_after: Cut the connection at that many bytes of a file, whoever resumes.
         requests: Method and path of everything that was asked.
@@ -23,29 +26,36 @@ class FakeHub:
         status: Answer everything with this status, if set.
     """
 
-    def __init__(self, files: dict[str, bytes]) -> None:
-        self.files, self.announced = files, dict[str, str]()
+    def __init__(self, repositories: dict[str, dict[str, bytes]]) -> None:
+        self.repositories, self.announced = repositories, dict[str, str]()
         self.break_after: int | None = None
         self.status: int | None = None
         self.requests: list[str] = []
         self.starts: list[int] = []
         self.endpoint = ""
 
-    def sha256(self, name: str) -> str:
-        return self.announced.get(name, hashlib.sha256(self.files[name]).hexdigest())
+    def sha256(self, repository: str, name: str) -> str:
+        content = self.repositories[repository][name]
+        return self.announced.get(name, hashlib.sha256(content).hexdigest())
 
-    def listing(self) -> bytes:
+    def listing(self, repository: str) -> bytes:
         siblings = []
-        for name, content in self.files.items():
+        for name, content in self.repositories[repository].items():
             entry: dict[str, object] = {"rfilename": name, "size": len(content), "blobId": "b"}
             if name.endswith(".safetensors"):
                 entry["lfs"] = {
-                    "sha256": self.sha256(name),
+                    "sha256": self.sha256(repository, name),
                     "size": len(content),
                     "pointerSize": 1,
                 }
             siblings.append(entry)
-        return json.dumps({"id": REPOSITORY, "sha": SHA, "siblings": siblings}).encode()
+        listing = {"id": repository, "sha": revision_of(repository), "siblings": siblings}
+        return json.dumps(listing).encode()
+
+
+def revision_of(repository: str) -> str:
+    """The commit of a repository's only revision."""
+    return SHA if repository == REPOSITORY else hashlib.sha1(repository.encode()).hexdigest()
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -66,22 +76,27 @@ class _Handler(BaseHTTPRequestHandler):
         path = self.path.split("?")[0]
         if self.hub.status is not None:
             self._send(self.hub.status, b"", {}, body)
-        elif path.startswith(f"/api/models/{REPOSITORY}"):
-            self._send(200, self.hub.listing(), {"Content-Type": "application/json"}, body)
-        elif path.startswith(f"/{REPOSITORY}/resolve/"):
-            self._file(path.split("/resolve/")[1].split("/", 1)[1], body)
+        elif path.startswith("/api/models/") and (name := self._named(path, 3)):
+            self._send(200, self.hub.listing(name), {"Content-Type": "application/json"}, body)
+        elif "/resolve/" in path and (name := self._named(path, 1)):
+            self._file(name, path.split("/resolve/")[1].split("/", 1)[1], body)
         else:
             self._send(404, b"", {"X-Error-Code": "RepoNotFound"}, body)
 
-    def _file(self, name: str, body: bool) -> None:
-        content, status = self.hub.files[name], 200
+    def _named(self, path: str, start: int) -> str | None:
+        """The repository in a path, from its part `start` on; None where it is unknown."""
+        name = "/".join(path.split("/")[start : start + 2])
+        return name if name in self.hub.repositories else None
+
+    def _file(self, repository: str, name: str, body: bool) -> None:
+        content, status = self.hub.repositories[repository][name], 200
         start = 0
         if wanted := self.headers.get("Range"):
             start, status = int(wanted.removeprefix("bytes=").split("-")[0]), 206
         if body:
             self.hub.starts.append(start)
         headers = {
-            "X-Repo-Commit": SHA,
+            "X-Repo-Commit": revision_of(repository),
             "ETag": f'"{hashlib.sha256(content).hexdigest()}"',
             "Accept-Ranges": "bytes",
         }
@@ -107,8 +122,15 @@ class _Handler(BaseHTTPRequestHandler):
 
 @contextmanager
 def serve(files: dict[str, bytes]) -> Generator[FakeHub, None, None]:
-    """Serve files until the block ends."""
-    hub = FakeHub(files)
+    """Serve the files of one repository until the block ends."""
+    with serve_all({REPOSITORY: files}) as hub:
+        yield hub
+
+
+@contextmanager
+def serve_all(repositories: Mapping[str, dict[str, bytes]]) -> Generator[FakeHub, None, None]:
+    """Serve several repositories until the block ends."""
+    hub = FakeHub(dict(repositories))
     server = ThreadingHTTPServer(("127.0.0.1", 0), type("_Bound", (_Handler,), {"hub": hub}))
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()

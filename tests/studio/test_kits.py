@@ -1,14 +1,12 @@
 """Kits on disk."""
 
-import os
-import subprocess
-import sys
+from pathlib import Path
 
 import pytest
 
 from composer.kit_parts import ComposerFiles
-from studio.engine import Engine
-from studio.kits import KitError, load_kit
+from studio.kit_file import KitError, Part, read_kit_file
+from studio.kits import load_kit
 from tests.studio.tiny import write_kit
 
 
@@ -34,19 +32,56 @@ def test_a_damaged_kit_and_a_missing_part_are_reported(tmp_path):
             load_kit(str(folder))
 
 
-def test_a_kit_for_photos_of_ones_own_is_fetched_when_it_is_used():
-    kit = load_kit("clip-b32")
-    assert kit.backbone == "ViT-B-32/laion2b_s34b_b79k"
-    assert (kit.pipeline, set(kit.composers)) == (None, {"slerp", "inversion"})
-    assert Engine(kit).default_composer == "slerp"
-    command = [sys.executable, "-m", "studio", "search", "--kit", "clip-b32", "--text", "cat"]
-    process = subprocess.run(
-        command,
-        env={**os.environ, "HF_HUB_OFFLINE": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
+def write_based(folder: Path, text: str) -> str:
+    folder.mkdir(exist_ok=True)
+    (folder / "kit.toml").write_text(text)
+    return str(folder)
+
+
+def test_a_kit_based_on_another_changes_what_it_names(tmp_path):
+    base = write_kit(tmp_path / "base")
+    name = write_based(
+        tmp_path / "child", f'base = "{base}"\nname = "child"\n[composers.slerp]\nalpha = 0.2\n'
     )
-    assert process.returncode == 2
-    assert "'ViT-B-32/laion2b_s34b_b79k' could not be fetched" in process.stderr
-    assert "Traceback" not in process.stderr
+    kit = load_kit(name)
+    assert (kit.name, kit.knows) == ("child", "It knows nothing.")
+    assert kit.backbone == base / "clip"
+    assert kit.composers["slerp"].weights == base / "composers/duet.safetensors"
+    assert kit.composers["slerp"].settings == {"alpha": 0.2}
+
+
+def test_a_kit_of_ones_own_replaces_a_part_of_a_shipped_one(tmp_path):
+    (tmp_path / "clip").mkdir()
+    text = 'base = "sd15"\nname = "mine"\n[backbone]\npath = "clip"\n'
+    text += "[drawing]\nstrength = 0.4\n"
+    file = read_kit_file(write_based(tmp_path, text))
+    assert file.clip == Part(location=tmp_path / "clip")
+    assert [source.repository for source in file.sources] == [
+        "stable-diffusion-v1-5/stable-diffusion-v1-5",
+        "lllyasviel/control_v11p_sd15_scribble",
+    ]
+    assert (file.drawing.strength, file.drawing.guidance_scale) == (0.4, 7.5)
+
+
+def test_a_checkpoint_replaces_the_weights_of_its_base(tmp_path):
+    (tmp_path / "painter.safetensors").write_bytes(b"")
+    text = 'base = "sd15"\nname = "mine"\n[pipeline]\ncheckpoint = "painter.safetensors"\n'
+    file = read_kit_file(write_based(tmp_path, text))
+    assert file.checkpoint == tmp_path / "painter.safetensors"
+    assert "unet/config.json" in file.sources[1].patterns
+    assert not any(pattern.endswith(".safetensors") for pattern in file.sources[1].patterns)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ('base = "."\nname = "x"\n', "is based on itself"),
+        ('base = "nowhere"\nname = "x"\n', "is based on 'nowhere', which is no kit"),
+        ('name = "x"\n[backbone]\nrepository = "a/b"\nfiles = ["*.bin"]\n', "not downloaded"),
+        ('name = "x"\n[backbone]\nrepository = "a/b"\nfiles = ["x.json"]\n', "is damaged"),
+        ('base = "sd15"\nname = "x"\n[drawing]\nsteps = 3\n', "is damaged"),
+    ],
+)
+def test_a_kit_file_that_contradicts_itself_is_one_sentence(tmp_path, text, sentence):
+    with pytest.raises(KitError, match=sentence):
+        read_kit_file(write_based(tmp_path, text))

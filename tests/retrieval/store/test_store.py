@@ -15,7 +15,7 @@ from retrieval.store.maintenance import discard_index
 from retrieval.store.schema import Item, write_manifest
 from retrieval.store.table import Store
 from retrieval.store.versions import age_to_drop
-from studio.kits import assets_folder
+from studio.kit_file import assets_folder
 from tests.retrieval.store.rows import DIM, MANIFEST, rows
 from tests.retrieval.stores import contents
 

@@ -11,7 +11,7 @@ from retrieval.filters.language import parse
 from retrieval.store import table
 from retrieval.store.schema import Item
 from retrieval.store.table import Store
-from studio.kits import assets_folder
+from studio.kit_file import assets_folder
 from tests.retrieval.store.rows import DIM, MANIFEST, rows
 
 

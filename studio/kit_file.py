@@ -1,0 +1,297 @@
+"""The content of a `kit.toml`: its parts by name, wherever their files are."""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path, PurePosixPath
+from typing import Any, Final
+
+from composer.kit_parts import ComposerFiles
+from generation.defaults import DrawingDefaults
+
+KIT_FILE = "kit.toml"
+FILE_TYPES = (".safetensors", ".json", ".txt", ".model")
+CLIP, PIPELINE, CONTROLNET, LORA = "CLIP", "pipeline", "control network", "LoRA "
+"""Names of parts; that of a LoRA is followed by its own."""
+
+
+class KitError(ValueError):
+    """A kit that does not exist or cannot be read; the message says what to do."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HubSource:
+    """Files of a repository on the hub.
+
+    Attributes:
+        repository: "owner/name".
+        patterns: Shell patterns of the files that are needed; each must match at least one.
+        revision: Branch, tag or commit that a first download starts from.
+    """
+
+    repository: str
+    patterns: tuple[str, ...]
+    revision: str = "main"
+
+    def __post_init__(self) -> None:
+        """Check that no pattern asks for a format that can run code.
+
+        Raises:
+            KitError: A pattern does not end in a safe file type.
+        """
+        for pattern in self.patterns:
+            if PurePosixPath(pattern).suffix not in FILE_TYPES:
+                raise KitError(
+                    f"The files {pattern!r} of {self.repository} must be one of "
+                    f"{', '.join(FILE_TYPES)}; other formats are not downloaded."
+                )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Part:
+    """A model of a kit.
+
+    Attributes:
+        location: Files on the hub, or a folder or file on this machine.
+        licence: Of the weights, in a few words.
+        size_bytes: Of the files on the hub, about, so that it can be shown without the network.
+    """
+
+    location: HubSource | Path
+    licence: str = ""
+    size_bytes: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LoraPart:
+    """A LoRA that the pipeline is loaded with.
+
+    Attributes:
+        part: Where its file is.
+        file: Name of the file within the repository or folder.
+        scale: How strongly it acts.
+    """
+
+    part: Part
+    file: str
+    scale: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class KitFile:
+    """A `kit.toml` as it is written.
+
+    Attributes:
+        name: Name of the kit.
+        folder: Of the `kit.toml`.
+        clip: The CLIP.
+        pipeline: The diffusion pipeline, if the kit draws.
+        checkpoint: One file with the pipeline's weights; its settings come from `pipeline`.
+        controlnet: The control network, if there is one.
+        loras: LoRAs of the pipeline, by name.
+        drawing: What the pipeline is asked for unless a request says otherwise.
+        scheduler: Sampler in place of the pipeline's, and its settings.
+        composers: Files and settings of each composer, by name.
+        confidence: Calibration of a composer's rankings, by its name.
+        converter: Weights that turn joint features into tokens.
+        judge: Classifier of kinds and colours.
+        licence: One line about the permitted uses of the weights.
+        knows: One line about what the kit was trained on.
+        domains: Domains that the kit was trained on.
+    """
+
+    name: str
+    folder: Path
+    clip: Part
+    pipeline: Part | None
+    checkpoint: Path | None
+    controlnet: Part | None
+    loras: Mapping[str, LoraPart]
+    drawing: DrawingDefaults
+    scheduler: Mapping[str, Any]
+    composers: Mapping[str, ComposerFiles]
+    confidence: Mapping[str, Path] = field(default_factory=dict[str, Path])
+    converter: Path | None = None
+    judge: Path | None = None
+    licence: str = ""
+    knows: str = ""
+    domains: tuple[str, ...] = ()
+
+    @property
+    def parts(self) -> dict[str, Part]:
+        """All parts by name, in the order in which they are loaded."""
+        named = {CLIP: self.clip, PIPELINE: self.pipeline, CONTROLNET: self.controlnet}
+        loras = {f"{LORA}{name}": lora.part for name, lora in self.loras.items()}
+        return {name: part for name, part in named.items() if part is not None} | loras
+
+    @property
+    def sources(self) -> tuple[HubSource, ...]:
+        """What the kit takes from the hub."""
+        locations = (part.location for part in self.parts.values())
+        return tuple(location for location in locations if isinstance(location, HubSource))
+
+    @property
+    def local_files(self) -> tuple[Path, ...]:
+        """Files and folders on this machine that the kit names."""
+        locations = (part.location for part in self.parts.values())
+        weights = [files.weights for files in self.composers.values()]
+        named = [self.checkpoint, self.judge, self.converter, *weights, *self.confidence.values()]
+        return (
+            *(location for location in locations if isinstance(location, Path)),
+            *(path for path in named if path is not None),
+        )
+
+
+def assets_folder() -> Path:
+    """Return the folder of the shipped assets."""
+    return Path(str(resources.files("assets")))
+
+
+def embedded_kits() -> dict[str, Path]:
+    """Return the kits that ship with the program, by name."""
+    files = sorted((assets_folder() / "models").glob(f"*/{KIT_FILE}"))
+    return {file.parent.name: file.parent for file in files}
+
+
+def read_kit_file(name: str) -> KitFile:
+    """Read a `kit.toml` by the kit's name, or by the path of its folder.
+
+    Raises:
+        KitError: There is no such kit, or its `kit.toml` is damaged.
+    """
+    folder = embedded_kits().get(name) or Path(name)
+    if not (folder / KIT_FILE).is_file():
+        known = ", ".join(embedded_kits()) or "none yet"
+        raise KitError(
+            f"There is no kit {name!r}. Choose one of: {known}; or give the folder of a {KIT_FILE}."
+        )
+    try:
+        return _kit_file(folder, _read_fields(folder, ()))
+    except KitError:
+        raise
+    except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
+        raise KitError(f"{folder / KIT_FILE} is damaged: {error}. Reinstall the kit.") from error
+
+
+_PATHS = frozenset({"path", "weights", "confidence", "checkpoint", "judge"})
+_LOCATIONS = ("path", "repository")
+_COMPOSER_FILES = ("weights", "confidence")
+_MEGABYTE: Final = 1_000_000
+_SETTINGS_MB: Final = 4
+
+
+def _read_fields(folder: Path, children: tuple[Path, ...]) -> dict[str, Any]:
+    """Read a `kit.toml` and the kits that it is based on; paths become absolute."""
+    if folder in children:
+        raise KitError(f"{folder / KIT_FILE} is based on itself; correct its `base`.")
+    fields = tomllib.loads((folder / KIT_FILE).read_text(encoding="utf-8"))
+    fields = {key: _resolve_paths(folder, key, value) for key, value in fields.items()}
+    base = fields.pop("base", None)
+    if base is None:
+        return fields
+    parent = embedded_kits().get(base) or folder / Path(base).expanduser()
+    if not (parent / KIT_FILE).is_file():
+        raise KitError(f"{folder / KIT_FILE} is based on {base!r}, which is no kit.")
+    return _merge(_read_fields(parent, (*children, folder)), fields)
+
+
+def _resolve_paths(folder: Path, key: str, value: Any) -> Any:  # noqa: ANN401  any TOML value
+    if isinstance(value, dict):
+        # A pipeline's control network may be a path instead of a table.
+        paths = _PATHS | ({"controlnet"} if key == "pipeline" else set())
+        return {
+            name: str(folder / Path(one).expanduser())
+            if name in paths and isinstance(one, str)
+            else _resolve_paths(folder, name, one)
+            for name, one in value.items()
+        }
+    return value
+
+
+def _merge(base: Mapping[str, Any], fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Lay tables over those of a base; naming another location drops what described the old one."""
+    merged = dict(base)
+    for key, value in fields.items():
+        old = merged.get(key)
+        if (
+            not isinstance(value, dict)
+            or not isinstance(old, dict)
+            or any(location in value for location in _LOCATIONS)
+        ):
+            merged[key] = value
+        else:
+            merged[key] = _merge(old, value)
+    return merged
+
+
+def _kit_file(folder: Path, fields: Mapping[str, Any]) -> KitFile:
+    pipeline = fields.get("pipeline", {})
+    controlnet = fields.get("controlnet", {})
+    if "controlnet" in pipeline:
+        controlnet = {"path": pipeline["controlnet"]}
+    converter = Path(fields["converter"]["weights"]) if "converter" in fields else None
+    composers = fields.get("composers", {})
+    return KitFile(
+        name=str(fields["name"]),
+        folder=folder,
+        clip=_part(fields["backbone"]),
+        pipeline=_pipeline_part(pipeline) if pipeline else None,
+        checkpoint=Path(pipeline["checkpoint"]) if "checkpoint" in pipeline else None,
+        controlnet=_part(controlnet) if controlnet else None,
+        loras={name: _lora(entry) for name, entry in fields.get("loras", {}).items()},
+        drawing=DrawingDefaults(**fields.get("drawing", {})),
+        scheduler=dict(fields.get("scheduler", {})),
+        composers={name: _composer(entry, converter) for name, entry in composers.items()},
+        confidence={
+            name: Path(entry["confidence"])
+            for name, entry in composers.items()
+            if "confidence" in entry
+        },
+        converter=converter,
+        judge=Path(pipeline["judge"]) if "judge" in pipeline else None,
+        licence=str(fields.get("licence", "")),
+        knows=str(fields.get("knows", "")),
+        domains=tuple(str(name) for name in fields.get("domains", ())),
+    )
+
+
+def _part(entry: Mapping[str, Any]) -> Part:
+    if "path" in entry:
+        return Part(location=Path(entry["path"]), licence=str(entry.get("licence", "")))
+    source = HubSource(
+        repository=str(entry["repository"]),
+        patterns=tuple(str(pattern) for pattern in entry["files"]),
+        revision=str(entry.get("revision", "main")),
+    )
+    return Part(
+        location=source,
+        licence=str(entry["licence"]),
+        size_bytes=int(entry["size_mb"] * _MEGABYTE),
+    )
+
+
+def _pipeline_part(entry: Mapping[str, Any]) -> Part:
+    """Return the pipeline; beside a checkpoint its weights are not needed."""
+    if "checkpoint" not in entry or "path" in entry:
+        return _part(entry)
+    settings = [pattern for pattern in entry["files"] if not pattern.endswith(".safetensors")]
+    return _part({**entry, "files": settings, "size_mb": _SETTINGS_MB})
+
+
+def _lora(entry: Mapping[str, Any]) -> LoraPart:
+    scale = float(entry.get("scale", 1.0))
+    if "path" not in entry:
+        (file,) = entry["files"]
+        return LoraPart(part=_part(entry), file=str(file), scale=scale)
+    path = Path(entry["path"])
+    part = Part(location=path, licence=str(entry.get("licence", "")))
+    return LoraPart(part=part, file=path.name, scale=scale)
+
+
+def _composer(entry: Mapping[str, Any], converter: Path | None) -> ComposerFiles:
+    return ComposerFiles(
+        weights=Path(entry["weights"]) if "weights" in entry else None,
+        converter=converter,
+        settings={name: value for name, value in entry.items() if name not in _COMPOSER_FILES},
+    )
