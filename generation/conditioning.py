@@ -1,6 +1,7 @@
 """Prompts as hidden states of the pipeline's text encoder."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -8,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from transformers import CLIPTextModel
+    from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
 Tokenizer = Any
 """A transformers tokenizer; its type hints do not say that a call returns `input_ids`."""
@@ -61,6 +62,32 @@ def tokenize(tokenizer: Tokenizer, texts: Sequence[str]) -> Int[Tensor, "n l"]:
     return encoded.input_ids
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GuidanceStates:
+    """What a UNet or a transformer is conditioned on, the negative half first.
+
+    Attributes:
+        hidden: States per token.
+        pooled: One vector per prompt; None where the family takes none.
+    """
+
+    hidden: Float[Tensor, "2 l w"]
+    pooled: Float[Tensor, "2 p"] | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClipStates:
+    """Output of a CLIP text model with projection for n prompts.
+
+    Attributes:
+        penultimate: States before the last layer, without a norm.
+        pooled: Projected states of the last layer at the end of each prompt.
+    """
+
+    penultimate: Float[Tensor, "n l w"]
+    pooled: Float[Tensor, "n p"]
+
+
 @torch.no_grad()
 def guidance_pair(
     text_encoder: "CLIPTextModel",
@@ -81,3 +108,51 @@ def guidance_pair(
     negative = torch.nn.functional.embedding(ids, table)  # 1 l w
     positive = prompt_embeddings.to(table)[None]
     return encode_token_embeddings(text_encoder, torch.cat([negative, positive]))
+
+
+def encode_penultimate(
+    text_model: "CLIPTextModel", embeddings: Float[Tensor, "n l w"]
+) -> tuple[Float[Tensor, "n l w"], Float[Tensor, "n l w"]]:
+    """Return the states before the last layer, and those after it, both without a norm.
+
+    Args:
+        text_model: frozen CLIP text model without projection.
+        embeddings: as for `encode_token_embeddings`.
+    """
+    from transformers.masking_utils import create_causal_mask
+
+    hidden = text_model.embeddings(inputs_embeds=embeddings)
+    mask = create_causal_mask(
+        config=text_model.config,
+        inputs_embeds=hidden,
+        attention_mask=None,
+        past_key_values=None,
+    )
+    *first, last = text_model.encoder.layers
+    for layer in first:
+        hidden = layer(hidden, mask, is_causal=True)
+    return hidden, last(hidden, mask, is_causal=True)
+
+
+def encode_with_projection(
+    text_encoder: "CLIPTextModelWithProjection",
+    embeddings: Float[Tensor, "n l w"],
+    end_positions: Int[Tensor, " n"],
+) -> ClipStates:
+    """Run a CLIP text model with projection on token embeddings.
+
+    Args:
+        text_encoder: the model, frozen.
+        embeddings: as for `encode_token_embeddings`.
+        end_positions: index of the first end of text of each prompt, where it is pooled.
+    """
+    model = text_encoder.text_model
+    penultimate, last = encode_penultimate(model, embeddings)
+    normed = model.final_layer_norm(last)
+    ends = normed[torch.arange(len(normed), device=normed.device), end_positions.to(normed.device)]
+    return ClipStates(penultimate=penultimate, pooled=text_encoder.text_projection(ends))
+
+
+def first_ends(ids: Int[Tensor, "n l"], end_id: int) -> Int[Tensor, " n"]:
+    """Return the index of the first end of text of each row, whatever it is padded with."""
+    return (ids == end_id).int().argmax(dim=-1)

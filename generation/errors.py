@@ -1,7 +1,7 @@
 """Errors of this package that the user can correct."""
 
 from generation.cancel import GenerationCancelledError
-from generation.pipeline import PipelineError
+from generation.model_files import PipelineError
 from generation.provenance import ProvenanceError
 from generation.request import RequestError
 from generation.sample import BusyError, OutOfMemoryError

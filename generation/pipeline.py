@@ -2,8 +2,7 @@
 
 import hashlib
 import threading
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -13,81 +12,56 @@ from torch import Tensor
 
 from composer.composed import ComposedQuery
 from generation.conditioning import Tokenizer, token_table
+from generation.families import (
+    ABSENT_PARTS,
+    DENOISER,
+    PIPELINES,
+    SHARED_PARTS,
+    TRANSFORMERS_MODELS,
+    Family,
+)
+from generation.guidance import CONDITIONERS
+from generation.model_files import Models, Pipe, PipelineError, PipelineSource, open_models
 from generation.request import RequestError, Scheduler
 
 if TYPE_CHECKING:
-    from diffusers import ControlNetModel, SchedulerMixin, StableDiffusionPipeline
+    from diffusers import ControlNetModel, SchedulerMixin
     from transformers import CLIPTextModel
 
-Pipe = Any
-"""Any of the four diffusers pipelines; their calls differ and are not typed."""
-
-PICKLE_SUFFIXES = frozenset({".bin", ".ckpt", ".pt", ".pth", ".pkl", ".pickle"})
 TEXT_HASH_KEY = "duet_text_hash"
 """Key in the text encoder's config.json that names the CLIP text tower it carries."""
 
 
-class PipelineError(ValueError):
-    """A pipeline folder that cannot be used; the message says why."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PipelineSource:
-    """Folders of a kit's image models.
-
-    Attributes:
-        folder: diffusers folder of a Stable Diffusion pipeline.
-        controlnet: diffusers folder of its control network, or None.
-        text_hash: hash of the CLIP text tower the pipeline belongs to; None reads it from the
-            text encoder's config.
-    """
-
-    folder: Path
-    controlnet: Path | None = None
-    text_hash: str | None = None
-
-
 class ImagePipeline:
-    """A kit's image models in memory: one set of weights for all four diffusers pipelines.
+    """A kit's image models in memory: one set of weights for all pipelines of its family.
 
     Only one request runs at a time: hold `slot` around `run`. Cost of loading: seconds, most of it
     importing diffusers.
     """
 
-    def __init__(
-        self,
-        base: "StableDiffusionPipeline",
-        controlnet: "ControlNetModel | None",
-        text_hash: str,
-    ) -> None:
+    def __init__(self, models: Models, text_hash: str) -> None:
+        """Take models that fit together; see `from_parts`."""
         self.slot = threading.Lock()
-        self.text_hash = text_hash
-        self._controlnet = controlnet
-        self._base = base
-        self._scheduler_config = dict(base.scheduler.config)
-        self._scheduler_class = type(base.scheduler)
-        self._pipes: dict[str, Any] = {}
+        self.family, self.text_hash = models.family, text_hash
+        self._base, self._controlnet = models.base, models.controlnet
+        self._conditioner = CONDITIONERS[models.family](models.base)
+        self._scheduler_config = dict(self._base.scheduler.config)
+        self._scheduler_class = type(self._base.scheduler)
+        self._pipes: dict[str, Pipe] = {}
         self._hash: str | None = None
 
     @classmethod
     def load(
         cls, source: PipelineSource, *, device: str = "cpu", dtype: torch.dtype = torch.float32
     ) -> "ImagePipeline":
-        """Open a pipeline folder on disk; nothing is downloaded.
+        """Open a pipeline's files on disk; nothing is downloaded.
 
         Raises:
-            PipelineError: the folder is missing, holds pickles, is of another class, or its parts
-                do not fit together.
+            PipelineError: a file is missing, damaged or no safetensors, the pipeline is of an
+                unknown class, or its parts do not fit together.
         """
-        _check_folder(source.folder)
-        if source.controlnet is not None:
-            _check_folder(source.controlnet)
-        base = _open_base(source.folder, dtype).to(device)
-        control = None
-        if source.controlnet is not None:
-            control = _open_controlnet(source.controlnet, dtype)
-            torch.nn.Module.to(control, device)
-        declared = getattr(base.text_encoder.config, TEXT_HASH_KEY, None)
+        models = open_models(source, dtype)
+        declared = getattr(models.base.text_encoder.config, TEXT_HASH_KEY, None)
         text_hash = source.text_hash or declared
         if text_hash is None:
             raise PipelineError(
@@ -99,26 +73,36 @@ class ImagePipeline:
                 f"The pipeline in {source.folder.name} carries text tower {declared}, the kit's "
                 f"CLIP has {text_hash}. Both must be trained together."
             )
-        return cls.from_parts(base, control, text_hash)
+        models.base.to(device)
+        if models.controlnet is not None:
+            torch.nn.Module.to(models.controlnet, device)
+        return cls._of_models(models, text_hash)
 
     @classmethod
     def from_parts(
-        cls,
-        base: "StableDiffusionPipeline",
-        controlnet: "ControlNetModel | None",
-        text_hash: str,
+        cls, base: Pipe, controlnet: "ControlNetModel | None", text_hash: str
     ) -> "ImagePipeline":
         """Make a pipeline of models that are in memory.
 
         Raises:
             PipelineError: the parts do not fit together.
         """
-        _check_parts(base, controlnet)
-        for module in (base.unet, base.vae, base.text_encoder, controlnet):
-            if module is not None:
+        family = Family(type(base).__name__)
+        return cls._of_models(Models(family=family, base=base, controlnet=controlnet), text_hash)
+
+    @classmethod
+    def _of_models(cls, models: Models, text_hash: str) -> "ImagePipeline":
+        _check_parts(models)
+        for module in (*models.base.components.values(), models.controlnet):
+            if isinstance(module, torch.nn.Module):
                 module.requires_grad_(False).eval()
-        base.set_progress_bar_config(disable=True)
-        return cls(base, controlnet, text_hash)
+        models.base.set_progress_bar_config(disable=True)
+        return cls(models, text_hash)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences about what is approximate in this pipeline, for the user."""
+        return self._conditioner.notes
 
     @property
     def text_encoder(self) -> "CLIPTextModel":
@@ -137,25 +121,48 @@ class ImagePipeline:
 
     @property
     def native_size_px(self) -> int:
-        """Side of the images the UNet was trained on."""
-        return int(self._base.unet.config.sample_size) * int(self._base.vae_scale_factor)
+        """Side of the images that the model was trained on."""
+        return int(self._denoiser.config.sample_size) * int(self._base.vae_scale_factor)
 
     @property
     def device_name(self) -> str:
         """Device and dtype; with the request they decide the bytes of an image."""
-        return f"{self._base.device.type}/{str(self._base.unet.dtype).removeprefix('torch.')}"
+        return f"{self._base.device.type}/{str(self._denoiser.dtype).removeprefix('torch.')}"
 
     @property
     def weights_hash(self) -> str:
-        """16 hex digits over the weights of UNet, autoencoder and control network."""
+        """16 hex digits over the weights of denoiser, autoencoder and control network."""
         if self._hash is None:
             digest = hashlib.sha256()
-            for module in (self._base.unet, self._base.vae, self._controlnet):
+            for module in (self._denoiser, self._base.vae, self._controlnet):
                 for name, tensor in module.state_dict().items() if module is not None else ():
                     digest.update(name.encode())
                     digest.update(_as_bytes(tensor))
             self._hash = digest.hexdigest()[:16]
         return self._hash
+
+    @property
+    def _denoiser(self) -> Any:  # noqa: ANN401  a model of diffusers
+        return getattr(self._base, DENOISER[self.family])
+
+    def condition(self, query: ComposedQuery, negative_text: str) -> Mapping[str, Tensor]:
+        """Return what the denoiser is conditioned on, as arguments of a call for one image.
+
+        Args:
+            query: a composed query that `check_query` accepts.
+            negative_text: what to stay away from; empty is nothing.
+        """
+        states = self._conditioner.states(query, negative_text)
+        call = {
+            "prompt_embeds": states.hidden[1:],
+            "negative_prompt_embeds": states.hidden[:1],
+        }
+        if states.pooled is not None:
+            call |= {
+                "pooled_prompt_embeds": states.pooled[1:],
+                "negative_pooled_prompt_embeds": states.pooled[:1],
+            }
+        return call
 
     def check_query(self, query: ComposedQuery) -> None:
         """Check that a composed query was made for this text encoder.
@@ -235,19 +242,12 @@ class ImagePipeline:
     def _pipe(self, use_control: bool, use_image: bool) -> Pipe:
         import diffusers
 
-        name = {
-            (False, False): "StableDiffusionPipeline",
-            (False, True): "StableDiffusionImg2ImgPipeline",
-            (True, False): "StableDiffusionControlNetPipeline",
-            (True, True): "StableDiffusionControlNetImg2ImgPipeline",
-        }[use_control, use_image]
+        name = PIPELINES[self.family][use_control, use_image]
         if name not in self._pipes:
             extra = {"controlnet": self._controlnet} if use_control else {}
             pipe = getattr(diffusers, name)(
-                **{part: getattr(self._base, part) for part in _PARTS},
-                safety_checker=None,
-                feature_extractor=None,
-                requires_safety_checker=False,
+                **{part: getattr(self._base, part) for part in SHARED_PARTS[self.family]},
+                **ABSENT_PARTS[self.family],
                 **extra,
             )
             pipe.set_progress_bar_config(disable=True)
@@ -267,75 +267,32 @@ class ImagePipeline:
         return kind.from_config(self._scheduler_config)
 
 
-_PARTS = ("vae", "text_encoder", "tokenizer", "unet", "scheduler")
+def _check_parts(models: Models) -> None:
+    """Check that widths agree and that all weights are finite.
 
-
-def _check_folder(folder: Path) -> None:
-    if not folder.is_dir():
-        raise PipelineError(f"There is no model folder {folder}.")
-    for path in sorted(folder.rglob("*")):
-        if path.suffix.lower() in PICKLE_SUFFIXES:
+    Raises:
+        PipelineError: they do not, or one is not.
+    """
+    base, denoiser = models.base, DENOISER[models.family]
+    encoders = [getattr(base, part) for part in TRANSFORMERS_MODELS[models.family]]
+    for part, encoder in zip(TRANSFORMERS_MODELS[models.family], encoders, strict=True):
+        tokenizer = getattr(base, part.replace("text_encoder", "tokenizer"))
+        if len(tokenizer) > encoder.config.vocab_size:
             raise PipelineError(
-                f"{path.name} is not safetensors, and other weight files can run code when "
-                "opened. Convert it, or remove it from the folder."
+                f"The tokenizer of {part} has {len(tokenizer)} entries, its token table "
+                f"{encoder.config.vocab_size}. Both must come from one repository."
             )
-    if not any(folder.rglob("*.safetensors")):
-        raise PipelineError(f"There are no .safetensors weights in {folder}.")
-
-
-def _open_base(folder: Path, dtype: torch.dtype) -> "StableDiffusionPipeline":
-    import json
-
-    from diffusers import StableDiffusionPipeline
-    from diffusers.utils import logging as diffusers_log
-    from transformers.utils import logging as transformers_log
-
-    # A load takes seconds: progress bars would only clutter the terminal.
-    diffusers_log.disable_progress_bar()
-    transformers_log.disable_progress_bar()
-    index = folder / "model_index.json"
-    if not index.is_file():
-        raise PipelineError(f"{folder} is no diffusers folder: it has no model_index.json.")
-    name = json.loads(index.read_text()).get("_class_name")
-    if name != "StableDiffusionPipeline":
-        raise PipelineError(f"The pipeline must be a StableDiffusionPipeline, got {name}.")
-    try:
-        return StableDiffusionPipeline.from_pretrained(
-            folder,
-            dtype=dtype,
-            use_safetensors=True,
-            local_files_only=True,
-            safety_checker=None,
-            feature_extractor=None,
-            image_encoder=None,
-            requires_safety_checker=False,
-        )
-    except (OSError, KeyError, RuntimeError, TypeError, ValueError) as error:
-        raise PipelineError(f"The pipeline in {folder} cannot be opened: {error}") from error
-
-
-def _open_controlnet(folder: Path, dtype: torch.dtype) -> "ControlNetModel":
-    from diffusers import ControlNetModel
-
-    try:
-        return ControlNetModel.from_pretrained(
-            folder, dtype=dtype, use_safetensors=True, local_files_only=True
-        )
-    except (OSError, KeyError, RuntimeError, TypeError, ValueError) as error:
-        raise PipelineError(f"The control network in {folder} cannot be opened: {error}") from error
-
-
-def _check_parts(base: "StableDiffusionPipeline", controlnet: "ControlNetModel | None") -> None:
-    width = int(base.text_encoder.config.hidden_size)
-    checked: Any = (("UNet", base.unet), ("control network", controlnet))
+    width = sum(int(encoder.config.hidden_size) for encoder in encoders)
+    checked: Any = (("UNet", getattr(base, denoiser)), ("control network", models.controlnet))
     for name, module in checked:
         if module is not None and module.config.cross_attention_dim != width:
             raise PipelineError(
                 f"The {name} expects text of width {module.config.cross_attention_dim}, the text "
-                f"encoder gives {width}."
+                f"encoder gives {width}. Choose one of the same family."
             )
-    for name, module in (("UNet", base.unet), ("autoencoder", base.vae)):
-        for key, tensor in module.state_dict().items():
+    finite: Any = (*checked, ("autoencoder", base.vae))
+    for name, module in finite:
+        for key, tensor in module.state_dict().items() if module is not None else ():
             if not bool(torch.isfinite(tensor).all()):
                 raise PipelineError(f"The {name}'s weights are damaged: {key} is not finite.")
 

@@ -69,7 +69,7 @@ class DrawingSettings:
     negative_text: str = ""
 
     def __post_init__(self) -> None:
-        """Check every number against the caps.
+        """Check every number against the caps; the number of pixels depends on the kit.
 
         Raises:
             RequestError: a value is missing, not finite, out of range or beyond the caps.
@@ -182,7 +182,7 @@ def _check_settings(settings: DrawingSettings, caps: Caps) -> None:
     if (settings.height is None) is not (settings.width is None):
         raise RequestError("Give both `height` and `width`, or neither.")
     if settings.height is not None and settings.width is not None:
-        check_size(settings.height, settings.width, caps)
+        _check_sides(settings.height, settings.width, caps)
 
 
 def _check_control(request: Request) -> None:
@@ -196,15 +196,19 @@ def check_size(height: int, width: int, caps: Caps = DEFAULT_CAPS) -> None:
     Raises:
         RequestError: a side is no positive multiple of 8, or the image is beyond the caps.
     """
-    for name, side in (("height", height), ("width", width)):
-        _check_whole(name, side, 8, caps.side_px)
-        if side % 8:
-            raise RequestError(f"`{name}` must be a multiple of 8 pixels, got {side}.")
+    _check_sides(height, width, caps)
     if height * width > caps.num_pixels:
         raise RequestError(
             f"An image may have at most {caps.num_pixels} pixels, got {width} x {height}. "
             "Ask for a smaller one."
         )
+
+
+def _check_sides(height: int, width: int, caps: Caps) -> None:
+    for name, side in (("height", height), ("width", width)):
+        _check_whole(name, side, 8, caps.side_px)
+        if side % 8:
+            raise RequestError(f"`{name}` must be a multiple of 8 pixels, got {side}.")
 
 
 def _check_whole(name: str, value: object, low: int, high: int) -> None:

@@ -3,7 +3,7 @@
 import hashlib
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,9 +12,8 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from generation.cancel import CancelToken, Progress, step_callback
-from generation.conditioning import guidance_pair
 from generation.pipeline import ImagePipeline
-from generation.request import DrawingSettings, Request, RequestError, check_size
+from generation.request import DEFAULT_CAPS, DrawingSettings, Request, RequestError, check_size
 
 
 class OutOfMemoryError(RuntimeError):
@@ -41,6 +40,8 @@ class RunOptions:
 
 
 DEFAULT_OPTIONS = RunOptions()
+NATIVE_SHARE = 1.5
+"""Pixels of the largest image, as a share of the kit's native ones, where that is above the cap."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -118,7 +119,8 @@ def output_size(pipeline: ImagePipeline, settings: DrawingSettings) -> tuple[int
     native = pipeline.native_size_px
     height = native if settings.height is None else settings.height
     width = native if settings.width is None else settings.width
-    check_size(height, width)
+    pixels = max(DEFAULT_CAPS.num_pixels, int(NATIVE_SHARE * native * native))
+    check_size(height, width, replace(DEFAULT_CAPS, num_pixels=pixels))
     return height, width
 
 
@@ -251,15 +253,9 @@ def _try_batch(
 def _call(pipeline: ImagePipeline, plan: SamplingPlan, seeds: list[int]) -> dict[str, Any]:
     """Return the arguments of the diffusers call."""
     settings = plan.request.settings
-    negative, positive = guidance_pair(
-        pipeline.text_encoder,
-        pipeline.tokenizer,
-        plan.request.query.require_tokens(),
-        settings.negative_text,
-    )
+    states = pipeline.condition(plan.request.query, settings.negative_text)
     call: dict[str, Any] = {
-        "prompt_embeds": positive.expand(len(seeds), -1, -1),
-        "negative_prompt_embeds": negative.expand(len(seeds), -1, -1),
+        **{name: one.expand(len(seeds), *one.shape[1:]) for name, one in states.items()},
         "generator": [torch.Generator("cpu").manual_seed(seed) for seed in seeds],
         "num_inference_steps": settings.num_inference_steps,
         "guidance_scale": float(settings.guidance_scale),

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from composer import names
-from generation import defaults
 from retrieval.store.address import parse_location
 
 EXIT_USER, EXIT_INTERRUPTED = 2, 130
@@ -195,8 +194,7 @@ def _add_transfer(commands: "Subparsers[argparse.ArgumentParser]") -> None:
     command.add_argument(
         "--strength",
         type=float,
-        default=defaults.STRENGTH,
-        help="from 0 (keep the image) to 1 (redraw it)",
+        help="from 0 (keep the image) to 1 (redraw it); default: the kit's",
     )
     command.add_argument("--composer", help="default: duet, or slerp where the kit has none")
     _add_kit(command)
@@ -327,13 +325,12 @@ def _add_drawing(command: argparse.ArgumentParser) -> None:
     command.add_argument("--output", type=Path, required=True, metavar="PNG")
     command.add_argument("--seed", type=int, default=0)
     command.add_argument("--num-images", type=int, default=1)
-    command.add_argument("--num-inference-steps", type=int, default=defaults.NUM_INFERENCE_STEPS)
-    command.add_argument("--guidance-scale", type=float, default=defaults.GUIDANCE_SCALE)
-    command.add_argument(
-        "--controlnet-conditioning-scale",
-        type=float,
-        default=defaults.CONTROLNET_CONDITIONING_SCALE,
-    )
+    for name, kind in (
+        ("--num-inference-steps", int),
+        ("--guidance-scale", float),
+        ("--controlnet-conditioning-scale", float),
+    ):
+        command.add_argument(name, type=kind, help="default: the kit's")
     command.add_argument("--negative-text", default="")
 
 

@@ -19,7 +19,8 @@ from composer.strategies import load_composer
 from composer.strategies.drawable import with_tokens
 from composer.strategies.protocol import Composer, EncodedReference
 from generation.generate import generate
-from generation.pipeline import ImagePipeline, PipelineError, PipelineSource
+from generation.model_files import LoraSource, PipelineError, PipelineSource
+from generation.pipeline import ImagePipeline
 from generation.request import GenerateRequest, TransferRequest
 from generation.sample import DEFAULT_OPTIONS, Result, RunOptions
 from generation.transfer import transfer
@@ -207,7 +208,14 @@ class Engine:
             )
         with self._lock:
             if self._pipeline is None:
-                source = PipelineSource(folder=self.kit.pipeline, controlnet=self.kit.controlnet)
+                source = PipelineSource(
+                    folder=self.kit.pipeline,
+                    controlnet=self.kit.controlnet,
+                    text_hash=self.backbone.text_hash,
+                    checkpoint=self.kit.checkpoint,
+                    loras=[LoraSource(file=one.file, scale=one.scale) for one in self.kit.loras],
+                    scheduler=self.kit.scheduler,
+                )
                 pipeline = ImagePipeline.load(source, device=self.device, dtype=self.dtype)
                 pipeline.check_token_table(self.backbone.token_table())
                 self._pipeline = pipeline

@@ -123,3 +123,298 @@ def write_clip_b32(folder: Path, *, seed: int = 0) -> Path:
 def state_of(file: Path) -> dict[str, torch.Tensor]:
     """The tensors of a file."""
     return load_file(file)
+
+
+SD15 = "stable-diffusion-v1-5/stable-diffusion-v1-5"
+SD15_SCRIBBLE = "lllyasviel/control_v11p_sd15_scribble"
+SDXL, SDXL_TURBO = "stabilityai/stable-diffusion-xl-base-1.0", "stabilityai/sdxl-turbo"
+SDXL_SCRIBBLE = "xinsir/controlnet-scribble-sdxl-1.0"
+LCM_SD15, LCM_SDXL = "latent-consistency/lcm-lora-sdv1-5", "latent-consistency/lcm-lora-sdxl"
+HYPER, LIGHTNING = "ByteDance/Hyper-SD", "ByteDance/SDXL-Lightning"
+
+SECOND_WIDTH = 40
+_OLD_ATTENTION = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}
+
+
+def write_tokenizer(folder: Path, *, pad: str = "<|endoftext|>") -> None:
+    """The four small files of a tokenizer, without a tokenizer.json."""
+    folder.mkdir(parents=True)
+    # open_clip calls the two special tokens otherwise.
+    names = [*open_clip.tokenizer.SimpleTokenizer().encoder][:-2]
+    tokens = {name: i for i, name in enumerate([*names, "<|startoftext|>", "<|endoftext|>"])}
+    (folder / "vocab.json").write_text(json.dumps(tokens, ensure_ascii=False), encoding="utf-8")
+    (folder / "merges.txt").write_text("\n".join(["#version: 0.2", *merges()]) + "\n", "utf-8")
+    special = {
+        name: {
+            "content": content, "lstrip": False, "normalized": True, "rstrip": False,
+            "single_word": False,
+        }
+        for name, content in (("bos_token", "<|startoftext|>"), ("eos_token", "<|endoftext|>"))
+    }  # fmt: skip
+    special["unk_token"] = special["eos_token"]
+    (folder / "special_tokens_map.json").write_text(json.dumps({**special, "pad_token": pad}))
+    typed = {name: {"__type": "AddedToken", **fields} for name, fields in special.items()}
+    config = {
+        **typed, "add_prefix_space": False, "do_lower_case": True, "errors": "replace",
+        "model_max_length": CONTEXT, "pad_token": pad, "tokenizer_class": "CLIPTokenizer",
+    }  # fmt: skip
+    (folder / "tokenizer_config.json").write_text(json.dumps(config))
+
+
+def _text_config(*, width: int, activation: str) -> dict[str, Any]:
+    return {
+        "vocab_size": VOCABULARY, "hidden_size": width, "intermediate_size": 4 * width,
+        "num_hidden_layers": LAYERS, "num_attention_heads": HEADS,
+        "max_position_embeddings": CONTEXT, "hidden_act": activation, "layer_norm_eps": 1e-5,
+        "projection_dim": width, "bos_token_id": 0, "eos_token_id": 2, "pad_token_id": 1,
+    }  # fmt: skip
+
+
+def write_text_encoder(folder: Path, clip: Path, *, has_positions: bool) -> None:
+    """The text tower of `openai/clip-vit-large-patch14` as a CLIPTextModel, in half precision."""
+    folder.mkdir(parents=True)
+    state = {
+        name: tensor.half()
+        for name, tensor in load_file(clip / "model.safetensors").items()
+        if name.startswith("text_model.") and not name.endswith("position_ids")
+    }
+    if has_positions:
+        state["text_model.embeddings.position_ids"] = torch.arange(CONTEXT)[None]
+    save_file(state, folder / "model.fp16.safetensors", metadata={"format": "pt"})
+    config = {
+        "architectures": ["CLIPTextModel"], "model_type": "clip_text_model",
+        **_text_config(width=WIDTH, activation="quick_gelu"),
+    }  # fmt: skip
+    (folder / "config.json").write_text(json.dumps(config))
+
+
+def write_second_encoder(folder: Path) -> None:
+    """SDXL's second text encoder: its table is a linear image of the first's, and some noise."""
+    from transformers import CLIPTextConfig, CLIPTextModelWithProjection
+
+    config = _text_config(width=SECOND_WIDTH, activation="gelu")
+    model = CLIPTextModelWithProjection(CLIPTextConfig(**config)).eval().half()
+    folder.mkdir(parents=True)
+    state = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+    save_file(state, folder / "model.fp16.safetensors", metadata={"format": "pt"})
+    named = {"architectures": ["CLIPTextModelWithProjection"], "model_type": "clip_text_model"}
+    (folder / "config.json").write_text(json.dumps({**named, **config}))
+
+
+def _save_variant(model: Any, folder: Path) -> None:
+    model.half().save_pretrained(folder, variant="fp16")
+
+
+def _make_vae(scaling: dict[str, Any]) -> Any:
+    import diffusers
+
+    return diffusers.AutoencoderKL(
+        block_out_channels=(8, 8, 8, 8),
+        down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4,
+        layers_per_block=1,
+        norm_num_groups=2,
+        sample_size=64,
+        **scaling,
+    )
+
+
+def _rename_attention(file: Path) -> None:
+    """Give an autoencoder's attention the names that SD 1.5's file has."""
+    state: dict[str, torch.Tensor] = {}
+    for name, tensor in load_file(file).items():
+        for new, old in _OLD_ATTENTION.items():
+            name = name.replace(f"attentions.0.{new}.", f"attentions.0.{old}.")
+        state[name] = tensor
+    save_file(state, file, metadata={"format": "pt"})
+
+
+def make_sd_unet(width: int = WIDTH) -> Any:
+    """A UNet with SD 1.5's blocks."""
+    import diffusers
+
+    return diffusers.UNet2DConditionModel(
+        sample_size=8,
+        block_out_channels=(8, 8, 16, 16),
+        layers_per_block=1,
+        cross_attention_dim=width,
+        attention_head_dim=2,
+        norm_num_groups=2,
+    )
+
+
+def make_sdxl_unet(sample_size: int) -> Any:
+    """A UNet with SDXL's blocks and its embedding of sizes and pooled text."""
+    import diffusers
+
+    return diffusers.UNet2DConditionModel(
+        sample_size=sample_size,
+        block_out_channels=(8, 8, 16),
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+        layers_per_block=1,
+        transformer_layers_per_block=(1, 1, 2),
+        attention_head_dim=(1, 2, 4),
+        cross_attention_dim=WIDTH + SECOND_WIDTH,
+        use_linear_projection=True,
+        addition_embed_type="text_time",
+        addition_time_embed_dim=8,
+        projection_class_embeddings_input_dim=SECOND_WIDTH + 6 * 8,
+        norm_num_groups=2,
+    )
+
+
+def make_controlnet(unet: Any) -> Any:
+    """A control network of a UNet's family whose output is not zero."""
+    import diffusers
+
+    control = diffusers.ControlNetModel.from_unet(
+        unet, conditioning_embedding_out_channels=(4, 4, 4, 4), load_weights_from_unet=False
+    )
+    with torch.no_grad():
+        for parameter in control.parameters():
+            parameter.add_(0.1 * torch.randn(parameter.shape))
+    return control
+
+
+def _write_index(folder: Path, name: str, parts: dict[str, list[str | None]], **more: Any) -> None:
+    index = {"_class_name": name, "_diffusers_version": "0.19.0.dev0", **more, **parts}
+    (folder / "model_index.json").write_text(json.dumps(index))
+
+
+def _write_scheduler(folder: Path, name: str, **settings: Any) -> None:
+    folder.mkdir()
+    shared = {
+        "beta_end": 0.012, "beta_schedule": "scaled_linear", "beta_start": 0.00085,
+        "num_train_timesteps": 1000, "steps_offset": 1, "clip_sample": False,
+    }  # fmt: skip
+    config = {"_class_name": name, **shared, **settings}
+    (folder / "scheduler_config.json").write_text(json.dumps(config))
+
+
+def write_sd15(folder: Path, clip: Path, *, seed: int = 0) -> Path:
+    """`stable-diffusion-v1-5/stable-diffusion-v1-5`: fp16 variants, old names, files to skip."""
+    torch.manual_seed(seed)
+    folder.mkdir(parents=True)
+    _save_variant(make_sd_unet(), folder / "unet")
+    _save_variant(_make_vae({}), folder / "vae")
+    vae = folder / "vae" / "config.json"
+    config = json.loads(vae.read_text())
+    vae.write_text(json.dumps({k: v for k, v in config.items() if k != "scaling_factor"}))
+    _rename_attention(folder / "vae" / "diffusion_pytorch_model.fp16.safetensors")
+    write_text_encoder(folder / "text_encoder", clip, has_positions=True)
+    write_tokenizer(folder / "tokenizer")
+    _write_scheduler(
+        folder / "scheduler", "PNDMScheduler", set_alpha_to_one=False, skip_prk_steps=True
+    )
+    _write_index(
+        folder,
+        "StableDiffusionPipeline",
+        {
+            "feature_extractor": ["transformers", "CLIPImageProcessor"],
+            "safety_checker": ["stable_diffusion", "StableDiffusionSafetyChecker"],
+            "scheduler": ["diffusers", "PNDMScheduler"],
+            "text_encoder": ["transformers", "CLIPTextModel"],
+            "tokenizer": ["transformers", "CLIPTokenizer"],
+            "unet": ["diffusers", "UNet2DConditionModel"],
+            "vae": ["diffusers", "AutoencoderKL"],
+        },
+    )
+    for skipped in ("unet/diffusion_pytorch_model.fp16.bin", "v1-5-pruned.ckpt"):
+        (folder / skipped).write_bytes(b"a pickle that nobody needs")
+    return folder
+
+
+def write_sd15_scribble(folder: Path, *, seed: int = 0) -> Path:
+    """`lllyasviel/control_v11p_sd15_scribble`."""
+    torch.manual_seed(seed)
+    _save_variant(make_controlnet(make_sd_unet()), folder)
+    return folder
+
+
+def write_sdxl(folder: Path, clip: Path, *, is_turbo: bool = False, seed: int = 0) -> Path:
+    """`stabilityai/stable-diffusion-xl-base-1.0`, or `sdxl-turbo` in the same layout."""
+    torch.manual_seed(seed)
+    folder.mkdir(parents=True)
+    _save_variant(make_sdxl_unet(4 if is_turbo else 8), folder / "unet")
+    _save_variant(_make_vae({"scaling_factor": 0.13025, "force_upcast": True}), folder / "vae")
+    write_text_encoder(folder / "text_encoder", clip, has_positions=False)
+    write_second_encoder(folder / "text_encoder_2")
+    write_tokenizer(folder / "tokenizer")
+    write_tokenizer(folder / "tokenizer_2", pad="!")
+    name = "EulerAncestralDiscreteScheduler" if is_turbo else "EulerDiscreteScheduler"
+    spacing = "trailing" if is_turbo else "leading"
+    _write_scheduler(
+        folder / "scheduler", name, timestep_spacing=spacing, prediction_type="epsilon"
+    )
+    parts: dict[str, list[str | None]] = {
+        "scheduler": ["diffusers", name],
+        "text_encoder": ["transformers", "CLIPTextModel"],
+        "text_encoder_2": ["transformers", "CLIPTextModelWithProjection"],
+        "tokenizer": ["transformers", "CLIPTokenizer"],
+        "tokenizer_2": ["transformers", "CLIPTokenizer"],
+        "unet": ["diffusers", "UNet2DConditionModel"],
+        "vae": ["diffusers", "AutoencoderKL"],
+    }
+    if is_turbo:
+        parts |= {"image_encoder": [None, None], "feature_extractor": [None, None]}
+    _write_index(
+        folder, "StableDiffusionXLPipeline", parts,
+        force_zeros_for_empty_prompt=True, add_watermarker=None,
+    )  # fmt: skip
+    return folder
+
+
+def write_sdxl_scribble(folder: Path, *, seed: int = 0) -> Path:
+    """`xinsir/controlnet-scribble-sdxl-1.0`: half precision under the plain name."""
+    torch.manual_seed(seed)
+    make_controlnet(make_sdxl_unet(8)).half().save_pretrained(folder)
+    return folder
+
+
+def write_lora(file: Path, unet: Any, *, rank: int = 2, seed: int = 0) -> Path:
+    """A LoRA with kohya's names over attention, feed-forward, convolutions and projections."""
+    torch.manual_seed(seed)
+    state: dict[str, torch.Tensor] = {}
+    for name, module in unet.named_modules():
+        if not name.startswith(("down_blocks", "mid_block", "up_blocks")):
+            continue
+        stem = "lora_unet_" + name.replace(".", "_")
+        if isinstance(module, torch.nn.Linear):
+            state[f"{stem}.lora_down.weight"] = 0.2 * torch.randn(rank, module.in_features)
+            state[f"{stem}.lora_up.weight"] = 0.2 * torch.randn(module.out_features, rank)
+        elif isinstance(module, torch.nn.Conv2d):
+            size = module.kernel_size
+            down = 0.2 * torch.randn(rank, module.in_channels, *size)
+            state[f"{stem}.lora_down.weight"] = down
+            state[f"{stem}.lora_up.weight"] = 0.2 * torch.randn(module.out_channels, rank, 1, 1)
+        else:
+            continue
+        state[f"{stem}.alpha"] = torch.tensor(float(rank))
+    file.parent.mkdir(parents=True, exist_ok=True)
+    save_file({name: tensor.half() for name, tensor in state.items()}, file)
+    return file
+
+
+def write_all(folder: Path) -> dict[str, Repository]:
+    """Every repository that the shipped kits name, as a hub serves them."""
+    clip = write_clip_l14(folder / "l14")
+    write_clip_b32(folder / "b32")
+    write_sd15(folder / "sd15", clip)
+    write_sd15_scribble(folder / "sd15-scribble")
+    write_sdxl(folder / "sdxl", clip)
+    write_sdxl(folder / "turbo", clip, is_turbo=True)
+    write_sdxl_scribble(folder / "sdxl-scribble")
+    sd, xl = make_sd_unet(), make_sdxl_unet(8)
+    plain = "pytorch_lora_weights.safetensors"
+    write_lora(folder / "lcm" / plain, sd)
+    write_lora(folder / "lcm-xl" / plain, xl)
+    write_lora(folder / "hyper" / "Hyper-SD15-4steps-lora.safetensors", sd)
+    write_lora(folder / "hyper" / "Hyper-SDXL-4steps-lora.safetensors", xl)
+    write_lora(folder / "lightning" / "sdxl_lightning_4step_lora.safetensors", xl)
+    named = {
+        CLIP_L14: "l14", CLIP_B32: "b32", SD15: "sd15", SD15_SCRIBBLE: "sd15-scribble",
+        SDXL: "sdxl", SDXL_TURBO: "turbo", SDXL_SCRIBBLE: "sdxl-scribble", LCM_SD15: "lcm",
+        LCM_SDXL: "lcm-xl", HYPER: "hyper", LIGHTNING: "lightning",
+    }  # fmt: skip
+    return {repository: read_folder(folder / name) for repository, name in named.items()}

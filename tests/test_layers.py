@@ -42,6 +42,7 @@ NEVER_IMPORTED = {
     "controlnet-aux": "detectors for the control networks of full kits; the mini kit needs none",
     "import-linter": "a command: `make layers`",
     "milvus": "the server that the contract tests start",
+    "peft": "diffusers loads LoRAs through it",
     "playwright": "drives the browser in tests/browser",
     "pre-commit": "a command",
     "pyright": "a command: `make types`",

@@ -3,6 +3,7 @@
 from dataclasses import asdict
 from pathlib import Path
 
+from generation.defaults import DrawingDefaults
 from generation.provenance import describe, write_png
 from generation.request import DrawingSettings, GenerateRequest
 from generation.sample import Result, RunOptions
@@ -14,7 +15,9 @@ from studio.commands.shared import (
     print_json,
     print_line,
     translate_save_errors,
+    warn,
 )
+from studio.engine import Engine
 from studio.errors import UsageError
 
 
@@ -26,15 +29,24 @@ def run(options: GenerateOptions) -> int:
     request = GenerateRequest(
         query=composed,
         control_sketch=query.sketch if query else None,
-        settings=drawing_settings(options.drawing),
+        settings=drawing_settings(options.drawing, engine.kit.drawing),
     )
+    print_notes(engine)
     result = engine.generate(request, RunOptions(on_step=ProgressLine("step")))
     return save(result, options, engine.kit.name)
 
 
-def drawing_settings(options: DrawingOptions) -> DrawingSettings:
-    """Return the settings of a request from the options of the same names."""
-    return DrawingSettings(**asdict(options))
+def drawing_settings(options: DrawingOptions, defaults: DrawingDefaults) -> DrawingSettings:
+    """Return the settings of a request from the options of the same names, or the kit's."""
+    fields = asdict(options)
+    missing = {name: getattr(defaults, name) for name, value in fields.items() if value is None}
+    return DrawingSettings(**{**fields, **missing})
+
+
+def print_notes(engine: Engine) -> None:
+    """Print on stderr what is approximate in the kit's pipeline, if anything is."""
+    for note in engine.pipeline.notes:
+        warn(note)
 
 
 def check_output(path: Path) -> None:

@@ -48,13 +48,13 @@ class QueryOptions:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DrawingOptions:
-    """How images are drawn, for generation and transfer alike."""
+    """How images are drawn, for generation and transfer alike; None is the kit's own value."""
 
     seed: int
     num_images: int
-    num_inference_steps: int
-    guidance_scale: float
-    controlnet_conditioning_scale: float
+    num_inference_steps: int | None
+    guidance_scale: float | None
+    controlnet_conditioning_scale: float | None
     negative_text: str
 
 
@@ -132,7 +132,7 @@ class TransferOptions:
     drawing: DrawingOptions
     source: Path
     to: str
-    strength: float
+    strength: float | None
     composer: str | None
     output: Path
     json: bool

@@ -4,7 +4,7 @@ from composer.images import open_image
 from composer.query import Query
 from generation.request import TransferRequest
 from generation.sample import RunOptions
-from studio.commands.generate import check_output, drawing_settings, save
+from studio.commands.generate import check_output, drawing_settings, print_notes, save
 from studio.commands.options import TransferOptions
 from studio.commands.shared import ProgressLine, open_engine
 from studio.engine import ComposeOptions
@@ -35,8 +35,9 @@ def run(options: TransferOptions) -> int:
             query, ComposeOptions(composer=options.composer or engine.default_composer)
         ),
         source=source,
-        strength=options.strength,
-        settings=drawing_settings(options.drawing),
+        strength=engine.kit.drawing.strength if options.strength is None else options.strength,
+        settings=drawing_settings(options.drawing, engine.kit.drawing),
     )
+    print_notes(engine)
     result = engine.transfer(request, RunOptions(on_step=ProgressLine("step")))
     return save(result, options, engine.kit.name)

@@ -3,7 +3,7 @@
 import gradio as gr
 
 from composer.query import MAX_TEXT_LENGTH
-from generation import defaults
+from generation.defaults import DrawingDefaults
 from generation.request import Caps
 from studio.ui.canvas import StrokeCanvas, page_file
 from studio.ui.handlers import NO_PIPELINE, PageHandlers
@@ -89,7 +89,11 @@ def _transfer_tab(handlers: PageHandlers, query: QuerySide) -> UploadedImage:
             )
             with gr.Row():
                 strength = CheckedSlider(
-                    minimum=0.1, maximum=1, value=defaults.STRENGTH, step=0.05, label="Strength"
+                    minimum=0.1,
+                    maximum=1,
+                    value=handlers.context.engine.kit.drawing.strength,
+                    step=0.05,
+                    label="Strength",
                 )
                 seed = CheckedNumber(value=0, label="Seed", precision=0, min_width=80)
             start, stop = _start_and_stop("Transfer", handlers)
@@ -114,7 +118,8 @@ def _generate_tab(handlers: PageHandlers, query: QuerySide) -> HandOver:
         TextLine(value=NO_PIPELINE, elem_classes="notice")
     kept, number = gr.State(()), gr.State(0)
     with gr.Row(elem_id="dials"):
-        sliders = _generate_sliders(handlers.context.caps.drawing)
+        context = handlers.context
+        sliders = _generate_sliders(context.caps.drawing, context.engine.kit.drawing)
     with gr.Row(elem_id="go"):
         start, stop = _start_and_stop("Generate", handlers)
         renew = gr.Button("New seed", min_width=110, scale=0, elem_id="new-seed")
@@ -141,7 +146,7 @@ def _generate_tab(handlers: PageHandlers, query: QuerySide) -> HandOver:
     return HandOver(button=button, fn=handlers.hand_over_result, inputs=[kept, number])
 
 
-def _generate_sliders(caps: Caps) -> list[gr.Component]:
+def _generate_sliders(caps: Caps, defaults: DrawingDefaults) -> list[gr.Component]:
     """Create the inputs of seed, steps, guidance and number of images, in this order."""
     num_images = CheckedSlider(
         minimum=1,
@@ -154,7 +159,7 @@ def _generate_sliders(caps: Caps) -> list[gr.Component]:
     steps = CheckedSlider(
         minimum=1,
         maximum=caps.num_inference_steps,
-        value=defaults.NUM_INFERENCE_STEPS,
+        value=min(defaults.num_inference_steps, caps.num_inference_steps),
         step=1,
         label="Steps",
         min_width=120,
@@ -162,7 +167,7 @@ def _generate_sliders(caps: Caps) -> list[gr.Component]:
     guidance = CheckedSlider(
         minimum=1,
         maximum=15,
-        value=defaults.GUIDANCE_SCALE,
+        value=defaults.guidance_scale,
         step=0.5,
         label="Guidance",
         min_width=120,

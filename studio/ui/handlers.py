@@ -140,6 +140,7 @@ class PageHandlers:
         """Move the source into a domain; return both images and the PNG."""
         self._check_draws()
         image = self._source(source, request)
+        kit, caps = self.context.engine.kit.drawing, self.context.caps.drawing
         to = checked_text(own_words, "The words of the domain").strip() or checked_text(
             domain, "The domain"
         )
@@ -151,7 +152,12 @@ class PageHandlers:
             ),
             source=image,
             strength=checked_float(strength, "The strength"),
-            settings=DrawingSettings(seed=checked_int(seed, "The seed")),
+            settings=DrawingSettings(
+                seed=checked_int(seed, "The seed"),
+                num_inference_steps=min(kit.num_inference_steps, caps.num_inference_steps),
+                guidance_scale=kit.guidance_scale,
+                controlnet_conditioning_scale=kit.controlnet_conditioning_scale,
+            ),
         )
         result = self._run(
             request,

@@ -1,10 +1,13 @@
 import json
+import shutil
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from generation.conditioning import token_table
-from generation.pipeline import ImagePipeline, PipelineError, PipelineSource
+from generation.model_files import PipelineError, PipelineSource
+from generation.pipeline import ImagePipeline
 from generation.request import RequestError
 from tests.generation import tiny
 
@@ -52,19 +55,53 @@ def test_the_declared_text_tower_wins(folder):
 def test_pickles_and_strangers_are_refused(tmp_path, folder):
     with pytest.raises(PipelineError, match="no model folder"):
         ImagePipeline.load(PipelineSource(folder=tmp_path / "none"))
-    with pytest.raises(PipelineError, match=r"no \.safetensors"):
+    with pytest.raises(PipelineError, match=r"has no model_index\.json"):
         ImagePipeline.load(PipelineSource(folder=tmp_path))
-    bad = folder / "unet" / "diffusion_pytorch_model.bin"
-    bad.write_bytes(b"")
-    try:
-        with pytest.raises(PipelineError, match="is not safetensors"):
-            ImagePipeline.load(PipelineSource(folder=folder))
-    finally:
-        bad.unlink()
-    (tmp_path / "a.safetensors").write_bytes(b"")
-    (tmp_path / "model_index.json").write_text('{"_class_name": "FluxPipeline"}')
-    with pytest.raises(PipelineError, match="StableDiffusionPipeline, got FluxPipeline"):
-        ImagePipeline.load(PipelineSource(folder=tmp_path))
+    kit = tmp_path / "kit"
+    shutil.copytree(folder, kit)
+    weights = kit / "unet" / "diffusion_pytorch_model.safetensors"
+    weights.unlink()
+    with pytest.raises(PipelineError, match=r"There are no \.safetensors weights in .*unet"):
+        ImagePipeline.load(PipelineSource(folder=kit))
+    weights.with_suffix(".bin").write_bytes(b"")
+    with pytest.raises(PipelineError, match=r"model\.bin is not safetensors"):
+        ImagePipeline.load(PipelineSource(folder=kit))
+    (kit / "model_index.json").write_text('{"_class_name": "FluxPipeline"}')
+    with pytest.raises(PipelineError, match="StableDiffusionXLPipeline, got FluxPipeline"):
+        ImagePipeline.load(PipelineSource(folder=kit))
+    (kit / "model_index.json").write_text("[]")
+    with pytest.raises(PipelineError, match=r"model_index\.json is damaged"):
+        ImagePipeline.load(PipelineSource(folder=kit))
+
+
+def _without(state, name):
+    return {key: tensor for key, tensor in state.items() if key != name}
+
+
+@pytest.mark.parametrize("part", ["unet", "vae", "text_encoder"])
+def test_weights_that_would_be_random_or_are_another_models_are_refused(tmp_path, folder, part):
+    (file,) = (folder / part).glob("*.safetensors")
+    state = load_file(file)
+    name = min(name for name in state if name.endswith("bias"))
+    for changed, sentence in (
+        (_without(state, name), f"lack .*{name.split('.')[-2]}.bias, which would be random"),
+        (state | {name: torch.zeros(3)}, f"weights of {part} do not fit|cannot be opened"),
+        (state | {"stranger.weight": torch.zeros(3)}, "hold stranger.weight, which the model does"),
+    ):
+        kit = tmp_path / sentence[:5]
+        shutil.copytree(folder, kit)
+        save_file(changed, kit / part / file.name, metadata={"format": "pt"})
+        with pytest.raises(PipelineError, match=sentence):
+            ImagePipeline.load(PipelineSource(folder=kit, text_hash=tiny.TEXT_HASH))
+
+
+def test_a_truncated_file_is_one_sentence(tmp_path, folder):
+    kit = tmp_path / "kit"
+    shutil.copytree(folder, kit)
+    (file,) = (kit / "vae").glob("*.safetensors")
+    file.write_bytes(file.read_bytes()[:-100])
+    with pytest.raises(PipelineError, match="is damaged"):
+        ImagePipeline.load(PipelineSource(folder=kit, text_hash=tiny.TEXT_HASH))
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,8 @@ from composer.query import Query
 from composer.training.state import load_state
 from composer.weights import read_safetensors
 from generation.generate import generate
-from generation.pipeline import ImagePipeline, PipelineSource
+from generation.model_files import PipelineSource
+from generation.pipeline import ImagePipeline
 from generation.request import DrawingSettings, GenerateRequest
 from generation.training.diffusion import (
     DiffusionRecipe,

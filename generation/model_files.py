@@ -1,0 +1,310 @@
+"""A kit's image models opened from files: safetensors only, whole, and complete for their model.
+
+diffusers and transformers fill weights that a file lacks with random ones and print a warning; here
+that is an error.
+"""
+
+import json
+import re
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from composer.weights import WeightsError, check_safetensors_header, read_safetensors
+from generation.families import (
+    ABSENT_PARTS,
+    DIFFUSERS_MODELS,
+    SCHEDULERS,
+    TRANSFORMERS_MODELS,
+    Family,
+)
+
+if TYPE_CHECKING:
+    from diffusers import ControlNetModel
+
+Pipe = Any
+"""Any pipeline of diffusers; their calls differ and are not typed."""
+
+PICKLE_SUFFIXES = frozenset({".bin", ".ckpt", ".pt", ".pth", ".pkl", ".pickle"})
+_DIFFUSERS_STEM, _TRANSFORMERS_STEM = "diffusion_pytorch_model", "model"
+_VARIANTS = (None, "fp16")
+_LORA_DOWN = re.compile(r"(lora_down|lora_A|lora\.down)\.weight$")
+
+
+class PipelineError(ValueError):
+    """A pipeline folder that cannot be used; the message says why."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LoraSource:
+    """A LoRA file and how strongly it acts."""
+
+    file: Path
+    scale: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PipelineSource:
+    """Files of a kit's image models.
+
+    Attributes:
+        folder: diffusers folder of a pipeline.
+        controlnet: diffusers folder of its control network, or None.
+        text_hash: hash of the CLIP text tower the pipeline belongs to; None reads it from the
+            text encoder's config.
+        checkpoint: one file with all weights, in place of those in `folder`.
+        loras: LoRAs to merge into the weights, in this order.
+        scheduler: name of a sampler of diffusers as "class", and settings of it; empty leaves the
+            folder's.
+    """
+
+    folder: Path
+    controlnet: Path | None = None
+    text_hash: str | None = None
+    checkpoint: Path | None = None
+    loras: Sequence[LoraSource] = ()
+    scheduler: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Models:
+    """Opened models.
+
+    Attributes:
+        family: what they are.
+        base: the text-to-image pipeline of diffusers.
+        controlnet: the control network, or None.
+    """
+
+    family: Family
+    base: Pipe
+    controlnet: "ControlNetModel | None"
+
+
+def open_models(source: PipelineSource, dtype: torch.dtype) -> Models:
+    """Open all models of a source on the CPU; nothing is downloaded.
+
+    Raises:
+        PipelineError: a file is missing, damaged, not safetensors, or does not fill its model; or
+            the parts are of different families.
+    """
+    _silence()
+    family = _family(source.folder)
+    if source.checkpoint is None:
+        base = _open_folder(family, source.folder, dtype)
+    else:
+        base = _open_checkpoint(family, source.checkpoint, source.folder, dtype)
+    controlnet = None
+    if source.controlnet is not None:
+        _check_folder(source.controlnet)
+        controlnet = _open_controlnet(source.controlnet, dtype)
+    for lora in source.loras:
+        _merge_lora(base, lora)
+    if source.scheduler:
+        base.scheduler = _scheduler(base, source.scheduler)
+    return Models(family=family, base=base, controlnet=controlnet)
+
+
+def _family(folder: Path) -> Family:
+    if not folder.is_dir():
+        raise PipelineError(f"There is no model folder {folder}.")
+    index = folder / "model_index.json"
+    if not index.is_file():
+        raise PipelineError(f"{folder} is no diffusers folder: it has no model_index.json.")
+    try:
+        name = json.loads(index.read_text(encoding="utf-8")).get("_class_name")
+    except (AttributeError, ValueError) as error:
+        raise PipelineError(f"{index} is damaged; it is no JSON object.") from error
+    if name not in set(Family):
+        raise PipelineError(f"The pipeline must be a {' or '.join(Family)}, got {name}.")
+    return Family(name)
+
+
+def _check_folder(folder: Path) -> None:
+    if not folder.is_dir():
+        raise PipelineError(f"There is no model folder {folder}.")
+
+
+def _silence() -> None:
+    """Keep progress bars and warnings off the terminal; what matters raises."""
+    from diffusers.utils import logging as diffusers_log
+    from transformers.utils import logging as transformers_log
+
+    for log in (diffusers_log, transformers_log):
+        log.disable_progress_bar()
+        log.set_verbosity_error()
+
+
+def _open_folder(family: Family, folder: Path, dtype: torch.dtype) -> Pipe:
+    import diffusers
+    import transformers
+
+    parts: dict[str, Any] = {}
+    for library, stem, names in (
+        (diffusers, _DIFFUSERS_STEM, DIFFUSERS_MODELS[family]),
+        (transformers, _TRANSFORMERS_STEM, TRANSFORMERS_MODELS[family]),
+    ):
+        for part, name in names.items():
+            _check_folder(folder / part)
+            parts[part] = _open_model(getattr(library, name), folder / part, stem, dtype)
+    with _translate_errors(f"The pipeline in {folder}"):
+        return getattr(diffusers, family).from_pretrained(
+            folder, local_files_only=True, **parts, **_absent(family)
+        )
+
+
+def _absent(family: Family) -> dict[str, object]:
+    extra = {"image_encoder": None} if family is Family.SD else {}
+    return {**ABSENT_PARTS[family], **extra}
+
+
+def _open_checkpoint(family: Family, file: Path, folder: Path, dtype: torch.dtype) -> Pipe:
+    import diffusers
+
+    _check_weights(file)
+    with _translate_errors(f"The checkpoint {file.name}"):
+        return getattr(diffusers, family).from_single_file(
+            str(file),
+            config=str(folder),
+            local_files_only=True,
+            dtype=dtype,
+            **ABSENT_PARTS[family],
+        )
+
+
+def _open_controlnet(folder: Path, dtype: torch.dtype) -> "ControlNetModel":
+    from diffusers import ControlNetModel
+
+    return _open_model(ControlNetModel, folder, _DIFFUSERS_STEM, dtype)
+
+
+def _open_model(kind: Any, folder: Path, stem: str, dtype: torch.dtype) -> Any:  # noqa: ANN401
+    """Open one model; every weight of it must be in the file, and nothing else."""
+    variant, files = _find_weights(folder, stem)
+    for file in files:
+        _check_weights(file)
+    with _translate_errors(f"The model in {folder}"):
+        model, report = kind.from_pretrained(
+            folder,
+            variant=variant,
+            dtype=dtype,
+            use_safetensors=True,
+            local_files_only=True,
+            output_loading_info=True,
+        )
+    _check_complete(folder.name, report)
+    return model
+
+
+def _find_weights(folder: Path, stem: str) -> tuple[str | None, list[Path]]:
+    """Return the variant that a folder has, and its files."""
+    for variant in _VARIANTS:
+        name = re.escape(stem if variant is None else f"{stem}.{variant}")
+        pattern = re.compile(rf"{name}(-\d+-of-\d+)?\.safetensors")
+        files = sorted(path for path in folder.iterdir() if pattern.fullmatch(path.name))
+        if files:
+            return variant, files
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() in PICKLE_SUFFIXES:
+            raise PipelineError(
+                f"{path.name} is not safetensors, and other weight files can run code when "
+                "opened. Convert it, or look for a repository that has it."
+            )
+    raise PipelineError(f"There are no .safetensors weights in {folder}.")
+
+
+def _check_weights(file: Path) -> None:
+    try:
+        check_safetensors_header(file)
+    except WeightsError as error:
+        raise PipelineError(f"The weights in {file.parent} cannot be used: {error}") from error
+
+
+def _check_complete(name: str, report: Mapping[str, Any]) -> None:
+    """Check what a library reports of a load.
+
+    Raises:
+        PipelineError: weights would be random, or are of another model.
+    """
+    for key, problem in (
+        ("missing_keys", "lack {}, which would be random"),
+        ("mismatched_keys", "have another shape than the model's {}"),
+        ("unexpected_keys", "hold {}, which the model does not have"),
+    ):
+        if keys := list(report.get(key) or ()):
+            first = keys[0] if isinstance(keys[0], str) else keys[0][0]
+            raise PipelineError(
+                f"The weights of {name} do not fit its config.json: they {problem.format(first)}."
+            )
+
+
+def _merge_lora(base: Pipe, lora: LoraSource) -> None:
+    if find_spec("peft") is None:
+        raise PipelineError("LoRAs need peft. Install it with: pip install 'duet-studio[peft]'")
+    try:
+        tensors = read_safetensors(lora.file).tensors
+    except WeightsError as error:
+        raise PipelineError(f"The LoRA {lora.file.name} cannot be used: {error}") from error
+    expected = sum(bool(_LORA_DOWN.search(name)) for name in tensors)
+    with _translate_lora_errors(lora.file.name):
+        base.load_lora_weights(tensors, adapter_name="merged")
+    adapted = sum(_num_adapted(model) for model in base.components.values())
+    if not adapted or adapted != expected:
+        raise PipelineError(
+            f"The LoRA {lora.file.name} changes {expected} layers, of which this pipeline has "
+            f"{adapted}. It is for another family of models."
+        )
+    base.fuse_lora(lora_scale=lora.scale)
+    base.unload_lora_weights()
+
+
+def _num_adapted(model: object) -> int:
+    if not isinstance(model, torch.nn.Module):
+        return 0
+    return sum(
+        "merged" in layers
+        for module in model.modules()
+        if isinstance(layers := getattr(module, "lora_A", None), torch.nn.ModuleDict)
+    )
+
+
+def _scheduler(base: Pipe, settings: Mapping[str, Any]) -> Any:  # noqa: ANN401
+    import diffusers
+
+    changes = dict(settings)
+    name = changes.pop("class", type(base.scheduler).__name__)
+    if name not in SCHEDULERS:
+        raise PipelineError(
+            f"The kit's scheduler must be one of {', '.join(sorted(SCHEDULERS))}, got {name!r}."
+        )
+    return getattr(diffusers, name).from_config(base.scheduler.config, **changes)
+
+
+@contextmanager
+def _translate_errors(what: str) -> Generator[None, None, None]:
+    """Turn what the libraries raise into one sentence."""
+    try:
+        yield
+    except (OSError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        raise PipelineError(f"{what} cannot be opened: {_first_line(error)}") from error
+
+
+@contextmanager
+def _translate_lora_errors(name: str) -> Generator[None, None, None]:
+    try:
+        yield
+    except (KeyError, RuntimeError, TypeError, ValueError, IndexError, AttributeError) as error:
+        raise PipelineError(
+            f"The LoRA {name} does not fit this pipeline; it is for another family of models "
+            f"({_first_line(error)})."
+        ) from error
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return lines[0][:200] if lines else type(error).__name__

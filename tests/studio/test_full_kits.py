@@ -1,0 +1,95 @@
+"""Full kits from replicas of their repositories: search, transfer and generate by command line."""
+
+import json
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from generation.provenance import read_png
+from studio.kit_file import embedded_kits, read_kit_file
+from tests.pictures import noise
+from tests.replicas import write_all
+from tests.studio.kit_world import duet, kit_world
+from tests.studio.tiny import write_gallery
+
+pytestmark = pytest.mark.kits
+
+DRAWING = sorted(name for name in embedded_kits() if name.startswith("sd"))
+FEW_STEPS = [name for name in DRAWING if name not in ("sd15", "sdxl")]
+QUICK = ("--num-inference-steps", 2)
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("world")
+    sketch = Image.new("L", (80, 80), 255)
+    sketch.paste(0, (20, 30, 60, 34))
+    sketch.save(folder / "sketch.png")
+    noise((70, 70), 80).convert("RGB").save(folder / "photo.jpg")
+    write_gallery(folder / "photos")
+    with kit_world(folder, write_all(folder / "replicas")) as hub:
+        hub.folder = folder
+        yield hub
+
+
+@pytest.fixture(scope="module")
+def saved_query(world):
+    """A query with tokens; all these kits share one CLIP, so each can draw from it."""
+    kit = ("--kit", "clip-l14")
+    assert duet("kits", "fetch", "clip-l14", "--yes") == 0
+    photos = world.folder / "photos"
+    assert duet("index", photos, *kit) == 0
+    query = ("--sketch", world.folder / "sketch.png", "--text", "a red chair")
+    path = world.folder / "query.safetensors"
+    saving = ("--composer", "inversion", "--save-query", path)
+    assert duet("search", *query, *kit, "--index", photos, *saving) == 0
+    return path
+
+
+def pixels(path: Path) -> bytes:
+    with Image.open(path) as image:
+        return bytes(str(image.size), "ascii") + image.tobytes()
+
+
+@pytest.mark.parametrize("name", ["sd15", "sdxl"])
+def test_a_kit_is_fetched_and_serves_all_three_uses(world, tmp_path, capsys, name):
+    folder, kit = world.folder, ("--kit", name)
+    assert duet("kits", "fetch", name, "--yes") == 0
+    assert not any(path.endswith((".bin", ".ckpt")) for path in world.requests)
+    served = len(world.requests)
+    assert duet("index", folder / "photos", "--index", tmp_path / "index", *kit) == 0
+    capsys.readouterr()
+    query = ("--sketch", folder / "sketch.png", "--text", "a red chair", *kit)
+    assert duet("search", *query, "--index", tmp_path / "index", "--json") == 0
+    assert len(json.loads(capsys.readouterr().out)["hits"]) == 6
+    output, again = tmp_path / "out.png", tmp_path / "again.png"
+    assert duet("generate", *query, "--output", output, *QUICK) == 0
+    assert ("mapped from the first's: error" in capsys.readouterr().err) == (name == "sdxl")
+    assert read_png(output).fields["guidance_scale"] == read_kit_file(name).drawing.guidance_scale
+    assert duet("rerun", output, "--output", again) == 0
+    assert pixels(again) == pixels(output)
+    to = ("--to", "watercolour", "--output", tmp_path / "moved.png", "--strength", 0.9, *QUICK)
+    assert duet("transfer", folder / "photo.jpg", *to, *kit) == 0
+    assert pixels(tmp_path / "moved.png")[:8] == pixels(output)[:8]
+    assert len(world.requests) == served
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FEW_STEPS)
+def test_a_few_step_kit_draws_with_its_own_sampler_and_steps(world, saved_query, tmp_path, name):
+    assert duet("kits", "fetch", name, "--yes") == 0
+    output = tmp_path / "out.png"
+    assert duet("generate", "--query", saved_query, "--kit", name, "--output", output) == 0
+    fields, drawing = read_png(output).fields, read_kit_file(name).drawing
+    assert fields["num_inference_steps"] == drawing.num_inference_steps == 4
+    assert fields["guidance_scale"] == drawing.guidance_scale
+
+
+@pytest.mark.slow
+def test_the_second_and_third_pull_of_a_shared_part_download_nothing(world, saved_query):
+    assert duet("kits", "fetch", "sdxl", "--yes") == 0
+    world.requests.clear()
+    assert duet("kits", "fetch", "sdxl-lcm", "--yes") == 0
+    downloads = [path for path in world.requests if "/resolve/" in path]
+    assert all("latent-consistency/lcm-lora-sdxl" in path for path in downloads)
