@@ -10,15 +10,16 @@ from pathlib import Path
 from torch import nn
 
 from composer.data.encoder_sets import PictureSet, encoder_sets
+from composer.medium import Medium
 from composer.training.drawing_tower import DrawingTower
 from composer.training.encoder import EncoderObjective, EncoderTraining, encoder_trainer
 from composer.training.encoder_folder import write_encoder
-from composer.training.encoder_space import Space, fit_space
+from composer.training.encoder_space import Space, fit_space, fold
 from composer.training.loop import Budget
 from composer.training.public_trunk import MEAN, STD, public_tower
 from composer.training.trainer import RunSettings
 from composer.training.trunk_features import SeenSet, draw_set, see_set
-from composer.training.words.bank import read_bank
+from composer.training.words.bank import PhotoHead, read_bank
 from composer.training.words.run import trained_part
 
 logger = logging.getLogger(__name__)
@@ -58,6 +59,7 @@ class EncoderPlan:
     seed: int = 0
 
 
+PHOTO_HEAD_NAME = "photo_head.safetensors"
 # Sets of a bank that are no drawings and not among the encoder's own.
 FURTHER_PHOTOS = ("flickr", "tiny", "catalogue")
 HEADS = EncoderTraining()
@@ -106,10 +108,16 @@ def make_encoder(plan: EncoderPlan, tower: nn.Module | None = None) -> None:
 
 
 def _fit_space(plan: EncoderPlan, sets: Mapping[str, SeenSet]) -> Space:
-    """Fit the space on the photos of the sets and on those of the bank that may be trained on."""
+    """Fit the space on the photos of the sets and on those of the bank that may be trained on.
+
+    The photos' map is final with it, and is written for the training of words.
+    """
     bank = {} if plan.bank is None else read_bank(plan.bank)
     further = [trained_part(n, p).pooled for n, p in bank.items() if n in FURTHER_PHOTOS]
-    return fit_space(sets, plan.joint_dim, further)
+    space = fit_space(sets, plan.joint_dim, further)
+    weight, bias = fold(space.axes, space.means[Medium.PHOTO], space.scale)
+    PhotoHead(weight=weight, bias=bias).save(plan.work / PHOTO_HEAD_NAME)
+    return space
 
 
 def _train_heads(plan: EncoderPlan, sets: Mapping[str, SeenSet], space: Space) -> Path:

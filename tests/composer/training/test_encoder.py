@@ -29,13 +29,14 @@ from composer.training.encoder import (
 )
 from composer.training.encoder_batches import PairTable
 from composer.training.encoder_heads import MediumHead
-from composer.training.encoder_run import EncoderPlan, make_encoder
+from composer.training.encoder_run import PHOTO_HEAD_NAME, EncoderPlan, make_encoder
 from composer.training.encoder_scores import mean_average_precision, ranks, reciprocal_rank
 from composer.training.encoder_space import fit_space, principal_axes
 from composer.training.loop import Budget
 from composer.training.public_trunk import timm_name
 from composer.training.trainer import RunSettings
 from composer.training.trunk_features import SeenSet, read_seen
+from composer.training.words.bank import PhotoHead
 from composer.weights import read_safetensors
 from tests.composer.data.tiny_archives import write_archives
 from tests.composer.tiny import IMAGE_PX, JOINT_DIM, TRUNK, write_clip
@@ -281,6 +282,13 @@ def test_the_folder_opens_and_sees_what_was_trained(made, tower):
         found = backbone.encode_image(pixels).features
     torch.testing.assert_close(found, expected, atol=2e-2, rtol=0)
     assert backbone.encode_text(["a red chair"]).shape == (1, JOINT_DIM)
+
+
+def test_the_photos_map_is_written_for_the_words(made):
+    head = PhotoHead.load(made.work / PHOTO_HEAD_NAME)
+    tower = Backbone.load(made.output).model.visual
+    torch.testing.assert_close(head.weight, tower.head.proj.weight, atol=2e-3, rtol=2e-3)
+    torch.testing.assert_close(head.bias, tower.head.proj.bias, atol=2e-3, rtol=2e-3)
 
 
 def test_a_finished_training_is_not_done_again(made, tower):
