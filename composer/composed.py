@@ -18,7 +18,7 @@ from composer.weights import Shape, WeightsError, read_safetensors, write_safete
 
 SCHEMA = "duet-composed-query/1"
 TENSORS = ("pseudo_tokens", "prompt_embeddings", "feature", "both_feature")
-OPTIONAL_TENSORS = ("reference_feature", "words_feature", "patch_features")
+OPTIONAL_TENSORS = ("reference_feature", "words_feature", "patch_features", "drawing_feature")
 _OPTIONAL = "optional."
 _TEXTS = ("composer", "text", "gallery_hash", "text_hash", "missing_tokens")
 MAX_PSEUDO_TOKENS = 32
@@ -53,6 +53,8 @@ class ComposedQuery:
         gallery_hash: Tower that galleries must be encoded with.
         text_hash: Text tower whose token space the prompt lives in.
         missing_tokens: Why there are no tokens; empty where there are.
+        drawing_feature: The feature of the reference in the joint space of the tower that draws,
+            where another one searches; its tokens are found from it.
     """
 
     pseudo_tokens: Float[Tensor, "n w"]
@@ -71,6 +73,7 @@ class ComposedQuery:
     text_hash: str
     missing_tokens: str = ""
     layout: LearnedLayout | None = None
+    drawing_feature: Float[Tensor, " c"] | None = None
 
     def require_tokens(self) -> Float[Tensor, "l w"]:
         """Return the prompt that an image is generated from.
@@ -118,6 +121,25 @@ class ComposedQuery:
             return query_from_fields(tensors, _fields_of(weights.metadata))
         except (KeyError, ValueError, TypeError, OverflowError, RecursionError) as error:
             raise WeightsError(f"{path.name} is not a composed query of this program.") from error
+
+
+def with_prompt_of(searching: ComposedQuery, drawing: ComposedQuery) -> ComposedQuery:
+    """Return a query that searches as one does and draws as the other.
+
+    Args:
+        searching: Composed with the tower that galleries are indexed with.
+        drawing: The same reference and words, composed with the tower of the pipeline.
+    """
+    return replace(
+        searching,
+        pseudo_tokens=drawing.pseudo_tokens,
+        prompt_embeddings=drawing.prompt_embeddings,
+        end_position=drawing.end_position,
+        pseudo_positions=drawing.pseudo_positions,
+        text_hash=drawing.text_hash,
+        missing_tokens=drawing.missing_tokens,
+        drawing_feature=drawing.reference_feature,
+    )
 
 
 def rebalance(query: ComposedQuery, balance: float) -> ComposedQuery:

@@ -1,7 +1,6 @@
 """Engine of the studio: a kit in memory that composes, searches, generates and transfers."""
 
-import hashlib
-from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import RLock
@@ -10,14 +9,11 @@ import torch
 
 from composer import names
 from composer.backbone import Backbone
-from composer.composed import ComposedQuery
+from composer.composed import ComposedQuery, with_prompt_of
 from composer.kit_parts import ComposerFiles
-from composer.learned import FILE_NAME as LEARNED_NAMES
-from composer.learned import LearnedNames
 from composer.query import Query
-from composer.strategies import load_composer
 from composer.strategies.drawable import with_tokens
-from composer.strategies.protocol import Composer, EncodedReference
+from composer.strategies.protocol import Composer
 from generation.generate import generate
 from generation.model_files import LoraSource, PipelineError, PipelineSource
 from generation.pipeline import ImagePipeline
@@ -31,9 +27,9 @@ from retrieval.search import UNREFINED, Gallery, Ranking, Refinement
 from retrieval.store.address import is_milvus
 from studio.kit_file import assets_folder
 from studio.kits import Kit
+from studio.tower import Tower
 from studio.vocabulary import UnknownWord, unknown_words
 
-NUM_CACHED_REFERENCES = 32
 DEFAULT_COMPOSER, FALLBACK_COMPOSER = names.DUET, names.SLERP
 NO_MILVUS = (
     "Galleries on Milvus need its client. Install it with: pip install 'duet-studio[cluster]'"
@@ -60,61 +56,53 @@ class Engine:
         """Store the kit; nothing is loaded yet."""
         self.kit, self.device, self.dtype = kit, device, dtype
         self._lock = RLock()
-        self._backbone: Backbone | None = None
-        self._learned: LearnedNames | None = None
+        self._drawing = Tower(kit.drawing_tower, device=device, dtype=dtype)
+        self._searching = self._drawing
+        if kit.search is not None:
+            self._searching = Tower(kit.search, device=device, dtype=dtype)
         self._pipeline: ImagePipeline | None = None
-        self._composers: dict[str, Composer] = {}
         self._calibrations: dict[Path, Calibrations] = {}
         self._galleries: dict[Path | str, Gallery] = {}
-        self._encoded: OrderedDict[tuple[str, str], EncodedReference] = OrderedDict()
 
     @property
     def default_composer(self) -> str:
         """Name of the default composer: `duet`, or a training-free one in a kit without it."""
-        return DEFAULT_COMPOSER if DEFAULT_COMPOSER in self.kit.composers else FALLBACK_COMPOSER
+        return _default(self.kit.search_tower.composers)
 
     @property
     def backbone(self) -> Backbone:
-        """The kit's CLIP.
+        """The CLIP that the pipeline draws with.
 
         Raises:
             BackboneError: It cannot be loaded.
         """
-        with self._lock:
-            if self._backbone is None:
-                # Weights loaded in inference mode have no gradients, which inversion needs.
-                with torch.inference_mode(mode=False):
-                    self._backbone = Backbone.load(
-                        self.kit.backbone, device=self.device, dtype=self.dtype
-                    )
-            return self._backbone
+        return self._drawing.backbone
+
+    @property
+    def search_backbone(self) -> Backbone:
+        """The CLIP that galleries are indexed and searched with; in most kits the same.
+
+        Raises:
+            BackboneError: It cannot be loaded.
+        """
+        return self._searching.backbone
 
     def unknown_words(self, text: str) -> tuple[UnknownWord, ...]:
         """Return the words of a text that the kit has not learned, in order, each once.
 
         Raises:
-            BackboneError: The kit's CLIP cannot be loaded.
+            BackboneError: The CLIP cannot be loaded.
             WeightsError: The table of what it learned is damaged.
         """
-        backbone = self.backbone
-        with self._lock:
-            if self._learned is None and isinstance(self.kit.backbone, Path):
-                path = self.kit.backbone / LEARNED_NAMES
-                self._learned = LearnedNames.load(path) if path.is_file() else None
-        return unknown_words(backbone, text, self._learned)
+        return unknown_words(self.search_backbone, text, self._searching.learned_names)
 
     def composer(self, name: str) -> Composer:
-        """Return a composer of the kit, loaded once.
+        """Return a composer of the tower that searches, loaded once.
 
         Raises:
             ComposerError: The kit has none of that name, or its weights do not fit.
         """
-        with self._lock:
-            if name not in self._composers:
-                bare = ComposerFiles(converter=self.kit.converter)
-                files = self.kit.composers.get(name, bare)
-                self._composers[name] = load_composer(name, self.backbone, files)
-            return self._composers[name]
+        return self._searching.composer(name)
 
     @torch.inference_mode()
     def compose(
@@ -122,22 +110,19 @@ class Engine:
     ) -> ComposedQuery:
         """Compose a query; recent references are cached, so a change of words costs little.
 
+        Where one tower searches and another draws, each composes its part. The one that draws takes
+        the composer of that name, if the kit has one for it, otherwise its default.
+
         Raises:
             ComposerError: The kit has no such composer.
             InputError: The balance is not in [0, 1].
         """
-        composer = self.composer(options.composer)
-        key = (options.composer, _reference_digest(query))
-        with self._lock:
-            encoded = self._encoded.get(key)
-        if encoded is None:
-            encoded = composer.encode(query)
-        with self._lock:
-            self._encoded[key] = encoded
-            self._encoded.move_to_end(key)
-            while len(self._encoded) > NUM_CACHED_REFERENCES:
-                self._encoded.popitem(last=False)
-        return composer.compose(encoded, query.text, options.balance)
+        searching = self._searching.compose(query, options.composer, options.balance)
+        if self._searching is self._drawing:
+            return searching
+        composers = self.kit.composers
+        name = options.composer if options.composer in composers else _default(composers)
+        return with_prompt_of(searching, self._drawing.compose(query, name, options.balance))
 
     def gallery(self, index: Path | str | None = None) -> Gallery:
         """Return an open index: a folder, or an address of Milvus or of an object store.
@@ -150,7 +135,7 @@ class Engine:
         address = index or assets_folder() / "gallery" / "index"
         with self._lock:
             if address not in self._galleries:
-                gallery_hash = self.backbone.gallery_hash
+                gallery_hash = self.search_backbone.gallery_hash
                 opened = (
                     _open_published(address, gallery_hash)
                     if isinstance(address, str) and is_milvus(address)
@@ -186,7 +171,7 @@ class Engine:
         Raises:
             CalibrationError: The calibration cannot be read.
         """
-        path = self.kit.confidence.get(query.composer)
+        path = self.kit.search_tower.confidence.get(query.composer)
         if path is None:
             return None
         with self._lock:
@@ -238,6 +223,10 @@ class Engine:
         return with_tokens(self.backbone, query) if query.missing_tokens else query
 
 
+def _default(composers: Mapping[str, ComposerFiles]) -> str:
+    return DEFAULT_COMPOSER if DEFAULT_COMPOSER in composers else FALLBACK_COMPOSER
+
+
 def _open_published(address: str, gallery_hash: str) -> Gallery:
     try:
         from retrieval.engines.milvus import MilvusIndex
@@ -245,16 +234,3 @@ def _open_published(address: str, gallery_hash: str) -> Gallery:
         raise GalleryError(NO_MILVUS) from error
     index = MilvusIndex.open(address, gallery_hash)
     return Gallery(index, index)
-
-
-def _reference_digest(query: Query) -> str:
-    """Return a digest of the content of a query's reference."""
-    digest = hashlib.sha256()
-    if query.image is not None:
-        digest.update(f"image{query.image.size}".encode() + query.image.tobytes())
-    if query.sketch is not None and query.sketch.raster is not None:
-        digest.update(f"raster{query.sketch.raster.shape}".encode())
-        digest.update(query.sketch.raster.tobytes())
-    for stroke in (query.sketch.strokes or ()) if query.sketch is not None else ():
-        digest.update(f"stroke{stroke.shape}".encode() + stroke.tobytes())
-    return digest.hexdigest()

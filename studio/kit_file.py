@@ -12,7 +12,8 @@ from generation.defaults import DrawingDefaults
 
 KIT_FILE = "kit.toml"
 FILE_TYPES = (".safetensors", ".json", ".txt", ".model")
-CLIP, PIPELINE, CONTROLNET, LORA = "CLIP", "pipeline", "control network", "LoRA "
+CLIP, SEARCH, PIPELINE = "CLIP", "search tower", "pipeline"
+CONTROLNET, LORA = "control network", "LoRA "
 """Names of parts; that of a LoRA is followed by its own."""
 
 
@@ -79,6 +80,21 @@ class LoraPart:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class SearchPart:
+    """The CLIP that galleries are indexed with, beside the one that draws.
+
+    Attributes:
+        tower: Where its files are.
+        composers: Files and settings of the composers that were made for it, by name.
+        confidence: Calibration of a composer's rankings, by its name.
+    """
+
+    tower: Part
+    composers: Mapping[str, ComposerFiles]
+    confidence: Mapping[str, Path]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class KitFile:
     """A `kit.toml` as it is written.
 
@@ -95,6 +111,7 @@ class KitFile:
         composers: Files and settings of each composer, by name.
         confidence: Calibration of a composer's rankings, by its name.
         converter: Weights that turn joint features into tokens.
+        search: The tower that searches, where it is another than the CLIP.
         judge: Classifier of kinds and colours.
         licence: One line about the permitted uses of the weights.
         knows: One line about what the kit was trained on.
@@ -113,6 +130,7 @@ class KitFile:
     composers: Mapping[str, ComposerFiles]
     confidence: Mapping[str, Path] = field(default_factory=dict[str, Path])
     converter: Path | None = None
+    search: SearchPart | None = None
     judge: Path | None = None
     licence: str = ""
     knows: str = ""
@@ -121,7 +139,13 @@ class KitFile:
     @property
     def parts(self) -> dict[str, Part]:
         """All parts by name, in the order in which they are loaded."""
-        named = {CLIP: self.clip, PIPELINE: self.pipeline, CONTROLNET: self.controlnet}
+        search = None if self.search is None else self.search.tower
+        named = {
+            CLIP: self.clip,
+            SEARCH: search,
+            PIPELINE: self.pipeline,
+            CONTROLNET: self.controlnet,
+        }
         loras = {f"{LORA}{name}": lora.part for name, lora in self.loras.items()}
         return {name: part for name, part in named.items() if part is not None} | loras
 
@@ -135,8 +159,12 @@ class KitFile:
     def local_files(self) -> tuple[Path, ...]:
         """Files and folders on this machine that the kit names."""
         locations = (part.location for part in self.parts.values())
-        weights = [files.weights for files in self.composers.values()]
-        named = [self.checkpoint, self.judge, self.converter, *weights, *self.confidence.values()]
+        composers, confidence = dict(self.composers), dict(self.confidence)
+        if self.search is not None:
+            composers |= {f"{SEARCH} {n}": files for n, files in self.search.composers.items()}
+            confidence |= {f"{SEARCH} {n}": path for n, path in self.search.confidence.items()}
+        weights = [files.weights for files in composers.values()]
+        named = [self.checkpoint, self.judge, self.converter, *weights, *confidence.values()]
         return (
             *(location for location in locations if isinstance(location, Path)),
             *(path for path in named if path is not None),
@@ -243,17 +271,27 @@ def _kit_file(folder: Path, fields: Mapping[str, Any]) -> KitFile:
         drawing=DrawingDefaults(**fields.get("drawing", {})),
         scheduler=dict(fields.get("scheduler", {})),
         composers={name: _composer(entry, converter) for name, entry in composers.items()},
-        confidence={
-            name: Path(entry["confidence"])
-            for name, entry in composers.items()
-            if "confidence" in entry
-        },
+        confidence=_confidence(composers),
         converter=converter,
+        search=_search(fields["search"]) if "search" in fields else None,
         judge=Path(pipeline["judge"]) if "judge" in pipeline else None,
         licence=str(fields.get("licence", "")),
         knows=str(fields.get("knows", "")),
         domains=tuple(str(name) for name in fields.get("domains", ())),
     )
+
+
+def _search(entry: Mapping[str, Any]) -> SearchPart:
+    composers = entry.get("composers", {})
+    return SearchPart(
+        tower=_part(entry),
+        composers={name: _composer(files, None) for name, files in composers.items()},
+        confidence=_confidence(composers),
+    )
+
+
+def _confidence(composers: Mapping[str, Any]) -> dict[str, Path]:
+    return {n: Path(entry["confidence"]) for n, entry in composers.items() if "confidence" in entry}
 
 
 def _part(entry: Mapping[str, Any]) -> Part:

@@ -14,9 +14,11 @@ from studio.kit_file import (
     KIT_FILE,
     LORA,
     PIPELINE,
+    SEARCH,
     KitError,
     KitFile,
     Part,
+    SearchPart,
     read_kit_file,
 )
 
@@ -32,6 +34,23 @@ class Lora:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class TowerFiles:
+    """Files of a CLIP and of what was trained for it.
+
+    Attributes:
+        backbone: Folder of the CLIP.
+        composers: Files and settings of each composer, by name.
+        confidence: Calibration of a composer's rankings, by its name, where it was measured.
+        converter: Weights that turn joint features into tokens, for composers without tokens.
+    """
+
+    backbone: Path
+    composers: Mapping[str, ComposerFiles] = field(default_factory=dict[str, ComposerFiles])
+    confidence: Mapping[str, Path] = field(default_factory=dict[str, Path])
+    converter: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Kit:
     """A kit whose files are all on this machine.
 
@@ -42,6 +61,7 @@ class Kit:
         composers: Files and settings of each composer, by name.
         confidence: Calibration of a composer's rankings, by its name, where it was measured.
         converter: Weights that turn joint features into tokens, for composers without tokens.
+        search: What galleries are indexed and searched with, where the CLIP above only draws.
         pipeline: The diffusers folder, if the kit draws.
         checkpoint: One file with the pipeline's weights, in place of those in the folder.
         controlnet: The control network's folder, if there is one.
@@ -60,6 +80,7 @@ class Kit:
     composers: Mapping[str, ComposerFiles]
     confidence: Mapping[str, Path] = field(default_factory=dict[str, Path])
     converter: Path | None = None
+    search: TowerFiles | None = None
     pipeline: Path | None = None
     checkpoint: Path | None = None
     controlnet: Path | None = None
@@ -70,6 +91,21 @@ class Kit:
     licence: str = ""
     knows: str = ""
     domains: tuple[str, ...] = ()
+
+    @property
+    def drawing_tower(self) -> TowerFiles:
+        """What queries are composed with for the pipeline."""
+        return TowerFiles(
+            backbone=self.backbone,
+            composers=self.composers,
+            confidence=self.confidence,
+            converter=self.converter,
+        )
+
+    @property
+    def search_tower(self) -> TowerFiles:
+        """What galleries are indexed and searched with."""
+        return self.drawing_tower if self.search is None else self.search
 
 
 def load_kit(name: str = DEFAULT_KIT, hub: Hub | None = None) -> Kit:
@@ -111,6 +147,7 @@ def _locate(file: KitFile, name: str, hub: Hub) -> Kit:
         composers=file.composers,
         confidence=file.confidence,
         converter=file.converter,
+        search=None if file.search is None else _search_tower(file.search, found[SEARCH]),
         pipeline=found.get(PIPELINE),
         checkpoint=file.checkpoint,
         controlnet=found.get(CONTROLNET),
@@ -122,6 +159,10 @@ def _locate(file: KitFile, name: str, hub: Hub) -> Kit:
         knows=file.knows,
         domains=file.domains,
     )
+
+
+def _search_tower(search: SearchPart, location: Path) -> TowerFiles:
+    return TowerFiles(backbone=location, composers=search.composers, confidence=search.confidence)
 
 
 def _lora_file(location: Path, name: str) -> Path:

@@ -66,9 +66,9 @@ def grouped(rows: Sequence[Row]) -> list[tuple[str, list[Row]]]:
 
 
 def weights_digest(kit: Kit) -> str:
-    """Return twelve hex digits that identify the weights of all composers of a kit."""
-    digest = hashlib.sha256()
-    files = [kit.converter, *(part.weights for part in kit.composers.values())]
+    """Return twelve hex digits that identify the weights of all composers that search."""
+    digest, tower = hashlib.sha256(), kit.search_tower
+    files = [tower.converter, *(part.weights for part in tower.composers.values())]
     for file in sorted({file for file in files if file is not None}):
         digest.update(file.read_bytes())
     return digest.hexdigest()[:12]

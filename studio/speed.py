@@ -55,7 +55,9 @@ def timings(engine: Engine, kit: str) -> list[Timing]:
     """
     sketch = Sketch.from_strokes([np.array(stroke) for stroke in SKETCH])
     composer = engine.composer(ComposeOptions().composer)
-    pixels = torch.zeros(1, 3, engine.backbone.image_size_px, engine.backbone.image_size_px)
+    pixels = torch.zeros(
+        1, 3, engine.search_backbone.image_size_px, engine.search_backbone.image_size_px
+    )
     with torch.inference_mode():
         encoded = composer.encode(Query(sketch=sketch))
         composed = composer.compose(encoded, "brown leather")
@@ -66,13 +68,13 @@ def timings(engine: Engine, kit: str) -> list[Timing]:
                 what="encode a new drawing",
                 ours_ms=median_ms(lambda: composer.encode(Query(sketch=sketch))),
                 peer="the bare vision tower",
-                peer_ms=median_ms(lambda: engine.backbone.model.visual(pixels)),
+                peer_ms=median_ms(lambda: engine.search_backbone.model.visual(pixels)),
             ),
             Timing(
                 what="compose after a change of words",
                 ours_ms=median_ms(lambda: composer.compose(encoded, "brown leather")),
                 peer="one bare text encoding",
-                peer_ms=median_ms(lambda: engine.backbone.encode_text(["brown leather"])),
+                peer_ms=median_ms(lambda: engine.search_backbone.encode_text(["brown leather"])),
             ),
             Timing(what="change the balance", ours_ms=median_ms(lambda: rebalance(composed, 0.7))),
             Timing(

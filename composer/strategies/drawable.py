@@ -21,16 +21,18 @@ def with_tokens(
     cheap. Here the feature of the reference is inverted to tokens; the words follow them.
 
     Args:
-        backbone: The kit's CLIP, which the query was composed with.
+        backbone: The CLIP that the query was composed with for drawing.
         query: Any composed query.
         settings: How to search for the tokens.
 
     Raises:
         ValueError: The context has no room for that many tokens.
     """
-    if not query.missing_tokens or query.reference_feature is None:
+    drawn = query.drawing_feature
+    reference = query.reference_feature if drawn is None else drawn
+    if not query.missing_tokens or reference is None:
         return query
-    inversion = invert(backbone, query.reference_feature[None], settings)
+    inversion = invert(backbone, reference[None], settings)
     prompt = build_prompt(backbone, PLAIN_PROMPT, inversion.tokens[0], query.text)
     return replace(
         query,

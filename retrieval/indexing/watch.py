@@ -1,6 +1,7 @@
 """Watch for changes in folders of pictures."""
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from retrieval.errors import GalleryError
@@ -27,13 +28,13 @@ def watch(folders: Sequence[Path], index: Path | None, update: Callable[[], None
             "--watch needs the library watchfiles: pip install 'duet-studio[watch]'"
         ) from error
     is_relevant = _ChangeFilter(folders, index)
-    for _ in watchfiles.watch(
-        *folders,
-        watch_filter=lambda _, path: is_relevant(path),
-        debounce=SETTLED_MS,
-        raise_interrupt=False,
-    ):
-        update()
+    changes = watchfiles.watch(
+        *folders, watch_filter=lambda _, path: is_relevant(path), debounce=SETTLED_MS
+    )
+    # Told not to raise, the library would log a warning when it is interrupted.
+    with suppress(KeyboardInterrupt):
+        for _ in changes:
+            update()
 
 
 class _ChangeFilter:

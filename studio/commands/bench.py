@@ -70,7 +70,7 @@ def bench_retrieval(engine: Engine, _: BenchOptions) -> list[dict[str, Any]]:
     protocol = catalogue.read_protocol(gallery, assets_folder() / "gallery")
     ranks = {}
     rows: list[dict[str, Any]] = []
-    for name in (name for name in COMPARED if name in engine.kit.composers):
+    for name in (name for name in COMPARED if name in engine.kit.search_tower.composers):
         composer = engine.composer(name)
         encoded = catalogue.encode_sketches(protocol, composer)
         for mode in catalogue.MODES:
@@ -80,7 +80,7 @@ def bench_retrieval(engine: Engine, _: BenchOptions) -> list[dict[str, Any]]:
                 rows += [row.as_json() for row in table]
     rows += _gains(ranks, protocol)
     kinds = sorted({case.kind for case in protocol.cases})
-    for row in catalogue.clip_rows(protocol, gallery, engine.backbone, kinds):
+    for row in catalogue.clip_rows(protocol, gallery, engine.search_backbone, kinds):
         rows.append(
             {
                 "composer": "backbone",
@@ -117,7 +117,7 @@ def bench_search(engine: Engine, options: BenchOptions) -> list[dict[str, Any]]:
     ]
     sketch = Sketch.from_strokes([np.array(stroke) for stroke in SKETCH])
     with tempfile.TemporaryDirectory() as folder:
-        gallery = synthetic_gallery(Path(folder) / "index", options.items, engine.backbone)
+        gallery = synthetic_gallery(Path(folder) / "index", options.items, engine.search_backbone)
         searches = end_to_end_rows(
             gallery, lambda words: engine.compose(Query(sketch=sketch, text=words))
         )
@@ -150,12 +150,12 @@ def bench_confidence(engine: Engine, _: BenchOptions) -> list[dict[str, Any]]:
         GalleryError: The gallery is not there, or not indexed by this kit.
         UsageError: The kit has no calibration of the default composer.
     """
-    if DEFAULT_COMPOSER not in engine.kit.confidence:
+    if DEFAULT_COMPOSER not in engine.kit.search_tower.confidence:
         raise UsageError(
             f"The kit {engine.kit.name!r} has no calibration of {DEFAULT_COMPOSER}; make it with: "
             "duet train confidence"
         )
-    calibrations = load_calibrations(engine.kit.confidence[DEFAULT_COMPOSER])
+    calibrations = load_calibrations(engine.kit.search_tower.confidence[DEFAULT_COMPOSER])
     gallery = engine.gallery()
     protocol = catalogue.read_protocol(gallery, assets_folder() / "gallery")
     queries = gallery_queries(protocol, engine.composer(DEFAULT_COMPOSER))

@@ -56,6 +56,8 @@ def _untrained_parts(engine: Engine) -> Iterator[Iterator[dict[str, Any]]]:
     }
     yield ablations.balance_rows(DEFAULT_COMPOSER, composer, protocol, gallery)
     yield ablations.skill_rows(DEFAULT_COMPOSER, composer, by_skill, gallery)
-    for name in engine.kit.composers:
+    for name in engine.kit.search_tower.composers:
         yield ablations.tower_rows(name, engine.composer(name), protocol, gallery)
-    yield ablations.shift_rows(engine.backbone, protocol, gallery, num_tokens=INVERSION_TOKENS)
+    yield ablations.shift_rows(
+        engine.search_backbone, protocol, gallery, num_tokens=INVERSION_TOKENS
+    )

@@ -93,9 +93,11 @@ def bench_composers(engine: Engine, options: BenchOptions) -> list[dict[str, Any
     selected = _names(engine, options.composers)
     gallery = engine.gallery()
     protocol = catalogue.read_protocol(gallery, assets_folder() / "gallery")
-    sets = {} if options.natural is None else real.open_real(options.natural, engine.backbone)
+    sets = (
+        {} if options.natural is None else real.open_real(options.natural, engine.search_backbone)
+    )
     extra = {
-        name: open_data(assets_folder() / name, engine.backbone)
+        name: open_data(assets_folder() / name, engine.search_backbone)
         for name, open_data in EXTRA.items()
         if (assets_folder() / name).is_dir()
     }
@@ -163,7 +165,7 @@ def bench_evidence(engine: Engine, _: BenchOptions) -> list[dict[str, Any]]:
 
 def _names(engine: Engine, selected: Sequence[str] | None) -> list[str]:
     """Return the composers to measure: the selected ones, or all and the frozen backbone."""
-    known = [*engine.kit.composers, BACKBONE]
+    known = [*engine.kit.search_tower.composers, BACKBONE]
     if unknown := sorted(set(selected or ()) - set(known)):
         raise UsageError(f"The kit has no composer {unknown[0]!r}; it has {', '.join(known)}.")
     return [name for name in known if selected is None or name in selected]
@@ -171,7 +173,7 @@ def _names(engine: Engine, selected: Sequence[str] | None) -> list[str]:
 
 def _composer(engine: Engine, name: str) -> Composer:
     if name == BACKBONE:
-        return load_composer(names.SLERP, engine.backbone, ComposerFiles(settings=BARE))
+        return load_composer(names.SLERP, engine.search_backbone, ComposerFiles(settings=BARE))
     return engine.composer(name)
 
 

@@ -25,7 +25,6 @@ LIBRARIES = (
 def run(options: DoctorOptions) -> int:
     """Load the kit and print versions, hashes and licence."""
     engine = open_engine(options.kit)
-    backbone = engine.backbone
     report = {
         "python": platform.python_version(),
         **{name: metadata.version(name) for name in LIBRARIES},
@@ -35,9 +34,9 @@ def run(options: DoctorOptions) -> int:
         "threads": torch.get_num_threads(),
         "kit": engine.kit.name,
         "draws": engine.kit.pipeline is not None,
-        "composers": ", ".join(engine.kit.composers),
-        "gallery_hash": backbone.gallery_hash,
-        "text_hash": backbone.text_hash,
+        "composers": ", ".join(engine.kit.search_tower.composers),
+        "gallery_hash": engine.search_backbone.gallery_hash,
+        "text_hash": engine.backbone.text_hash,
         "weights licence": engine.kit.licence,
     }
     if options.json:

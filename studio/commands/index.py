@@ -51,7 +51,7 @@ def run(options: IndexCommandOptions) -> int:
         return index_folders(
             options.folders,
             index,
-            engine.backbone,
+            engine.search_backbone,
             kit=engine.kit.name,
             options=index_options,
             embedder=embedder,
@@ -79,7 +79,10 @@ def _cluster_embedder(engine: Engine, options: IndexOptions) -> Embedder:
     except ImportError as error:
         raise UsageError(NO_RAY) from error
     return ClusterEmbedder(
-        engine.kit.backbone, engine.backbone.gallery_hash, device=engine.device, options=options
+        engine.kit.search_tower.backbone,
+        engine.search_backbone.gallery_hash,
+        device=engine.device,
+        options=options,
     )
 
 
@@ -156,7 +159,7 @@ def _import(
     folder, *others = options.folders
     if others:
         raise UsageError("--import takes one folder, which contains the pictures.")
-    report = import_vectors(vectors, folder, index, engine.backbone, kit=engine.kit.name)
+    report = import_vectors(vectors, folder, index, engine.search_backbone, kit=engine.kit.name)
     if options.json:
         print_json(
             {"index": str(index), "num_added": report.num_added, **_skipped_as_json(report.skipped)}

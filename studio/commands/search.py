@@ -46,7 +46,8 @@ def run(options: SearchOptions) -> int:
     if options.evidence:
         sketch = None if query is None else query.sketch
         evidence = {
-            hit.id: explain_hit(engine.backbone, composed, hit, sketch) for hit in ranking.hits
+            hit.id: explain_hit(engine.search_backbone, composed, hit, sketch)
+            for hit in ranking.hits
         }
     if options.sheet:
         with translate_save_errors(options.sheet):

@@ -41,7 +41,7 @@ def explain_picture(
     except ValueError:
         return page_picture.facts.with_note(FILE_GONE)
     sketch = page_query.query.sketch
-    evidence = explain(engine.backbone, page_query.composed, picture, sketch)
+    evidence = explain(engine.search_backbone, page_query.composed, picture, sketch)
     marks = marks_of(evidence, sketch)
     if not marks:
         return page_picture.facts.with_note(NOTHING_MARKED)

@@ -13,7 +13,7 @@ from composer.sketch import Sketch
 from generation.model_files import PipelineError
 from generation.request import DrawingSettings, GenerateRequest
 from retrieval.errors import GalleryError
-from studio import engine as engine_module
+from studio import tower as tower_module
 from studio.engine import ComposeOptions, Engine
 from studio.kits import load_kit
 from tests.studio.tiny import index_gallery, write_gallery, write_kit
@@ -69,7 +69,7 @@ def test_references_of_the_same_size_are_distinguished_by_content(engine, first,
 
 
 def test_the_references_used_last_are_remembered(engine, monkeypatch):
-    monkeypatch.setattr(engine_module, "NUM_CACHED_REFERENCES", 2)
+    monkeypatch.setattr(tower_module, "NUM_CACHED_REFERENCES", 2)
     composer = engine.composer("duet")
     encode, encoded_queries = composer.encode, []
     monkeypatch.setattr(

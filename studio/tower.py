@@ -1,0 +1,107 @@
+"""A CLIP of a kit and its composers, loaded at first use."""
+
+import hashlib
+from collections import OrderedDict
+from threading import RLock
+
+import torch
+
+from composer.backbone import Backbone
+from composer.composed import ComposedQuery
+from composer.kit_parts import ComposerFiles
+from composer.learned import FILE_NAME as LEARNED_NAMES
+from composer.learned import LearnedNames
+from composer.query import Query
+from composer.strategies import load_composer
+from composer.strategies.protocol import Composer, EncodedReference
+from studio.kits import TowerFiles
+
+NUM_CACHED_REFERENCES = 32
+
+
+class Tower:
+    """A CLIP that composes queries. Each part loads at first use; all methods are thread-safe."""
+
+    def __init__(self, files: TowerFiles, *, device: str, dtype: torch.dtype) -> None:
+        """Store what to load; nothing is loaded yet."""
+        self._files, self._device, self._dtype = files, device, dtype
+        self._lock = RLock()
+        self._backbone: Backbone | None = None
+        self._learned: LearnedNames | None = None
+        self._composers: dict[str, Composer] = {}
+        self._encoded: OrderedDict[tuple[str, str], EncodedReference] = OrderedDict()
+
+    @property
+    def backbone(self) -> Backbone:
+        """The CLIP.
+
+        Raises:
+            BackboneError: It cannot be loaded.
+        """
+        with self._lock:
+            if self._backbone is None:
+                # Weights loaded in inference mode have no gradients, which inversion needs.
+                with torch.inference_mode(mode=False):
+                    self._backbone = Backbone.load(
+                        self._files.backbone, device=self._device, dtype=self._dtype
+                    )
+            return self._backbone
+
+    @property
+    def learned_names(self) -> LearnedNames | None:
+        """What the CLIP learned with pictures; None where it has no such table.
+
+        Raises:
+            WeightsError: The table is damaged.
+        """
+        path = self._files.backbone / LEARNED_NAMES
+        with self._lock:
+            if self._learned is None and path.is_file():
+                self._learned = LearnedNames.load(path)
+            return self._learned
+
+    def composer(self, name: str) -> Composer:
+        """Return a composer, loaded once.
+
+        Raises:
+            ComposerError: The tower has none of that name, or its weights do not fit.
+        """
+        with self._lock:
+            if name not in self._composers:
+                bare = ComposerFiles(converter=self._files.converter)
+                files = self._files.composers.get(name, bare)
+                self._composers[name] = load_composer(name, self.backbone, files)
+            return self._composers[name]
+
+    def compose(self, query: Query, composer_name: str, balance: float) -> ComposedQuery:
+        """Compose a query; recent references are cached, so a change of words costs little.
+
+        Raises:
+            ComposerError: The tower has no such composer.
+            InputError: The balance is not in [0, 1].
+        """
+        composer = self.composer(composer_name)
+        key = (composer_name, _reference_digest(query))
+        with self._lock:
+            encoded = self._encoded.get(key)
+        if encoded is None:
+            encoded = composer.encode(query)
+        with self._lock:
+            self._encoded[key] = encoded
+            self._encoded.move_to_end(key)
+            while len(self._encoded) > NUM_CACHED_REFERENCES:
+                self._encoded.popitem(last=False)
+        return composer.compose(encoded, query.text, balance)
+
+
+def _reference_digest(query: Query) -> str:
+    """Return a digest of the content of a query's reference."""
+    digest = hashlib.sha256()
+    if query.image is not None:
+        digest.update(f"image{query.image.size}".encode() + query.image.tobytes())
+    if query.sketch is not None and query.sketch.raster is not None:
+        digest.update(f"raster{query.sketch.raster.shape}".encode())
+        digest.update(query.sketch.raster.tobytes())
+    for stroke in (query.sketch.strokes or ()) if query.sketch is not None else ():
+        digest.update(f"stroke{stroke.shape}".encode() + stroke.tobytes())
+    return digest.hexdigest()
