@@ -177,6 +177,7 @@ def _add_search(commands: "Subparsers[argparse.ArgumentParser]") -> None:
         "--evidence", action="store_true", help="show which part of each hit matches which words"
     )
     command.add_argument("--save-query", type=Path, metavar="SAFETENSORS")
+    _add_overwrite(command)
     _add_json(command)
 
 
@@ -209,6 +210,7 @@ def _add_rerun(commands: "Subparsers[argparse.ArgumentParser]") -> None:
         "--source", type=Path, metavar="IMAGE", help="the image that was transferred"
     )
     command.add_argument("--output", type=Path, required=True, metavar="PNG")
+    _add_overwrite(command)
     command.add_argument("--kit", dest="kit_name", help="default: the kit that the PNG names")
     _add_hardware(command)
     _add_json(command)
@@ -323,6 +325,7 @@ def _add_query(command: argparse.ArgumentParser) -> None:
 
 def _add_drawing(command: argparse.ArgumentParser) -> None:
     command.add_argument("--output", type=Path, required=True, metavar="PNG")
+    _add_overwrite(command)
     command.add_argument("--seed", type=int, default=0)
     command.add_argument("--num-images", type=int, default=1)
     for name, kind in (
@@ -349,6 +352,14 @@ def _add_hardware(command: argparse.ArgumentParser) -> None:
         "--dtype",
         default="auto",
         help="fp32, fp16, bf16; default: auto, bf16 or fp16 on a GPU and fp32 on a CPU",
+    )
+
+
+def _add_overwrite(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="replace a file that exists; otherwise the result gets a number",
     )
 
 

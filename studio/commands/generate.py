@@ -1,29 +1,36 @@
 """`duet generate`."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from generation.defaults import DrawingDefaults
 from generation.provenance import describe, write_png
-from generation.request import DrawingSettings, GenerateRequest
+from generation.request import DEFAULT_CAPS, DrawingSettings, GenerateRequest
 from generation.sample import Result, RunOptions
 from studio.commands.options import DrawingOptions, GenerateOptions, TransferOptions
+from studio.commands.outputs import OutputRules, plan_batch, save_all
 from studio.commands.shared import (
     ProgressLine,
     compose_query,
     open_engine,
     print_json,
     print_line,
-    translate_save_errors,
     warn,
 )
 from studio.engine import Engine
-from studio.errors import UsageError
 
 
 def run(options: GenerateOptions) -> int:
     """Generate images and save each with its provenance."""
-    check_output(options.output)
+    query_files = options.query
+    rules = output_rules(
+        query_files.sketch,
+        query_files.image,
+        query_files.saved_query,
+        overwrite=options.overwrite,
+    )
+    paths = plan_batch(options.output, num_files(options.drawing), rules)
     engine = open_engine(options.kit)
     query, composed = compose_query(engine, options.query)
     request = GenerateRequest(
@@ -33,7 +40,7 @@ def run(options: GenerateOptions) -> int:
     )
     print_notes(engine)
     result = engine.generate(request, RunOptions(on_step=ProgressLine("step")))
-    return save(result, options, engine.kit.name)
+    return save(result, paths, options, engine.kit.name)
 
 
 def drawing_settings(options: DrawingOptions, defaults: DrawingDefaults) -> DrawingSettings:
@@ -49,28 +56,41 @@ def print_notes(engine: Engine) -> None:
         warn(note)
 
 
-def check_output(path: Path) -> None:
-    """Check that the result can be saved.
+def num_files(options: DrawingOptions) -> int:
+    """Return how many images are saved; a number that no request may have is left to its check."""
+    return max(1, min(options.num_images, DEFAULT_CAPS.num_images))
+
+
+def output_rules(*inputs: Path | None, overwrite: bool) -> OutputRules:
+    """Return what the images of a command must be saved as.
+
+    Args:
+        inputs: Files that the command reads; None for those that are not given.
+        overwrite: Whether files may be replaced.
+    """
+    return OutputRules(
+        option="--output",
+        suffix=".png",
+        why="as a PNG stores how it was made",
+        inputs=tuple(path for path in inputs if path is not None),
+        overwrite=overwrite,
+    )
+
+
+def save(
+    result: Result, paths: Sequence[Path], options: GenerateOptions | TransferOptions, kit: str
+) -> int:
+    """Save the images of a result, each with its provenance.
 
     Raises:
-        UsageError: The path is no PNG, or its folder does not exist.
+        UsageError: One could not be saved to its path; the message says where it is.
     """
-    if path.suffix.lower() != ".png":
-        raise UsageError(f"--output must end in .png, as a PNG stores how it was made; got {path}.")
-    if not path.parent.is_dir():
-        raise UsageError(f"The folder of --output does not exist: {path.parent}.")
 
+    def writer(number: int) -> Callable[[Path], None]:
+        image, facts = result.images[number].image, describe(result, number, kit=kit)
+        return lambda path: write_png(path, image, facts)
 
-def save(result: Result, options: GenerateOptions | TransferOptions, kit: str) -> int:
-    """Save the images of a result as `--output`; several get a number each."""
-    output = options.output
-    paths: list[Path] = []
-    for number, picture in enumerate(result.images):
-        is_batch = len(result.images) > 1
-        path = output.with_stem(f"{output.stem}-{number}") if is_batch else output
-        with translate_save_errors(path):
-            write_png(path, picture.image, describe(result, number, kit=kit))
-        paths.append(path)
+    save_all(paths, [writer(number) for number in range(len(paths))])
     if options.json:
         images = [
             {"path": str(path), "seed": options.drawing.seed + i} for i, path in enumerate(paths)

@@ -110,6 +110,7 @@ class SearchOptions:
     sheet: Path | None
     evidence: bool
     save_query: Path | None
+    overwrite: bool
     json: bool
 
 
@@ -121,6 +122,7 @@ class GenerateOptions:
     query: QueryOptions
     drawing: DrawingOptions
     output: Path
+    overwrite: bool
     json: bool
 
 
@@ -135,6 +137,7 @@ class TransferOptions:
     strength: float | None
     composer: str | None
     output: Path
+    overwrite: bool
     json: bool
 
 
@@ -148,6 +151,7 @@ class RerunOptions:
     image: Path
     source: Path | None
     output: Path
+    overwrite: bool
     json: bool
 
 

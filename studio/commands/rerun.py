@@ -11,14 +11,14 @@ from generation.provenance import (
 )
 from generation.request import GenerateRequest, Request, TransferRequest
 from generation.sample import Result, RunOptions
-from studio.commands.generate import check_output
+from studio.commands.generate import output_rules
 from studio.commands.options import KitOptions, RerunOptions
+from studio.commands.outputs import plan_output, save_all
 from studio.commands.shared import (
     ProgressLine,
     open_engine,
     print_json,
     print_line,
-    translate_save_errors,
     warn,
 )
 from studio.engine import Engine
@@ -33,7 +33,8 @@ def run(options: RerunOptions) -> int:
         ProvenanceError: The file is no PNG of Duet Studio, or its metadata is damaged.
         UsageError: The source is missing, or another kit drew the image.
     """
-    check_output(options.output)
+    rules = output_rules(options.image, options.source, overwrite=options.overwrite)
+    output = plan_output(options.output, rules)
     provenance = read_png(options.image)
     request = _request(options, provenance)
     index = _image_index(provenance, request.settings.num_images)
@@ -41,15 +42,12 @@ def run(options: RerunOptions) -> int:
     engine = open_engine(KitOptions(kit=kit, device=options.device, dtype=options.dtype))
     _check_weights(options, provenance, engine)
     result = _draw(engine, request)
-    with translate_save_errors(options.output):
-        image = result.images[index].image
-        write_png(options.output, image, describe(result, index, kit=engine.kit.name))
+    image, facts = result.images[index].image, describe(result, index, kit=engine.kit.name)
+    save_all([output], [lambda path: write_png(path, image, facts)])
     if options.json:
-        print_json(
-            {"images": [{"path": str(options.output), "seed": request.settings.seed + index}]}
-        )
+        print_json({"images": [{"path": str(output), "seed": request.settings.seed + index}]})
     else:
-        print_line(str(options.output))
+        print_line(str(output))
     return 0
 
 

@@ -15,6 +15,7 @@ from retrieval.filters.language import parse
 from retrieval.search import Hit, Ranking, Refinement
 from retrieval.store.schema import MANIFEST
 from studio.commands.options import SearchOptions
+from studio.commands.outputs import OutputRules, plan_output
 from studio.commands.shared import (
     compose_query,
     open_engine,
@@ -34,14 +35,15 @@ DEFAULT_INDEX = ".duet"
 def run(options: SearchOptions) -> int:
     """Search, print the hits, and save the sheet and the query if requested."""
     where = parse(options.filter) if options.filter is not None else None
+    sheet, saved_query = _outputs(options)
     engine = open_engine(options.kit)
     query, composed = compose_query(engine, options.query)
     index = index_folder(options.index) if isinstance(options.index, Path) else options.index
     ranking = engine.search(composed, index, options.top_k, where, _refinement(options))
     confidence = engine.confidence(composed, ranking)
-    if options.save_query:
-        with translate_save_errors(options.save_query):
-            composed.save(options.save_query)
+    if saved_query:
+        with translate_save_errors(saved_query):
+            composed.save(saved_query)
     evidence: dict[str, Evidence | None] = {}
     if options.evidence:
         sketch = None if query is None else query.sketch
@@ -49,15 +51,43 @@ def run(options: SearchOptions) -> int:
             hit.id: explain_hit(engine.search_backbone, composed, hit, sketch)
             for hit in ranking.hits
         }
-    if options.sheet:
-        with translate_save_errors(options.sheet):
-            ranking_sheet(ranking, query, composed.text, evidence).save(options.sheet)
+    if sheet:
+        with translate_save_errors(sheet):
+            ranking_sheet(ranking, query, composed.text, evidence).save(sheet)
     if options.json:
         hits = [_as_json(hit, evidence if options.evidence else None) for hit in ranking.hits]
         print_json({"hits": hits, "confidence": confidence and round(confidence.probability, 4)})
     else:
         _print_hits(ranking, confidence)
     return 0
+
+
+def _outputs(options: SearchOptions) -> tuple[Path | None, Path | None]:
+    """Return where the sheet and the query are saved, if they are wanted.
+
+    Raises:
+        UsageError: One could not be written.
+    """
+    given = (options.query.sketch, options.query.image, options.query.saved_query, options.within)
+    inputs = tuple(path for path in given if path is not None)
+    sheet = OutputRules(
+        option="--sheet",
+        suffix=".png",
+        why="as it is a PNG",
+        inputs=inputs,
+        overwrite=options.overwrite,
+    )
+    query = OutputRules(
+        option="--save-query",
+        suffix=".safetensors",
+        why="as --query reads no other format",
+        inputs=inputs,
+        overwrite=options.overwrite,
+    )
+    return (
+        None if options.sheet is None else plan_output(options.sheet, sheet),
+        None if options.save_query is None else plan_output(options.save_query, query),
+    )
 
 
 def _print_hits(ranking: Ranking, confidence: Confidence | None) -> None:

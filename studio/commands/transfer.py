@@ -4,8 +4,9 @@ from composer.images import open_image
 from composer.query import Query
 from generation.request import TransferRequest
 from generation.sample import RunOptions
-from studio.commands.generate import check_output, drawing_settings, print_notes, save
+from studio.commands.generate import drawing_settings, num_files, output_rules, print_notes, save
 from studio.commands.options import TransferOptions
+from studio.commands.outputs import plan_batch
 from studio.commands.shared import ProgressLine, open_engine
 from studio.engine import ComposeOptions
 from studio.errors import UsageError
@@ -18,9 +19,10 @@ def run(options: TransferOptions) -> int:
     Raises:
         UsageError: The domain is empty, or has no word that the kit knows.
     """
-    check_output(options.output)
     if not options.to.strip():
         raise UsageError("Name the domain to move the image into, such as --to watercolour.")
+    rules = output_rules(options.source, overwrite=options.overwrite)
+    paths = plan_batch(options.output, num_files(options.drawing), rules)
     engine = open_engine(options.kit)
     source = open_image(options.source)
     domains = engine.kit.domains
@@ -40,4 +42,4 @@ def run(options: TransferOptions) -> int:
     )
     print_notes(engine)
     result = engine.transfer(request, RunOptions(on_step=ProgressLine("step")))
-    return save(result, options, engine.kit.name)
+    return save(result, paths, options, engine.kit.name)

@@ -170,7 +170,7 @@ def test_index_tells_what_became_of_every_file(world, tmp_path, capsys):
         (("--text", "red", "--query", "q.safetensors"), "Give --query alone"),
         (("--query", "notes.txt"), "notes.txt"),
         (("--text", "red", "--device", "cuda:77"), "no device 'cuda:77'"),
-        (("--text", "red", "--sheet", "missing/sheet.png"), "could not be saved"),
+        (("--text", "red", "--sheet", "missing/sheet.png"), "The folder of --sheet does not exist"),
     ],
 )
 def test_user_errors_print_a_sentence_and_exit_with_code_2(
