@@ -1,5 +1,6 @@
 """Walk over the pictures of a folder, with reasons for those that cannot be used."""
 
+import errno
 import os
 import stat
 from collections.abc import Iterator, Sequence
@@ -9,15 +10,17 @@ from pathlib import Path
 from retrieval.errors import GalleryError
 from retrieval.files import printable
 
-# Only PNG, JPEG and WebP are read; files of the other formats are reported.
-IMAGE_SUFFIXES = frozenset(
+# Only PNG, JPEG and WebP are read, whatever their names; files of the other formats are reported.
+_READ = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".pjpeg", ".pjp", ".webp")
+_REPORTED = frozenset(
     (
-        *(".png", ".jpg", ".jpeg", ".jpe", ".webp"),
         *(".gif", ".bmp", ".tif", ".tiff", ".heic", ".heif", ".avif", ".jxl", ".psd", ".svg"),
+        *(".cr2", ".cr3", ".nef", ".nrw", ".arw", ".dng", ".orf", ".rw2", ".raf", ".pef", ".srw"),
     )
 )
 CAPTION_SUFFIX = ".txt"
 _LINK_OUTSIDE = "It is a link to a target outside the folder."
+_ENDLESS_LINK = "It is a link that leads back to itself or through too many others."
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,6 +50,13 @@ class Skipped:
 
     path: str
     reason: str
+
+
+def is_picture_name(name: str) -> bool:
+    """Tell whether a file is a picture by its name; ".jpg_large" and ".png~" count, too."""
+    _, dot, ending = name.rpartition(".")
+    suffix = dot + ending.lower()
+    return bool(dot) and (suffix.startswith(_READ) or suffix in _REPORTED)
 
 
 def walk(root: Path, folders: Sequence[Path] | None = None) -> Iterator[Candidate | Skipped]:
@@ -85,21 +95,26 @@ class _Walker:
         waiting = [(folder, below)]  # no recursion: folders may be thousands of levels deep
         while waiting:
             folder, below = waiting.pop()
-            real = folder.resolve()
-            if real in self._visited:
-                continue
-            self._visited.add(real)
             try:
+                real = folder.resolve()
+                if real in self._visited:
+                    continue
+                self._visited.add(real)
                 with os.scandir(folder) as listing:
                     entries = {
                         entry.name: entry for entry in listing if not entry.name.startswith(".")
                     }
-            except OSError:
+            except (OSError, RuntimeError):
                 yield Skipped(path=printable(below), reason="The folder cannot be read.")
                 continue
             inner: list[str] = []
             for name in sorted(entries):
-                yield from self._examine(entries, name, below, inner)
+                try:
+                    yield from self._examine(entries, name, below, inner)
+                except (OSError, RuntimeError) as error:  # a runtime error of pathlib is a loop
+                    is_loop = isinstance(error, RuntimeError) or error.errno == errno.ELOOP
+                    reason = _ENDLESS_LINK if is_loop else "It cannot be read."
+                    yield Skipped(path=printable(below + name), reason=reason)
             waiting += [(folder / name, f"{below}{name}/") for name in reversed(inner)]
 
     def _examine(
@@ -107,8 +122,7 @@ class _Walker:
     ) -> Iterator[Candidate | Skipped]:
         """Yield the entry if it is a picture, or append it to the inner folders."""
         entry = entries[name]
-        stem, _, suffix = name.rpartition(".")
-        is_picture = f".{suffix.lower()}" in IMAGE_SUFFIXES
+        stem, is_picture = name.rpartition(".")[0], is_picture_name(name)
         if entry.is_symlink() and not self._ends_inside(entry):
             if is_picture or entry.is_dir():
                 yield Skipped(path=printable(below + name), reason=_LINK_OUTSIDE)
@@ -118,10 +132,13 @@ class _Walker:
             yield _candidate(entry, below + name, entries.get(stem + CAPTION_SUFFIX))
 
     def _ends_inside(self, entry: "os.DirEntry[str]") -> bool:
-        try:
-            return Path(entry.path).resolve().is_relative_to(self._real_root)
-        except (OSError, RuntimeError):  # a link to itself
-            return False
+        """Tell whether a link's target is inside the root.
+
+        Raises:
+            OSError: The link cannot be followed.
+            RuntimeError: It leads back to itself.
+        """
+        return Path(entry.path).resolve().is_relative_to(self._real_root)
 
 
 def _candidate(

@@ -5,7 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from retrieval.errors import GalleryError
-from retrieval.indexing.walk import CAPTION_SUFFIX, IMAGE_SUFFIXES
+from retrieval.indexing.walk import CAPTION_SUFFIX, is_picture_name
 
 SETTLED_MS = 1600  # changes within this time count as one; files are written in several steps
 
@@ -51,6 +51,6 @@ class _ChangeFilter:
         inside = [path.relative_to(root) for root in self._folders if path.is_relative_to(root)]
         if any(part.startswith(".") for below in inside[:1] for part in below.parts):
             return False
-        suffix = path.suffix.lower()
+        is_caption = path.suffix.lower() == CAPTION_SUFFIX
         # A path that no longer exists may have been a folder.
-        return suffix in IMAGE_SUFFIXES or suffix == CAPTION_SUFFIX or not path.is_file()
+        return is_picture_name(path.name) or is_caption or not path.is_file()

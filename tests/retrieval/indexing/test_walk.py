@@ -1,9 +1,12 @@
 """Which files of a folder count as pictures."""
 
+import os
+
 import pytest
+from PIL import Image
 
 from retrieval.errors import GalleryError
-from retrieval.indexing.walk import Candidate, Skipped, walk
+from retrieval.indexing.walk import Candidate, Skipped, is_picture_name, walk
 
 
 def paths(files, kind):
@@ -16,6 +19,20 @@ def test_pictures_come_in_a_stable_order_and_hidden_ones_are_not(tmp_path):
         file.parent.mkdir(exist_ok=True)
         file.touch()
     assert paths(walk(tmp_path), Candidate) == ["a.JPG", "b/1.webp", "b/2.png"]
+
+
+@pytest.mark.parametrize(
+    ("name", "is_picture"),
+    [
+        *(
+            (name, True)
+            for name in ("a.JFIF", "a.jpg_large", "a.png~", "a.b.jpeg", "IMG.CR2", "x.dng")
+        ),
+        *((name, False) for name in ("jpg", "a.txt", "png.md", "a.", "a.jp", "a.xcr2")),
+    ],
+)
+def test_pictures_by_name(name, is_picture):
+    assert is_picture_name(name) is is_picture
 
 
 def test_links_out_of_the_root_are_reported_and_never_followed(tmp_path):
@@ -31,6 +48,42 @@ def test_links_out_of_the_root_are_reported_and_never_followed(tmp_path):
     files = list(walk(root))
     assert paths(files, Candidate) == ["alias.png", "own.png"]
     assert paths(files, Skipped) == ["folder", "leak.png"]
+
+
+def test_no_entry_stops_the_walk(tmp_path):
+    """Links to themselves, to each other and in long chains are listed; all pictures are found."""
+    Image.new("RGB", (4, 4)).save(tmp_path / "m.png")
+    for name in ("itself", "itself.png"):
+        (tmp_path / name).symlink_to(tmp_path / name)
+    for first, second in (("a", "b"), ("b", "a")):
+        (tmp_path / first).symlink_to(tmp_path / second)
+    (tmp_path / "m.txt").symlink_to(tmp_path / "m.txt")
+    chain = tmp_path / "m.png"
+    for number in range(60):
+        link = tmp_path / f"z{number}.png"
+        link.symlink_to(chain)
+        chain = link
+    found = list(walk(tmp_path))
+    assert "m.png" in {item.path for item in found if isinstance(item, Candidate)}
+    skipped = {item.path: item.reason for item in found if isinstance(item, Skipped)}
+    assert {"itself", "itself.png", "a", "b", "z59.png"} <= skipped.keys()
+    assert "back to itself" in skipped["a"]
+    assert "back to itself" in skipped["itself.png"]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may enter every folder")
+def test_a_link_into_a_closed_folder_is_listed(tmp_path):
+    closed = tmp_path / "closed"
+    (closed / "inner").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(closed / "inner")
+    Image.new("RGB", (4, 4)).save(tmp_path / "own.png")
+    closed.chmod(0)
+    try:
+        found = list(walk(tmp_path))
+    finally:
+        closed.chmod(0o700)
+    assert [item.path for item in found if isinstance(item, Candidate)] == ["own.png"]
+    assert {item.path for item in found if isinstance(item, Skipped)} == {"closed/", "link"}
 
 
 def test_a_missing_folder_is_reported(tmp_path):
