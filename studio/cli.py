@@ -326,7 +326,7 @@ def _add_query(command: argparse.ArgumentParser) -> None:
 def _add_drawing(command: argparse.ArgumentParser) -> None:
     command.add_argument("--output", type=Path, required=True, metavar="PNG")
     _add_overwrite(command)
-    command.add_argument("--seed", type=int, default=0)
+    command.add_argument("--seed", type=int, help="default: a random one, which is printed")
     command.add_argument("--num-images", type=int, default=1)
     for name, kind in (
         ("--num-inference-steps", int),

@@ -1,14 +1,15 @@
 """`duet generate`."""
 
+import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from generation.defaults import DrawingDefaults
 from generation.provenance import describe, write_png
-from generation.request import DEFAULT_CAPS, DrawingSettings, GenerateRequest
+from generation.request import DEFAULT_CAPS, DrawingSettings, GenerateRequest, Request
 from generation.sample import Result, RunOptions
-from studio.commands.options import DrawingOptions, GenerateOptions, TransferOptions
+from studio.commands.options import DrawingOptions, GenerateOptions
 from studio.commands.outputs import OutputRules, plan_batch, save_all
 from studio.commands.shared import (
     ProgressLine,
@@ -19,6 +20,8 @@ from studio.commands.shared import (
     warn,
 )
 from studio.engine import Engine
+
+NUM_RANDOM_SEEDS = 2**32
 
 
 def run(options: GenerateOptions) -> int:
@@ -40,12 +43,18 @@ def run(options: GenerateOptions) -> int:
     )
     print_notes(engine)
     result = engine.generate(request, RunOptions(on_step=ProgressLine("step")))
-    return save(result, paths, options, engine.kit.name)
+    return save(result, paths, request, engine.kit.name, as_json=options.json)
 
 
 def drawing_settings(options: DrawingOptions, defaults: DrawingDefaults) -> DrawingSettings:
-    """Return the settings of a request from the options of the same names, or the kit's."""
+    """Return the settings of a request from the options of the same names, or the kit's.
+
+    A random seed is printed, so that the images can be drawn again.
+    """
     fields = asdict(options)
+    if fields["seed"] is None:
+        fields["seed"] = secrets.randbelow(NUM_RANDOM_SEEDS)
+        warn(f"The seed is {fields['seed']}; --seed {fields['seed']} draws the same again.")
     missing = {name: getattr(defaults, name) for name, value in fields.items() if value is None}
     return DrawingSettings(**{**fields, **missing})
 
@@ -78,9 +87,9 @@ def output_rules(*inputs: Path | None, overwrite: bool) -> OutputRules:
 
 
 def save(
-    result: Result, paths: Sequence[Path], options: GenerateOptions | TransferOptions, kit: str
+    result: Result, paths: Sequence[Path], request: Request, kit: str, *, as_json: bool
 ) -> int:
-    """Save the images of a result, each with its provenance.
+    """Save the images of a result, each with its provenance, and print their paths.
 
     Raises:
         UsageError: One could not be saved to its path; the message says where it is.
@@ -91,9 +100,9 @@ def save(
         return lambda path: write_png(path, image, facts)
 
     save_all(paths, [writer(number) for number in range(len(paths))])
-    if options.json:
+    if as_json:
         images = [
-            {"path": str(path), "seed": options.drawing.seed + i} for i, path in enumerate(paths)
+            {"path": str(path), "seed": request.settings.seed + i} for i, path in enumerate(paths)
         ]
         print_json({"images": images})
     else:

@@ -48,9 +48,12 @@ class QueryOptions:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DrawingOptions:
-    """How images are drawn, for generation and transfer alike; None is the kit's own value."""
+    """How images are drawn, for generation and transfer alike; None is the kit's own value.
 
-    seed: int
+    A seed of None is drawn at random.
+    """
+
+    seed: int | None
     num_images: int
     num_inference_steps: int | None
     guidance_scale: float | None

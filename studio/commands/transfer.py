@@ -42,4 +42,4 @@ def run(options: TransferOptions) -> int:
     )
     print_notes(engine)
     result = engine.transfer(request, RunOptions(on_step=ProgressLine("step")))
-    return save(result, paths, options, engine.kit.name)
+    return save(result, paths, request, engine.kit.name, as_json=options.json)

@@ -40,6 +40,19 @@ def test_generate_saves_every_image_with_its_provenance_and_repeats_bytes(world,
         assert first.read_bytes() == second.read_bytes()
 
 
+def test_without_a_seed_a_random_one_is_drawn_and_printed(world, tmp_path, capsys):
+    arguments = ("generate", "--text", "red", "--output")
+    assert run(world, *arguments, tmp_path / "a.png") == 0
+    told = capsys.readouterr()
+    seed = json.loads(told.out)["images"][0]["seed"]
+    assert f"--seed {seed} draws the same again" in told.err
+    assert run(world, *arguments, tmp_path / "b.png") == 0
+    assert json.loads(capsys.readouterr().out)["images"][0]["seed"] != seed
+    assert run(world, *arguments, tmp_path / "c.png", "--seed", seed) == 0
+    assert "seed" not in capsys.readouterr().err
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "c.png").read_bytes()
+
+
 def test_transfer_takes_a_photo_and_words(world, tmp_path, capsys):
     output = tmp_path / "out.png"
     arguments = ("transfer", world / "photo.jpg", "--to", "watercolour", "--output", output)
