@@ -31,6 +31,7 @@ from composer.vision import (
     ImageEncoding,
     copy_with_own_norms,
     encode_with_tower,
+    fold_tower,
     lay_out,
     media_of,
     tower_facts,
@@ -76,6 +77,7 @@ class Backbone:
         """
         self.model: Any = model.eval().requires_grad_(False)
         self._text: Any = getattr(model, "text", model)
+        self._folded: nn.Module | None = None
         _check_layout(self.model, tokenizer)
         self._tokenizer = tokenizer
         self._preprocess_cfg = PreprocessCfg(**self.model.visual.preprocess_cfg)
@@ -183,7 +185,14 @@ class Backbone:
         self, pixels: Float[Tensor, "n 3 h w"], medium: Medium = Medium.PHOTO
     ) -> ImageEncoding:
         """Encode preprocessed images with the frozen vision tower; galleries are photos."""
-        return encode_with_tower(self.model.visual, pixels, medium=medium)
+        return encode_with_tower(self._fast_tower(), pixels, medium=medium)
+
+    def _fast_tower(self) -> nn.Module:
+        """Return the tower folded, made at first use; half precision would not bear the folding."""
+        if self._folded is None:
+            visual = self.model.visual
+            self._folded = fold_tower(visual) if self.dtype is torch.float32 else visual
+        return self._folded
 
     def layouts(self, seen: ImageEncoding) -> Float[Tensor, "n c"]:
         """Return the layouts of images that this tower, or a tuned copy, encoded."""

@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
+from composer.folding import fold_batch_norms
 from composer.layout import region_maps, region_projection
 from composer.media import MediaHeads
 from composer.medium import Medium
@@ -280,6 +281,26 @@ def _project(visual: nn.Module, hidden: Float[Tensor, "n q v"]) -> Float[Tensor,
     tower: Any = visual
     pooled, _ = tower._pool(hidden)
     return functional.normalize(pooled @ tower.proj, dim=-1)
+
+
+def fold_tower(visual: nn.Module) -> nn.Module:
+    """Copy a tower with a trunk for inference, its batch norms folded; others are returned.
+
+    The copy sees the same up to rounding, in four fifths of the time; the two trunks of a kit whose
+    drawings have norms of their own no longer share their convolutions. What it costs in memory is
+    the trunk once or twice.
+    """
+    if not has_trunk(visual):
+        return visual
+    media, image_px = media_of(visual), _side_px(visual)
+    tower: Any = visual
+    trunks = [tower.trunk] if media is None or media.trunk is None else [tower.trunk, media.trunk]
+    # Made within a search, it must serve a training of the same process.
+    with torch.inference_mode(mode=False):
+        # What stands in the memo is not copied.
+        memo: dict[int, Any] = {id(trunk): fold_batch_norms(trunk, image_px) for trunk in trunks}
+        memo |= {id(p): p for p in visual.parameters()}
+        return deepcopy(visual, memo=memo).eval()
 
 
 def norm_layers(visual: nn.Module) -> dict[str, nn.LayerNorm | nn.BatchNorm2d]:

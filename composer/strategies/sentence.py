@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from composer.backbone import Backbone
 from composer.composed import MAX_PSEUDO_TOKENS, ComposedQuery
+from composer.folding import fold_batch_norms
 from composer.medium import Medium
 from composer.prompt import assemble_prompts
 from composer.query import Query
@@ -26,7 +27,6 @@ from composer.strategies.towers import (
     SYMMETRIC,
     TOWERS,
     count_channels,
-    fold_batch_norms,
     map_features,
 )
 

@@ -53,7 +53,7 @@ def choose(clip: Path, duet: Path, data: Path) -> list[ScoredSettings]:
     right = torch.arange(len(rows))
     choices: list[ScoredSettings] = []
     for is_tuned, moves in product((True, False), (True, False)):
-        drawn = _drawn(backbone, model if is_tuned else None, queries)
+        drawn = encode_drawn(backbone, model if is_tuned else None, queries)
         if moves:
             drawn = functional.normalize(drawn + modality_shift(backbone), dim=-1)
         for alpha in ALPHAS:
@@ -63,9 +63,10 @@ def choose(clip: Path, duet: Path, data: Path) -> list[ScoredSettings]:
     return sorted(choices, key=lambda choice: -choice.acc_1)
 
 
-def _drawn(
+def encode_drawn(
     backbone: Backbone, model: DuetModel | None, queries: ValidationQueries
 ) -> Float[Tensor, "n d"]:
+    """Return features of validation drawings: by a duet's tower, or the frozen one."""
     encode = backbone.encode_image if model is None else model.encode_image
     starts = range(0, len(queries.sketches), BATCH)
     parts = (backbone.normalise_pixels(queries.sketches[at : at + BATCH]) for at in starts)

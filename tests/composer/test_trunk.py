@@ -14,7 +14,13 @@ from composer.layout import NUM_CODES, region_maps, region_projection
 from composer.media import MEDIA_NAME
 from composer.medium import Medium
 from composer.trunk import see_last, see_middle
-from composer.vision import copy_with_own_norms, encode_with_tower, norm_state
+from composer.vision import (
+    copy_with_own_norms,
+    encode_with_tower,
+    fold_tower,
+    lay_out,
+    norm_state,
+)
 from tests.composer.tiny import (
     IMAGE_PX,
     JOINT_DIM,
@@ -165,7 +171,8 @@ def test_a_tuned_copy_leaves_photos_alone(backbone, pixels):
         for parameter in norm_state(tower).values():
             parameter.add_(0.5)
         expected = backbone.encode_image(pixels).features
-        assert encode_with_tower(tower, pixels).features.equal(expected)
+        seen = encode_with_tower(tower, pixels).features
+        torch.testing.assert_close(seen, expected, atol=1e-5, rtol=0)
 
 
 def test_a_kits_hash_covers_what_it_adds(tmp_path: Path):
@@ -199,6 +206,47 @@ def with_other_width(path: Path) -> Path:
 def test_prompts_of_a_vit_are_refused(backbone, pixels):
     with pytest.raises(ValueError, match="Visual prompts need a ViT"):
         encode_with_tower(backbone.model.visual, pixels, torch.zeros(1, backbone.vision_width))
+
+
+@torch.no_grad()
+def test_folded_norms_see_the_same(backbone, pixels):
+    visual = backbone.model.visual
+    before = {name: t.clone() for name, t in visual.state_dict().items()}
+    folded = fold_tower(visual)
+    assert not any(isinstance(m, torch.nn.BatchNorm2d) for m in folded.modules())
+    assert not any(p.requires_grad for p in folded.parameters())
+    for medium in Medium:
+        expected = encode_with_tower(visual, pixels, medium=medium)
+        seen = encode_with_tower(folded, pixels, medium=medium)
+        for name in ("features", "patch_features", "hidden", "cells"):
+            torch.testing.assert_close(
+                getattr(seen, name), getattr(expected, name), atol=1e-4, rtol=1e-3
+            )
+        torch.testing.assert_close(lay_out(folded, seen), lay_out(visual, expected))
+        assert backbone.encode_image(pixels, medium).features.equal(seen.features)
+    assert all(t.equal(before[name]) for name, t in visual.state_dict().items())
+    assert fold_tower(tiny_backbone().model.visual) is tiny_backbone().model.visual
+
+
+def test_a_search_before_a_training_leaves_no_tensors_that_cannot_be_trained_through(tmp_path):
+    backbone = Backbone.load(write_trunk_clip(tmp_path / "a"))
+    pixels = torch.randn(1, 3, IMAGE_PX, IMAGE_PX)
+    with torch.inference_mode():
+        backbone.encode_image(pixels)
+    pixels.requires_grad_(True)
+    backbone.encode_image(pixels).features[0, 0].backward()
+    assert pixels.grad is not None
+    assert pixels.grad.abs().sum() > 0
+
+
+def test_half_precision_is_not_folded(tmp_path):
+    folder = write_trunk_clip(tmp_path / "a")
+    backbone = Backbone.load(folder, dtype=torch.bfloat16)
+    levels = torch.rand(2, 3, IMAGE_PX, IMAGE_PX)
+    pixels = backbone.normalise_levels(levels)
+    with torch.no_grad():
+        expected = encode_with_tower(backbone.model.visual, pixels).features
+        assert backbone.encode_image(pixels).features.equal(expected)
 
 
 def test_other_trunks_are_refused(tmp_path: Path):

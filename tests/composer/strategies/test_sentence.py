@@ -3,6 +3,7 @@ import torch
 from safetensors import safe_open
 from torch import nn
 
+from composer.folding import fold_batch_norms
 from composer.medium import Medium
 from composer.query import Query
 from composer.sketch import Sketch
@@ -20,7 +21,6 @@ from composer.strategies.towers import (
     INHERITED,
     SYMMETRIC,
     TOWERS,
-    fold_batch_norms,
     map_features,
     shrink_positions,
 )

@@ -10,7 +10,12 @@ import torch
 from composer import names
 from composer.backbone import Backbone
 from composer.data.catalogue import PHOTO, CataloguePack
-from composer.data.duet_batches import Mixture, encode_gallery, encode_references
+from composer.data.duet_batches import (
+    Mixture,
+    encode_gallery,
+    encode_references,
+    validation_queries,
+)
 from composer.data.feature_store import FeatureStore
 from composer.data.world import NaturalParts, PairTable
 from composer.kit_parts import ComposerFiles
@@ -26,7 +31,7 @@ from composer.training.duet import DuetTraining, duet_trainer
 from composer.training.duet_objective import DuetWeights, encode_batch
 from composer.training.loop import Budget
 from composer.training.run import TRAININGS, Sources
-from composer.training.slerp import choose
+from composer.training.slerp import encode_drawn
 from composer.training.trainer import RunSettings
 from composer.vision import norm_state
 from tests.composer.data.fake_pack import write_pack
@@ -240,15 +245,15 @@ def test_sketches_are_moved_only_where_the_kit_has_no_head_for_them():
         assert modality_shift(kit).abs().sum() > 0
 
 
-def test_slerp_is_chosen_with_drawings_seen_as_drawings(folder, tmp_path):
-    backbone = Backbone.load(folder / "clip")
-    DuetModel(backbone).save(tmp_path / "duet.safetensors")
-    choices = choose(folder / "clip", tmp_path / "duet.safetensors", folder / "pack")
-    # An untuned copy is the kit's own tower: both score alike.
-    scores = {(c.settings.uses_tuned_tower, c.settings.moves_sketches, c.settings.alpha): c.acc_1
-              for c in choices}  # fmt: skip
-    for (tuned, moves, alpha), score in scores.items():
-        assert score == scores[not tuned, moves, alpha]
+@torch.no_grad()
+def test_slerp_is_chosen_with_drawings_seen_as_drawings(folder):
+    backbone, pack = Backbone.load(folder / "clip"), CataloguePack.open(folder / "pack")
+    queries = validation_queries(pack, pack.validation_photos(), backbone.image_size_px)
+    pixels = backbone.normalise_pixels(queries.sketches)
+    expected = backbone.encode_image(pixels, Medium.DRAWING).features
+    for model in (None, DuetModel(backbone)):
+        drawn = encode_drawn(backbone, model, queries)
+        torch.testing.assert_close(drawn, expected, atol=1e-5, rtol=0)
 
 
 def test_what_one_composer_has_encoded_no_other_encodes_again(
