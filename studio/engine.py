@@ -28,7 +28,13 @@ from retrieval.store.address import is_milvus
 from studio.kit_file import assets_folder
 from studio.kits import Kit
 from studio.tower import Tower
-from studio.vocabulary import UnknownWord, unknown_words
+from studio.vocabulary import (
+    UnknownWord,
+    unknown_words,
+    unknown_words_line,
+    unread_words,
+    unread_words_line,
+)
 
 DEFAULT_COMPOSER, FALLBACK_COMPOSER = names.DUET, names.SLERP
 NO_MILVUS = (
@@ -95,6 +101,18 @@ class Engine:
             WeightsError: The table of what it learned is damaged.
         """
         return unknown_words(self.search_backbone, text, self._searching.learned_names)
+
+    def notes_on_words(self, query: ComposedQuery) -> tuple[str, ...]:
+        """Return a sentence about unknown words of a query, and one about words that are not read.
+
+        Raises:
+            BackboneError: The CLIP cannot be loaded.
+            WeightsError: The table of what it learned is damaged.
+        """
+        num_before = query.pseudo_positions[-1] if query.pseudo_positions else 0
+        unread = unread_words(self.backbone, query.text, num_before)
+        lines = (unknown_words_line(self.unknown_words(query.text)), unread_words_line(unread))
+        return tuple(line for line in lines if line)
 
     def composer(self, name: str) -> Composer:
         """Return a composer of the tower that searches, loaded once.

@@ -48,6 +48,32 @@ def unknown_words(
     )
 
 
+def unread_words(backbone: Backbone, text: str, num_before: int = 0) -> tuple[str, ...]:
+    """Return the words at the end of a text that a prompt has no room for, in order.
+
+    Args:
+        backbone: The CLIP that reads the prompt.
+        text: Its words.
+        num_before: Tokens between the start and the words.
+    """
+    room = backbone.context_length - 2 - num_before
+    unread: list[str] = []
+    for word, ids in zip(backbone.words(text), backbone.word_ids(text), strict=True):
+        room -= len(ids)
+        if room < 0:
+            unread.append(word)
+    return tuple(unread)
+
+
+def unread_words_line(words: Sequence[str]) -> str:
+    """Return the sentence about words that are not read; empty without such words."""
+    if not words:
+        return ""
+    first = " ".join(words[:_MAX_NAMED_WORDS])
+    more = " ..." if len(words) > _MAX_NAMED_WORDS else ""
+    return f"The text is too long for this kit: from “{first}{more}” on it is not read."
+
+
 def unknown_words_line(words: Sequence[UnknownWord]) -> str:
     """Return the sentence that names words the kit does not know; empty without such words."""
     if not words:

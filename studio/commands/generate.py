@@ -20,6 +20,7 @@ from studio.commands.shared import (
     warn,
 )
 from studio.engine import Engine
+from studio.vocabulary import unread_words, unread_words_line
 
 NUM_RANDOM_SEEDS = 2**32
 
@@ -41,7 +42,7 @@ def run(options: GenerateOptions) -> int:
         control_sketch=query.sketch if query else None,
         settings=drawing_settings(options.drawing, engine.kit.drawing),
     )
-    print_notes(engine)
+    print_notes(engine, request.settings)
     result = engine.generate(request, RunOptions(on_step=ProgressLine("step")))
     return save(result, paths, request, engine.kit.name, as_json=options.json)
 
@@ -59,9 +60,10 @@ def drawing_settings(options: DrawingOptions, defaults: DrawingDefaults) -> Draw
     return DrawingSettings(**{**fields, **missing})
 
 
-def print_notes(engine: Engine) -> None:
-    """Print on stderr what is approximate in the kit's pipeline, if anything is."""
-    for note in engine.pipeline.notes:
+def print_notes(engine: Engine, settings: DrawingSettings) -> None:
+    """Print on stderr what is approximate in the kit's pipeline, and negative words not read."""
+    unread = unread_words_line(unread_words(engine.backbone, settings.negative_text))
+    for note in (*engine.pipeline.notes, *filter(None, (unread,))):
         warn(note)
 
 

@@ -51,7 +51,7 @@ def read_sketch(path: Path) -> Sketch:
 
 
 def compose_query(engine: Engine, options: QueryOptions) -> tuple[Query | None, ComposedQuery]:
-    """Compose the query of the options, or load a composed one.
+    """Compose the query of the options, or load a composed one; print notes on its words.
 
     Returns:
         The query as given (None where it was loaded), and the composed query.
@@ -72,7 +72,10 @@ def compose_query(engine: Engine, options: QueryOptions) -> tuple[Query | None, 
     compose_options = ComposeOptions(
         composer=options.composer or engine.default_composer, balance=options.balance
     )
-    return query, engine.compose(query, compose_options)
+    composed = engine.compose(query, compose_options)
+    for note in engine.notes_on_words(composed):
+        warn(note)
+    return query, composed
 
 
 def print_json(value: Any) -> None:  # noqa: ANN401  any JSON value

@@ -40,6 +40,6 @@ def run(options: TransferOptions) -> int:
         strength=engine.kit.drawing.strength if options.strength is None else options.strength,
         settings=drawing_settings(options.drawing, engine.kit.drawing),
     )
-    print_notes(engine)
+    print_notes(engine, request.settings)
     result = engine.transfer(request, RunOptions(on_step=ProgressLine("step")))
     return save(result, paths, request, engine.kit.name, as_json=options.json)

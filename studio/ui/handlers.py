@@ -115,7 +115,8 @@ class PageHandlers:
         if result is None:
             return (gr.skip(), kept, "Stopped.", *(gr.skip() for _ in range(4)))
         results = self._keep(result, request, "generated")
-        line = f"{len(results)} drawn in {result.duration_s:.1f} s."
+        notes = self.context.engine.notes_on_words(drawing_request.query)
+        line = " ".join((f"{len(results)} drawn in {result.duration_s:.1f} s.", *notes))
         return self._results((*results, *kept)[: self.context.caps.num_kept], line)
 
     @translate_errors

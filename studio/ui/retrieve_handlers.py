@@ -30,7 +30,6 @@ from studio.ui.present import (
     selected_picture,
 )
 from studio.ui.thumbnails import Thumbnails
-from studio.vocabulary import unknown_words_line
 
 STEERING_PICTURE_GONE = "A picture of the feedback is no longer in the gallery. Clear the feedback."
 NOTHING_TO_MOVE = (
@@ -73,7 +72,7 @@ class RetrieveHandlers:
             self._refinement(feedback),
         )
         line = ranking_line(ranking, engine.confidence(composed, ranking), where is not None)
-        strange = unknown_words_line(engine.unknown_words(query.text))
+        strange = " ".join(engine.notes_on_words(composed))
         return self._list_outputs(pictures_of_ranking(ranking, feedback), picked_id, line, strange)
 
     @translate_errors

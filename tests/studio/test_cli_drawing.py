@@ -53,6 +53,16 @@ def test_without_a_seed_a_random_one_is_drawn_and_printed(world, tmp_path, capsy
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "c.png").read_bytes()
 
 
+def test_words_that_are_not_read_or_not_known_are_told(world, tmp_path, capsys):
+    arguments = ("generate", "--output", tmp_path / "a.png", "--text")
+    assert run(world, *arguments, "red " * 70 + "oak", "--negative-text", "blue " * 99) == 0
+    told = capsys.readouterr().err
+    assert "on it is not read" in told
+    assert told.count("too long for this kit") == 2
+    assert run(world, *arguments, "a red zebra") == 0
+    assert "“zebra” is unknown" in capsys.readouterr().err
+
+
 def test_transfer_takes_a_photo_and_words(world, tmp_path, capsys):
     output = tmp_path / "out.png"
     arguments = ("transfer", world / "photo.jpg", "--to", "watercolour", "--output", output)

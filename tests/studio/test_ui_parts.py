@@ -35,6 +35,8 @@ from studio.vocabulary import (
     knows_any_word,
     unknown_words,
     unknown_words_line,
+    unread_words,
+    unread_words_line,
 )
 from tests.composer.tiny import tiny_backbone
 from tests.studio.page import shared_world
@@ -167,6 +169,17 @@ def test_unknown_words_are_listed_whole():
     assert unknown_words_line(()) == ""
     assert unknown_words_line(unknown).startswith("“zebra”, “xylophone” are unknown")
     assert "and 2 more" in unknown_words_line([UnknownWord(word=word) for word in "abcde"])
+
+
+def test_words_beyond_the_context_are_named():
+    backbone = tiny_backbone()
+    text = " ".join(["red"] * (backbone.context_length - 2))
+    assert unread_words(backbone, text) == ()
+    assert unread_words(backbone, f"{text} oak chair") == ("oak", "chair")
+    assert unread_words(backbone, text, num_before=1) == ("red",)
+    assert unread_words_line(()) == ""
+    line = unread_words_line(("oak", "chair", "red", "seat"))
+    assert "from “oak chair red ...” on it is not read" in line
 
 
 def test_an_unknown_word_is_named_with_what_is_closest():
