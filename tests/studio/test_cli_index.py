@@ -16,7 +16,7 @@ from retrieval.benchmarks import indexing
 from retrieval.engines.lance import LanceIndex
 from retrieval.indexing.watch import _ChangeFilter
 from retrieval.store.table import Store
-from studio.cli import main
+from studio.cli import EXIT_INTERRUPTED, main
 from studio.commands.shared import ProgressLine
 from tests.pictures import noise
 from tests.studio.tiny import write_gallery, write_kit
@@ -181,7 +181,8 @@ def test_watch_follows_changes_quietly_until_it_is_interrupted(kit, tmp_path):
     _, errors = child.communicate(timeout=600)
     assert len(Store.open(photos / ".duet")) == 3
     assert "WARN" not in errors  # the store keeps its log to itself
-    assert child.returncode == 0
+    # Another status while it still reads the last touch.
+    assert child.returncode in (0, EXIT_INTERRUPTED)
 
 
 def test_what_the_walker_passes_over_wakes_no_watch(tmp_path):

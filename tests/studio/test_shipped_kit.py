@@ -89,6 +89,7 @@ def test_words_colour_the_pictures(engine):
     assert red[0] - red[1] > 15 + green[0] - green[1]
 
 
+@pytest.mark.slow
 def test_control_keeps_to_the_drawing(engine):
     drawings = [Sketch.from_json(example.strokes) for example in EXAMPLES[:4]]
     controls = [control_image(drawing, 128, 128) for drawing in drawings]
