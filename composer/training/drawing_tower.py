@@ -1,4 +1,4 @@
-"""A frozen trunk whose normalisation layers see drawings their own way."""
+"""A frozen trunk whose normalisation layers are trained on drawings."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -10,7 +10,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 from torch.nn import functional
 
-from composer.training.trunk_features import SeenSet
+from composer.training.trunk_features import TrunkFeatures
 from composer.trunk import REGION_GRID, see_last, see_middle
 from composer.vision import copy_with_own_norms, norm_state
 
@@ -18,7 +18,7 @@ _BATCH = 16
 
 
 class DrawingTower:
-    """A copy of a trunk, its normalisation layers its own, and the drawings it looks at.
+    """A copy of a trunk, with normalisation layers for drawings, and the drawings that it encodes.
 
     Attributes:
         visual: The copy, in evaluation mode for good.
@@ -40,7 +40,7 @@ class DrawingTower:
         """Return weights and biases of the normalisation layers."""
         return norm_state(self.visual)
 
-    def see(self, name: str, drawings: SeenSet) -> SeenSet:
+    def encode(self, name: str, drawings: TrunkFeatures) -> TrunkFeatures:
         """Encode drawings of the set `name`, keeping the graph."""
         rows = np.asarray(drawings.rows)
         levels = torch.from_numpy(self._levels[name][rows]).float().div_(255)
@@ -54,13 +54,13 @@ class DrawingTower:
         )
 
     @torch.no_grad()
-    def see_many(self, name: str, drawings: SeenSet) -> SeenSet:
+    def encode_in_batches(self, name: str, drawings: TrunkFeatures) -> TrunkFeatures:
         """Return the same in small batches, without a graph."""
         pooled: list[Float[Tensor, "n w"]] = []
         cells: list[Float[Tensor, "n r c"]] = []
         for start in range(0, len(drawings.rows), _BATCH):
             stop = min(start + _BATCH, len(drawings.rows))
-            seen = self.see(name, drawings.select(range(start, stop)))
-            pooled.append(seen.pooled)
-            cells.append(seen.cells)
+            features = self.encode(name, drawings.select(range(start, stop)))
+            pooled.append(features.pooled)
+            cells.append(features.cells)
         return replace(drawings, pooled=torch.cat(pooled), cells=torch.cat(cells))

@@ -26,7 +26,7 @@ from composer.training.trainer import (
     Trainer,
     make_accelerator,
 )
-from composer.training.trunk_features import SeenSet
+from composer.training.trunk_features import TrunkFeatures
 from composer.weights import read_safetensors, write_safetensors
 
 _DRAWN = ("chairs.drawing", "sketchy.drawing")
@@ -40,21 +40,21 @@ class EncoderWeights:
     Attributes:
         chair: A drawn chair among all chairs, by feature.
         drawn: Photos of a drawing's class, by feature.
-        own: A drawing's own photo among photos of many classes, by feature.
+        instance: A drawing's photo among photos of many classes, by feature.
         shown: Photos of a photo's class, by feature.
         kept: How photos lie to each other stays as the trunk saw it.
         chair_cells: A drawn chair, by layout.
-        own_cells: A drawing's own photo, by layout.
+        instance_cells: A drawing's photo, by layout.
         drawn_cells: Photos of a drawing's class, by layout.
     """
 
     chair: float = 1.0
     drawn: float = 1.0
-    own: float = 0.3
+    instance: float = 0.3
     shown: float = 0.0
     kept: float = 2.0
     chair_cells: float = 1.0
-    own_cells: float = 0.3
+    instance_cells: float = 0.3
     drawn_cells: float = 0.1
 
 
@@ -68,7 +68,7 @@ class EncoderTraining:
         photo_rate: Of the photos' map to the joint space; 0 leaves it in closed form.
         norm_rate: Of the drawing tower's normalisation layers.
         num_drawings: Drawings of each data set in a step.
-        num_photos: Photos of Sketchy a step's drawings are told from.
+        num_photos: Photos of Sketchy among which a step's drawings are to find theirs.
         dropout: Share of a drawing's trunk features that are left out.
         temperature: Of the terms by feature.
         cell_temperature: Of the terms by layout.
@@ -105,20 +105,20 @@ class EncoderObjective:
     def __init__(
         self,
         recipe: EncoderTraining,
-        sets: Mapping[str, SeenSet],
+        sets: Mapping[str, TrunkFeatures],
         space: Space,
         *,
         seed: int,
         tower: DrawingTower | None = None,
     ) -> None:
-        """Take what a frozen trunk saw, by the names of `encoder_sets`.
+        """Take a frozen trunk's features, by the names of `encoder_sets`.
 
         Args:
             recipe: What to do.
-            sets: What it saw.
+            sets: The features.
             space: Where the maps to the joint space start.
             seed: Of every draw.
-            tower: Looks at the drawings anew, and is trained as well; None for the heads alone.
+            tower: Encodes the drawings anew, and is trained as well; None for the heads alone.
         """
         self.recipe, self._sets, self._seed, self._tower = recipe, sets, seed, tower
         self.backbone = FrozenTrunk(gallery_hash=_hash_of(sets), device=torch.device("cpu"))
@@ -154,8 +154,8 @@ class EncoderObjective:
         size = recipe.num_drawings
         chairs = self._chairs.draw(rng, side, num_drawings=size, num_photos=1_000)
         sketchy = self._sketchy.draw(rng, side, num_drawings=size, num_photos=recipe.num_photos)
-        chairs = self._seen("chairs.drawing", chairs)
-        sketchy = self._seen("sketchy.drawing", sketchy)
+        chairs = self._encoded("chairs.drawing", chairs)
+        sketchy = self._encoded("sketchy.drawing", sketchy)
         terms = self._pair_terms(chairs, sketchy, rng)
         return Losses(terms=terms, total=weighted_sum(terms, recipe.weights))
 
@@ -165,7 +165,7 @@ class EncoderObjective:
         sets = dict(self._sets)
         if self._tower is not None:
             for name in _DRAWN:
-                sets[name] = self._tower.see_many(name, sets[name].of(Part.VALIDATION))
+                sets[name] = self._tower.encode_in_batches(name, sets[name].of(Part.VALIDATION))
         return picture_scores(self.heads, sets, Part.VALIDATION, weight=weight)
 
     def export(self, path: Path, scores: PictureScores, notes: dict[str, str]) -> None:
@@ -183,26 +183,26 @@ class EncoderObjective:
         warm, hot = recipe.cell_temperature, recipe.temperature
         same_class = sketchy.drawn_classes.unsqueeze(1) == sketchy.shown_classes
         photos = torch.cat([features[0][1], features[1][1]])
-        seen = torch.cat([chairs.photos.pooled, sketchy.photos.pooled])
+        pooled = torch.cat([chairs.photos.pooled, sketchy.photos.pooled])
         return {
-            "chair": own_loss(by_feature[0], chairs.own, hot),
+            "chair": instance_loss(by_feature[0], chairs.targets, hot),
             "drawn": multi_positive_nce(
                 by_feature[1], same_class, torch.zeros_like(same_class), temperature=hot
             ),
-            "own": own_loss(by_feature[1], sketchy.own, hot),
+            "instance": instance_loss(by_feature[1], sketchy.targets, hot),
             "shown": class_loss(features[1][1], sketchy.shown_classes, hot),
-            "kept": kept_loss(photos, self._start(seen)),
-            "chair_cells": own_loss(by_cells[0], chairs.own, warm),
-            "own_cells": own_loss(by_cells[1], sketchy.own, warm),
+            "kept": kept_loss(photos, self._start(pooled)),
+            "chair_cells": instance_loss(by_cells[0], chairs.targets, warm),
+            "instance_cells": instance_loss(by_cells[1], sketchy.targets, warm),
             "drawn_cells": multi_positive_nce(
                 by_cells[1], same_class, torch.zeros_like(same_class), temperature=warm
             ),
         }
 
-    def _seen(self, name: str, batch: PairBatch) -> PairBatch:
+    def _encoded(self, name: str, batch: PairBatch) -> PairBatch:
         if self._tower is None:
             return batch
-        return replace(batch, drawings=self._tower.see(name, batch.drawings))
+        return replace(batch, drawings=self._tower.encode(name, batch.drawings))
 
     def _features(self, batch: PairBatch, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
         drawn = dropped(batch.drawings.pooled, self.recipe.dropout, rng)
@@ -219,17 +219,17 @@ class EncoderObjective:
         )
 
     def _start(self, pooled: Float[Tensor, "n w"]) -> Float[Tensor, "n w"]:
-        """Return photos as the trunk sees them, centred."""
+        """Return the trunk's features of photos, centred."""
         return functional.normalize(pooled - self._photo_mean, dim=-1)
 
 
-def own_loss(
-    similarities: Float[Tensor, "n m"], own: Tensor, temperature: float
+def instance_loss(
+    similarities: Float[Tensor, "n m"], targets: Tensor, temperature: float
 ) -> Float[Tensor, ""]:
-    """Return InfoNCE of each drawing's own photo against all others; -1 in `own` costs nothing."""
-    if not bool((own >= 0).any()):
+    """Return InfoNCE of each drawing's photo against all others; the target -1 costs nothing."""
+    if not bool((targets >= 0).any()):
         return similarities.sum() * 0
-    return functional.cross_entropy(similarities / temperature, own, ignore_index=-1)
+    return functional.cross_entropy(similarities / temperature, targets, ignore_index=-1)
 
 
 def class_loss(
@@ -267,7 +267,7 @@ def dropped(values: Tensor, share: float, rng: np.random.Generator) -> Tensor:
 
 def encoder_trainer(
     recipe: EncoderTraining,
-    sets: Mapping[str, SeenSet],
+    sets: Mapping[str, TrunkFeatures],
     space: Space,
     settings: RunSettings,
     *,
@@ -295,9 +295,9 @@ def encoder_trainer(
     return Trainer(objective, settings, accelerator)
 
 
-def _hash_of(sets: Mapping[str, SeenSet]) -> str:
+def _hash_of(sets: Mapping[str, TrunkFeatures]) -> str:
     digest = hashlib.sha256()
-    for name, seen in sorted(sets.items()):
+    for name, features in sorted(sets.items()):
         digest.update(name.encode())
-        digest.update(seen.pooled.half().numpy().tobytes())
+        digest.update(features.pooled.half().numpy().tobytes())
     return digest.hexdigest()[:16]

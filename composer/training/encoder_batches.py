@@ -9,7 +9,7 @@ from torch import Tensor
 
 from composer.data.encoder_sets import Part
 from composer.medium import Medium
-from composer.training.trunk_features import SeenSet
+from composer.training.trunk_features import TrunkFeatures
 
 MIRRORED = 2  # a picture's view is odd where it is mirrored
 
@@ -20,30 +20,30 @@ class Candidates:
 
     Attributes:
         photos: In one order, whichever the orientation.
-        classes: Number of each one's class.
+        classes: Number of each photo's class.
         rows: Row of each instance.
     """
 
-    photos: SeenSet
+    photos: TrunkFeatures
     classes: Int[Tensor, " m"]
     rows: dict[str, int]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class PairBatch:
-    """Drawings and the photos they are told from.
+    """Drawings, and photos among which to find theirs.
 
     Attributes:
         drawings: n of them.
-        photos: m of them, each drawing's own among them where it is known.
-        own: Row of each drawing's own photo; -1 where it is unknown.
+        photos: m of them, each drawing's among them where it is known.
+        targets: Row of each drawing's photo; -1 where it is unknown.
         drawn_classes: Number of each drawing's class.
         shown_classes: Number of each photo's class.
     """
 
-    drawings: SeenSet
-    photos: SeenSet
-    own: Int[Tensor, " n"]
+    drawings: TrunkFeatures
+    photos: TrunkFeatures
+    targets: Int[Tensor, " n"]
     drawn_classes: Int[Tensor, " n"]
     shown_classes: Int[Tensor, " m"]
 
@@ -51,7 +51,7 @@ class PairBatch:
 class PairTable:
     """Drawings and photos of one data set, drawn in batches of one orientation."""
 
-    def __init__(self, drawings: SeenSet, photos: SeenSet) -> None:
+    def __init__(self, drawings: TrunkFeatures, photos: TrunkFeatures) -> None:
         """Take what may be trained on of two sets.
 
         Raises:
@@ -74,7 +74,7 @@ class PairTable:
             rng: Of the draws.
             side: 0 for pictures as they are, 1 for mirrored ones.
             num_drawings: Drawings, with replacement.
-            num_photos: Photos beside their own; all of them where there are no more.
+            num_photos: Photos beside theirs; all of them where there are no more.
         """
         drawings, candidates = self.drawings[side], self.candidates[side]
         picked = drawings.select(rng.integers(0, len(drawings.classes), num_drawings).tolist())
@@ -86,17 +86,17 @@ class PairTable:
         return PairBatch(
             drawings=picked,
             photos=candidates.photos.select(shown),
-            own=torch.tensor([place.get(row, -1) for row in rows]),
+            targets=torch.tensor([place.get(row, -1) for row in rows]),
             drawn_classes=torch.tensor([self._names[name] for name in picked.classes]),
             shown_classes=candidates.classes[torch.tensor(shown)],
         )
 
 
-def _oriented(seen: SeenSet, side: int) -> SeenSet:
-    return seen.select([i for i, view in enumerate(seen.views) if view % MIRRORED == side])
+def _oriented(features: TrunkFeatures, side: int) -> TrunkFeatures:
+    return features.select([i for i, view in enumerate(features.views) if view % MIRRORED == side])
 
 
-def _candidates(photos: SeenSet, names: dict[str, int]) -> Candidates:
+def _candidates(photos: TrunkFeatures, names: dict[str, int]) -> Candidates:
     assert photos.medium is Medium.PHOTO
     return Candidates(
         photos=photos,

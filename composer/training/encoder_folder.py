@@ -14,14 +14,14 @@ from composer.media import MEDIA_NAME, MediaHeads
 from composer.training.encoder_heads import EncoderHeads
 from composer.training.encoder_space import Space
 from composer.training.public_trunk import MEAN, STD
-from composer.training.trunk_features import SeenSet
+from composer.training.trunk_features import TrunkFeatures
 from composer.vision import norm_state
 from composer.weights import read_metadata, read_safetensors, write_bytes, write_safetensors
 
 _FLAT_TEXT = ("transformer.", "token_embedding.", "positional_embedding", "ln_final.", "text_proj")
 
 
-def read_heads(path: Path, sets: Mapping[str, SeenSet], space: Space) -> EncoderHeads:
+def read_heads(path: Path, sets: Mapping[str, TrunkFeatures], space: Space) -> EncoderHeads:
     """Read the heads of a training's file; `sets` and `space` are what they were trained from.
 
     Raises:
@@ -38,7 +38,7 @@ def write_encoder(
     *,
     tower: nn.Module,
     trained: Path,
-    sets: Mapping[str, SeenSet],
+    sets: Mapping[str, TrunkFeatures],
     space: Space,
     text_from: Path,
 ) -> None:
@@ -87,10 +87,10 @@ def _give_norms(media: MediaHeads, tower: nn.Module, trained: Path) -> None:
     if not norms:
         return
     media.give_norms(tower)
-    own = media.own_state()
+    state = media.own_state()
     with torch.no_grad():
         for name in norm_state(tower):
-            own[name.replace("layer_norms.", "norms.", 1)].copy_(norms[name])
+            state[name.replace("layer_norms.", "norms.", 1)].copy_(norms[name])
 
 
 def _text_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

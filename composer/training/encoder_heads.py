@@ -11,7 +11,7 @@ from composer.data.encoder_sets import Part
 from composer.media import CELL_DIM, MediaHeads
 from composer.medium import Medium
 from composer.training.encoder_space import Space, fit_cells, fold
-from composer.training.trunk_features import SeenSet
+from composer.training.trunk_features import TrunkFeatures
 
 
 class MediumHead(nn.Module):
@@ -37,11 +37,11 @@ class MediumHead(nn.Module):
 class EncoderHeads(nn.Module):
     """Heads and cells of both media, which start alike: common axes behind each medium's mean."""
 
-    def __init__(self, space: Space, sets: Mapping[str, SeenSet]) -> None:
+    def __init__(self, space: Space, sets: Mapping[str, TrunkFeatures]) -> None:
         """Start from a space; `sets` are what its cells are centred by."""
         super().__init__()
-        train = [one.of(Part.TRAIN, plain=True) for one in sets.values()]
-        means, axes = fit_cells([one for one in train if one.classes], CELL_DIM)
+        train = [features.of(Part.TRAIN, plain=True) for features in sets.values()]
+        means, axes = fit_cells([features for features in train if features.classes], CELL_DIM)
         self.heads = nn.ModuleDict({m.value: MediumHead(space, m) for m in Medium})
         width, joint_dim = space.axes.shape
         self.media = MediaHeads(width, joint_dim, axes.shape[0])
@@ -79,7 +79,7 @@ class EncoderHeads(nn.Module):
             parameter.copy_(state[name])
 
     def photo_head(self) -> dict[str, Tensor]:
-        """Return weight and bias of the tower's own linear map."""
+        """Return weight and bias of the tower's linear map."""
         return dict(zip(("weight", "bias"), self._folded(Medium.PHOTO), strict=True))
 
     @torch.no_grad()

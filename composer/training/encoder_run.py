@@ -18,7 +18,7 @@ from composer.training.encoder_space import Space, fit_space, fold
 from composer.training.loop import Budget
 from composer.training.public_trunk import MEAN, STD, public_tower
 from composer.training.trainer import RunSettings
-from composer.training.trunk_features import SeenSet, draw_set, see_set
+from composer.training.trunk_features import TrunkFeatures, draw_set, encode_set
 from composer.training.words.bank import PhotoHead, read_bank
 from composer.training.words.run import trained_part
 
@@ -33,7 +33,7 @@ class EncoderPlan:
         natural: Folder of the natural archives.
         text_from: Encoder's folder whose text tower is taken over.
         output: Folder of the encoder.
-        work: Folder of what is seen once, of states and of heads.
+        work: Folder of the trunk's features, of states and of heads.
         bank: Pooled features of further photos, as `composer.training.words.see` writes them.
         image_px: Side of the pictures.
         head_steps: Steps of the heads alone, on what the trunk saw once; 0 keeps the closed form.
@@ -70,7 +70,7 @@ TOWER = replace(HEADS, rate=5e-4)
 def make_encoder(plan: EncoderPlan, tower: nn.Module | None = None) -> None:
     """Train the heads, then the drawings' normalisation layers with them; write the folder.
 
-    What is done already is not done again: pictures that were seen, and runs where they stopped.
+    What is done already is not done again: pictures that were encoded, and runs where they stopped.
 
     Args:
         plan: What to make of what.
@@ -80,21 +80,23 @@ def make_encoder(plan: EncoderPlan, tower: nn.Module | None = None) -> None:
         ValueError: An archive, a state or the text tower cannot be used.
     """
     visual = public_tower(plan.image_px, plan.joint_dim) if tower is None else tower
-    pictures = {one.name: one for one in encoder_sets(plan.natural, num_views=plan.num_views)}
-    seen_at = plan.work / str(plan.image_px)
-    sets = _see(visual, pictures, seen_at, plan.image_px)
+    pictures = {
+        pictures.name: pictures for pictures in encoder_sets(plan.natural, num_views=plan.num_views)
+    }
+    features_at = plan.work / str(plan.image_px)
+    sets = _encode(visual, pictures, features_at, plan.image_px)
     space = _fit_space(plan, sets)
     trained = _train_heads(plan, sets, space)
     if plan.tower_steps:
         levels = {
-            name: draw_set(one, seen_at, size_px=plan.image_px)
-            for name, one in pictures.items()
+            name: draw_set(picture_set, features_at, size_px=plan.image_px)
+            for name, picture_set in pictures.items()
             if name.endswith(".drawing")
         }
         recipe = replace(TOWER, joint_dim=plan.joint_dim, num_drawings=plan.num_drawings)
         settings = _settings(plan, "tower", plan.tower_steps)
-        own = DrawingTower(visual, levels, mean=MEAN, std=STD)
-        encoder_trainer(recipe, sets, space, settings, tower=own, start=trained).run()
+        drawing_tower = DrawingTower(visual, levels, mean=MEAN, std=STD)
+        encoder_trainer(recipe, sets, space, settings, tower=drawing_tower, start=trained).run()
         trained = settings.output
     write_encoder(
         plan.output,
@@ -107,7 +109,7 @@ def make_encoder(plan: EncoderPlan, tower: nn.Module | None = None) -> None:
     logger.info("wrote %s", plan.output)
 
 
-def _fit_space(plan: EncoderPlan, sets: Mapping[str, SeenSet]) -> Space:
+def _fit_space(plan: EncoderPlan, sets: Mapping[str, TrunkFeatures]) -> Space:
     """Fit the space on the photos of the sets and on those of the bank that may be trained on.
 
     The photos' map is final with it, and is written for the training of words.
@@ -120,7 +122,7 @@ def _fit_space(plan: EncoderPlan, sets: Mapping[str, SeenSet]) -> Space:
     return space
 
 
-def _train_heads(plan: EncoderPlan, sets: Mapping[str, SeenSet], space: Space) -> Path:
+def _train_heads(plan: EncoderPlan, sets: Mapping[str, TrunkFeatures], space: Space) -> Path:
     """Trains the heads and returns their file; without a step, that of the closed form."""
     recipe = replace(HEADS, joint_dim=plan.joint_dim)
     if plan.head_steps:
@@ -133,12 +135,12 @@ def _train_heads(plan: EncoderPlan, sets: Mapping[str, SeenSet], space: Space) -
     return path
 
 
-def _see(
+def _encode(
     visual: nn.Module, pictures: Mapping[str, PictureSet], folder: Path, image_px: int
-) -> dict[str, SeenSet]:
+) -> dict[str, TrunkFeatures]:
     return {
-        name: see_set(visual, one, folder, size_px=image_px, mean=MEAN, std=STD)
-        for name, one in pictures.items()
+        name: encode_set(visual, picture_set, folder, size_px=image_px, mean=MEAN, std=STD)
+        for name, picture_set in pictures.items()
     }
 
 

@@ -1,4 +1,4 @@
-"""How well drawings find photos, and photos photos, from what a frozen trunk saw."""
+"""How well drawings find photos, and photos photos, by a frozen trunk's features."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from composer.data.encoder_sets import Part
 from composer.layout import blend
 from composer.medium import Medium
 from composer.training.encoder_heads import EncoderHeads
-from composer.training.trunk_features import SeenSet
+from composer.training.trunk_features import TrunkFeatures
 
 CUT = 200
 
@@ -41,7 +41,7 @@ class PictureScores:
         return (chairs + self.drawing_to_photo + self.photo_to_photo) / 3
 
     def summary(self) -> str:
-        """Return one line for the log."""
+        """Return a line for the log."""
         return (
             f"chair MRR {self.chair:.3f}, by layout {self.chair_cells:.3f}, by both "
             f"{self.chair_both:.3f}; class mAP@200 of drawings {self.drawing_to_photo:.3f}, of "
@@ -51,9 +51,9 @@ class PictureScores:
 
 @torch.no_grad()
 def picture_scores(
-    heads: EncoderHeads, sets: Mapping[str, SeenSet], part: Part, *, weight: float
+    heads: EncoderHeads, sets: Mapping[str, TrunkFeatures], part: Part, *, weight: float
 ) -> PictureScores:
-    """Score one part of the sets.
+    """Score a part of the sets.
 
     A validation chair is looked for among the chairs that were trained on too, or thirty would be
     too easy; held-out chairs among themselves.
@@ -89,12 +89,12 @@ def picture_scores(
 
 def ranks(similarities: Float[Tensor, "q n"], targets: Int[Tensor, " q"]) -> Int[Tensor, " q"]:
     """Return the rank of each query's target, the best being 1; ties count against it."""
-    own = similarities.gather(1, targets.unsqueeze(1))
-    return (similarities >= own).sum(dim=1)
+    target = similarities.gather(1, targets.unsqueeze(1))
+    return (similarities >= target).sum(dim=1)
 
 
 def reciprocal_rank(similarities: Float[Tensor, "q n"], targets: Int[Tensor, " q"]) -> float:
-    """Return the mean of one over the target's rank."""
+    """Return the mean reciprocal rank of the target."""
     return float((1 / ranks(similarities, targets)).mean())
 
 
@@ -112,20 +112,20 @@ def mean_average_precision(
 def same_names(ours: tuple[str, ...], theirs: tuple[str, ...]) -> Bool[Tensor, "q n"]:
     """Tell which of `theirs` equal which of `ours`."""
     numbers = {name: i for i, name in enumerate(sorted({*ours, *theirs}))}
-    own = torch.tensor([numbers[name] for name in ours])
-    return own.unsqueeze(1) == torch.tensor([numbers[name] for name in theirs])
+    classes = torch.tensor([numbers[name] for name in ours])
+    return classes.unsqueeze(1) == torch.tensor([numbers[name] for name in theirs])
 
 
-def _features(heads: EncoderHeads, seen: SeenSet) -> Float[Tensor, "n d"]:
-    return heads.features(seen.pooled, Medium(seen.medium))
+def _features(heads: EncoderHeads, features: TrunkFeatures) -> Float[Tensor, "n d"]:
+    return heads.features(features.pooled, Medium(features.medium))
 
 
-def _layouts(heads: EncoderHeads, seen: SeenSet) -> Float[Tensor, "n k"]:
-    return heads.layouts(seen.cells, Medium(seen.medium))
+def _layouts(heads: EncoderHeads, features: TrunkFeatures) -> Float[Tensor, "n k"]:
+    return heads.layouts(features.cells, Medium(features.medium))
 
 
-def _joined(a: SeenSet, b: SeenSet) -> SeenSet:
-    return SeenSet(
+def _joined(a: TrunkFeatures, b: TrunkFeatures) -> TrunkFeatures:
+    return TrunkFeatures(
         medium=a.medium,
         pooled=torch.cat([a.pooled, b.pooled]),
         cells=torch.cat([a.cells, b.cells]),

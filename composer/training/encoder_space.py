@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from composer.data.encoder_sets import Part
 from composer.medium import Medium
-from composer.training.trunk_features import SeenSet
+from composer.training.trunk_features import TrunkFeatures
 
 WHITENING = 0.25
 MAX_OF_A_SET = 2_000
@@ -32,7 +32,7 @@ class Space:
 
 
 def fit_space(
-    sets: Mapping[str, SeenSet],
+    sets: Mapping[str, TrunkFeatures],
     joint_dim: int,
     further: Sequence[Float[Tensor, "n w"]] = (),
 ) -> Space:
@@ -47,7 +47,8 @@ def fit_space(
         further: Pooled features of further sets of pictures that count as photos, so that the space
             has room for what neither drawings nor their photos show.
     """
-    train = [seen for one in sets.values() if len((seen := one.of(Part.TRAIN, plain=True)).classes)]
+    parts = (features.of(Part.TRAIN, plain=True) for features in sets.values())
+    train = [part for part in parts if part.classes]
     pooled = {
         Medium.PHOTO: [s.pooled for s in train if s.medium is Medium.PHOTO] + list(further),
         Medium.DRAWING: [s.pooled for s in train if s.medium is Medium.DRAWING],
@@ -91,7 +92,7 @@ def fold(
 
 
 def fit_cells(
-    sets: Sequence[SeenSet], num_axes: int
+    sets: Sequence[TrunkFeatures], num_axes: int
 ) -> tuple[dict[Medium, Float[Tensor, "r c"]], Float[Tensor, "c k"]]:
     """Return the mean of each medium's cells, place by place, and common principal axes.
 

@@ -1,8 +1,8 @@
-"""What a frozen trunk sees in the encoder's pictures, kept on disk so that it looks only once."""
+"""Features of the encoder's pictures by a frozen trunk, computed once and kept on disk."""
 
 import json
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ _BATCH = 16
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class SeenSet:
+class TrunkFeatures:
     """A picture set behind a frozen trunk.
 
     Attributes:
@@ -46,10 +46,10 @@ class SeenSet:
     views: tuple[int, ...]
     rows: tuple[int, ...]
 
-    def select(self, rows: Sequence[int]) -> "SeenSet":
+    def select(self, rows: Sequence[int]) -> "TrunkFeatures":
         """Keep some of the pictures, in the given order."""
         index = torch.as_tensor(rows, dtype=torch.long)
-        return SeenSet(
+        return TrunkFeatures(
             medium=self.medium,
             pooled=self.pooled[index],
             cells=self.cells[index],
@@ -60,18 +60,18 @@ class SeenSet:
             rows=tuple(self.rows[i] for i in rows),
         )
 
-    def of(self, part: Part, *, plain: bool = False) -> "SeenSet":
+    def of(self, part: Part, *, plain: bool = False) -> "TrunkFeatures":
         """Keep the pictures of one part, or only those of them that are as they were."""
         keep = [
             row
-            for row, (own, view) in enumerate(zip(self.parts, self.views, strict=True))
-            if own is part and (view == 0 or not plain)
+            for row, (picture_part, view) in enumerate(zip(self.parts, self.views, strict=True))
+            if picture_part is part and (view == 0 or not plain)
         ]
         return self.select(keep)
 
 
 @torch.inference_mode()
-def see_levels(
+def encode_levels(
     visual: nn.Module, levels: Sequence[np.ndarray], *, mean: float, std: float
 ) -> tuple[Float[Tensor, "n w"], Float[Tensor, "n r c"]]:
     """Return pooled features and cells of RGB levels of the tower's size.
@@ -91,9 +91,9 @@ def see_levels(
     return pooled, cells.flatten(2).mT
 
 
-def see_set(
+def encode_set(
     visual: nn.Module, pictures: PictureSet, folder: Path, *, size_px: int, mean: float, std: float
-) -> SeenSet:
+) -> TrunkFeatures:
     """Encode a set, or read its features from `folder`."""
     tensors, notes = folder / f"{pictures.name}.safetensors", folder / f"{pictures.name}.json"
     if not notes.exists():
@@ -101,49 +101,35 @@ def see_set(
         cells: list[Tensor] = []
         for start in range(0, len(pictures.entries), _BATCH):
             entries = pictures.entries[start : start + _BATCH]
-            seen = see_levels(visual, [e.make(size_px) for e in entries], mean=mean, std=std)
-            pooled.append(seen[0].half())
-            cells.append(seen[1].half())
+            levels = [entry.make(size_px) for entry in entries]
+            features = encode_levels(visual, levels, mean=mean, std=std)
+            pooled.append(features[0].half())
+            cells.append(features[1].half())
         folder.mkdir(parents=True, exist_ok=True)
         save_file({"pooled": torch.cat(pooled), "cells": torch.cat(cells).contiguous()}, tensors)
         notes.write_text(json.dumps(_describe(pictures)))
-        logger.info("%s: %d pictures seen", pictures.name, len(pictures.entries))
-    return read_seen(folder, pictures.name)
+        logger.info("%s: %d pictures encoded", pictures.name, len(pictures.entries))
+    return read_features(folder, pictures.name)
 
 
-def read_seen(folder: Path, name: str) -> SeenSet:
+def read_features(folder: Path, name: str) -> TrunkFeatures:
     """Read the features of a set.
 
     Raises:
-        OSError: It was not.
+        OSError: It was not encoded.
     """
-    told = json.loads((folder / f"{name}.json").read_text())
+    notes = json.loads((folder / f"{name}.json").read_text())
     tensors = load_file(folder / f"{name}.safetensors")
-    return SeenSet(
-        medium=Medium(told["medium"]),
+    return TrunkFeatures(
+        medium=Medium(notes["medium"]),
         pooled=tensors["pooled"].float(),
         cells=tensors["cells"].float(),
-        classes=tuple(told["classes"]),
-        instances=tuple(told["instances"]),
-        parts=tuple(Part(part) for part in told["parts"]),
-        views=tuple(told["views"]),
-        rows=tuple(range(len(told["views"]))),
+        classes=tuple(notes["classes"]),
+        instances=tuple(notes["instances"]),
+        parts=tuple(Part(part) for part in notes["parts"]),
+        views=tuple(notes["views"]),
+        rows=tuple(range(len(notes["views"]))),
     )
-
-
-def see_all(
-    visual: nn.Module,
-    sets: Iterable[PictureSet],
-    folder: Path,
-    *,
-    size_px: int,
-    mean: float,
-    std: float,
-) -> dict[str, SeenSet]:
-    """Encode every set, keeping the features in `folder`."""
-    return {
-        one.name: see_set(visual, one, folder, size_px=size_px, mean=mean, std=std) for one in sets
-    }
 
 
 def _describe(pictures: PictureSet) -> dict[str, object]:

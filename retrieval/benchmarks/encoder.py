@@ -1,6 +1,6 @@
-"""`python -m retrieval.benchmarks.encoder`: how well encoders see, with no composer between.
+"""`python -m retrieval.benchmarks.encoder`: how well encoders find pictures, without a composer.
 
-Drawings and photos of the held-out parts alone (`composer.data.heldout`), each seen as its medium:
+Drawings and photos of the held-out parts (`composer.data.heldout`), each encoded as its medium:
 ChairV2's drawings find their photos by feature, by layout and by both; drawings and photos of
 Sketchy's held-out classes find photos of their class.
 """
@@ -51,7 +51,7 @@ class SeenDrawings:
 def encoder_rows(
     name: str, backbone: Backbone, natural: Path, *, seed: int
 ) -> list[dict[str, Any]]:
-    """Measure one encoder on the held-out parts of the archives in a folder.
+    """Measure an encoder on the held-out parts of the archives in a folder.
 
     Args:
         name: What the rows call it.
@@ -71,7 +71,7 @@ def encoder_rows(
 
 
 def speed_row(name: str, backbone: Backbone) -> dict[str, Any]:
-    """Time one encoder on random pictures: medians of milliseconds a picture."""
+    """Time an encoder on random pictures: medians of milliseconds a picture."""
     size = backbone.image_size_px
     levels = np.random.default_rng(0).integers(0, 256, (_BATCH, size, size, 3), dtype=np.uint8)
     pixels = backbone.normalise_pixels(levels)
@@ -92,9 +92,9 @@ def see_drawings(backbone: Backbone, dataset: InstanceDataset) -> SeenDrawings:
     features: list[Tensor] = []
     layouts: list[Tensor] = []
     for pixels in _batches(backbone, dataset, dataset.drawings):
-        seen = backbone.encode_image(pixels, Medium.DRAWING)
-        features.append(seen.features.float().cpu())
-        layouts.append(backbone.layouts(seen).float().cpu())
+        encoding = backbone.encode_image(pixels, Medium.DRAWING)
+        features.append(encoding.features.float().cpu())
+        layouts.append(backbone.layouts(encoding).float().cpu())
     return SeenDrawings(features=torch.cat(features), layouts=torch.cat(layouts))
 
 

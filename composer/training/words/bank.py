@@ -25,7 +25,7 @@ class PictureSet:
 
     Attributes:
         names: Where each picture stands in its archive ("flickr/1000.jpg"); of the rows of the
-            trunk's own classifier, the identifiers of the classes ("n01440764").
+            trunk's classifier, the identifiers of the classes ("n01440764").
         pooled: The trunk's last map, averaged; neither centred nor of unit length.
     """
 
@@ -33,7 +33,7 @@ class PictureSet:
     pooled: Float[Tensor, "n g"]
 
     def __post_init__(self) -> None:
-        """Checks the lengths.
+        """Check the lengths.
 
         Raises:
             ValueError: There are not as many names as features.
@@ -54,7 +54,7 @@ class PhotoHead:
 
     @classmethod
     def load(cls, path: Path) -> "PhotoHead":
-        """Reads `weight` and `bias` of a safetensors file.
+        """Read `weight` and `bias` of a safetensors file.
 
         Raises:
             WeightsError: The file is damaged or holds something else.
@@ -63,16 +63,16 @@ class PhotoHead:
         return cls(weight=tensors["weight"].float(), bias=tensors["bias"].float())
 
     def save(self, path: Path) -> None:
-        """Writes what `load` reads."""
+        """Write what `load` reads."""
         write_safetensors(path, {"weight": self.weight, "bias": self.bias})
 
     def project(self, pooled: Float[Tensor, "n g"]) -> Float[Tensor, "n d"]:
-        """Puts pooled features into the joint space, as unit vectors."""
+        """Put pooled features into the joint space, as unit vectors."""
         return functional.normalize(pooled @ self.weight.T + self.bias, dim=-1)
 
 
 def pca_head(pooled: Float[Tensor, "n g"], *, dim: int = 256, whitening: float = 0.25) -> PhotoHead:
-    """Fits a head without labels: principal axes, partly whitened (0 not at all, 1 fully)."""
+    """Fit a head without labels: principal axes, partly whitened (0 not at all, 1 fully)."""
     mean = pooled.mean(0)
     values, axes = _principal(pooled - mean, dim)
     weight = axes.T * values[:, None].pow(-whitening / 2)
@@ -82,7 +82,7 @@ def pca_head(pooled: Float[Tensor, "n g"], *, dim: int = 256, whitening: float =
 def class_directions(
     classifier: Float[Tensor, "k g"], pooled: Float[Tensor, "n g"], *, power: float
 ) -> Float[Tensor, "k g"]:
-    """Estimates from a linear classifier where the pictures of its classes lie, mean taken off.
+    """Estimate from a linear classifier where the pictures of its classes lie, mean taken off.
 
     A classifier fitted to classes of one covariance S has weights S^-1 (mean_k - mean), so S times
     the weights gives the means back; a smaller power of S keeps closer to the weights, which know
@@ -101,7 +101,7 @@ def class_directions(
 def _principal(
     centred: Float[Tensor, "n g"], count: int
 ) -> tuple[Float[Tensor, " k"], Float[Tensor, "g k"]]:
-    """Returns the largest eigenvalues of the covariance, the first as 1, and their axes.
+    """Return the largest eigenvalues of the covariance, the first as 1, and their axes.
 
     None is below a billionth: rounding can make those of a small set negative.
     """
@@ -111,14 +111,14 @@ def _principal(
 
 
 def write_bank(sets: Mapping[str, PictureSet], path: Path) -> None:
-    """Writes the sets as one safetensors file in half precision."""
+    """Write the sets as a safetensors file in half precision."""
     tensors = {name: pictures.pooled.half() for name, pictures in sets.items()}
     names = {name: json.dumps(pictures.names) for name, pictures in sets.items()}
     write_safetensors(path, tensors, names)
 
 
 def read_bank(path: Path) -> dict[str, PictureSet]:
-    """Reads what `write_bank` wrote.
+    """Read what `write_bank` wrote.
 
     Raises:
         WeightsError: The file is damaged or no such file.

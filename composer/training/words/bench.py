@@ -43,12 +43,12 @@ ODD_WORDS = ("dragon", "castle", "sofa", "kitten", "vehicle", "fruit", "robot", 
 
 
 def tower_encoder(text_folder: Path) -> Encode:
-    """Returns how a trained tower encodes texts."""
+    """Return how a trained tower encodes texts."""
     return text_encoder(TextTower.load(text_folder), read_tokenizer(text_folder))
 
 
 def teacher_encoder(folder: Path, archive: Path | None = None) -> Encode:
-    """Returns how the teacher of a run's folder encodes texts."""
+    """Return how the teacher of a run's folder encodes texts."""
     head = TeacherHead.load(folder / TEACHER_NAME)
     sentences = TextCache(sentence_encoder(archive))
     return lambda texts: head(sentences(texts))
@@ -57,7 +57,7 @@ def teacher_encoder(folder: Path, archive: Path | None = None) -> Encode:
 def measure(
     encoders: Mapping[str, Encode], photos: HeldOutPhotos
 ) -> tuple[list[Row], dict[str, dict[str, float]]]:
-    """Measures every encoder; returns the rows, and per class the precision of its name."""
+    """Measure every encoder; return the rows, and per class the precision of its name."""
     rows: list[Row] = []
     per_class: dict[str, dict[str, float]] = {}
     for name, encode in encoders.items():
@@ -69,7 +69,7 @@ def measure(
 
 
 def closest_names(encode: Encode, table: LearnedNames) -> dict[str, tuple[str, ...]]:
-    """Returns what odd words come closest to; a "-" before a word that the table knows."""
+    """Return what odd words come closest to; a "-" before a word that the table knows."""
     features = encode([forms.say(forms.PHOTO, word) for word in ODD_WORDS])
     return {
         word if table.unknown_words(word) else f"-{word}": table.closest(feature, count=3)
@@ -78,7 +78,7 @@ def closest_names(encode: Encode, table: LearnedNames) -> dict[str, tuple[str, .
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Prints the figures; returns the exit code, 2 where the user can mend it."""
+    """Print the figures; return the exit code, 2 where the user can mend it."""
     parser = argparse.ArgumentParser(prog="python -m composer.training.words.bench")
     parser.add_argument("folder", type=Path, help="what composer.training.words.run wrote")
     parser.add_argument("--bank", type=Path, required=True, help="pooled features of pictures")

@@ -1,4 +1,4 @@
-"""Texts that have pictures: what a teacher of words is fitted on, and a text tower told apart with.
+"""Texts that have pictures: a teacher of words is fitted on them, and a text tower trained.
 
 Everything that names a withheld class is left out, by its name, its synonyms or its place in
 WordNet, in captions and keywords too.
@@ -42,7 +42,7 @@ PROTOTYPE_POWER = 0.5
 class Kind(StrEnum):
     """Where a concept's pictures come from."""
 
-    PROTOTYPE = "prototype"  # a class of the trunk's own classifier
+    PROTOTYPE = "prototype"  # a class of the trunk's classifier
     PARENT = "parent"  # what several of these are kinds of
     CLASS = "class"  # labelled photos
     MEDIUM = "medium"  # labelled pictures in a medium
@@ -102,14 +102,14 @@ class Concepts:
     has_prototype: tuple[bool, ...]
 
     def target(self, concept: Concept) -> Float[Tensor, " d"]:
-        """Returns the mean direction of a concept's pictures."""
+        """Return the mean direction of a concept's pictures."""
         return functional.normalize(self.features[list(concept.rows)].mean(0), dim=-1)
 
 
 def read_concepts(
     bank: Mapping[str, PictureSet], head: PhotoHead, sources: TextSources
 ) -> Concepts:
-    """Reads the texts of every set of the bank.
+    """Read the texts of every set of the bank.
 
     Args:
         bank: Sets named "classifier", "sketchy", "tiny", "pacs", "flickr", "noto", "catalogue"; any
@@ -153,7 +153,7 @@ def _prototype_features(bank: Mapping[str, PictureSet], head: PhotoHead) -> Floa
 def _features(
     bank: Mapping[str, PictureSet], head: PhotoHead, names: Sequence[str]
 ) -> Iterator[Float[Tensor, "n d"]]:
-    """Yields the features of each set; drawn signs are moved to where photos lie."""
+    """Yield the features of each set; drawn signs are moved to where photos lie."""
     for name in names:
         pooled = bank[name].pooled
         if name == "noto":
@@ -177,8 +177,8 @@ def _prototypes(classes: tuple[ImageNetClass, ...], kept: tuple[bool, ...]) -> I
 def _parents(
     classes: tuple[ImageNetClass, ...], kept: tuple[bool, ...], wordnet: WordNet
 ) -> Iterator[Concept]:
-    """Yields what classes are kinds of, unless too many are."""
-    own = {item.wnid[1:] for item in classes}
+    """Yield what classes are kinds of, unless too many are."""
+    offsets = {item.wnid[1:] for item in classes}
     below: dict[str, list[int]] = defaultdict(list)
     for row, item in enumerate(classes):
         offset = item.wnid[1:]
@@ -186,7 +186,7 @@ def _parents(
             for parent in wordnet.above(offset) - {offset}:
                 below[parent].append(row)
     for offset, rows in sorted(below.items()):
-        if offset in own or len(rows) > MAX_CHILDREN:
+        if offset in offsets or len(rows) > MAX_CHILDREN:
             continue
         synset = wordnet.synsets[offset]
         words = [word.lower() for word in synset.words[:3]]
@@ -294,7 +294,7 @@ _READERS: Final[dict[str, Callable[[tuple[str, ...], _Texts], Iterator[Concept]]
 
 
 def group_rows(names: tuple[str, ...]) -> dict[str, tuple[int, ...]]:
-    """Groups rows by the folder their picture lies in, in alphabetical order."""
+    """Group rows by the folder their picture lies in, in alphabetical order."""
     groups: dict[str, list[int]] = defaultdict(list)
     for row, name in enumerate(names):
         groups[PurePosixPath(name).parent.name].append(row)
@@ -302,7 +302,7 @@ def group_rows(names: tuple[str, ...]) -> dict[str, tuple[int, ...]]:
 
 
 def read_captions(archives: Path) -> dict[str, tuple[str, ...]]:
-    """Reads the captions of Flickr8k by file name, lower case, without the full stop."""
+    """Read the captions of Flickr8k by file name, lower case, without the full stop."""
     captions: dict[str, list[str]] = _read_json(
         archives / "flickr_captions.tar", "flickr/captions.json"
     )
@@ -314,7 +314,7 @@ def _tidy(caption: str) -> str:
 
 
 def read_keywords(archives: Path) -> dict[str, tuple[str, ...]]:
-    """Reads the first keywords of the emoji by the stem of their file; no flags, no skin tones."""
+    """Read the first keywords of the emoji by the stem of their file; no flags, no skin tones."""
     keywords: dict[str, list[str]] = _read_json(archives / "noto_emoji.tar", "noto/keywords.json")
     found: dict[str, tuple[str, ...]] = {}
     for emoji, words in keywords.items():

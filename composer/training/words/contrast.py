@@ -40,7 +40,7 @@ class Drawer:
     """Draws batches of texts with pictures."""
 
     def __init__(self, concepts: Concepts, *, times: int = 1) -> None:
-        """Takes `times` as many texts of each kind as `SHARES` says."""
+        """Take `times` as many texts of each kind as `SHARES` says."""
         self._items = concepts.items
         self._by_kind: dict[Kind, list[int]] = defaultdict(list)
         for index, concept in enumerate(concepts.items):
@@ -53,7 +53,7 @@ class Drawer:
         self._groups = list(groups.values())
 
     def draw(self, rng: np.random.Generator) -> list[Draw]:
-        """Draws one batch."""
+        """Draw a batch."""
         chosen = [
             int(index)
             for kind, count in self._counts.items()
@@ -92,7 +92,7 @@ class ContrastLoss:
     """
 
     def __init__(self, concepts: Concepts) -> None:
-        """Prepares the targets of all concepts."""
+        """Prepare the targets of all concepts."""
         self._concepts = concepts
         num_prototypes = len(concepts.has_prototype)
         self._prototypes = concepts.features[:num_prototypes]
@@ -107,7 +107,7 @@ class ContrastLoss:
         scale: Float[Tensor, ""],
         weights: LossWeights,
     ) -> Float[Tensor, ""]:
-        """Returns the loss of the text features of one batch."""
+        """Return the loss of the text features of a batch."""
         index = torch.tensor([draw.concept for draw in draws])
         items = [self._concepts.items[i] for i in index.tolist()]
         named = torch.tensor([item.kind in _BY_CLASSIFIER for item in items])
@@ -147,6 +147,6 @@ class ContrastLoss:
 
 
 def _multi_positive(logits: Float[Tensor, "n n"], same: Bool[Tensor, "n n"]) -> Float[Tensor, ""]:
-    """Returns how far the right ones together fall behind all."""
+    """Return how far the right ones together fall behind all."""
     right = logits.masked_fill(~same, -1e9).logsumexp(1)
     return (logits.logsumexp(1) - right).mean()

@@ -74,7 +74,7 @@ class CorpusRecipe:
 def build_corpus(
     wordnet: WordNet, nouns: Sequence[Noun], captions: Sequence[str], recipe: CorpusRecipe
 ) -> list[CorpusText]:
-    """Builds the corpus, each text once.
+    """Build the corpus, each text once.
 
     Args:
         wordnet: For definitions and examples.
@@ -105,7 +105,7 @@ def build_corpus(
 def commonest(
     wordnet: WordNet, nouns: Sequence[Noun], captions: Sequence[str], count: int
 ) -> list[Noun]:
-    """Returns the nouns of things that texts use most, those of several words later."""
+    """Return the nouns of things that texts use most, those of several words later."""
     said: dict[str, int] = {}
     for caption in captions:
         for word in re.findall(r"[a-z]+", caption):
@@ -127,19 +127,19 @@ class NounPicker:
     """Draws nouns, the commoner the likelier."""
 
     def __init__(self, wordnet: WordNet, nouns: Sequence[Noun]) -> None:
-        """Takes nouns, the commonest first."""
+        """Take nouns, the commonest first."""
         self._nouns = list(nouns)
         self._reach = np.cumsum(1 / (200 + np.arange(len(nouns))))
         self._topics = [wordnet.synsets[noun.senses[0].offset].topic for noun in nouns]
 
     def draw(self, rng: np.random.Generator) -> tuple[Noun, str]:
-        """Draws a noun and the topic of its heaviest sense."""
+        """Draw a noun and the topic of its heaviest sense."""
         index = int(np.searchsorted(self._reach, rng.random() * self._reach[-1]))
         return self._nouns[index], self._topics[index]
 
 
 def noun_questions(noun: Noun, *, gloss_weight: float = GLOSS_WEIGHT) -> tuple[Question, ...]:
-    """Asks for a noun as it stands and by the definitions of its senses."""
+    """Ask for a noun as it stands and by the definitions of its senses."""
     plain = (forms.say(forms.PHOTO, noun.word), 1.0)
     return (plain, *_gloss_questions(noun, gloss_weight))
 
@@ -233,7 +233,7 @@ def _lacking(picker: NounPicker, count: int, rng: np.random.Generator) -> Iterat
 
 
 def _glosses(nouns: Sequence[Noun], count: int) -> Iterator[CorpusText]:
-    """Yields the definitions of the commonest nouns, answered together with the noun itself."""
+    """Yield the definitions of the commonest nouns, answered together with the noun itself."""
     for noun in nouns[:count]:
         sense = noun.senses[0]
         questions = ((sense.gloss, 1.0), (defined(noun.word, sense), 1.0))
@@ -252,14 +252,14 @@ def _scenes(count: int, rng: np.random.Generator) -> Iterator[CorpusText]:
 
 
 def is_many(who: str) -> bool:
-    """Whether a phrase for people or animals is in the plural."""
+    """Tell whether a phrase for people or animals is in the plural."""
     return not who.startswith(("a ", "an ")) or who.startswith("a group of")
 
 
 def _captions(
     captions: Sequence[str], count: int, rng: np.random.Generator
 ) -> Iterator[CorpusText]:
-    """Yields captions as they stand, then with words exchanged for others of their kind."""
+    """Yield captions as they stand, then with words exchanged for others of their kind."""
     for caption in captions:
         yield _as_it_stands(caption, Source.CAPTION)
     for _ in range(count if captions else 0):
@@ -282,7 +282,7 @@ _EXCHANGED = (
 
 
 def exchange_words(caption: str, rng: np.random.Generator) -> str:
-    """Exchanges about half of the colours, people, places and actions of a caption."""
+    """Exchange about half of the colours, people, places and actions of a caption."""
     words = caption.split()
     for index, word in enumerate(words):
         for group in _EXCHANGED:
@@ -299,7 +299,7 @@ def _examples(wordnet: WordNet, count: int, rng: np.random.Generator) -> Iterato
 
 
 def _words(wordnet: WordNet, captions: Sequence[str], count: int) -> Iterator[CorpusText]:
-    """Yields the words that captions and definitions use most, whatever they are."""
+    """Yield the words that captions and definitions use most, whatever they are."""
     uses: dict[str, int] = {}
     glosses = (short_gloss(synset.gloss) for synset in wordnet.synsets.values())
     for text in (*captions, *glosses):
@@ -315,7 +315,7 @@ def _as_it_stands(text: str, source: Source) -> CorpusText:
 
 
 def plural(noun: str) -> str:
-    """Puts a noun into its regular plural."""
+    """Put a noun into its regular plural."""
     if noun.endswith(("s", "x", "ch", "sh", "z")):
         return f"{noun}es"
     if noun.endswith("y") and noun[-2:-1] not in "aeiou":

@@ -1,4 +1,4 @@
-"""Trains the text tower: the teacher's answers on many texts, pictures with those that have them.
+"""Training of the text tower: the teacher's answers to many texts, and the pictures of some.
 
 Source: Hinton et al. 2015 for learning from a teacher's soft answers, here the softmax of its
 cosines between the texts of a batch; SupCon (Khosla et al. 2020) for texts with pictures.
@@ -74,7 +74,7 @@ class Distiller:
         recipe: DistilRecipe,
         state: Path,
     ) -> None:
-        """Takes a tower to train, or resumes what the folder `state` holds."""
+        """Take a tower to train, or resume what the folder `state` holds."""
         self.tower, self.recipe, self._state = tower.train().requires_grad_(True), recipe, state
         self._tokens, self._concepts = tokens, concepts
         self._order = LessonOrder(tokens.lessons, seed=recipe.seed, times=recipe.times)
@@ -96,7 +96,7 @@ class Distiller:
         return self._descent.num_steps
 
     def run(self) -> TextTower:
-        """Trains to the last step and returns a tower with the averaged weights."""
+        """Train to the last step and return a tower with the averaged weights."""
         budget = Budget(num_steps=self.recipe.num_steps)
         while self.step < self.recipe.num_steps:
             loss, cosine = self._train_step()
@@ -109,7 +109,7 @@ class Distiller:
         return self.averaged()
 
     def averaged(self) -> TextTower:
-        """Returns a frozen copy with the averaged weights."""
+        """Return a frozen copy with the averaged weights."""
         tower = deepcopy(self.tower)
         average = self._descent.average
         assert average is not None
@@ -131,8 +131,8 @@ class Distiller:
         if draws:
             scale = self.tower.log_scale.exp().clamp(max=MAX_SCALE)
             weights = LossWeights(contrast=1.0, regression=10.0)
-            told = self._contrast(features[len(rows) :], draws, scale, weights)
-            loss = loss + recipe.pictures_weight * told
+            from_pictures = self._contrast(features[len(rows) :], draws, scale, weights)
+            loss = loss + recipe.pictures_weight * from_pictures
         factor = warmup_hold_cosine(
             self.step,
             self.step / recipe.num_steps,
@@ -162,7 +162,7 @@ class LessonTokens:
     """Lessons and the texts of pictures as token ids."""
 
     def __init__(self, tokenizer: SimpleTokenizer, lessons: Lessons, texts: Sequence[str]) -> None:
-        """Tokenizes everything once."""
+        """Tokenise everything once."""
         self.lessons = lessons
         self.lesson_ids = tokenize(tokenizer, lessons.texts)
         distinct = list(dict.fromkeys(texts))
@@ -170,13 +170,13 @@ class LessonTokens:
         self._ids = tokenize(tokenizer, distinct)
 
     def ids(self, texts: Sequence[str]) -> Int[Tensor, "n l"]:
-        """Returns the ids of texts of pictures."""
+        """Return the ids of texts of pictures."""
         return self._ids[[self._row[text] for text in texts]]
 
 
 @torch.no_grad()
 def turn_towards(tower: TextTower, ids: Int[Tensor, "n l"], targets: Float[Tensor, "n d"]) -> float:
-    """Turns a trained tower's projection towards the answers of another space.
+    """Turn a trained tower's projection towards the answers of another space.
 
     The least squares map from what the tower says to what it should say goes into its projection,
     so that only little is left to learn. Returns the mean cosine that is reached.
@@ -195,7 +195,7 @@ def turn_towards(tower: TextTower, ids: Int[Tensor, "n l"], targets: Float[Tenso
 def relation_loss(
     answers: Float[Tensor, "n d"], targets: Float[Tensor, "n d"], scale: float
 ) -> Float[Tensor, ""]:
-    """Cross entropy between the teacher's and the tower's view of a batch.
+    """Return the cross entropy between the teacher's and the tower's view of a batch.
 
     Each text is compared with the teacher's answers to all of them; the teacher's own comparison is
     what is wanted.

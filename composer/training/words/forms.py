@@ -46,5 +46,5 @@ MEDIA: Final = {
 
 
 def say(form: str, noun: str) -> str:
-    """Puts a noun into a form."""
+    """Put a noun into a form."""
     return form.replace("{a}", with_article(noun)).replace("{}", noun)

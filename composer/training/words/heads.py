@@ -38,7 +38,7 @@ class Example:
 
 
 def examples(concepts: Concepts) -> list[Example]:
-    """Returns every text once; one that several concepts share gets their weighed mean."""
+    """Return every text once; one that several concepts share gets their weighed mean."""
     sums: dict[str, Tensor] = {}
     weights: dict[str, float] = defaultdict(float)
 
@@ -75,7 +75,7 @@ class KernelHead:
     gamma: float
 
     def __call__(self, sentences: Float[Tensor, "n w"]) -> Float[Tensor, "n d"]:
-        """Maps sentence features to unit vectors."""
+        """Map sentence features to unit vectors."""
         kernel = torch.exp(self.gamma * (sentences @ self.centres.T - 1))
         return functional.normalize(kernel @ self.factors + self.mean, dim=-1)
 
@@ -89,7 +89,7 @@ def fit_kernel(
     max_centres: int = 6000,
     seed: int = 0,
 ) -> KernelHead:
-    """Fits the kernel on a sample of the examples, each weighed.
+    """Fit the kernel on a sample of the examples, each weighed.
 
     Source: Saunders et al. 1998, kernel ridge regression, with a weight for each example.
     """
@@ -111,7 +111,7 @@ class MlpHead(nn.Module):
     """A linear map and a hidden layer beside it, which begins without effect."""
 
     def __init__(self, width: int, dim: int, *, seed: int = 0) -> None:
-        """Builds it; random weights are the seed's."""
+        """Build it; random weights are the seed's."""
         super().__init__()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
@@ -123,7 +123,7 @@ class MlpHead(nn.Module):
         self.log_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
 
     def forward(self, sentences: Float[Tensor, "n w"]) -> Float[Tensor, "n d"]:
-        """Maps sentence features to unit vectors."""
+        """Map sentence features to unit vectors."""
         bent = self.out(functional.gelu(self.hidden(sentences)))
         return functional.normalize(self.straight(sentences) + bent, dim=-1)
 
@@ -138,7 +138,7 @@ class TeacherHead:
 
     @torch.no_grad()
     def __call__(self, sentences: Float[Tensor, "n w"]) -> Float[Tensor, "n d"]:
-        """Maps sentence features to unit vectors, some thousands at a time."""
+        """Map sentence features to unit vectors, some thousands at a time."""
         parts = [
             (1 - self.mlp_share) * self.kernel(part) + self.mlp_share * self.mlp(part)
             for part in sentences.split(2048)
@@ -146,7 +146,7 @@ class TeacherHead:
         return functional.normalize(torch.cat(parts), dim=-1)
 
     def save(self, path: Path) -> None:
-        """Writes the head as one safetensors file."""
+        """Write the head as a safetensors file."""
         tensors = {f"mlp.{name}": tensor for name, tensor in self.mlp.state_dict().items()}
         kernel = self.kernel
         tensors |= {"centres": kernel.centres, "factors": kernel.factors, "mean": kernel.mean}
@@ -156,7 +156,7 @@ class TeacherHead:
 
     @classmethod
     def load(cls, path: Path) -> "TeacherHead":
-        """Reads what `save` wrote.
+        """Read what `save` wrote.
 
         Raises:
             WeightsError: The file is damaged or holds something else.

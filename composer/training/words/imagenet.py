@@ -7,7 +7,7 @@ from timm.data import ImageNetInfo
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ImageNetClass:
-    """A class of the trunk's own classifier.
+    """A class of the trunk's classifier.
 
     Attributes:
         wnid: "n" and the offset of its synset in WordNet 3.0.
@@ -21,7 +21,7 @@ class ImageNetClass:
 
 
 def imagenet_classes() -> tuple[ImageNetClass, ...]:
-    """Returns the thousand classes in the order of the classifier."""
+    """Return the thousand classes in the order of the classifier."""
     info = ImageNetInfo()
     return tuple(_class(info, index) for index in range(info.num_classes()))
 

@@ -53,7 +53,7 @@ def learned_names(
 
 
 def caption_words(concepts: Concepts) -> list[str]:
-    """Returns the words that the captions of several photos hold."""
+    """Return the words that the captions of several photos hold."""
     photos = Counter(
         word
         for item in concepts.items

@@ -38,7 +38,7 @@ class Lessons:
     targets: Float[Tensor, "n d"]
 
     def save(self, folder: Path) -> None:
-        """Writes the texts, and the targets in half precision."""
+        """Write the texts, and the targets in half precision."""
         folder.mkdir(parents=True, exist_ok=True)
         lines = (f"{s.value}\t{t}" for s, t in zip(self.sources, self.texts, strict=True))
         write_bytes(folder / "lessons.tsv", "\n".join(lines).encode())
@@ -46,7 +46,7 @@ class Lessons:
 
     @classmethod
     def load(cls, folder: Path) -> "Lessons":
-        """Reads what `save` wrote.
+        """Read what `save` wrote.
 
         Raises:
             WeightsError: The targets are missing or damaged.
@@ -64,7 +64,7 @@ class Lessons:
 
 
 def ask_teacher(corpus: Sequence[CorpusText], teacher: Teacher) -> Lessons:
-    """Answers every text: the direction of the weighed sum of the answers to its questions."""
+    """Answer every text: the direction of the weighed sum of the answers to its questions."""
     questions = list(dict.fromkeys(q for item in corpus for q, _ in item.questions))
     row = {question: index for index, question in enumerate(questions)}
     answers = teacher(questions)
@@ -84,7 +84,7 @@ class LessonOrder:
     """Which lessons a step has: each text of a source once before any comes again."""
 
     def __init__(self, lessons: Lessons, *, seed: int = 0, times: int = 1) -> None:
-        """Takes `times` as many texts of each source as `STEP_SHARES` says."""
+        """Take `times` as many texts of each source as `STEP_SHARES` says."""
         self._rows = {
             source: np.flatnonzero([s is source for s in lessons.sources]) for source in Source
         }
@@ -93,7 +93,7 @@ class LessonOrder:
         self._orders: dict[tuple[Source, int], np.ndarray] = {}
 
     def rows(self, step: int) -> list[int]:
-        """Returns the rows of a step; a function of the seed and the step."""
+        """Return the rows of a step; a function of the seed and the step."""
         chosen: list[int] = []
         for source, count in self._counts.items():
             for place in range(step * count, (step + 1) * count):

@@ -13,7 +13,7 @@ CUT = 200
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ClassScore:
-    """How well one query found the pictures of its class.
+    """How well a query finds the pictures of its class.
 
     Attributes:
         name: The class.
@@ -29,7 +29,7 @@ class ClassScore:
 def average_precision(
     scores: Float[np.ndarray, " n"], is_right: Bool[np.ndarray, " n"], *, cut: int = CUT
 ) -> float:
-    """Average precision of one ranking, cut off; ties count against it.
+    """Return the average precision of a ranking, cut off; ties count against it.
 
     The sum of the precisions at the right pictures, over how many there could be before the cut.
     """
@@ -46,7 +46,7 @@ def score_classes(
     gallery: Float[Tensor, "n d"],
     labels: Sequence[str],
 ) -> list[ClassScore]:
-    """Scores a query for each class: `names` gives class and words of each row of `queries`."""
+    """Score a query for each class: `names` gives class and words of each row of `queries`."""
     held = np.asarray(labels)
     scores = (queries @ gallery.T).float().numpy()
     return [
@@ -56,26 +56,26 @@ def score_classes(
 
 
 def mean_average_precision(scores: Sequence[ClassScore]) -> float:
-    """The mean over the queries."""
+    """Return the mean over the queries."""
     return float(np.mean([score.average_precision for score in scores]))
 
 
 def caption_ranks(
-    captions: Float[Tensor, "n d"], own: Sequence[int], gallery: Float[Tensor, "m d"]
+    captions: Float[Tensor, "n d"], targets: Sequence[int], gallery: Float[Tensor, "m d"]
 ) -> np.ndarray:
-    """Rank of each caption's own photo, 1 the best; ties count against it."""
+    """Return the rank of each caption's photo, 1 the best; ties count against it."""
     scores = captions @ gallery.T
-    reached = scores.gather(1, torch.tensor(list(own))[:, None])
+    reached = scores.gather(1, torch.tensor(list(targets))[:, None])
     return (scores >= reached).sum(1).numpy()
 
 
 def recall(ranks: np.ndarray, at: int) -> float:
-    """Share of the captions whose photo is among the first."""
+    """Return the share of the captions whose photo is among the first."""
     return float((ranks <= at).mean())
 
 
 def bootstrap(values: Sequence[float], *, seed: int = 0, rounds: int = 2000) -> tuple[float, float]:
-    """The 95 % interval of the mean, drawn again from the values."""
+    """Return the 95 % interval of the mean, drawn again from the values."""
     rng = np.random.default_rng(seed)
     array = np.asarray(values, dtype=float)
     means = array[rng.integers(0, len(array), (rounds, len(array)))].mean(1)

@@ -55,7 +55,7 @@ class Sense:
 class Noun:
     """A noun, lower case, with its senses, the heaviest first.
 
-    `num_uses` counts it in WordNet's own definitions and examples; of a noun of several words, its
+    `num_uses` counts it in WordNet's definitions and examples; of a noun of several words, its
     rarest word.
     """
 
@@ -65,7 +65,7 @@ class Noun:
 
 
 def read_nouns(wordnet: WordNet) -> list[Noun]:
-    """Reads the nouns that pictures can show, in alphabetical order."""
+    """Read the nouns that pictures can show, in alphabetical order."""
     uses = count_uses(wordnet)
     nouns: list[Noun] = []
     for word, offsets in sorted(wordnet.senses.items()):
@@ -82,19 +82,19 @@ def read_nouns(wordnet: WordNet) -> list[Noun]:
 
 
 def count_uses(wordnet: WordNet) -> Counter[str]:
-    """Counts the words of all definitions and examples."""
+    """Count the words of all definitions and examples."""
     texts = [text for s in wordnet.synsets.values() for text in (s.gloss, *s.examples)]
     texts += read_examples(wordnet.folder)
     return Counter(word for text in texts for word in split_words(text))
 
 
 def split_words(text: str) -> list[str]:
-    """Splits a text into its words, lower case."""
+    """Split a text into its words, lower case."""
     return re.findall(r"[a-z]+", text.lower())
 
 
 def weigh_senses(wordnet: WordNet, word: str, synsets: Sequence[Synset]) -> tuple[Sense, ...]:
-    """Weighs the senses that pictures can show by use, rank and how readily one is pictured.
+    """Weigh the senses that pictures can show by use, rank and how readily one is pictured.
 
     The order of WordNet stands for frequency where the tagged texts do not tell. Left out are
     slurs, and proper names that are spelled alike but for their capital.
@@ -114,13 +114,13 @@ def weigh_senses(wordnet: WordNet, word: str, synsets: Sequence[Synset]) -> tupl
 
 
 def short_gloss(gloss: str) -> str:
-    """Cuts a definition to its first words, without what stands in brackets."""
+    """Cut a definition to its first words, without what stands in brackets."""
     plain = re.sub(r"\s*\([^)]*\)", "", gloss.lower())
     return " ".join(plain.replace(";", ",").split()[:MAX_GLOSS_WORDS]).strip(" ,")
 
 
 def _is_plain(word: str, synsets: Sequence[Synset]) -> bool:
-    """Whether a word is no name: WordNet spells it in lower case in at least one sense."""
+    """Tell whether a word is no name: WordNet spells it in lower case in at least one sense."""
     if not _PLAIN.fullmatch(word) or len(word.split()) > MAX_WORDS or len(word) < 2:
         return False
     return any(word in synset.words for synset in synsets)

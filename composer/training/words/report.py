@@ -56,7 +56,7 @@ class Row:
     queries: int
 
     def __str__(self) -> str:
-        """The row as a line of a report."""
+        """Return the row as a line of a report."""
         interval = f"[{self.low:.1f}, {self.high:.1f}]"
         return f"{self.encoder:8} {self.what:44} {self.value:5.1f} {interval} n={self.queries}"
 
@@ -84,7 +84,7 @@ class HeldOutPhotos:
         head: PhotoHead,
         captions: Mapping[str, tuple[str, ...]],
     ) -> "HeldOutPhotos":
-        """Takes the held-out part of the sets "sketchy" and "flickr"."""
+        """Take the held-out part of the sets "sketchy" and "flickr"."""
         photos = bank["sketchy"]
         labels = [PurePosixPath(name).parent.name for name in photos.names]
         rows = [i for i, label in enumerate(labels) if heldout.sketchy_is_held_out(label)]
@@ -101,7 +101,7 @@ class HeldOutPhotos:
 
 
 def class_rows(name: str, encode: Encode, photos: HeldOutPhotos) -> list[Row]:
-    """Rows of class names, of other words for them, and of paraphrases."""
+    """Return rows of class names, of other words for them, and of paraphrases."""
     classes = sorted(set(photos.labels))
     asked = {
         "class names": {c: forms.say(forms.PHOTO, class_word(c)) for c in classes},
@@ -123,7 +123,7 @@ def class_rows(name: str, encode: Encode, photos: HeldOutPhotos) -> list[Row]:
 def score_words(
     encode: Encode, words: Mapping[str, str], photos: HeldOutPhotos
 ) -> list[ClassScore]:
-    """Scores a query in words for each class."""
+    """Score a query in words for each class."""
     known = {c: text for c, text in words.items() if c in set(photos.labels)}
     queries = encode(list(known.values()))
     return score_classes(queries, list(known.items()), photos.features, photos.labels)
@@ -142,14 +142,16 @@ def _row(what: str, encoder: str, scores: Sequence[ClassScore]) -> Row:
 
 
 def caption_rows(name: str, encode: Encode, photos: HeldOutPhotos) -> list[Row]:
-    """Rows of captions, the interval drawn over photos."""
+    """Return rows of captions, the interval drawn over photos."""
     texts = [text for said in photos.captions for text in said]
-    own = [i for i, said in enumerate(photos.captions) for _ in said]
-    ranks = caption_ranks(encode(texts), own, photos.captioned)
+    photo_rows = [i for i, said in enumerate(photos.captions) for _ in said]
+    ranks = caption_ranks(encode(texts), photo_rows, photos.captioned)
     rows: list[Row] = []
     for at in (1, 10):
         hits = (ranks <= at).astype(float)
-        each = [float(hits[np.asarray(own) == i].mean()) for i in range(len(photos.captions))]
+        each = [
+            float(hits[np.asarray(photo_rows) == i].mean()) for i in range(len(photos.captions))
+        ]
         low, high = bootstrap(each)
         rows.append(
             Row(
@@ -167,7 +169,7 @@ def caption_rows(name: str, encode: Encode, photos: HeldOutPhotos) -> list[Row]:
 def frequency_rows(
     encode: Encode, lessons: Lessons, ranked: Sequence[str], *, most: int = 200
 ) -> list[Row]:
-    """Agreement with the teacher by how common a noun is, the commonest first.
+    """Return the agreement with the teacher by how common a noun is, the commonest first.
 
     Args:
         encode: The text tower.

@@ -99,7 +99,7 @@ class Material:
 
 
 def read_material(run: WordsRun) -> Material:
-    """Reads everything a run stands on.
+    """Read everything a run stands on.
 
     Raises:
         FileNotFoundError: WordNet, an archive or the sentence encoder is missing.
@@ -122,7 +122,7 @@ def read_material(run: WordsRun) -> Material:
 
 
 def sentence_encoder(archive: Path | None = None) -> SentenceEncoder:
-    """Loads the packaged encoder, or another, in the precision that is fast here.
+    """Load the packaged encoder, or another, in the precision that is fast here.
 
     Raises:
         FileNotFoundError: The package is not installed.
@@ -155,7 +155,7 @@ def trained_part(name: str, pictures: PictureSet) -> PictureSet:
 
 
 def trained_captions(archives: Path) -> tuple[str, ...]:
-    """Returns the captions that training may see."""
+    """Return the captions that training may see."""
     captions = sorted(read_captions(archives).items())
     return tuple(
         text for name, said in captions if not heldout.flickr_is_held_out(name) for text in said
@@ -163,7 +163,7 @@ def trained_captions(archives: Path) -> tuple[str, ...]:
 
 
 def teach_words(run: WordsRun) -> TextTower:
-    """Runs every stage that is not done yet; returns the trained tower."""
+    """Run every stage that is not done yet; return the trained tower."""
     material = read_material(run)
     teacher = _teacher(run, material)
     lessons = _lessons(run, material, teacher)
@@ -179,7 +179,7 @@ def teach_words(run: WordsRun) -> TextTower:
 
 
 def _make_vocabulary(run: WordsRun, material: Material, text: Path) -> None:
-    """Learns the vocabulary, or takes that of the tower to go on from."""
+    """Learn the vocabulary, or take that of the tower to go on from."""
     if run.start is None:
         learn_words(sorted(word_counts(run, material).items()), text)
         return
@@ -205,7 +205,7 @@ def _lessons(run: WordsRun, material: Material, teacher: TeacherHead) -> Lessons
 
 
 def word_counts(run: WordsRun, material: Material) -> Counter[str]:
-    """Counts the words that the vocabulary is learned from."""
+    """Count the words that the vocabulary is learned from."""
     counts = count_uses(material.wordnet)
     names = [name for item in imagenet_classes() for name in item.names]
     keywords = [word for words in read_keywords(run.archives).values() for word in words]
@@ -238,7 +238,7 @@ def _train(run: WordsRun, material: Material, lessons: Lessons) -> TextTower:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the stages from a shell; returns the exit code, 2 where the user can mend it."""
+    """Run the stages from a shell; return the exit code, 2 where the user can mend it."""
     parser = argparse.ArgumentParser(prog="python -m composer.training.words.run")
     parser.add_argument("folder", type=Path, help="where everything is written")
     parser.add_argument("--bank", type=Path, required=True, help="pooled features of pictures")

@@ -1,7 +1,7 @@
-"""`python -m composer.training.words.see BANK ...`: what the frozen trunk sees in the archives.
+"""`python -m composer.training.words.see BANK ...`: pooled features of the archives' pictures.
 
 Writes the bank that the other commands read: the pooled features of all pictures with words, and
-the weights of the trunk's own classifier.
+the weights of the trunk's classifier.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from composer.data.catalogue import CataloguePack
 from composer.data.pictures import fit_square
 from composer.data.tree import DatasetError
 from composer.training.public_trunk import MEAN, STD, public_tower, public_trunk_state
-from composer.training.trunk_features import see_levels
+from composer.training.trunk_features import encode_levels
 from composer.training.words.bank import CATALOGUE, CLASSIFIER, PictureSet, read_bank, write_bank
 from composer.training.words.imagenet import imagenet_classes
 
@@ -44,8 +44,8 @@ DRAWINGS: Final = ("sketchy", "sketch")
 _SUFFIXES = (".jpg", ".png", ".webp")
 
 
-def see_archive(tower: nn.Module, path: Path, *, most: int | None, image_px: int) -> PictureSet:
-    """Looks at the pictures of an archive; of Sketchy's at the photos alone.
+def encode_archive(tower: nn.Module, path: Path, *, most: int | None, image_px: int) -> PictureSet:
+    """Encode the pictures of an archive; of Sketchy's the photos alone.
 
     Args:
         tower: With the trunk that looks.
@@ -62,23 +62,23 @@ def see_archive(tower: nn.Module, path: Path, *, most: int | None, image_px: int
     while group := list(islice(pictures, BATCH)):
         names += [name for name, _ in group]
         levels = [fit_square(_decode(data), image_px) for _, data in group]
-        pooled.append(see_levels(tower, levels, mean=MEAN, std=STD)[0])
+        pooled.append(encode_levels(tower, levels, mean=MEAN, std=STD)[0])
     return PictureSet(names=tuple(names), pooled=torch.cat(pooled))
 
 
-def see_pack(tower: nn.Module, pack: CataloguePack, *, image_px: int) -> PictureSet:
-    """Look at all pictures of a training pack; each is named after its split and itself."""
+def encode_pack(tower: nn.Module, pack: CataloguePack, *, image_px: int) -> PictureSet:
+    """Encode all pictures of a training pack; each is named after its split and itself."""
     pooled: list[torch.Tensor] = []
     for start in range(0, len(pack.items), BATCH):
         rows = np.arange(start, min(start + BATCH, len(pack.items)))
         levels = list(pack.pixels(rows, image_px))
-        pooled.append(see_levels(tower, levels, mean=MEAN, std=STD)[0])
+        pooled.append(encode_levels(tower, levels, mean=MEAN, std=STD)[0])
     names = tuple(f"{item.split}/{item.id}" for item in pack.items)
     return PictureSet(names=names, pooled=torch.cat(pooled))
 
 
 def classifier_set() -> PictureSet:
-    """Returns the weights of the trunk's own classifier, a class a row."""
+    """Return the weights of the trunk's classifier, a class a row."""
     names = tuple(item.wnid for item in imagenet_classes())
     return PictureSet(names=names, pooled=public_trunk_state()["classifier.weight"])
 
@@ -95,7 +95,7 @@ def _pictures(path: Path, most: int | None) -> Iterator[tuple[str, bytes]]:
 
 
 def _members(path: Path) -> Iterator[tuple[str, bytes]]:
-    """Yields names and contents in the order of the names."""
+    """Yield names and contents in the order of the names."""
     if path.suffix == ".zip":
         with zipfile.ZipFile(path) as files:
             for name in sorted(files.namelist()):
@@ -109,39 +109,39 @@ def _members(path: Path) -> Iterator[tuple[str, bytes]]:
 
 
 def _decode(data: bytes) -> Image.Image:
-    """Decodes to RGB, what is transparent to white."""
+    """Decode to RGB, what is transparent to white."""
     with Image.open(io.BytesIO(data)) as opened:
         rgba = opened.convert("RGBA")
     return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Sees every archive of a folder; returns the exit code, 2 where the user can mend it."""
+    """Encode every archive of a folder; return the exit code, 2 where the user can mend it."""
     parser = argparse.ArgumentParser(prog="python -m composer.training.words.see")
     parser.add_argument("bank", type=Path, help="the file to write")
     parser.add_argument("--natural", type=Path, required=True, help="folder of the data archives")
     parser.add_argument("--data", type=Path, help="folder of the catalogue's training pack")
     chosen = parser.parse_args(arguments)
     try:
-        see_all(chosen.bank, natural=chosen.natural, data=chosen.data)
+        extend_bank(chosen.bank, natural=chosen.natural, data=chosen.data)
     except (FileNotFoundError, ModuleNotFoundError, DatasetError) as error:
         print(error, file=sys.stderr)  # noqa: T201  what the user can mend
         return 2
     return 0
 
 
-def see_all(bank: Path, *, natural: Path, data: Path | None) -> None:
-    """Look at what the bank does not have yet; it is written after each set."""
+def extend_bank(bank: Path, *, natural: Path, data: Path | None) -> None:
+    """Encode what the bank lacks; it is written after each set."""
     tower = public_tower(IMAGE_PX, 256)
     sets = read_bank(bank) if bank.exists() else {CLASSIFIER: classifier_set()}
     for name, file in SETS.items():
         if name not in sets:
             path = natural / file
-            sets[name] = see_archive(tower, path, most=MOST.get(name), image_px=IMAGE_PX)
+            sets[name] = encode_archive(tower, path, most=MOST.get(name), image_px=IMAGE_PX)
             write_bank(sets, bank)
             print(f"{name}: {len(sets[name].names)} pictures", flush=True)  # noqa: T201
     if data is not None:
-        sets[CATALOGUE] = see_pack(tower, CataloguePack.open(data), image_px=IMAGE_PX)
+        sets[CATALOGUE] = encode_pack(tower, CataloguePack.open(data), image_px=IMAGE_PX)
         write_bank(sets, bank)
 
 

@@ -30,7 +30,7 @@ class SentenceEncoder(nn.Module):
     """A frozen BERT whose mean hidden state stands for a text, as a unit vector."""
 
     def __init__(self, config: Mapping[str, Any], tokenizer: Tokenizer) -> None:
-        """Builds the network with random weights."""
+        """Build the network with random weights."""
         super().__init__()
         width, num_positions = config["hidden_size"], config["max_position_embeddings"]
         self.width = width
@@ -56,7 +56,7 @@ class SentenceEncoder(nn.Module):
 
     @classmethod
     def load(cls, archive: Path | None = None) -> "SentenceEncoder":
-        """Loads `model.zip` of the installed package, or another in its layout.
+        """Load `model.zip` of the installed package, or another in its layout.
 
         Raises:
             FileNotFoundError: The package is not installed, or there is no such archive.
@@ -73,7 +73,7 @@ class SentenceEncoder(nn.Module):
         return encoder.eval().requires_grad_(False)
 
     def forward(self, ids: Int[Tensor, "n l"], is_text: Int[Tensor, "n l"]) -> Float[Tensor, "n w"]:
-        """Encodes token ids; `is_text` is 0 at padding, which changes nothing."""
+        """Encode token ids; `is_text` is 0 at padding, which changes nothing."""
         places = torch.arange(ids.shape[1], device=ids.device)
         hidden = self.words(ids) + self.positions(places) + self.kinds.weight[0]
         hidden = self.layers(self.norm(hidden), src_key_padding_mask=is_text == 0)
@@ -82,7 +82,7 @@ class SentenceEncoder(nn.Module):
 
     @torch.inference_mode()
     def encode(self, texts: Sequence[str], *, batch_size: int = 128) -> Float[Tensor, "n w"]:
-        """Encodes texts to unit vectors; upper case is ignored, long texts are cut."""
+        """Encode texts to unit vectors; upper case is ignored, long texts are cut."""
         if not texts:
             return torch.zeros(0, self.width)
         rows = [row.ids for row in self.tokenizer.encode_batch([text.lower() for text in texts])]
@@ -99,7 +99,7 @@ class SentenceEncoder(nn.Module):
 
 
 def _installed_archive() -> Path:
-    """Finds the archive without running the package's code, which prints and unpacks."""
+    """Find the archive without running the package's code, which prints and unpacks."""
     spec = importlib.util.find_spec(PACKAGE)
     if spec is None or spec.origin is None:
         raise FileNotFoundError(
@@ -109,7 +109,7 @@ def _installed_archive() -> Path:
 
 
 def _rename(tensors: dict[str, Tensor], num_layers: int) -> dict[str, Tensor]:
-    """Gives BERT's tensors the names of torch's own layers."""
+    """Give BERT's tensors the names of torch's own layers."""
     renamed = {
         "words.weight": tensors["embeddings.word_embeddings.weight"],
         "positions.weight": tensors["embeddings.position_embeddings.weight"],

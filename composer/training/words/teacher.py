@@ -43,7 +43,7 @@ class TeacherRecipe:
 
 
 def fit_teacher(concepts: Concepts, sentences: Sentences, recipe: TeacherRecipe) -> TeacherHead:
-    """Fits both parts of the head on the concepts.
+    """Fit both parts of the head on the concepts.
 
     Args:
         concepts: Texts and their pictures.
@@ -70,7 +70,7 @@ def fit_mlp(
     features: Float[Tensor, "n w"],
     recipe: TeacherRecipe,
 ) -> MlpHead:
-    """Trains the second part; `features` belong to `samples`."""
+    """Train the second part; `features` belong to `samples`."""
     row = {sample.text: index for index, sample in enumerate(samples)}
     width, dim = features.shape[1], concepts.features.shape[1]
     head = MlpHead(width, dim, seed=recipe.seed)

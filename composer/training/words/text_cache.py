@@ -24,7 +24,7 @@ class TextEncoder(Protocol):
         ...
 
     def encode(self, texts: Sequence[str]) -> Float[Tensor, "n w"]:
-        """Encodes texts."""
+        """Encode texts."""
         ...
 
 
@@ -36,7 +36,7 @@ class TextCache:
     """
 
     def __init__(self, encoder: TextEncoder, folder: Path | None = None) -> None:
-        """Reads what the folder holds."""
+        """Read what the folder holds."""
         self._encoder, self._folder = encoder, folder
         self._row: dict[str, int] = {}
         self._blocks: list[Float[Tensor, "n w"]] = []
@@ -50,11 +50,11 @@ class TextCache:
                 )
 
     def __len__(self) -> int:
-        """Returns how many texts are known."""
+        """Return how many texts are known."""
         return len(self._row)
 
     def __call__(self, texts: Sequence[str]) -> Float[Tensor, "n w"]:
-        """Returns the features of the texts, in their order."""
+        """Return the features of the texts, in their order."""
         lower = [text.lower().replace("\n", " ") for text in texts]
         lacking = [text for text in dict.fromkeys(lower) if text not in self._row]
         for first in range(0, len(lacking), CHUNK):

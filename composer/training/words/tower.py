@@ -36,7 +36,7 @@ class TextTower(nn.Module):
     def __init__(
         self, vocab_size: int, *, dim: int = WIDTH, num_layers: int = LAYERS, seed: int = 0
     ) -> None:
-        """Builds it with the seed's random weights."""
+        """Build it with the seed's random weights."""
         super().__init__()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
@@ -51,7 +51,7 @@ class TextTower(nn.Module):
         self.log_scale = nn.Parameter(torch.tensor(math.log(20.0)))
 
     def forward(self, ids: Int[Tensor, "n l"]) -> Float[Tensor, "n d"]:
-        """Encodes token ids to unit vectors; texts of like length go through together."""
+        """Encode token ids to unit vectors; texts of like length go through together."""
         lengths = ids.argmax(dim=-1) + 1  # the end of text has the highest id
         features = encode_by_length(lengths, lambda group, most: self._encode(ids[group, :most]))
         return functional.normalize(features.float(), dim=-1)
@@ -64,13 +64,13 @@ class TextTower(nn.Module):
         return tower.ln_final(pooled) @ tower.text_projection
 
     def save(self, folder: Path) -> None:
-        """Writes the weights in half precision, named as open_clip names them."""
+        """Write the weights in half precision, named as open_clip names them."""
         tensors = {n: t.half() for n, t in self.transformer.state_dict().items()}
         write_safetensors(folder / WEIGHTS_NAME, {**tensors, LOG_SCALE: self.log_scale.half()})
 
     @classmethod
     def load(cls, folder: Path) -> "TextTower":
-        """Reads what `save` wrote.
+        """Read what `save` wrote.
 
         Raises:
             WeightsError: The file is missing, damaged or holds another tower.
@@ -88,19 +88,19 @@ class TextTower(nn.Module):
 
 
 def learn_words(word_counts: Iterable[tuple[str, int]], folder: Path) -> None:
-    """Learns the byte-level BPE from words and how often they are used; writes `merges.txt`."""
+    """Learn the byte-level BPE from words and how often they are used; write `merges.txt`."""
     folder.mkdir(parents=True, exist_ok=True)
     texts = (word for word, count in word_counts for _ in range(min(count, MAX_REPEATS)))
     write_merges(train_merges(texts, vocab_size=VOCAB_SIZE), folder / MERGES_NAME)
 
 
 def read_tokenizer(folder: Path) -> SimpleTokenizer:
-    """Reads the tokenizer of a folder that `learn_words` wrote."""
+    """Read the tokenizer of a folder that `learn_words` wrote."""
     return load_tokenizer(folder, CONTEXT)
 
 
 def tokenize(tokenizer: SimpleTokenizer, texts: Sequence[str]) -> Int[Tensor, "n l"]:
-    """Tokenizes texts as int32, padded with the end of text, cut to the context."""
+    """Tokenise texts as int32, padded with the end of text, cut to the context."""
     start, end = tokenizer.sot_token_id, tokenizer.eot_token_id
     rows = torch.full((len(texts), CONTEXT), end, dtype=torch.int32)
     for row, text in zip(rows, texts, strict=True):
@@ -128,7 +128,7 @@ def start_words(
     tokenizer: SimpleTokenizer,
     sentences: Callable[[Sequence[str]], Float[Tensor, "n w"]],
 ) -> int:
-    """Starts the rows of whole words from the teacher's sentence features; returns how many.
+    """Start the rows of whole words from the teacher's sentence features; return how many.
 
     Their principal axes, scaled to the spread that random rows have.
     """
@@ -144,7 +144,7 @@ def start_words(
 
 
 def whole_words(tokenizer: SimpleTokenizer) -> dict[int, str]:
-    """Returns the ids that stand for whole words of at least two letters."""
+    """Return the ids that stand for whole words of at least two letters."""
     return {
         index: token.removesuffix(WORD_END)
         for token, index in tokenizer.encoder.items()
@@ -156,7 +156,7 @@ def whole_words(tokenizer: SimpleTokenizer) -> dict[int, str]:
 
 
 def put_into_clip(text_folder: Path, clip_folder: Path) -> None:
-    """Gives a CLIP folder this text tower in place of its own, with its vocabulary.
+    """Give a CLIP folder this text tower in place of its own, with its vocabulary.
 
     Raises:
         ValueError: The two have joint spaces of different dimensions.

@@ -1,6 +1,6 @@
 """Names that no picture may be paired with: those of held-out classes, and their relatives.
 
-A text tower that was told which pictures "umbrella" goes with says nothing about unseen names when
+A text tower that was taught with pictures of umbrellas says nothing about unseen names when
 it is asked for umbrellas. What is withheld are the names themselves, their synonyms and the names
 of everything that is a kind of them; as plain text without a picture they may be learned.
 """
@@ -20,7 +20,7 @@ class Withheld:
     """Tells which texts and synsets name a withheld class."""
 
     def __init__(self, wordnet: WordNet, class_names: Iterable[str]) -> None:
-        """Takes folder names of classes, such as "hermit_crab" and "car_(sedan)"."""
+        """Take folder names of classes, such as "hermit_crab" and "car_(sedan)"."""
         self.offsets: set[str] = set()
         words: set[str] = set()
         for class_name in class_names:
@@ -38,7 +38,7 @@ class Withheld:
         self._longest = max((len(phrase) for phrase in self._phrases), default=0)
 
     def mentions(self, text: str) -> bool:
-        """Whether a text names a withheld class, in the singular or a regular plural."""
+        """Tell whether a text names a withheld class, in the singular or a regular plural."""
         words = split_words(text)
         for size in range(1, self._longest + 1):
             for first in range(len(words) - size + 1):
@@ -52,17 +52,17 @@ class Withheld:
 
 
 def held_out_names(wordnet: WordNet) -> Withheld:
-    """Returns what must not be paired with pictures in any training."""
+    """Return what must not be paired with pictures in any training."""
     return Withheld(wordnet, sorted(heldout.SKETCHY_CLASSES))
 
 
 def class_word(class_name: str) -> str:
-    """A folder name as words: "car_(sedan)" is "car", "hermit_crab" is "hermit crab"."""
+    """Return a folder name as words: "car_(sedan)" is "car", "hermit_crab" is "hermit crab"."""
     return re.sub(r"\(.*", "", class_name).replace("_", " ").strip()
 
 
 def singular_forms(word: str) -> tuple[str, ...]:
-    """Returns a word and what it may be the regular plural of."""
+    """Return a word and what it may be the regular plural of."""
     forms = [word]
     if word.endswith("s"):
         forms.append(word[:-1])

@@ -65,7 +65,7 @@ class WordNet:
     """The nouns: synsets, the senses of each word, and how often texts used each sense."""
 
     def __init__(self, folder: Path) -> None:
-        """Reads `data.noun`, `index.noun` and, for the frequencies, `cntlist.rev`.
+        """Read `data.noun`, `index.noun` and, for the frequencies, `cntlist.rev`.
 
         Raises:
             FileNotFoundError: The folder has no WordNet.
@@ -87,15 +87,15 @@ class WordNet:
                 self._children[parent].append(synset.offset)
 
     def count(self, word: str, sense: int) -> int:
-        """How often the tagged texts used a word (lower case) in a sense, counted from 0."""
+        """Return how often the tagged texts used a word (lower case) in a sense, counted from 0."""
         return self._counts.get((word, sense), 0)
 
     def below(self, offset: str) -> set[str]:
-        """A synset and everything that is a kind or an instance of it."""
+        """Return a synset and everything that is a kind or an instance of it."""
         return self._reach(offset, lambda o: self._children.get(o, ()))
 
     def above(self, offset: str) -> set[str]:
-        """A synset and everything that it is a kind or an instance of."""
+        """Return a synset and everything that it is a kind or an instance of."""
         return self._reach(offset, lambda o: self.synsets[o].parents)
 
     @staticmethod
@@ -110,14 +110,14 @@ class WordNet:
 
 
 def read_examples(folder: Path) -> list[str]:
-    """Reads the example sentences and phrases of verbs, adjectives and adverbs, where present."""
+    """Read the example sentences and phrases of verbs, adjectives and adverbs, where present."""
     paths = [folder / f"data.{part}" for part in ("verb", "adj", "adv")]
     synsets = (synset for path in paths if path.exists() for synset in _read_synsets(path))
     return [example for synset in synsets for example in synset.examples]
 
 
 def _lines(path: Path) -> Iterator[str]:
-    """Yields the lines behind the licence, which is indented by two spaces."""
+    """Yield the lines behind the licence, which is indented by two spaces."""
     with path.open(encoding="latin-1") as file:
         for line in file:
             if not line.startswith("  "):

@@ -24,8 +24,8 @@ from composer.training.encoder import (
     class_loss,
     dropped,
     encoder_trainer,
+    instance_loss,
     kept_loss,
-    own_loss,
 )
 from composer.training.encoder_batches import PairTable
 from composer.training.encoder_heads import MediumHead
@@ -35,7 +35,7 @@ from composer.training.encoder_space import fit_space, principal_axes
 from composer.training.loop import Budget
 from composer.training.public_trunk import timm_name
 from composer.training.trainer import RunSettings
-from composer.training.trunk_features import SeenSet, read_seen
+from composer.training.trunk_features import TrunkFeatures, read_features
 from composer.training.words.bank import PhotoHead
 from composer.weights import read_safetensors
 from tests.composer.data.tiny_archives import write_archives
@@ -112,9 +112,9 @@ def test_the_same_drawing_is_made_every_time(archives):
     assert len({picture.tobytes() for picture in pictures[0]}) == 4
 
 
-def seen(num, *, medium=Medium.PHOTO, classes=None, views=None):
+def trunk_features(num, *, medium=Medium.PHOTO, classes=None, views=None):
     generator = torch.Generator().manual_seed(num)
-    return SeenSet(
+    return TrunkFeatures(
         medium=medium,
         pooled=torch.randn(num, 8, generator=generator),
         cells=torch.randn(num, 16, 70, generator=generator),
@@ -127,16 +127,16 @@ def seen(num, *, medium=Medium.PHOTO, classes=None, views=None):
 
 
 def test_a_batch_holds_every_drawings_own_photo():
-    table = PairTable(seen(4, medium=Medium.DRAWING), seen(30))
+    table = PairTable(trunk_features(4, medium=Medium.DRAWING), trunk_features(30))
     batch = table.draw(np.random.default_rng(0), 0, num_drawings=6, num_photos=3)
-    owners = [batch.photos.instances[row] for row in batch.own.tolist()]
+    owners = [batch.photos.instances[row] for row in batch.targets.tolist()]
     assert owners == list(batch.drawings.instances)
     assert len(batch.photos.instances) >= 3
     assert len(set(batch.photos.instances)) == len(batch.photos.instances)
 
 
 def test_a_folded_head_is_the_head():
-    space = fit_space({"a": seen(40), "b": seen(41, medium=Medium.DRAWING)}, 6)
+    space = fit_space({"a": trunk_features(40), "b": trunk_features(41, medium=Medium.DRAWING)}, 6)
     head = MediumHead(space, Medium.PHOTO)
     weight, bias = head.folded()
     pooled = torch.randn(5, 8)
@@ -156,10 +156,10 @@ def test_axes_of_full_whitening_leave_equal_deviations():
 
 def test_losses_by_hand():
     similarities = torch.tensor([[0.5, 0.1], [0.2, 0.9]])
-    own = torch.tensor([0, -1])
+    targets = torch.tensor([0, -1])
     expected = -torch.log_softmax(torch.tensor([5.0, 1.0]), dim=0)[0]
-    torch.testing.assert_close(own_loss(similarities, own, 0.1), expected)
-    assert own_loss(similarities, torch.tensor([-1, -1]), 0.1) == 0
+    torch.testing.assert_close(instance_loss(similarities, targets, 0.1), expected)
+    assert instance_loss(similarities, torch.tensor([-1, -1]), 0.1) == 0
     corners = torch.eye(3)[[0, 0, 1]]
     found = class_loss(corners, torch.tensor([7, 7, 8]), 1.0)
     torch.testing.assert_close(found, torch.log1p(torch.exp(torch.tensor(-1.0))))
@@ -186,7 +186,7 @@ def test_metrics_by_hand():
 def test_training_tells_drawings_apart(made, tower):
     work = made.work / str(IMAGE_PX)
     names = ("chairs.photo", "chairs.drawing", "sketchy.photo", "sketchy.drawing")
-    sets = {name: read_seen(work, name) for name in names}
+    sets = {name: read_features(work, name) for name in names}
     space = fit_space(sets, JOINT_DIM)
     recipe = EncoderTraining(joint_dim=JOINT_DIM, num_drawings=8, dropout=0.0)
     objective = EncoderObjective(recipe, sets, space, seed=0)
@@ -205,7 +205,7 @@ def test_training_tells_drawings_apart(made, tower):
 
 def test_the_same_seed_trains_the_same_heads(made, tmp_path):
     names = ("chairs.photo", "chairs.drawing", "sketchy.photo", "sketchy.drawing")
-    sets = {name: read_seen(made.work / str(IMAGE_PX), name) for name in names}
+    sets = {name: read_features(made.work / str(IMAGE_PX), name) for name in names}
     recipe, space = EncoderTraining(joint_dim=JOINT_DIM, num_drawings=4), fit_space(sets, JOINT_DIM)
     files = []
     for number, seed in enumerate((5, 5, 6)):
@@ -227,7 +227,7 @@ def test_the_same_seed_trains_the_same_heads(made, tmp_path):
 @pytest.mark.parametrize("rate", [0.0, 1e-2])
 def test_the_photos_map_moves_only_at_a_rate_of_its_own(made, tmp_path, rate):
     names = ("chairs.photo", "chairs.drawing", "sketchy.photo", "sketchy.drawing")
-    sets = {name: read_seen(made.work / str(IMAGE_PX), name) for name in names}
+    sets = {name: read_features(made.work / str(IMAGE_PX), name) for name in names}
     space = fit_space(sets, JOINT_DIM)
     recipe = EncoderTraining(joint_dim=JOINT_DIM, num_drawings=4, photo_rate=rate)
     settings = RunSettings(
@@ -246,7 +246,7 @@ def test_the_photos_map_moves_only_at_a_rate_of_its_own(made, tmp_path, rate):
 
 def test_further_photos_make_room_in_the_space():
     """A direction that the sets never use becomes an axis once further photos vary along it."""
-    sets = {"a": seen(40), "b": seen(41, medium=Medium.DRAWING)}
+    sets = {"a": trunk_features(40), "b": trunk_features(41, medium=Medium.DRAWING)}
     for one in sets.values():
         one.pooled[:, 7] = 0
     further = torch.zeros(50, 8)
@@ -263,10 +263,10 @@ def test_the_folder_opens_and_sees_what_was_trained(made, tower):
     assert media.trunk is not None
     norms = {n: t for n, t in trained.items() if n.startswith("layer_norms.")}
     assert len(norms) == len([n for n in media.own_state() if n.startswith("norms.")])
-    own = media.own_state()
+    state = media.own_state()
     for name, tensor in norms.items():
-        found = own[name.replace("layer_norms.", "norms.")]
-        torch.testing.assert_close(found, tensor, atol=2e-3, rtol=2e-3)
+        expected = state[name.replace("layer_norms.", "norms.")]
+        torch.testing.assert_close(expected, tensor, atol=2e-3, rtol=2e-3)
     original = dict(tower.named_parameters())
     moved = [
         n

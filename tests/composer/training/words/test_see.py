@@ -12,10 +12,10 @@ from composer.backbone import trunk_tower
 from composer.data.catalogue import CataloguePack
 from composer.data.pictures import fit_square
 from composer.training.public_trunk import ARCHITECTURE, MEAN, STD
-from composer.training.trunk_features import see_levels
+from composer.training.trunk_features import encode_levels
 from composer.training.words.bank import CATALOGUE
 from composer.training.words.run import trained_part
-from composer.training.words.see import main, see_archive, see_pack
+from composer.training.words.see import encode_archive, encode_pack, main
 from tests.composer.data.fake_pack import write_pack
 
 
@@ -50,8 +50,8 @@ def _tar(path: Path) -> Path:
 
 
 def test_photos_are_seen_in_the_order_of_their_names(tmp_path: Path, tower: torch.nn.Module):
-    seen = see_archive(tower, _tar(tmp_path / "s.tar"), most=None, image_px=32)
-    assert seen.names == (
+    pictures = encode_archive(tower, _tar(tmp_path / "s.tar"), most=None, image_px=32)
+    assert pictures.names == (
         "sketchy/photo/t/cat/1.png",
         "sketchy/photo/t/cat/2.png",
         "sketchy/photo/t/dog/1.png",
@@ -62,8 +62,8 @@ def test_photos_are_seen_in_the_order_of_their_names(tmp_path: Path, tower: torc
         fit_square(Image.new("RGB", (48, 32), (60, 0, 0)), 32),
         fit_square(Image.new("RGB", (48, 32), (250, 0, 0)), 32),
     ]
-    expected, _ = see_levels(tower, levels, mean=MEAN, std=STD)
-    torch.testing.assert_close(seen.pooled, expected, atol=1e-4, rtol=1e-4)
+    expected, _ = encode_levels(tower, levels, mean=MEAN, std=STD)
+    torch.testing.assert_close(pictures.pooled, expected, atol=1e-4, rtol=1e-4)
 
 
 def test_a_zip_is_read_alike_and_folders_may_be_cut(tmp_path: Path, tower: torch.nn.Module):
@@ -71,21 +71,21 @@ def test_a_zip_is_read_alike_and_folders_may_be_cut(tmp_path: Path, tower: torch
     with zipfile.ZipFile(path, "w") as archive:
         for name, data in FILES.items():
             archive.writestr(name, data)
-    seen = see_archive(tower, path, most=1, image_px=32)
-    assert seen.names == ("sketchy/photo/t/cat/1.png", "sketchy/photo/t/dog/1.png")
+    pictures = encode_archive(tower, path, most=1, image_px=32)
+    assert pictures.names == ("sketchy/photo/t/cat/1.png", "sketchy/photo/t/dog/1.png")
 
 
 def test_a_packs_pictures_are_named_after_their_split(tmp_path: Path, tower: torch.nn.Module):
     pack = CataloguePack.open(write_pack(tmp_path / "pack", num_train=1, num_held=1, image_px=64))
-    seen = see_pack(tower, pack, image_px=32)
-    assert seen.names[0] == f"{pack.items[0].split}/{pack.items[0].id}"
-    assert {name.partition("/")[0] for name in seen.names} == {"train", "validation"}
+    pictures = encode_pack(tower, pack, image_px=32)
+    assert pictures.names[0] == f"{pack.items[0].split}/{pack.items[0].id}"
+    assert {name.partition("/")[0] for name in pictures.names} == {"train", "validation"}
     levels = list(pack.pixels(np.arange(3), 32))
-    expected, _ = see_levels(tower, levels, mean=MEAN, std=STD)
-    torch.testing.assert_close(seen.pooled[:3], expected, atol=1e-4, rtol=1e-4)
-    trained = trained_part(CATALOGUE, seen)
+    expected, _ = encode_levels(tower, levels, mean=MEAN, std=STD)
+    torch.testing.assert_close(pictures.pooled[:3], expected, atol=1e-4, rtol=1e-4)
+    trained = trained_part(CATALOGUE, pictures)
     assert all(name.startswith("train/") for name in trained.names)
-    assert 0 < len(trained.names) < len(seen.names)
+    assert 0 < len(trained.names) < len(pictures.names)
 
 
 def test_a_missing_archive_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
