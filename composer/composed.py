@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from composer.errors import InputError
+from composer.fusion import Fusion, fusion_fields, fusion_of, fusion_tensors
 from composer.layout import NUM_CODES, LearnedLayout
 from composer.weights import Shape, WeightsError, read_safetensors, write_safetensors
 
@@ -47,6 +48,8 @@ class ComposedQuery:
         patch_features: Unit vectors in the joint space, one per patch of the reference.
         layout: How the reference is laid out, where the kit has learned layouts; None where that
             follows from the patch features.
+        fusion: The two sides of the query where they are compared one by one in place of `feature`,
+            which then stands for the query where one vector is needed; None otherwise.
         balance: 0 is the reference alone, 0.5 the composed query, 1 the words alone.
         composer: Name of the strategy.
         text: The user's words.
@@ -73,6 +76,7 @@ class ComposedQuery:
     text_hash: str
     missing_tokens: str = ""
     layout: LearnedLayout | None = None
+    fusion: Fusion | None = None
     drawing_feature: Float[Tensor, " c"] | None = None
 
     def require_tokens(self) -> Float[Tensor, "l w"]:
@@ -201,6 +205,7 @@ def query_fields(query: ComposedQuery) -> dict[str, Any]:
         "balance": query.balance,
         **{name: getattr(query, name) for name in _TEXTS},
         **({} if query.layout is None else {"layout_weight": query.layout.weight}),
+        **fusion_fields(query.fusion),
     }
 
 
@@ -208,7 +213,7 @@ def query_from_fields(tensors: Mapping[str, Tensor], fields: Mapping[str, Any]) 
     """Make a query of its tensors and of what `query_fields` returned.
 
     Args:
-        tensors: Those of `TENSORS`, and any of `OPTIONAL_TENSORS` and "layout".
+        tensors: Those of `TENSORS`, and any of `OPTIONAL_TENSORS`, "layout" and `FUSION_TENSORS`.
         fields: As `query_fields` returns them; from an untrusted file, if need be.
 
     Raises:
@@ -228,6 +233,7 @@ def query_from_fields(tensors: Mapping[str, Tensor], fields: Mapping[str, Any]) 
         pseudo_positions=tuple(_whole(i) for i in fields["pseudo_positions"]),
         balance=float(fields["balance"]),
         layout=_layout_of(tensors, fields),
+        fusion=fusion_of(tensors, fields),
     )
     if not _is_consistent(query):
         raise ValueError("The parts of the composed query contradict each other.")
@@ -244,6 +250,7 @@ def _layout_of(tensors: Mapping[str, Tensor], fields: Mapping[str, Any]) -> Lear
 def _tensors(query: ComposedQuery) -> dict[str, Tensor]:
     optional = {f"{_OPTIONAL}{name}": getattr(query, name) for name in OPTIONAL_TENSORS}
     optional[f"{_OPTIONAL}layout"] = None if query.layout is None else query.layout.vector
+    optional |= {f"{_OPTIONAL}{name}": part for name, part in fusion_tensors(query.fusion).items()}
     return {
         **{name: getattr(query, name) for name in TENSORS},
         **{name: tensor for name, tensor in optional.items() if tensor is not None},
@@ -278,6 +285,7 @@ def _is_consistent(query: ComposedQuery) -> bool:
     length, width = query.prompt_embeddings.shape
     end, dim, patches = query.end_position, len(query.both_feature), query.patch_features
     features, layout = (query.feature, query.reference_feature, query.words_feature), query.layout
+    fusion = query.fusion
     return (
         0.0 <= query.balance <= 1.0
         and length <= MAX_PROMPT_LENGTH
@@ -289,4 +297,5 @@ def _is_consistent(query: ComposedQuery) -> bool:
         and all(f is None or f.shape == (dim,) for f in features)
         and (patches is None or (patches.ndim == 2 and patches.shape[1] == dim))
         and (layout is None or (layout.vector.shape == (NUM_CODES,) and 0 <= layout.weight <= 1))
+        and (fusion is None or fusion.width == dim)
     )

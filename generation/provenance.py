@@ -240,7 +240,7 @@ def _pack_tensor(tensor: Tensor) -> dict[str, Any]:
 
 def _pack_query(query: ComposedQuery) -> dict[str, Any]:
     fields = query_fields(query)
-    for name in ("missing_tokens", "layout_weight"):  # an image needs neither
+    for name in ("missing_tokens", "layout_weight", "fusion"):  # an image needs none of them
         fields.pop(name, None)
     return {**{name: _pack_tensor(getattr(query, name)) for name in TENSORS}, **fields}
 

@@ -29,12 +29,19 @@ def moved_by_feedback(
     Returns:
         A unit vector; the query's feature if there is no feedback.
     """
-    moved = feature.float()
+    return functional.normalize(feature.float() + feedback_shift(liked, unliked), dim=0)
+
+
+def feedback_shift(
+    liked: Float[Tensor, "n d"], unliked: Float[Tensor, "m d"]
+) -> Float[Tensor, " d"]:
+    """Return what feedback adds to a query's vector of length one; zeros without feedback."""
+    shift = liked.new_zeros(liked.shape[1], dtype=torch.float32)
     if len(liked):
-        moved = moved + LIKED_WEIGHT * liked.float().mean(dim=0)
+        shift = shift + LIKED_WEIGHT * liked.float().mean(dim=0)
     if len(unliked):
-        moved = moved - UNLIKED_WEIGHT * unliked.float().mean(dim=0)
-    return functional.normalize(moved, dim=0)
+        shift = shift - UNLIKED_WEIGHT * unliked.float().mean(dim=0)
+    return shift
 
 
 def diverse_order(

@@ -1,6 +1,6 @@
 """Search of an indexed gallery with a composed query."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +12,7 @@ from torch import Tensor
 from composer.composed import ComposedQuery
 from composer.errors import InputError
 from composer.layout import SHORT_LIST, blend
-from retrieval.confidence import NUM_BACKGROUND, Standing, standing
+from retrieval.confidence import NUM_BACKGROUND, standing
 from retrieval.engines.exact import ExactIndex
 from retrieval.engines.lance import LanceIndex
 from retrieval.engines.matrix import ExactMatrix
@@ -20,97 +20,15 @@ from retrieval.engines.protocol import Index, Matches, Source, best_matches
 from retrieval.errors import GalleryError
 from retrieval.filters.targets import matches
 from retrieval.filters.tree import Field, Filter
-from retrieval.refine import diverse_order, moved_by_feedback
+from retrieval.fusion import FusedQuery, Surroundings, resolve, search_fused
+from retrieval.ranking import UNREFINED, Hit, Order, Ranking, Refinement
+from retrieval.refine import diverse_order, feedback_shift, moved_by_feedback
 from retrieval.regions import query_layout, query_weight, region_scores
 from retrieval.store.address import IndexLocation
 from retrieval.store.schema import Item, metadata_of
 from retrieval.store.table import Store
 
 MAX_TOP_K = 1000
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Hit:
-    """One picture of a ranking.
-
-    Attributes:
-        rank: Counts from 1.
-        id: Id of the item.
-        path: Path relative to the gallery's root.
-        file: Path on disk.
-        score: Sort key of the ranking, higher is better: the similarity, or its mixture with the
-            region similarity for a re-ranked hit, which may exceed 1.
-        similarity: Cosine of the query's feature and the picture's.
-        region_similarity: Cosine of the layouts of the reference and the picture, see
-            `retrieval.regions`; None for a hit that was not re-ranked.
-        metadata: Fields of the item, without empty ones.
-        near_duplicates: Ids of its near-duplicates, folded into this hit.
-    """
-
-    rank: int
-    id: str
-    path: str
-    file: Path
-    score: float
-    similarity: float
-    region_similarity: float | None
-    metadata: Mapping[str, str | int | list[str]]
-    near_duplicates: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Refinement:
-    """Refinement of a search by feedback on its hits; the ids are of items.
-
-    Attributes:
-        liked: Items that hits should resemble more.
-        unliked: Items that hits should resemble less.
-        within: Items to search, in any order; None for the whole gallery.
-        diversity: 0 for the nearest hits, towards 1 for hits that differ from each other.
-        folds: Whether near-duplicates become one hit, if the index marks them.
-    """
-
-    liked: tuple[str, ...] = ()
-    unliked: tuple[str, ...] = ()
-    within: tuple[str, ...] | None = None
-    diversity: float = 0.0
-    folds: bool = True
-
-
-UNREFINED = Refinement()
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Ranking:
-    """The hits of one query.
-
-    Attributes:
-        hits: Best first.
-        num_items: Size of the gallery.
-        standing: Standing of the first hit in the gallery; None without hits.
-    """
-
-    hits: tuple[Hit, ...]
-    num_items: int
-    standing: Standing | None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Order:
-    """The first k items of a gallery for one query, best first; names as in `Hit`.
-
-    Attributes:
-        ids: Ids of the items.
-        scores: Scores, descending.
-        similarities: Cosines of the features.
-        region_similarities: Cosines of the layouts of the re-ranked items, which come first; empty
-            without re-ranking.
-    """
-
-    ids: tuple[str, ...]
-    scores: Float[Tensor, " k"]
-    similarities: Float[Tensor, " k"]
-    region_similarities: Float[Tensor, " r"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -226,7 +144,14 @@ class Gallery:
         moved = self._moved(query, refinement)
         folds = refinement.folds and self.source.has_near
         count = top_k + SHORT_LIST if folds or refinement.diversity > 0 else top_k
-        order = self.order(moved, count, rerank=rerank, where=where, within=refinement.within)
+        order = self._order(
+            moved,
+            count,
+            rerank=rerank,
+            where=where,
+            within=refinement.within,
+            feedback=self._feedback(query, refinement),
+        )
         first = None
         if order.ids:
             best = float(order.scores[0])
@@ -255,12 +180,45 @@ class Gallery:
             GalleryError: The query was composed for another encoder, or the index cannot be read.
             ValueError: `count` is below one, or `where` compares a field with an unsuitable value.
         """
+        return self._order(query, count, rerank=rerank, where=where, within=within)
+
+    @torch.inference_mode()
+    def similarities(self, queries: Sequence[ComposedQuery]) -> Float[Tensor, "q n"]:
+        """Return the scores of all items in the order of `matrix`, without re-ranking.
+
+        For galleries with exact search only.
+
+        Raises:
+            GalleryError: The gallery has no exact search.
+        """
+        scores = self.matrix.similarities(torch.stack([query.feature for query in queries])).cpu()
+        for row, query in enumerate(queries):
+            if query.fusion is not None:
+                fused = self._fused(query)
+                scores[row] = fused.fuse(self.matrix.similarities(fused.vectors).cpu())
+        return scores
+
+    def _order(
+        self,
+        query: ComposedQuery,
+        count: int,
+        *,
+        rerank: bool,
+        where: Filter | None,
+        within: Sequence[str] | None,
+        feedback: Float[Tensor, " d"] | None = None,
+    ) -> Order:
         self._check(query)
         weight = query_weight(query)
         reranks = rerank and weight > 0 and self.source.has_regions
         layout = query_layout(query) if reranks else None
         least = SHORT_LIST if layout is not None else 1
-        nearest = self._matches(query.feature.float(), max(count, least), where, within)
+        count_nearest = max(count, least)
+        if query.fusion is None:
+            nearest = self._matches(query.feature.float(), count_nearest, where, within)
+        else:
+            fused = self._fused(query, feedback)
+            nearest = self._fused_matches(fused, count_nearest, where, within)
         similarities = torch.tensor(nearest.similarities)
         if layout is None or not nearest.ids:
             none = similarities.new_empty(0)
@@ -288,14 +246,46 @@ class Gallery:
         """Search with the engine, or compare the few items of an earlier search directly."""
         if within is None:
             return self.index.search(feature[None], count, where=where)[0]
+        ids = self._matching(within, where)
+        vectors = torch.from_numpy(self.source.vectors_of(ids)).float()
+        return best_matches(ids, vectors @ feature.cpu(), count)
+
+    def _fused_matches(
+        self, query: FusedQuery, count: int, where: Filter | None, within: Sequence[str] | None
+    ) -> Matches:
+        if within is None:
+            return search_fused(self.index, self.source, query, count, where)
+        ids = self._matching(within, where)
+        vectors = torch.from_numpy(self.source.vectors_of(ids)).float()
+        return best_matches(ids, query.scores(vectors), count)
+
+    def _matching(self, within: Sequence[str], where: Filter | None) -> list[str]:
+        """Return the ids that exist and match `where`."""
         items = zip(within, self.source.items_of(within), strict=True)
-        ids = [
+        return [
             id_
             for id_, item in items
             if item is not None and (where is None or matches(where, item))
         ]
-        vectors = torch.from_numpy(self.source.vectors_of(ids)).float()
-        return best_matches(ids, vectors @ feature.cpu(), count)
+
+    def _fused(
+        self, query: ComposedQuery, feedback: Float[Tensor, " d"] | None = None
+    ) -> FusedQuery:
+        """Complete a query with a fusion by this gallery."""
+        around = Surroundings(background=self._background, neighbours=self._neighbours)
+        return resolve(query, around, feedback)
+
+    def _neighbours(self, direction: Float[Tensor, " d"], count: int) -> Float[Tensor, "k d"]:
+        nearest = self.index.search(direction[None], count)[0]
+        return torch.from_numpy(self.source.vectors_of(nearest.ids)).float()
+
+    def _feedback(self, query: ComposedQuery, refinement: Refinement) -> Float[Tensor, " d"] | None:
+        """Return what feedback adds to the sides of a query with a fusion; None for nothing."""
+        if query.fusion is None or not (refinement.liked or refinement.unliked):
+            return None
+        centre = self._background.mean(dim=0)
+        liked, unliked = map(self._vectors_of, (refinement.liked, refinement.unliked))
+        return feedback_shift(liked.float() - centre, unliked.float() - centre)
 
     def _moved(self, query: ComposedQuery, refinement: Refinement) -> ComposedQuery:
         """Return the query after feedback."""

@@ -1,5 +1,6 @@
 """Exact engine over a store: its vectors as a matrix, memory-mapped for large galleries."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ from torch import Tensor
 
 from composer.files import atomic_file
 from retrieval.engines.matrix import ExactMatrix
-from retrieval.engines.protocol import Matches
+from retrieval.engines.protocol import Matches, check_search
 from retrieval.filters.tree import Filter
 from retrieval.store.columns import IdsAndVectors
 from retrieval.store.table import Store
@@ -60,6 +61,34 @@ class ExactIndex:
             )
             for nearest_rows, scores in zip(rows, similarities, strict=True)
         ]
+
+    def scan(
+        self,
+        vectors: Float[Tensor, "s d"],
+        fuse: Callable[[Float[Tensor, "s n"]], Float[Tensor, " n"]],
+        k: int,
+        *,
+        where: Filter | None = None,
+    ) -> Matches:
+        """Return the items with the best scores; equal scores are ordered by id.
+
+        Raises:
+            ValueError: As `search` does.
+            GalleryError: The index cannot be read.
+        """
+        check_search(vectors, k, self.matrix.dim)
+        scores = fuse(self.matrix.similarities(vectors).cpu())
+        rows = torch.arange(len(scores)) if where is None else self._matching(where).nonzero()[:, 0]
+        scores, count = scores[rows], min(k, len(rows))
+        if count == 0:
+            return Matches(ids=(), similarities=())
+        least = scores.topk(count).values[-1]
+        promising = (scores >= least).nonzero()[:, 0]
+        best = promising[scores[promising].argsort(descending=True, stable=True)][:count]
+        return Matches(
+            ids=tuple(id_.decode() for id_ in self.ids[rows[best].numpy()]),
+            similarities=tuple(scores[best].tolist()),
+        )
 
     def _matching(self, where: Filter) -> Bool[Tensor, " n"]:
         """Return a mask of matching rows; items added after opening have no row."""

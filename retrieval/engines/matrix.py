@@ -52,6 +52,16 @@ class ExactMatrix:
         """Return the number of vectors."""
         return len(self._matrix)
 
+    @property
+    def vectors(self) -> Float[Tensor, "n d"]:
+        """The vectors, as they are stored."""
+        return self._matrix
+
+    @property
+    def dim(self) -> int:
+        """Width of the vectors."""
+        return self._matrix.shape[1]
+
     def similarities(self, queries: Float[Tensor, "q d"]) -> Float[Tensor, "q n"]:
         """Return the cosine of every query and every row, in float32.
 

@@ -1,6 +1,6 @@
 """Protocols of search engines and of sources of items."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -45,6 +45,32 @@ class Index(Protocol):
         Raises:
             ValueError: `k` is below one, the queries have another width than the items, or `where`
                 compares a field with an unsuitable value.
+        """
+        ...
+
+
+@runtime_checkable
+class Scan(Protocol):
+    """Search engine that can score all of its items by several vectors at once."""
+
+    def scan(
+        self,
+        vectors: Float[Tensor, "s d"],
+        fuse: Callable[[Float[Tensor, "s n"]], Float[Tensor, " n"]],
+        k: int,
+        *,
+        where: Filter | None = None,
+    ) -> Matches:
+        """Return the `k` items with the best scores, among those that match `where`.
+
+        Args:
+            vectors: Compared with every item.
+            fuse: Makes the score of each item of its products with the vectors.
+            k: Number of items.
+            where: As in `Index.search`.
+
+        Raises:
+            ValueError: As `Index.search` does.
         """
         ...
 

@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 import torch
 
+from composer.composed import ComposedQuery
+from composer.fusion import Fusion
 from composer.layout import NUM_CODES
 from retrieval.engines.exact import ExactIndex
 from retrieval.engines.lance import LanceIndex
@@ -20,11 +22,13 @@ from retrieval.filters.language import parse
 from retrieval.filters.targets import matches
 from retrieval.filters.tree import And, Contains, Filter, FilterError, Not, Or
 from retrieval.indexing.publish import publish
+from retrieval.search import Gallery
 from retrieval.store.address import MilvusAddress
 from retrieval.store.schema import Item, Manifest
 from retrieval.store.table import Store
 from tests.contracts.milvus_server import milvus_server
 from tests.retrieval.filters.filter_world import Thing, random_filter, random_things
+from tests.retrieval.queries import query_of
 
 DIM = 48
 CLOSE = 2e-6  # sums of float32 in another order
@@ -343,3 +347,26 @@ def test_a_search_does_not_wait_for_the_clock_of_the_server(server, tmp_path):
     searching = median_s(lambda: index.search(composed(4, vectors, 1), 10))
     client.close()
     assert searching < waiting / 2
+
+
+def test_two_sides_are_fused_nearly_as_if_all_pictures_were_compared(engine, address, tmp_path):
+    num, k = 3000, 10
+    items, vectors = items_of(random_things(seed=16, num=num)), clip_like(17, num)
+    store = make_store(tmp_path / "index", items, vectors)
+    gallery = Gallery(store, engine.open(store, address()))
+    exact = Gallery(store, ExactIndex(store))
+    references, words = composed(18, vectors, 20), composed(19, vectors, 20)
+    num_hits = 0
+    for reference, phrase in zip(references, words, strict=True):
+        query = two_sided(reference, phrase)
+        expected, given = (g.order(query, k, rerank=False) for g in (exact, gallery))
+        num_hits += len(set(expected.ids) & set(given.ids))
+        if engine.ranks_all:
+            assert given.ids == expected.ids
+            torch.testing.assert_close(given.scores, expected.scores, atol=1e-5, rtol=0)
+    assert num_hits / (k * 20) >= (1 if engine.ranks_all else 0.98)
+
+
+def two_sided(reference: torch.Tensor, words: torch.Tensor) -> ComposedQuery:
+    fusion = Fusion(reference=reference, words=words, is_centred=False, penalty=0.1)
+    return replace(query_of(reference, None, words), fusion=fusion)
