@@ -29,10 +29,10 @@ def balance_rows(
     """Yield rows of sketch and words, from the sketch alone (0) to the words alone (1)."""
     encoded = catalogue.encode_sketches(protocol, composer)
     for balance in BALANCES:
-        features = catalogue.query_features(
+        queries = catalogue.composed_queries(
             protocol, composer, BOTH, balance=balance, encoded=encoded
         )
-        ranks = catalogue.ranks(protocol, gallery.matrix, features)
+        ranks = catalogue.query_ranks(protocol, gallery, queries)
         yield from _named("balance", f"{balance:g}", catalogue.table(name, BOTH, protocol, ranks))
 
 
@@ -50,8 +50,8 @@ def shift_rows(
         for composer in composers:
             encoded = catalogue.encode_sketches(protocol, composer)
             for mode in ("sketch", BOTH):
-                features = catalogue.query_features(protocol, composer, mode, encoded=encoded)
-                ranks = catalogue.ranks(protocol, gallery.matrix, features)
+                queries = catalogue.composed_queries(protocol, composer, mode, encoded=encoded)
+                ranks = catalogue.query_ranks(protocol, gallery, queries)
                 rows = catalogue.table(composer.name, mode, protocol, ranks)
                 yield from _named("photo-side shift", "on" if moves else "off", rows)
 
@@ -63,8 +63,8 @@ def skill_rows(
     for skill, protocol in protocols.items():
         encoded = catalogue.encode_sketches(protocol, composer)
         for mode in ("sketch", BOTH):
-            features = catalogue.query_features(protocol, composer, mode, encoded=encoded)
-            ranks = catalogue.ranks(protocol, gallery.matrix, features)
+            queries = catalogue.composed_queries(protocol, composer, mode, encoded=encoded)
+            ranks = catalogue.query_ranks(protocol, gallery, queries)
             rows = catalogue.table(name, mode, protocol, ranks)
             yield from _named("skill", str(skill), rows)
 
@@ -84,7 +84,8 @@ def tower_rows(
     }
     encoded = catalogue.encode_sketches(protocol, composer)
     for mode in ("sketch", BOTH):
-        features = catalogue.query_features(protocol, composer, mode, encoded=encoded)
+        queries = catalogue.composed_queries(protocol, composer, mode, encoded=encoded)
+        features = torch.stack([query.feature for query in queries])
         for tower, index in indices.items():
             rows = catalogue.table(name, mode, protocol, catalogue.ranks(protocol, index, features))
             yield from _named("gallery tower", tower, rows)

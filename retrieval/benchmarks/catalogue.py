@@ -175,20 +175,6 @@ def encode_sketches(protocol: Protocol, composer: Composer) -> Encoded:
 
 
 @torch.inference_mode()
-def query_features(
-    protocol: Protocol,
-    composer: Composer,
-    mode: str,
-    *,
-    balance: float = 0.5,
-    encoded: Encoded | None = None,
-) -> Float[Tensor, "q d"]:
-    """Return the features of `composed_queries`."""
-    queries = composed_queries(protocol, composer, mode, balance=balance, encoded=encoded)
-    return torch.stack([query.feature for query in queries])
-
-
-@torch.inference_mode()
 def composed_queries(
     protocol: Protocol,
     composer: Composer,
@@ -227,6 +213,15 @@ def ranks(
 ) -> Int[np.ndarray, " q"]:
     """Return the rank of every case's target in the whole gallery."""
     similarities = index.similarities(features).cpu().numpy()
+    return ranks_of_targets(similarities, np.array([case.target for case in protocol.cases]))
+
+
+@torch.inference_mode()
+def query_ranks(
+    protocol: Protocol, gallery: Gallery, queries: Sequence[ComposedQuery]
+) -> Int[np.ndarray, " q"]:
+    """Return the rank of every case's target in the whole gallery, by `Gallery.similarities`."""
+    similarities = gallery.similarities(queries).numpy()
     return ranks_of_targets(similarities, np.array([case.target for case in protocol.cases]))
 
 

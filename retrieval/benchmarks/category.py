@@ -17,6 +17,7 @@ from torch import Tensor
 from retrieval.benchmarks.ranked_metrics import (
     ApRule,
     LabelCodes,
+    Queries,
     SimilarityBlock,
     average_precisions,
     check_length,
@@ -42,14 +43,14 @@ class CategoryTask:
     """Encoded queries and gallery with their classes.
 
     Attributes:
-        query_features: Unit vectors.
+        query_features: Unit vectors, or composed queries.
         query_classes: Class of each query.
         gallery_features: Unit vectors.
         gallery_classes: Class of each item.
         is_generalised: Whether the gallery holds seen classes too; set by `generalised`.
     """
 
-    query_features: Float[Tensor, "q _"]
+    query_features: Queries
     query_classes: Sequence[str]
     gallery_features: Float[Tensor, "n _"]
     gallery_classes: Sequence[str]

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from retrieval.benchmarks.metrics import accuracy_at, ranks_of_targets
 from retrieval.benchmarks.ranked_metrics import (
+    Queries,
     check_length,
     hits_at,
     label_codes,
@@ -33,14 +34,14 @@ class CirrTask:
     """CIRR: one target per query, in the whole gallery and among a few similar pictures.
 
     Attributes:
-        query_features: Unit vectors.
+        query_features: Unit vectors, or composed queries.
         gallery_features: Unit vectors.
         targets: Row of the target in the gallery.
         references: Row of the reference picture, which is excluded from all rankings.
         subsets: Rows of the similar pictures, target included; the reference may be included.
     """
 
-    query_features: Float[Tensor, "q _"]
+    query_features: Queries
     gallery_features: Float[Tensor, "n _"]
     targets: Int[np.ndarray, " t"]
     references: Int[np.ndarray, " r"]
@@ -84,7 +85,7 @@ class CirrRow:
 class CircoTask:
     """CIRCO: `answers` holds the rows of all targets of each query, at least one."""
 
-    query_features: Float[Tensor, "q _"]
+    query_features: Queries
     gallery_features: Float[Tensor, "n _"]
     answers: Sequence[Sequence[int]]
 
@@ -122,7 +123,7 @@ class ConversionTask:
     """Domain conversion: a picture and a target domain; relevant is its class in that domain.
 
     Attributes:
-        query_features: Unit vectors.
+        query_features: Unit vectors, or composed queries.
         query_classes: Class of the reference picture.
         query_domains: Target domain.
         gallery_features: Unit vectors.
@@ -130,7 +131,7 @@ class ConversionTask:
         gallery_domains: Domain of each item.
     """
 
-    query_features: Float[Tensor, "q _"]
+    query_features: Queries
     query_classes: Sequence[str]
     query_domains: Sequence[str]
     gallery_features: Float[Tensor, "n _"]

@@ -12,6 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from composer.backbone import Backbone
+from composer.composed import ComposedQuery
 from composer.query import Query
 from composer.strategies.protocol import Composer, encode_all
 from retrieval.indexing.embed import EncodedImages, encode_with_regions
@@ -20,9 +21,9 @@ NumDone = Callable[[int], None]
 
 
 @torch.inference_mode()
-def query_features(
+def composed_queries(
     composer: Composer, sketches: Iterable[Query], *, progress: NumDone | None = None
-) -> Float[Tensor, "q d"]:
+) -> list[ComposedQuery]:
     """Compose every query at the middle balance.
 
     Args:
@@ -30,22 +31,18 @@ def query_features(
         sketches: The queries, in the order of the rows.
         progress: Called after each query with the number done.
 
-    Returns:
-        Unit vectors in float32 on the CPU.
-
     Raises:
         ValueError: There is no query.
     """
-    features: list[Tensor] = []
+    composed: list[ComposedQuery] = []
     references, queries = tee(sketches)
     for query, encoded in zip(queries, encode_all(composer, references), strict=True):
-        composed = composer.compose(encoded, query.text)
-        features.append(composed.feature.float().cpu())
+        composed.append(composer.compose(encoded, query.text))
         if progress:
-            progress(len(features))
-    if not features:
+            progress(len(composed))
+    if not composed:
         raise ValueError("There must be at least one query to encode; check the data set.")
-    return torch.stack(features)
+    return composed
 
 
 def gallery_features(

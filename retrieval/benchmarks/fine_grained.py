@@ -14,6 +14,7 @@ from torch import Tensor
 from retrieval.benchmarks.metrics import accuracy_at, ranks_of_targets
 from retrieval.benchmarks.ranked_metrics import (
     LabelCodes,
+    Queries,
     check_length,
     label_codes,
     query_interval,
@@ -28,14 +29,14 @@ class FineGrainedTask:
     """Encoded queries and gallery, and the target of each query.
 
     Attributes:
-        query_features: Unit vectors.
+        query_features: Unit vectors, or composed queries.
         gallery_features: Unit vectors.
         targets: Row of the target in the gallery.
         query_classes: Class of each query; needed for ranking within the class.
         gallery_classes: Class of each item; given together with `query_classes`.
     """
 
-    query_features: Float[Tensor, "q _"]
+    query_features: Queries
     gallery_features: Float[Tensor, "n _"]
     targets: Int[np.ndarray, " t"]
     query_classes: Sequence[str] | None = None

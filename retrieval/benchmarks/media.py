@@ -16,6 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from composer.backbone import Backbone
+from composer.composed import ComposedQuery
 from composer.images import ImageError, open_image
 from composer.query import Query
 from composer.sketch import Sketch
@@ -95,9 +96,9 @@ def media_rows(composer: Composer, opened: MediaSet) -> list[dict[str, Any]]:
     treat queries as independent, although those of one design share a sketch.
     """
     targets = [row for row, domain in enumerate(opened.domains) if domain in DOMAIN_WORDS]
-    features = _features(composer, opened, targets)
+    queries = _queries(composer, opened, targets)
     kind = ConversionTask(
-        query_features=features,
+        query_features=queries,
         query_classes=[opened.kinds[row] for row in targets],
         query_domains=[opened.domains[row] for row in targets],
         gallery_features=opened.features,
@@ -107,7 +108,7 @@ def media_rows(composer: Composer, opened: MediaSet) -> list[dict[str, Any]]:
     all_alike = {"query_classes": [""] * len(targets), "gallery_classes": [""] * len(opened.kinds)}
     domain = conversion_row(replace(kind, **all_alike))
     design = FineGrainedTask(
-        query_features=features, gallery_features=opened.features, targets=np.array(targets)
+        query_features=queries, gallery_features=opened.features, targets=np.array(targets)
     )
     extra = {"chance@1": 1 / len(opened.kinds), "domain_right@1": domain.hits_1}
     head = {"composer": composer.name, "query": "sketch+text", "split": "domains"}
@@ -118,12 +119,11 @@ def media_rows(composer: Composer, opened: MediaSet) -> list[dict[str, Any]]:
 
 
 @torch.inference_mode()
-def _features(composer: Composer, opened: MediaSet, targets: Sequence[int]) -> Float[Tensor, "q d"]:
+def _queries(composer: Composer, opened: MediaSet, targets: Sequence[int]) -> list[ComposedQuery]:
     """Compose for each target the sketch of its design with the words for its domain."""
     drawn = encode_all(composer, (Query(sketch=sketch) for sketch in opened.sketches.values()))
     encoded = dict(zip(opened.sketches, drawn, strict=True))
-    composed = [
+    return [
         composer.compose(encoded[opened.designs[row]], DOMAIN_WORDS[opened.domains[row]])
         for row in targets
     ]
-    return torch.stack([query.feature.float().cpu() for query in composed])

@@ -39,8 +39,8 @@ def partial_rows(
         part = replace(protocol, sketches=sketches)
         encoded = catalogue.encode_sketches(part, composer)
         for mode in MODES:
-            features = catalogue.query_features(part, composer, mode, encoded=encoded)
-            ranks = catalogue.ranks(part, gallery.matrix, features)
+            queries = catalogue.composed_queries(part, composer, mode, encoded=encoded)
+            ranks = catalogue.query_ranks(part, gallery, queries)
             table = catalogue.table(name, mode, part, ranks)
             rows += [{"strokes": share, **row.as_json()} for row in table]
     return rows

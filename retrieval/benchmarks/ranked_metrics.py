@@ -15,7 +15,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from composer.composed import ComposedQuery
 from retrieval.benchmarks.metrics import Interval, bootstrap
+from retrieval.fusion import similarities
 
 MAX_ENTRIES = 1 << 22
 _MAX_PICKS = 1 << 25
@@ -27,6 +29,9 @@ class ApRule(StrEnum):
 
     PLAIN = "plain"
     VOC = "voc"
+
+
+Queries = Float[Tensor, "_ _"] | Sequence[ComposedQuery]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -56,7 +61,7 @@ def label_codes(queries: Sequence[str], gallery: Sequence[str]) -> LabelCodes:
 
 
 def similarity_blocks(
-    queries: Float[Tensor, "q d"],
+    queries: Queries,
     gallery: Float[Tensor, "n e"],
     *,
     max_entries: int = MAX_ENTRIES,
@@ -64,6 +69,11 @@ def similarity_blocks(
     """Yield similarities with a gallery, in blocks of queries of at most `max_entries`.
 
     Products are computed in float32 on the gallery's device and returned as numpy arrays.
+
+    Args:
+        queries: Features, or composed queries, of which some may have a fusion.
+        gallery: Features.
+        max_entries: Numbers of a block.
 
     Raises:
         ValueError: A side is empty, not finite, or of another width.
@@ -73,18 +83,26 @@ def similarity_blocks(
             "A ranking needs at least one query and one item, got "
             f"{len(queries)} and {len(gallery)}."
         )
-    if queries.shape[1] != gallery.shape[1]:
+    features = (
+        queries
+        if isinstance(queries, Tensor)
+        else torch.stack([query.feature.float().cpu() for query in queries])
+    )
+    if features.shape[1] != gallery.shape[1]:
         raise ValueError(
-            f"Queries must have the gallery's width ({gallery.shape[1]}), got {queries.shape[1]}."
+            f"Queries must have the gallery's width ({gallery.shape[1]}), got {features.shape[1]}."
         )
-    if not (queries.isfinite().all() and gallery.isfinite().all()):
+    if not (features.isfinite().all() and gallery.isfinite().all()):
         raise ValueError("Features must be finite; encode the pictures again in float32.")
     items = gallery.float().T
     size = max(1, max_entries // len(gallery))
     for start in range(0, len(queries), size):
         rows = slice(start, min(start + size, len(queries)))
         with torch.inference_mode():
-            products = queries[rows].to(items) @ items
+            if isinstance(queries, Tensor):
+                products = features[rows].to(items) @ items
+            else:
+                products = similarities(queries[rows], gallery)
         yield SimilarityBlock(rows=rows, similarities=products.cpu().numpy())
 
 

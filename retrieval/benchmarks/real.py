@@ -26,9 +26,10 @@ from composer.query import Query
 from composer.strategies.protocol import Composer, encode_all
 from retrieval.benchmarks.category import CategoryTask, category_row
 from retrieval.benchmarks.composed import ConversionTask, conversion_row
-from retrieval.benchmarks.encode_dataset import encode_gallery, query_features
+from retrieval.benchmarks.encode_dataset import composed_queries, encode_gallery
 from retrieval.benchmarks.fine_grained import FineGrainedTask, fine_grained_row, row_from_ranks
 from retrieval.benchmarks.metrics import ranks_of_targets
+from retrieval.fusion import similarities
 from retrieval.indexing.embed import EncodedImages
 from retrieval.regions import query_layout, query_weight, region_scores
 
@@ -70,7 +71,7 @@ def chair_row(composer: Composer, real: RealSet) -> dict[str, Any]:
     """Measure fine-grained retrieval: the target of a sketch is the photo it was drawn from."""
     dataset = real.dataset
     task = FineGrainedTask(
-        query_features=query_features(composer, _queries(dataset, dataset.drawings)),
+        query_features=composed_queries(composer, _queries(dataset, dataset.drawings)),
         gallery_features=real.gallery.features,
         targets=_targets(dataset),
     )
@@ -90,9 +91,8 @@ def chair_reranked(composer: Composer, real: RealSet) -> dict[str, Any] | None:
         if layout is None:
             return None
         regions = region_scores(layout, photos.regions)
-        scores.append(
-            blend(photos.features @ query.feature.float().cpu(), regions, query_weight(query))
-        )
+        features = similarities([query], photos.features)[0]
+        scores.append(blend(features, regions, query_weight(query)))
     ranks = ranks_of_targets(torch.stack(scores).numpy(), targets)
     size = len(photos.features)
     row = row_from_ranks(ranks, num_gallery=size, num_candidates=float(size), within_class=False)
@@ -103,7 +103,7 @@ def class_row(composer: Composer, real: RealSet) -> dict[str, Any]:
     """Measure zero-shot category retrieval: photos of the drawn class are relevant."""
     dataset = real.dataset
     task = CategoryTask(
-        query_features=query_features(composer, _queries(dataset, dataset.drawings)),
+        query_features=composed_queries(composer, _queries(dataset, dataset.drawings)),
         query_classes=[drawing.class_name for drawing in dataset.drawings],
         gallery_features=real.gallery.features,
         gallery_classes=[photo.class_name for photo in dataset.photos],
@@ -123,7 +123,7 @@ def conversion(composer: Composer, real: RealSet, *, seed: int) -> dict[str, Any
         for drawing, domain in pairs
     )
     task = ConversionTask(
-        query_features=query_features(composer, queries),
+        query_features=composed_queries(composer, queries),
         query_classes=[drawing.class_name for drawing, _ in pairs],
         query_domains=[domain for _, domain in pairs],
         gallery_features=real.gallery.features,

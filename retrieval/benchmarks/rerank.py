@@ -1,12 +1,11 @@
 """Protocol of the shipped gallery with the short-list re-ranked by layout."""
 
 import numpy as np
-import torch
 from jaxtyping import Int
 
 from composer.composed import ComposedQuery
 from composer.strategies.protocol import Composer
-from retrieval.benchmarks.catalogue import Encoded, Protocol, composed_queries, ranks
+from retrieval.benchmarks.catalogue import Encoded, Protocol, composed_queries, query_ranks
 from retrieval.regions import query_layout
 from retrieval.search import Gallery
 
@@ -19,8 +18,7 @@ def both_ranks(
     Re-ranking needs queries with layouts, and an index with region codes.
     """
     queries = composed_queries(protocol, composer, mode, encoded=encoded)
-    features = torch.stack([query.feature for query in queries])
-    by_rerank = {False: ranks(protocol, gallery.matrix, features)}
+    by_rerank = {False: query_ranks(protocol, gallery, queries)}
     if gallery.source.has_regions and all(query_layout(query) is not None for query in queries):
         by_rerank[True] = reranked_ranks(protocol, gallery, queries)
     return by_rerank

@@ -25,6 +25,7 @@ from retrieval.benchmarks import catalogue
 from retrieval.benchmarks.metrics import bootstrap, ranks_of_targets
 from retrieval.engines.matrix import ExactMatrix
 from retrieval.errors import GalleryError
+from retrieval.fusion import similarities
 from retrieval.indexing.embed import encode_images
 
 BATCH_SIZE = 32
@@ -86,12 +87,12 @@ def scene_rows(name: str, composer: Composer, scenes: SceneSet) -> list[dict[str
     targets = np.array([case.target for case in scenes.protocol.cases])
     encoded = catalogue.encode_sketches(scenes.protocol, composer)
     for mode in catalogue.MODES:
-        features = catalogue.query_features(scenes.protocol, composer, mode, encoded=encoded)
-        similarities = scenes.index.similarities(features).cpu().numpy()
-        ranks = ranks_of_targets(similarities, targets)
+        queries = catalogue.composed_queries(scenes.protocol, composer, mode, encoded=encoded)
+        scores = similarities(queries, scenes.index.vectors).cpu().numpy()
+        ranks = ranks_of_targets(scores, targets)
         table = catalogue.table(name, mode, scenes.protocol, ranks)
         rows += [replace(row, split=SPLITS[row.split]).as_json() for row in table]
-        rows += _relation_rows(name, mode, scenes, similarities)
+        rows += _relation_rows(name, mode, scenes, scores)
     return rows
 
 

@@ -203,8 +203,8 @@ def _examples(
 ) -> list[ReportQuery]:
     """Choose random queries: half with the target first, half without it in the first hits."""
     name = DEFAULT_COMPOSER if DEFAULT_COMPOSER in composers else next(iter(composers))
-    features = catalogue.query_features(protocol, composers[name], BOTH)
-    ranks = catalogue.ranks(protocol, gallery.matrix, features)
+    queries = catalogue.composed_queries(protocol, composers[name], BOTH)
+    ranks = catalogue.query_ranks(protocol, gallery, queries)
     rng = np.random.default_rng(seed)
     picked = [
         int(number)
@@ -217,9 +217,10 @@ def _examples(
     files = [gallery.root / item.path for item in gallery.items]
     answers: list[dict[str, tuple[int, list[Path]]]] = [{} for _ in cases]
     for name, composer in composers.items():
-        features = catalogue.query_features(part, composer, BOTH)
-        nearest = gallery.matrix.nearest(features.float(), TOP_K).rows.tolist()
-        targets = catalogue.ranks(part, gallery.matrix, features).tolist()
+        queries = catalogue.composed_queries(part, composer, BOTH)
+        scores = gallery.similarities(queries)
+        nearest = scores.argsort(dim=1, descending=True, stable=True)[:, :TOP_K].tolist()
+        targets = catalogue.query_ranks(part, gallery, queries).tolist()
         for answer, rank, rows in zip(answers, targets, nearest, strict=True):
             answer[name] = (rank, [files[row] for row in rows])
     return [

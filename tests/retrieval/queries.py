@@ -24,3 +24,8 @@ def query_of(feature, patch_features, words=None):
         text_hash="text",
         missing_tokens="It was made by hand.",
     )
+
+
+def features_of(queries):
+    """Return the features of queries, one per row."""
+    return torch.stack([query.feature for query in queries])

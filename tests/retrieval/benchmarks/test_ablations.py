@@ -11,6 +11,7 @@ from retrieval.benchmarks import ablations, catalogue
 from retrieval.errors import GalleryError
 from retrieval.search import Gallery
 from tests.composer.tiny import tiny_backbone
+from tests.retrieval.queries import features_of
 from tests.retrieval.tiny_world import write_world
 
 
@@ -37,7 +38,7 @@ def test_the_ends_of_the_balance_are_a_single_side(world):
     assert {row["variant"] for row in rows} == {"0", "0.25", "0.4", "0.5", "0.6", "0.75", "1"}
     assert {row["ablation"] for row in rows} == {"balance"}
     for end, mode in (("0", "sketch"), ("1", "text"), ("0.5", "sketch+text")):
-        features = catalogue.query_features(protocol, composer, mode)
+        features = features_of(catalogue.composed_queries(protocol, composer, mode))
         ranks = catalogue.ranks(protocol, gallery.matrix, features)
         alone = [row.as_json() for row in catalogue.table("slerp", mode, protocol, ranks)]
         assert accuracies(rows, variant=end) == accuracies(alone)
@@ -87,7 +88,7 @@ def test_the_shift_is_taken_on_and_off(world):
         (name, shift) for name in ("slerp", "inversion") for shift in ("on", "off")
     }
     off = SlerpComposer(tiny_backbone(), SlerpSettings(alpha=0.5, moves_sketches=False))
-    features = catalogue.query_features(protocol, off, "sketch")
+    features = features_of(catalogue.composed_queries(protocol, off, "sketch"))
     ranks = catalogue.ranks(protocol, gallery.matrix, features)
     assert np.all(ranks >= 1)
     expected = [row.as_json() for row in catalogue.table("slerp", "sketch", protocol, ranks)]

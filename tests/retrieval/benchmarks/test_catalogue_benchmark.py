@@ -7,6 +7,7 @@ from retrieval.benchmarks import catalogue
 from retrieval.errors import GalleryError
 from retrieval.search import Gallery
 from tests.composer.tiny import tiny_backbone
+from tests.retrieval.queries import features_of
 from tests.retrieval.tiny_world import write_world
 
 
@@ -37,9 +38,9 @@ def test_ceilings_say_how_many_cases_look_alike(world):
 def test_a_mode_shows_only_its_side(world):
     _, _, protocol = world
     composer = SlerpComposer(tiny_backbone())
-    drawn = catalogue.query_features(protocol, composer, "sketch")
-    features = catalogue.query_features(protocol, composer, "text")
-    both = catalogue.query_features(protocol, composer, "sketch+text")
+    drawn = features_of(catalogue.composed_queries(protocol, composer, "sketch"))
+    features = features_of(catalogue.composed_queries(protocol, composer, "text"))
+    both = features_of(catalogue.composed_queries(protocol, composer, "sketch+text"))
     assert drawn[0].equal(drawn[1])
     assert not drawn[0].equal(drawn[2])
     assert features[0].equal(features[2])

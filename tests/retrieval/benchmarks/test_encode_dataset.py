@@ -8,8 +8,9 @@ from PIL import Image
 from composer.query import Query
 from composer.sketch import Sketch
 from composer.strategies.slerp import SlerpComposer
-from retrieval.benchmarks.encode_dataset import gallery_features, query_features
+from retrieval.benchmarks.encode_dataset import composed_queries, gallery_features
 from tests.composer.tiny import JOINT_DIM, tiny_backbone
+from tests.retrieval.queries import features_of
 
 SKETCH = Sketch.from_strokes([[[0, 0], [1, 0], [1, 1]]])
 
@@ -31,7 +32,8 @@ def queries():
 def test_each_query_is_composed_with_its_words():
     composer = SlerpComposer(tiny_backbone())
     progress = []
-    features = query_features(composer, (query for query in queries()), progress=progress.append)
+    stream = (query for query in queries())
+    features = features_of(composed_queries(composer, stream, progress=progress.append))
     assert features.shape == (4, JOINT_DIM)
     assert progress == [1, 2, 3, 4]
     for row, query in zip(features, queries(), strict=True):
@@ -76,7 +78,7 @@ def test_pictures_are_read_batch_by_batch():
 
 def test_nothing_to_encode_is_refused():
     with pytest.raises(ValueError, match="at least one query"):
-        query_features(SlerpComposer(tiny_backbone()), [])
+        composed_queries(SlerpComposer(tiny_backbone()), [])
     with pytest.raises(ValueError, match="at least one picture"):
         gallery_features(tiny_backbone(), [])
     with pytest.raises(ValueError, match="`batch_size` must be at least 1, got 0"):

@@ -8,6 +8,7 @@ from retrieval.benchmarks import catalogue
 from retrieval.benchmarks.rerank import composed_queries, reranked_ranks
 from retrieval.search import Gallery
 from tests.composer.tiny import tiny_backbone
+from tests.retrieval.queries import features_of
 from tests.retrieval.tiny_world import write_world
 
 
@@ -37,7 +38,7 @@ def test_composed_queries_have_the_features_of_the_protocol(world):
     for mode in catalogue.MODES:
         queries = composed_queries(protocol, composer, mode)
         features = torch.stack([query.feature for query in queries])
-        expected = catalogue.query_features(protocol, composer, mode)
+        expected = features_of(catalogue.composed_queries(protocol, composer, mode))
         torch.testing.assert_close(features, expected)
         assert all((query.patch_features is None) == (mode == "text") for query in queries)
 
