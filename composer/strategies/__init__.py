@@ -7,10 +7,13 @@ from typing import Final
 from composer import names
 from composer.backbone import Backbone
 from composer.kit_parts import ComposerFiles
+from composer.strategies.basic import BasicComposer, BasicSettings
 from composer.strategies.converter import TextConverter
 from composer.strategies.duet import DuetComposer, DuetModel
+from composer.strategies.freedom import FreedomComposer, FreedomSettings
 from composer.strategies.inversion import InversionComposer, InversionSettings
 from composer.strategies.modality import ModalityComposer, ModalityModel
+from composer.strategies.product import ProductComposer, ProductSettings
 from composer.strategies.prompted import PromptedComposer, PromptedModel
 from composer.strategies.protocol import Composer, ComposerError
 from composer.strategies.sentence import SentenceComposer, SentenceModel
@@ -47,6 +50,21 @@ def _slerp(_: str, backbone: Backbone, files: ComposerFiles) -> Composer:
     return SlerpComposer(backbone, settings, duet=duet, converter=_converter(backbone, files))
 
 
+def _basic(_: str, backbone: Backbone, files: ComposerFiles) -> Composer:
+    settings = BasicSettings(**files.settings)
+    return BasicComposer(backbone, settings, converter=_converter(backbone, files))
+
+
+def _freedom(_: str, backbone: Backbone, files: ComposerFiles) -> Composer:
+    settings = FreedomSettings(**files.settings)
+    return FreedomComposer(backbone, settings, converter=_converter(backbone, files))
+
+
+def _product(_: str, backbone: Backbone, files: ComposerFiles) -> Composer:
+    settings = ProductSettings(**files.settings)
+    return ProductComposer(backbone, settings, converter=_converter(backbone, files))
+
+
 COMPOSERS: Final[dict[str, Callable[[str, Backbone, ComposerFiles], Composer]]] = {
     names.DUET: _duet,
     names.MODALITY: _modality,
@@ -55,6 +73,9 @@ COMPOSERS: Final[dict[str, Callable[[str, Backbone, ComposerFiles], Composer]]] 
     **dict.fromkeys(names.SENTENCES, _sentence),
     names.INVERSION: _inversion,
     names.SLERP: _slerp,
+    names.BASIC: _basic,
+    names.FREEDOM: _freedom,
+    names.PRODUCT: _product,
 }
 
 

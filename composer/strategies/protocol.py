@@ -10,6 +10,7 @@ from torch import Tensor
 
 from composer.backbone import Backbone
 from composer.composed import ComposedQuery
+from composer.fusion import Fusion
 from composer.layout import LearnedLayout
 from composer.query import Query
 
@@ -18,11 +19,19 @@ class ComposerError(ValueError):
     """A composer that cannot be loaded or used so; the message says what to do."""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WeightedWord:
+    """A word for a reference; the weights of all words of one reference sum to one."""
+
+    word: str
+    weight: float
+
+
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class EncodedReference:
     """An encoded reference: the expensive half of a composition, reusable with other words.
 
-    Without a reference every attribute is None.
+    Without a reference every attribute is None or empty.
 
     Attributes:
         image_feature: Unit vector in the joint space from the composer's vision tower; None where
@@ -30,12 +39,17 @@ class EncodedReference:
         pseudo_tokens: The reference as token embeddings; None where the composer makes none.
         patch_features: Unit vectors in the joint space, one per patch; None where there are none.
         layout: As in `ComposedQuery`.
+        fusion: The reference's side of a fusion; None where the composer makes one feature.
+        words: The reference in words, the nearest first; empty where the composer has no use for
+            them.
     """
 
     image_feature: Float[Tensor, " d"] | None = None
     pseudo_tokens: Float[Tensor, "n w"] | None = None
     patch_features: Float[Tensor, "p d"] | None = None
     layout: LearnedLayout | None = None
+    fusion: Fusion | None = None
+    words: tuple[WeightedWord, ...] = ()
 
 
 @runtime_checkable

@@ -19,6 +19,7 @@ from composer.strategies.sentence import SentenceModel, SentenceShape
 from composer.trunk import has_trunk
 from composer.vision import trunk_of
 from composer.weights import read_safetensors
+from retrieval.fusion import similarities
 from tests.composer.tiny import FAMILIES, JOINT_DIM, TEXT_WIDTH, tiny_backbone
 from tests.pictures import noise
 
@@ -84,7 +85,10 @@ def files_of(folder, name, *, converter=True):
     )
 
 
-@pytest.fixture(params=[*COMPOSERS, "slerp bare", "modality bare", "prompted bare"])
+BARE = ["slerp", "modality", "prompted", "basic", "freedom", "product"]
+
+
+@pytest.fixture(params=[*COMPOSERS, *(f"{name} bare" for name in BARE)])
 def composer(request, folder, backbone):
     name, _, bare = request.param.partition(" ")
     return load_composer(name, backbone, files_of(folder, name, converter=not bare))
@@ -126,7 +130,7 @@ def test_the_prompt_is_spliced_or_its_absence_is_explained(composer):
     assert torch.equal(query.prompt_embeddings[query.end_position], end)
 
 
-@pytest.mark.parametrize("name", ["slerp", "modality", "prompted", "prompted-category"])
+@pytest.mark.parametrize("name", [*BARE, "prompted-category"])
 def test_the_converter_of_a_kit_gives_tokens_to_those_that_have_none(name, folder, backbone):
     with_it, bare = (
         load_composer(name, backbone, files_of(folder, name, converter=has_it))
@@ -155,6 +159,20 @@ def test_the_ends_of_the_balance_are_the_queries_of_a_single_side(composer):
     torch.testing.assert_close(rebalance(query, 1.0).feature, words_only.feature, **close)
     direct = compose(composer, REFERENCES["sketch"], "red oak", balance=0.3)
     torch.testing.assert_close(rebalance(query, 0.3).feature, direct.feature)
+
+
+def test_the_ends_of_the_balance_rank_as_the_queries_of_a_single_side(composer):
+    query = compose(composer, REFERENCES["photo"], "red oak")
+    gallery = torch.nn.functional.normalize(
+        torch.randn(40, JOINT_DIM, generator=torch.manual_seed(0)), dim=-1
+    )
+    reference = compose(composer, REFERENCES["photo"])
+    words = compose(composer, Query(text="red oak"), "red oak")
+    given = similarities([rebalance(query, 0.0), rebalance(query, 1.0)], gallery)
+    torch.testing.assert_close(given, similarities([reference, words], gallery), atol=1e-4, rtol=0)
+    both = similarities([query], gallery)[0]
+    assert not torch.allclose(both, given[0], atol=1e-3)
+    assert not torch.allclose(both, given[1], atol=1e-3)
 
 
 def test_a_missing_side_is_left_out(composer):
