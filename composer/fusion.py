@@ -27,8 +27,8 @@ class Fusion:
         reference: Feature of the reference, of any length; None without a reference.
         words: Feature of the words, of any length; None without words.
         projection: Orthonormal rows that the reference is compared by; None for all directions.
-        is_centred: Whether the reference has been centred; if not, the mean of the gallery is
-            taken from it.
+        gallery_share: Share of the gallery's mean that is taken from the reference; 0 where it has
+            been centred, or should not be.
         floor: Standard deviations below the gallery's mean at which a similarity counts as zero.
         penalty: Weight of the squared sum that is taken from the product, in [0, 0.25).
         num_neighbours: Number of the gallery's pictures nearest to the reference that are added to
@@ -38,7 +38,7 @@ class Fusion:
     reference: Float[Tensor, " _"] | None
     words: Float[Tensor, " _"] | None
     projection: Float[Tensor, "_ _"] | None = None
-    is_centred: bool = True
+    gallery_share: float = 0.0
     floor: float = 2.0
     penalty: float = 0.0
     num_neighbours: int = 0
@@ -57,6 +57,8 @@ class Fusion:
             widths.add(self.projection.shape[-1])
         if len(widths) > 1:
             raise ValueError(f"The parts of a fusion must have one width, got {sorted(widths)}.")
+        if not 0 <= self.gallery_share <= 1:
+            raise ValueError(f"`gallery_share` must lie between 0 and 1, got {self.gallery_share}.")
         if not self.floor > 0:
             raise ValueError(f"`floor` must be above 0, got {self.floor}.")
         if not 0 <= self.penalty < 0.25:
@@ -93,7 +95,7 @@ def fusion_fields(fusion: Fusion | None) -> dict[str, Any]:
         return {}
     return {
         _FIELDS: {
-            "is_centred": fusion.is_centred,
+            "gallery_share": fusion.gallery_share,
             "floor": fusion.floor,
             "penalty": fusion.penalty,
             "num_neighbours": fusion.num_neighbours,
@@ -120,7 +122,7 @@ def fusion_of(tensors: Mapping[str, Tensor], fields: Mapping[str, Any]) -> Fusio
         reference=reference,
         words=words,
         projection=projection,
-        is_centred=bool(known["is_centred"]),
+        gallery_share=float(known["gallery_share"]),
         floor=float(known["floor"]),
         penalty=float(known["penalty"]),
         num_neighbours=neighbours,

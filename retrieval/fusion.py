@@ -202,8 +202,8 @@ def _reference_direction(fusion: Fusion, around: Surroundings) -> Float[Tensor, 
     """Return the centred reference of length one, expanded by its neighbours."""
     assert fusion.reference is not None
     centre = around.background.float().mean(dim=0)
-    reference = fusion.reference.float().cpu()
-    direction = functional.normalize(reference if fusion.is_centred else reference - centre, dim=0)
+    reference = fusion.reference.float().cpu() - fusion.gallery_share * centre
+    direction = functional.normalize(reference, dim=0)
     if not fusion.num_neighbours:
         return direction
     seen = functional.normalize(_projected(direction, fusion), dim=0)

@@ -1,6 +1,7 @@
 """BASIC: centred, projected similarities to reference and words, fused for every picture."""
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from jaxtyping import Float
@@ -16,7 +17,13 @@ from composer.strategies.converter import TextConverter
 from composer.strategies.protocol import EncodedReference
 from composer.strategies.reference import PLAIN_PROMPT, compose_features
 from composer.strategies.slerp import modality_shift
-from composer.strategies.untrained import as_reference, drawing_mean, see, text_features
+from composer.strategies.untrained import (
+    as_reference,
+    drawing_mean,
+    measured,
+    see,
+    text_features,
+)
 from composer.word_lists import STYLES, SUBJECTS
 
 MOST_COMPONENTS = 250
@@ -49,11 +56,12 @@ class BasicSettings:
 class BasicComposer:
     """Composes without training, by two similarities in place of one feature.
 
-    Source: docs/papers.md, equations (27) to (32). We differ: a drawing is centred by the mean of
-    figures drawn by code, a photo and the gallery by the gallery's mean; the gallery's spread
-    stands in for constants measured elsewhere; the word lists are ours. Where one vector is needed,
-    as for evidence, the spherical middle of reference and words stands for the query. Tokens come
-    from the kit's converter: the method has none.
+    Source: docs/papers.md, equations (27) to (32). We differ: photos are centred by the gallery's
+    mean, drawings by the middle of two estimates of theirs, the mean of figures drawn by code and
+    the gallery's mean moved to the drawings' side; the gallery's spread stands in for constants
+    measured elsewhere; the word lists are ours. Where one vector is needed, as for evidence, the
+    spherical middle of reference and words stands for the query. Tokens come from the kit's
+    converter: the method has none.
     """
 
     name = BASIC
@@ -65,7 +73,10 @@ class BasicComposer:
         *,
         converter: TextConverter | None = None,
     ) -> None:
-        """Encode the word lists and the figures: about a thousand short texts, once.
+        """Take the kit's backbone and, where it has one, its converter.
+
+        The word lists and figures are encoded when they are first needed, about a thousand short
+        texts.
 
         Raises:
             ValueError: A setting is out of range.
@@ -74,25 +85,19 @@ class BasicComposer:
         _check(self.settings, backbone.joint_dim)
         self.backbone, self._converter = backbone, converter
         self._contexts = contexts(self.settings.num_contexts)
-        with torch.no_grad():
-            self._shift = modality_shift(backbone)
-            self._drawings = drawing_mean(backbone)
-            self._projection = _projection(backbone, self.settings)
-            styles = [self._in_context(style) for style in _STYLES_IN_MEAN]
-            self._words_mean = torch.stack(styles).mean(dim=0)
 
     @torch.no_grad()
     def encode(self, query: Query) -> EncodedReference:
-        """Encode the reference of a query; a drawing is centred here, a photo by the gallery."""
+        """Encode the reference of a query; the gallery completes its centring."""
         seen = see(self.backbone, query)
         if seen is None:
             return EncodedReference()
         feature, is_drawing = seen.features[0].float(), seen.medium is Medium.DRAWING
         fusion = Fusion(
-            reference=feature - self._drawings if is_drawing else feature,
+            reference=feature + 0.5 * (self._shift - self._drawings) if is_drawing else feature,
             words=None,
             projection=self._projection,
-            is_centred=is_drawing,
+            gallery_share=0.5 if is_drawing else 1.0,
             floor=self.settings.floor,
             penalty=self.settings.penalty,
             num_neighbours=self.settings.num_neighbours,
@@ -117,6 +122,30 @@ class BasicComposer:
             alone = Fusion(reference=None, words=words, floor=self.settings.floor)
             return replace(query, fusion=alone)
         return replace(query, fusion=replace(encoded.fusion, words=words))
+
+    @cached_property
+    def _shift(self) -> Float[Tensor, " d"]:
+        return measured(lambda: modality_shift(self.backbone))
+
+    @cached_property
+    def _drawings(self) -> Float[Tensor, " d"]:
+        return measured(lambda: drawing_mean(self.backbone))
+
+    @cached_property
+    def _projection(self) -> Float[Tensor, "k d"] | None:
+        count = self.settings.num_components
+        if count is None:
+            count = min(MOST_COMPONENTS, self.backbone.joint_dim // 2)
+        if count == 0:
+            return None
+        alpha = self.settings.alpha
+        return measured(lambda: _components(self.backbone, alpha=alpha, count=count))
+
+    @cached_property
+    def _words_mean(self) -> Float[Tensor, " d"]:
+        return measured(
+            lambda: torch.stack([self._in_context(style) for style in _STYLES_IN_MEAN]).mean(dim=0)
+        )
 
     def _in_context(self, text: str) -> Float[Tensor, " d"]:
         """Return the mean text feature of words before and behind each context."""
@@ -146,16 +175,10 @@ def _covariance(features: Float[Tensor, "n d"]) -> Float[Tensor, "d d"]:
     return centred.T @ centred / len(features)
 
 
-def _projection(backbone: Backbone, settings: BasicSettings) -> Float[Tensor, "k d"] | None:
-    count = settings.num_components
-    if count is None:
-        count = min(MOST_COMPONENTS, backbone.joint_dim // 2)
-    if count == 0:
-        return None
+def _components(backbone: Backbone, *, alpha: float, count: int) -> Float[Tensor, "k d"]:
     subjects = text_features(backbone, [f"{PLAIN_PROMPT} a {subject}" for subject in SUBJECTS])
     styles = text_features(backbone, STYLES)
-    rows = contrastive_components(subjects, styles, alpha=settings.alpha, count=count)
-    return rows.float()
+    return contrastive_components(subjects, styles, alpha=alpha, count=count).float()
 
 
 def _check(settings: BasicSettings, joint_dim: int) -> None:

@@ -1,6 +1,7 @@
 """FREEDOM: the reference in words of a vocabulary, each combined with the user's words."""
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from jaxtyping import Float
@@ -16,7 +17,13 @@ from composer.strategies.converter import TextConverter
 from composer.strategies.protocol import EncodedReference, WeightedWord
 from composer.strategies.reference import PLAIN_PROMPT, compose_features
 from composer.strategies.slerp import modality_shift
-from composer.strategies.untrained import as_reference, drawing_mean, see, text_features
+from composer.strategies.untrained import (
+    as_reference,
+    drawing_mean,
+    measured,
+    see,
+    text_features,
+)
 from composer.vision import ImageEncoding
 from composer.word_lists import SUBJECTS
 
@@ -56,7 +63,9 @@ class FreedomComposer:
         *,
         converter: TextConverter | None = None,
     ) -> None:
-        """Encode the vocabulary, once.
+        """Take the kit's backbone and, where it has one, its converter.
+
+        The vocabulary is encoded when it is first needed, about five hundred short texts.
 
         Raises:
             ValueError: A setting is out of range.
@@ -70,11 +79,6 @@ class FreedomComposer:
         if not self.settings.temperature > 0:
             raise ValueError(f"`temperature` must be above 0, got {self.settings.temperature}.")
         self.backbone, self._converter = backbone, converter
-        with torch.no_grad():
-            self._shift, self._drawings = modality_shift(backbone), drawing_mean(backbone)
-            prompts = [f"{PLAIN_PROMPT} a {subject}" for subject in SUBJECTS]
-            vocabulary = text_features(backbone, prompts)
-            self._vocabulary = functional.normalize(vocabulary - vocabulary.mean(dim=0), dim=-1)
 
     @torch.no_grad()
     def encode(self, query: Query) -> EncodedReference:
@@ -102,6 +106,18 @@ class FreedomComposer:
 
         return compose_features(self, encoded, text, balance, mix=combine)
 
+    @cached_property
+    def _shift(self) -> Float[Tensor, " d"]:
+        return measured(lambda: modality_shift(self.backbone))
+
+    @cached_property
+    def _drawings(self) -> Float[Tensor, " d"]:
+        return measured(lambda: drawing_mean(self.backbone))
+
+    @cached_property
+    def _vocabulary(self) -> Float[Tensor, "n d"]:
+        return measured(lambda: _vocabulary(self.backbone))
+
     def _words_for(self, seen: ImageEncoding) -> tuple[WeightedWord, ...]:
         """Return the nearest words of a reference, weighed."""
         centre = self._drawings if seen.medium is Medium.DRAWING else self._drawings + self._shift
@@ -110,3 +126,9 @@ class FreedomComposer:
         weights = (nearest.values / self.settings.temperature).softmax(dim=0)
         pairs = zip(nearest.indices.tolist(), weights.tolist(), strict=True)
         return tuple(WeightedWord(word=SUBJECTS[row], weight=weight) for row, weight in pairs)
+
+
+def _vocabulary(backbone: Backbone) -> Float[Tensor, "n d"]:
+    """Return centred unit features of all subjects."""
+    features = text_features(backbone, [f"{PLAIN_PROMPT} a {subject}" for subject in SUBJECTS])
+    return functional.normalize(features - features.mean(dim=0), dim=-1)

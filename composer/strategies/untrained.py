@@ -59,6 +59,12 @@ def as_reference(
     )
 
 
+def measured(measure: Callable[[], Tensor]) -> Tensor:
+    """Return what follows from the towers alone, without a graph, usable in every mode of torch."""
+    with torch.inference_mode(mode=False), torch.no_grad():
+        return measure()
+
+
 def text_features(backbone: Backbone, texts: Sequence[str]) -> Float[Tensor, "n d"]:
     """Return unit text features in float32, of any number of texts."""
     starts = range(0, len(texts), _BATCH)

@@ -198,7 +198,10 @@ def write_kit(job: TrainingJob) -> None:
             lines += ["", f"[composers.{name}]", f'weights = "composers/{name}.safetensors"']
             if (composers / f"{name}{CONFIDENCE_SUFFIX}").exists():
                 lines.append(f'confidence = "composers/{name}{CONFIDENCE_SUFFIX}"')
-    lines += ["", "[composers.inversion]", "num_tokens = 4", "", "[composers.slerp]"]
+    lines += ["", "[composers.inversion]", "num_tokens = 4"]
+    for name in (names.BASIC, names.FREEDOM, names.PRODUCT):
+        lines += ["", f"[composers.{name}]"]
+    lines += ["", "[composers.slerp]"]
     if (composers / "duet.safetensors").exists():
         lines += ['weights = "composers/duet.safetensors"', *_slerp_lines(job.runs / "slerp.json")]
     drawing = [f'{key} = "{name}"' for key, name in _DRAWING if (job.kit / name).exists()]

@@ -13,7 +13,7 @@ SIDE = torch.tensor([1.0, 2, 2])
 
 def fusion(**changes):
     parts = Fusion(
-        reference=SIDE, words=-SIDE, projection=torch.eye(3)[:2], is_centred=False, floor=1.5,
+        reference=SIDE, words=-SIDE, projection=torch.eye(3)[:2], gallery_share=0.5, floor=1.5,
         penalty=0.1, num_neighbours=4,
     )  # fmt: skip
     return replace(parts, **changes)
@@ -27,14 +27,14 @@ def test_a_query_with_two_sides_comes_back_from_its_file(tmp_path):
     assert again.fusion is not None
     for name in ("reference", "words", "projection"):
         assert torch.equal(getattr(again.fusion, name), getattr(query.fusion, name))
-    for name in ("is_centred", "floor", "penalty", "num_neighbours"):
+    for name in ("gallery_share", "floor", "penalty", "num_neighbours"):
         assert getattr(again.fusion, name) == getattr(query.fusion, name)
 
 
 @pytest.mark.parametrize(
     "changes",
     [{"penalty": 0.0}, {"floor": 1.0}, {"reference": SIDE + 1}, {"words": None},
-     {"projection": None}, {"is_centred": True}, {"num_neighbours": 0}],
+     {"projection": None}, {"gallery_share": 0.0}, {"num_neighbours": 0}],
     ids=lambda changes: next(iter(changes)),
 )  # fmt: skip
 def test_every_part_is_in_the_digest(changes):
@@ -57,6 +57,7 @@ def test_what_is_missing_stays_missing(missing):
         ({"reference": None, "words": None}, "needs a reference or words"),
         ({"words": torch.ones(4)}, r"one width, got \[3, 4\]"),
         ({"projection": torch.ones(2, 5)}, r"one width, got \[3, 5\]"),
+        ({"gallery_share": 1.5}, "`gallery_share` must lie between 0 and 1"),
         ({"floor": 0.0}, "`floor` must be above 0"),
         ({"penalty": 0.25}, "`penalty` must be at least 0 and below"),
         ({"penalty": float("nan")}, "`penalty` must be at least 0 and below"),
@@ -69,7 +70,7 @@ def test_parts_that_contradict_each_other_are_refused(changes, message):
 
 
 @pytest.mark.parametrize(
-    "field", ['{"floor": 1}', '{"is_centred": true, "floor": 1, "penalty": 9, "num_neighbours": 0}']
+    "field", ['{"floor": 1}', '{"gallery_share": 0, "floor": 1, "penalty": 9, "num_neighbours": 0}']
 )
 def test_a_foreign_fusion_in_a_file_is_refused(field, tmp_path):
     path = tmp_path / "q.safetensors"

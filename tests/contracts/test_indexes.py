@@ -368,5 +368,5 @@ def test_two_sides_are_fused_nearly_as_if_all_pictures_were_compared(engine, add
 
 
 def two_sided(reference: torch.Tensor, words: torch.Tensor) -> ComposedQuery:
-    fusion = Fusion(reference=reference, words=words, is_centred=False, penalty=0.1)
+    fusion = Fusion(reference=reference, words=words, gallery_share=1.0, penalty=0.1)
     return replace(query_of(reference, None, words), fusion=fusion)

@@ -9,6 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
+from composer.fusion import Fusion
 from generation.generate import generate
 from generation.provenance import (
     CHUNK,
@@ -56,6 +57,18 @@ def test_an_image_is_made_again_from_its_png(pipeline, result_of_two, tmp_path):
     assert Image.open(path).tobytes() == original.tobytes()
     assert read.fields["weights_hash"] == pipeline.weights_hash
     assert [file.name for file in tmp_path.iterdir()] == ["out.png"]
+
+
+def test_an_image_of_a_query_with_two_sides_is_made_again(pipeline, tmp_path):
+    query = tiny.make_query()
+    fusion = Fusion(reference=query.feature, words=-query.feature, projection=torch.eye(16)[:3])
+    request = GenerateRequest(
+        query=replace(query, fusion=fusion), settings=DrawingSettings(num_inference_steps=2)
+    )
+    result, path = generate(pipeline, request), tmp_path / "out.png"
+    write_png(path, result.images[0].image, describe(result, 0, kit="tiny"))
+    again = generate(pipeline, rebuild_request(read_png(path)))
+    assert again.images[0].image.tobytes() == result.images[0].image.tobytes()
 
 
 def test_other_tools_can_read_the_parameters(result_of_two, tmp_path):

@@ -48,13 +48,13 @@ def fused_query(balance=0.5, **changes):
     return replace(query, balance=balance, fusion=Fusion(**parts))
 
 
-def by_numpy(vectors, *, projection=None, centred=True, floor=2.0, penalty=0.1, neighbours=0):
+def by_numpy(vectors, *, projection=None, share=0.0, floor=2.0, penalty=0.1, neighbours=0):
     """The score before it is put on the scale of cosines."""
     pictures, reference = vectors.double().numpy(), REFERENCE.double().numpy()
     centre = pictures.mean(0)
     project = np.eye(LAYOUT_DIM) if projection is None else projection.T.double().numpy()
     project = project @ project.T
-    direction = reference if centred else reference - centre
+    direction = reference - share * centre
     direction = direction / np.linalg.norm(direction)
     if neighbours:
         best = np.argsort(-pictures @ project @ direction)[:neighbours]
@@ -77,10 +77,11 @@ CASES = {
     "product": ({"penalty": 0.0}, {"penalty": 0.0}),
     "floor": ({"floor": 3.0}, {"floor": 3.0}),
     "projected": ({"projection": PROJECTION}, {"projection": PROJECTION}),
-    "centred by the gallery": ({"is_centred": False}, {"centred": False}),
+    "centred by the gallery": ({"gallery_share": 1.0}, {"share": 1.0}),
+    "centred by half": ({"gallery_share": 0.5}, {"share": 0.5}),
     "expanded": (
-        {"num_neighbours": 5, "projection": PROJECTION, "is_centred": False},
-        {"neighbours": 5, "projection": PROJECTION, "centred": False},
+        {"num_neighbours": 5, "projection": PROJECTION, "gallery_share": 1.0},
+        {"neighbours": 5, "projection": PROJECTION, "share": 1.0},
     ),
 }
 

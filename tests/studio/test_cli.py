@@ -112,6 +112,25 @@ def test_strokes_words_alone_and_top_k(world, capsys):
     assert len(capsys.readouterr().out.splitlines()) == 6
 
 
+@pytest.mark.parametrize("name", ["basic", "freedom", "product"])
+def test_composers_without_training_search_refine_and_explain(world, capsys, name):
+    def hits_of(*arguments):
+        asked = ["--sketch", world / "strokes.json", "--text", "red", "--composer", name]
+        assert search(world, *asked, *arguments, "--json") == 0
+        return json.loads(capsys.readouterr().out)["hits"]
+
+    hits = hits_of()
+    assert [hit["rank"] for hit in hits] == [1, 2, 3, 4, 5, 6]
+    assert sorted((hit["score"] for hit in hits), reverse=True) == [hit["score"] for hit in hits]
+    first, last = hits[0]["id"], hits[-1]["id"]
+    assert [hit["id"] for hit in hits_of("--like", last)] != [hit["id"] for hit in hits]
+    narrowed = hits_of("--filter", "width >= 1", "--top-k", 1, "--evidence")
+    assert [hit["id"] for hit in narrowed] == [first]
+    assert narrowed[0]["evidence"]
+    by_balance = [[hit["id"] for hit in hits_of("--balance", share)] for share in (0, 1)]
+    assert by_balance[0] != by_balance[1]
+
+
 @pytest.mark.parametrize("prefix", ["photos/", ""], ids=["from the table", "from the folder"])
 def test_a_table_of_items_tells_what_pictures_are(world, tmp_path, capsys, prefix):
     name = next(file.name for file in sorted((world / "photos").glob("*.png")))

@@ -53,7 +53,7 @@ def test_the_kit_file_names_what_was_made_and_nothing_else(tmp_path):
     )
     write_kit(job)
     fields = tomllib.loads((job.kit / "kit.toml").read_text())
-    assert list(fields["composers"]) == ["inversion", "slerp"]
+    assert list(fields["composers"]) == ["inversion", "basic", "freedom", "product", "slerp"]
     assert "converter" not in fields
     assert "pipeline" not in fields
     (job.kit / "composers").mkdir()
@@ -65,7 +65,10 @@ def test_the_kit_file_names_what_was_made_and_nothing_else(tmp_path):
     write_kit(job)
     fields = tomllib.loads((job.kit / "kit.toml").read_text())
     assert fields["composers"]["slerp"] == {"weights": "composers/duet.safetensors", "alpha": 0.4}
-    assert list(fields["composers"]) == ["duet", "modality", "inversion", "slerp"]
+    assert list(fields["composers"]) == [
+        *("duet", "modality", "inversion"),
+        *("basic", "freedom", "product", "slerp"),
+    ]
     assert fields["converter"] == {"weights": "composers/converter.safetensors"}
     assert fields["pipeline"] == {"path": "pipeline"}
     assert "research" in fields["licence"]
