@@ -199,8 +199,8 @@ def write_kit(job: TrainingJob) -> None:
             if (composers / f"{name}{CONFIDENCE_SUFFIX}").exists():
                 lines.append(f'confidence = "composers/{name}{CONFIDENCE_SUFFIX}"')
     lines += ["", "[composers.inversion]", "num_tokens = 4"]
-    for name in (names.BASIC, names.FREEDOM, names.PRODUCT):
-        lines += ["", f"[composers.{name}]"]
+    for name, settings in _TRAINING_FREE.items():
+        lines += ["", f"[composers.{name}]", *settings]
     lines += ["", "[composers.slerp]"]
     if (composers / "duet.safetensors").exists():
         lines += ['weights = "composers/duet.safetensors"', *_slerp_lines(job.runs / "slerp.json")]
@@ -218,4 +218,10 @@ def _slerp_lines(file: Path) -> list[str]:
     return [f"{k} = {json.dumps(v)}" for k, v in settings.items() if k != "validation_acc_1"]
 
 
+# Chosen on validation, for this CLIP; the rest as in the papers.
+_TRAINING_FREE = {
+    names.BASIC: ("alpha = 0.0", "num_contexts = 0"),
+    names.FREEDOM: (),
+    names.PRODUCT: (),
+}
 _DRAWING = (("path", "pipeline"), ("controlnet", "controlnet"), ("judge", "judge.safetensors"))
