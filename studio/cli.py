@@ -317,7 +317,9 @@ def _add_query(command: argparse.ArgumentParser) -> None:
         help="composed query written by search --save-query",
     )  # fmt: skip
     command.add_argument(
-        "--balance", type=float, default=0.5, help="from 0 (drawing only) to 1 (words only)"
+        "--balance",
+        type=float,
+        help="from 0 (drawing only) to 1 (words only); default: 0.5, or that of --query",
     )
     command.add_argument("--composer", help="default: duet, or slerp where the kit has none")
     _add_kit(command)

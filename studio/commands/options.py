@@ -34,7 +34,7 @@ class QueryOptions:
         image: File of a photo.
         text: The words.
         saved_query: File of a composed query; excludes the other three.
-        balance: 0 is the reference, 1 the words.
+        balance: 0 is the reference, 1 the words; None for the middle, or the saved query's.
         composer: Name; None for the kit's default.
     """
 
@@ -42,7 +42,7 @@ class QueryOptions:
     image: Path | None
     text: str
     saved_query: Path | None
-    balance: float
+    balance: float | None
     composer: str | None
 
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from composer.composed import ComposedQuery
+from composer.composed import BALANCED, ComposedQuery, rebalance
 from composer.errors import InputError
 from composer.hardware import resolve_device, resolve_dtype
 from composer.images import open_image
@@ -63,14 +63,16 @@ def compose_query(engine: Engine, options: QueryOptions) -> tuple[Query | None, 
     if options.saved_query is not None:
         if options.sketch or options.image or options.text:
             raise UsageError("Give --query alone, or --sketch, --image and --text.")
-        return None, ComposedQuery.load(options.saved_query)
+        saved = ComposedQuery.load(options.saved_query)
+        return None, saved if options.balance is None else rebalance(saved, options.balance)
     query = Query(
         sketch=read_sketch(options.sketch) if options.sketch else None,
         image=open_image(options.image) if options.image else None,
         text=options.text,
     )
     compose_options = ComposeOptions(
-        composer=options.composer or engine.default_composer, balance=options.balance
+        composer=options.composer or engine.default_composer,
+        balance=BALANCED if options.balance is None else options.balance,
     )
     composed = engine.compose(query, compose_options)
     for note in engine.notes_on_words(composed):

@@ -159,6 +159,11 @@ def test_the_sheet_and_the_saved_query_can_be_used_again(world, tmp_path, capsys
     assert ComposedQuery.load(query).text == "red"
     assert search(world, "--query", query, "--json") == 0
     assert capsys.readouterr().out == first
+    assert search(world, *arguments, "--balance", 0.2) == 0
+    moved = capsys.readouterr().out
+    assert moved != first
+    assert search(world, "--query", query, "--json", "--balance", 0.2) == 0
+    assert json.loads(capsys.readouterr().out)["hits"] == json.loads(moved)["hits"]
 
 
 def test_index_tells_what_became_of_every_file(world, tmp_path, capsys):
