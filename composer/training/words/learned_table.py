@@ -15,7 +15,7 @@ from composer.training.words.nouns import split_words
 # Photographed things; the signs of emoji show a thing too little to have learned it.
 SHOWN = (Kind.CLASS, Kind.PROTOTYPE)
 MIN_PHOTOS = 3
-UNLIKE_SHARE = 0.1
+UNLIKE_SHARE = 0.02
 
 
 def learned_names(
@@ -25,7 +25,7 @@ def learned_names(
 
     A name of several concepts takes labelled photos before the classifier. What these are kinds of
     is known too, but nobody would name it as the closest thing: "saurian" for a dragon. Close is
-    what is at least as similar to a text as nine of ten names are to their own pictures.
+    what is at least as similar to a text as 49 of 50 names are to their own pictures.
 
     Args:
         concepts: Texts and their pictures.

@@ -141,10 +141,10 @@ def test_the_learned_names_are_those_of_photos(concepts: Concepts):
     assert "entity" not in table.names
     assert not table.knows("owl")
     assert table.closest(concepts.target(cat), count=1) == ("cat",)
-    # Nine of ten names are at least as similar to their own pictures.
+    # 49 of 50 names are at least as similar to their own pictures.
     assert (table.features[list(table.rows)] @ concepts.target(cat)).lt(
         table.min_similarity
-    ).float().mean() == pytest.approx(0.1, abs=0.01)
+    ).float().mean() == pytest.approx(0.02, abs=0.005)
     shared = caption_words(concepts)
     assert {"chair", "oak"} <= set(shared)
     assert "grass" not in shared  # in one caption alone
