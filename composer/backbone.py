@@ -69,6 +69,9 @@ class Backbone:
     through them needs the graph. Wrap calls in `torch.inference_mode()` otherwise.
     """
 
+    has_tokens = True
+    """Whether prompts may be composed of token embeddings."""
+
     def __init__(self, model: nn.Module, tokenizer: open_clip.SimpleTokenizer) -> None:
         """Take a loaded model of open_clip and the tokenizer it was trained with.
 
@@ -116,7 +119,12 @@ class Backbone:
         folder = Path(source)
         is_folder = isinstance(source, Path) or folder.exists() or source.startswith((".", "/"))
         model, tokenizer = _load_folder(folder) if is_folder else _load_public(str(source))
-        backbone = cls(model, tokenizer)
+        kind: Any = cls
+        if is_folder and is_feature_clip(model):
+            from composer.feature_backbone import FeatureBackbone  # which extends this class
+
+            kind, tokenizer = FeatureBackbone, _any_tokenizer(folder)
+        backbone: Backbone = kind(model, tokenizer)
         backbone.model.to(device=device, dtype=dtype)
         return backbone
 
@@ -330,6 +338,22 @@ def _does_not_fit(folder: Path, error: Exception) -> BackboneError:
         f"{folder} does not hold a CLIP whose weights fit its configuration: "
         f"{str(error).splitlines()[0]}"
     )
+
+
+def is_feature_clip(model: nn.Module) -> bool:
+    """Tell whether a CLIP is a ViT of timm with attention pooling, and so gives features alone."""
+    tower: Any = model
+    trunk = getattr(tower.visual, "trunk", None)
+    return getattr(trunk, "attn_pool", None) is not None and hasattr(tower, "text")
+
+
+def _any_tokenizer(folder: Path) -> Any:  # noqa: ANN401  open_clip's, or one around transformers'
+    try:
+        return open_clip.get_tokenizer(f"local-dir:{folder}")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise BackboneError(
+            f"The tokenizer of {folder} cannot be opened: {str(error).splitlines()[0]}"
+        ) from error
 
 
 def _add_media(visual: nn.Module, path: Path) -> None:

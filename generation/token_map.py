@@ -45,7 +45,7 @@ class TokenMap:
 
 
 @torch.no_grad()
-def fit_token_map(source: Float[Tensor, "n w"], target: Float[Tensor, "n v"]) -> TokenMap:
+def fit_token_map(source: Float[Tensor, "n w"], target: Float[Tensor, "m v"]) -> TokenMap:
     """Fit a ridge regression between two tables of one vocabulary, in closed form.
 
     Source: Hoerl and Kennard, "Ridge Regression", Technometrics 1970. The penalty is chosen on

@@ -18,6 +18,7 @@ from torch.nn import functional
 
 from composer.backbone import Backbone
 from composer.composed import ComposedQuery
+from composer.errors import InputError
 from composer.medium import Medium
 from composer.prompt import build_prompt
 from composer.query import Query
@@ -122,6 +123,7 @@ def explain(
         sketch: Drawing of the query; a raster has no strokes.
 
     Raises:
+        InputError: The kit's CLIP gives features alone.
         ValueError: The query was composed for another backbone, or the picture is not RGB.
     """
     _check_inputs(backbone, query, picture)
@@ -155,6 +157,11 @@ def explain(
 
 
 def _check_inputs(backbone: Backbone, query: ComposedQuery, picture: Image.Image) -> None:
+    if not backbone.has_tokens:
+        raise InputError(
+            "This kit cannot show which part of a picture matches which words, as its CLIP pools "
+            "patches by attention; choose another kit for that, such as clip-l14."
+        )
     if query.gallery_hash != backbone.gallery_hash:
         raise ValueError(
             f"The query must be composed with the picture's backbone ({backbone.gallery_hash}), "

@@ -6,6 +6,7 @@ from threading import RLock
 
 import torch
 
+from composer import names
 from composer.backbone import Backbone
 from composer.composed import ComposedQuery
 from composer.kit_parts import ComposerFiles
@@ -13,7 +14,7 @@ from composer.learned import FILE_NAME as LEARNED_NAMES
 from composer.learned import LearnedNames
 from composer.query import Query
 from composer.strategies import load_composer
-from composer.strategies.protocol import Composer, EncodedReference
+from composer.strategies.protocol import Composer, ComposerError, EncodedReference
 from studio.kits import TowerFiles
 
 NUM_CACHED_REFERENCES = 32
@@ -68,6 +69,11 @@ class Tower:
         """
         with self._lock:
             if name not in self._composers:
+                if not self.backbone.has_tokens and name in (names.INVERSION, *names.TRAINED):
+                    raise ComposerError(
+                        f"The composer {name!r} needs tokens, and this kit's CLIP has no space of "
+                        f"tokens; choose one of: {', '.join(self._files.composers)}."
+                    )
                 bare = ComposerFiles(converter=self._files.converter)
                 files = self._files.composers.get(name, bare)
                 self._composers[name] = load_composer(name, self.backbone, files)

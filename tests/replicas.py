@@ -120,6 +120,109 @@ def write_clip_b32(folder: Path, *, seed: int = 0) -> Path:
     return folder
 
 
+SIGLIP2, PE_CORE = "timm/ViT-B-32-SigLIP2-256", "timm/PE-Core-L-14-336"
+
+
+def _write_timm_clip(folder: Path, model_cfg: dict[str, Any], mean: float) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(0)
+    sizes = {key: value for key, value in model_cfg.items() if key != "custom_text"}
+    model = open_clip.CustomTextCLIP(**sizes)
+    with torch.no_grad():  # drawn small, the features of a tiny model hardly differ
+        for parameter in model.parameters():
+            if parameter.ndim == 2:
+                parameter.mul_(3.0)
+    save_file(
+        {name: tensor.contiguous() for name, tensor in model.state_dict().items()},
+        folder / "open_clip_model.safetensors",
+    )
+    preprocess = {
+        "mean": [mean] * 3, "std": [0.5] * 3, "interpolation": "bicubic", "resize_mode": "squash",
+    }  # fmt: skip
+    (folder / "open_clip_config.json").write_text(
+        json.dumps({"model_cfg": model_cfg, "preprocess_cfg": preprocess})
+    )
+    return folder
+
+
+def write_pe_core(folder: Path) -> Path:
+    """`timm/PE-Core-L-14-336`: an Eva of timm, and CLIP's own kind of text tower."""
+    return _write_timm_clip(
+        folder,
+        {
+            "embed_dim": WIDTH,
+            "vision_cfg": {
+                "image_size": 384, "timm_model_name": "vit_pe_core_tiny_patch16_384",
+                "timm_model_pretrained": False, "timm_pool": "map", "timm_proj": None,
+            },
+            "text_cfg": {
+                "context_length": 32, "vocab_size": VOCABULARY, "width": WIDTH,
+                "heads": HEADS, "layers": LAYERS,
+            },
+            "custom_text": True,
+        },
+        mean=0.5,
+    )  # fmt: skip
+
+
+def write_siglip2(folder: Path) -> Path:
+    """`timm/ViT-B-32-SigLIP2-256`: a ViT of timm without class token, Gemma's kind of tokenizer."""
+    _write_timm_clip(
+        folder,
+        {
+            "embed_dim": 64,
+            "init_logit_bias": -10,
+            "custom_text": True,
+            "vision_cfg": {
+                "image_size": 160, "timm_model_name": "test_vit2",
+                "timm_model_pretrained": False, "timm_pool": "map", "timm_proj": "none",
+            },
+            "text_cfg": {
+                "context_length": 64, "vocab_size": 512,
+                "hf_tokenizer_name": "timm/ViT-B-32-SigLIP2-256",
+                "tokenizer_kwargs": {"clean": "canonicalize"}, "width": 64, "heads": HEADS,
+                "layers": LAYERS, "no_causal_mask": True, "proj_bias": True, "pool_type": "last",
+                "norm_kwargs": {"eps": 1e-06}, "act_kwargs": {"approximate": "tanh"},
+            },
+        },
+        mean=0.5,
+    )  # fmt: skip
+    _write_gemma_tokenizer(folder)
+    return folder
+
+
+def _write_gemma_tokenizer(folder: Path) -> None:
+    from tokenizers import Tokenizer, decoders, models, normalizers, processors
+
+    special = ["<pad>", "<eos>", "<bos>", "<unk>"]
+    letters = [chr(code) for code in range(33, 127)] + ["\u2581"]
+    tokens = [*special, *(f"<0x{byte:02X}>" for byte in range(256)), *letters]
+    tokens += ["ch", "ai", "chai", "chair", "re", "red"]
+    pairs = [("c", "h"), ("a", "i"), ("ch", "ai"), ("chai", "r"), ("r", "e"), ("re", "d")]
+    tokenizer = Tokenizer(
+        models.BPE(
+            vocab={token: i for i, token in enumerate(tokens)},
+            merges=pairs,
+            unk_token="<unk>",
+            byte_fallback=True,
+        )
+    )
+    tokenizer.normalizer = normalizers.Replace(" ", "\u2581")
+    tokenizer.decoder = decoders.Replace("\u2581", " ")
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="$A <eos>", special_tokens=[("<eos>", 1)]
+    )
+    tokenizer.add_special_tokens(special)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    named = {"pad_token": "<pad>", "eos_token": "<eos>", "bos_token": "<bos>", "unk_token": "<unk>"}
+    (folder / "special_tokens_map.json").write_text(json.dumps(named))
+    config = {
+        **named, "tokenizer_class": "GemmaTokenizer", "add_bos_token": False,
+        "add_eos_token": True, "model_max_length": 64, "padding_side": "right",
+    }  # fmt: skip
+    (folder / "tokenizer_config.json").write_text(json.dumps(config))
+
+
 def state_of(file: Path) -> dict[str, torch.Tensor]:
     """The tensors of a file."""
     return load_file(file)
@@ -418,3 +521,84 @@ def write_all(folder: Path) -> dict[str, Repository]:
         LCM_SDXL: "lcm-xl", HYPER: "hyper", LIGHTNING: "lightning",
     }  # fmt: skip
     return {repository: read_folder(folder / name) for repository, name in named.items()}
+
+
+_LDM_RESNET = {
+    "norm1": "in_layers.0", "conv1": "in_layers.2", "time_emb_proj": "emb_layers.1",
+    "norm2": "out_layers.0", "conv2": "out_layers.3", "conv_shortcut": "skip_connection",
+}  # fmt: skip
+_LDM_TOP = {
+    "conv_in": "input_blocks.0.0", "time_embedding.linear_1": "time_embed.0",
+    "time_embedding.linear_2": "time_embed.2", "conv_norm_out": "out.0", "conv_out": "out.2",
+}  # fmt: skip
+
+
+def _ldm_unet_name(name: str, num_layers: int) -> str:
+    """The name that single-file checkpoints have for a weight of a UNet."""
+    for ours, theirs in _LDM_TOP.items():
+        if name.startswith(f"{ours}."):
+            return name.replace(ours, theirs, 1)
+    parts = name.split(".")
+    if parts[0] == "mid_block":
+        index = {"resnets.0": 0, "attentions.0": 1, "resnets.1": 2}[".".join(parts[1:3])]
+        head, rest = f"middle_block.{index}", parts[3:]
+    else:
+        block, kind, item = int(parts[1]), parts[2], int(parts[3])
+        rest = parts[4:]
+        if parts[0] == "down_blocks":
+            first = 1 + block * (num_layers + 1)
+            place = {"resnets": (item, 0), "attentions": (item, 1)}.get(kind, (num_layers, 0))
+            head = f"input_blocks.{first + place[0]}.{place[1]}"
+            rest = ["op", *rest[1:]] if kind == "downsamplers" else rest
+        else:
+            first = block * (num_layers + 1)
+            last = (num_layers, 1 if block == 0 else 2)  # the first block has no attention
+            place = {"resnets": (item, 0), "attentions": (item, 1)}.get(kind, last)
+            head = f"output_blocks.{first + place[0]}.{place[1]}"
+    if rest[0] in _LDM_RESNET:
+        rest = [_LDM_RESNET[rest[0]], *rest[1:]]
+    return ".".join([head, *rest])
+
+
+def _ldm_vae_name(name: str, num_blocks: int) -> str:
+    """The name that single-file checkpoints have for a weight of an autoencoder."""
+    name = name.replace("conv_norm_out", "norm_out").replace("conv_shortcut", "nin_shortcut")
+    for side in ("encoder", "decoder"):
+        name = name.replace(f"{side}.mid_block.resnets.0", f"{side}.mid.block_1")
+        name = name.replace(f"{side}.mid_block.resnets.1", f"{side}.mid.block_2")
+        name = name.replace(f"{side}.mid_block.attentions.0", f"{side}.mid.attn_1")
+    for ours, theirs in (
+        ("group_norm", "norm"), ("to_q", "q"), ("to_k", "k"), ("to_v", "v"),
+        ("to_out.0", "proj_out"),
+    ):  # fmt: skip
+        if "attn_1" in name:
+            name = name.replace(f".{ours}.", f".{theirs}.")
+    for block in range(num_blocks):
+        down, up = f"encoder.down_blocks.{block}.", f"decoder.up_blocks.{block}."
+        if name.startswith(down):
+            rest = name.removeprefix(down).replace("resnets", "block")
+            return f"encoder.down.{block}." + rest.replace("downsamplers.0", "downsample")
+        if name.startswith(up):
+            rest = name.removeprefix(up).replace("resnets", "block")
+            rest = rest.replace("upsamplers.0", "upsample")
+            return f"decoder.up.{num_blocks - 1 - block}.{rest}"
+    return name
+
+
+def write_checkpoint(file: Path, clip: Path, *, seed: int = 0) -> Path:
+    """A single file of the SD 1.x kind, with the names of the first Stable Diffusion code."""
+    torch.manual_seed(seed)
+    unet, vae = make_sd_unet(), _make_vae({})
+    state = {
+        f"model.diffusion_model.{_ldm_unet_name(name, 1)}": tensor
+        for name, tensor in unet.state_dict().items()
+    }
+    for name, tensor in vae.state_dict().items():
+        is_projection = ".attentions." in name and "group_norm" not in name and tensor.ndim == 2
+        shaped = tensor[:, :, None, None] if is_projection else tensor
+        state[f"first_stage_model.{_ldm_vae_name(name, 4)}"] = shaped
+    for name, tensor in load_file(clip / "model.safetensors").items():
+        if name.startswith("text_model."):
+            state[f"cond_stage_model.transformer.{name}"] = tensor
+    save_file({name: tensor.contiguous() for name, tensor in state.items()}, file)
+    return file

@@ -138,14 +138,13 @@ def compose_features(
         raise InputError("The query is empty; draw something or write a few words.")
     words = None
     if has_words:
-        words_prompt = build_prompt(backbone, PLAIN_PROMPT, None, text)
-        words = encode_prompts(backbone, [words_prompt])[0]
+        words = backbone.encode_text([f"{PLAIN_PROMPT} {text}"])[0]
         words = words if move_words is None else move_words(words)
     both = reference if words is None else words
     if reference is not None and words is not None:
         both = mix(reference, words)
     assert both is not None
-    has_tokens = reference is None or encoded.pseudo_tokens is not None
+    has_tokens = backbone.has_tokens and (reference is None or encoded.pseudo_tokens is not None)
     parts = ComposedFeatures(
         both=both,
         reference=reference,

@@ -125,11 +125,23 @@ def test_another_token_table_is_refused(pipeline):
     table = token_table(pipeline.text_encoder)
     with pytest.raises(PipelineError, match="differs from the CLIP's by"):
         pipeline.check_token_table(table + 0.1)
-    pipeline.check_token_table(table + 8e-4)
-    with pytest.raises(PipelineError, match="differs from the CLIP's by"):
-        pipeline.check_token_table(table + 1.2e-3)
+    pipeline.check_token_table(table * 1.019)
+    with pytest.raises(PipelineError, match="differs from the CLIP's by 2% in 100% of its words"):
+        pipeline.check_token_table(table / 1.021)
     with pytest.raises(PipelineError, match="one text encoder"):
         pipeline.check_token_table(table[:-1])
+    moved = table.clone()
+    moved[:100] *= 1.1
+    with pytest.raises(PipelineError, match=r"by 9% in 19% of its words"):
+        pipeline.check_token_table(moved)
+
+
+def test_rounding_and_a_word_of_its_own_leave_a_token_table_the_same(pipeline):
+    table = token_table(pipeline.text_encoder)
+    pipeline.check_token_table(table.bfloat16().float())
+    changed = table.clone()
+    changed[300] = 1.0
+    pipeline.check_token_table(changed)
 
 
 @pytest.mark.parametrize("part", ["unet", "vae", "controlnet"])

@@ -8,7 +8,17 @@ import pytest
 from PIL import Image
 
 from studio.kit_file import embedded_kits, read_kit_file
-from tests.replicas import CLIP_B32, CLIP_L14, read_folder, write_clip_b32, write_clip_l14
+from tests.replicas import (
+    CLIP_B32,
+    CLIP_L14,
+    PE_CORE,
+    SIGLIP2,
+    read_folder,
+    write_clip_b32,
+    write_clip_l14,
+    write_pe_core,
+    write_siglip2,
+)
 from tests.studio.kit_world import duet, kit_world
 from tests.studio.tiny import write_gallery
 
@@ -21,6 +31,8 @@ def repositories(tmp_path_factory):
     return {
         CLIP_B32: read_folder(write_clip_b32(folder / "b32")),
         CLIP_L14: read_folder(write_clip_l14(folder / "l14")),
+        SIGLIP2: read_folder(write_siglip2(folder / "siglip2")),
+        PE_CORE: read_folder(write_pe_core(folder / "pe")),
     }
 
 
@@ -40,11 +52,11 @@ def no_sockets(monkeypatch):
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
 
 
-@pytest.mark.parametrize("name", ["clip-b32", "clip-l14"])
+@pytest.mark.parametrize("name", ["clip-b32", "clip-l14", "siglip2-b32", "pe-core-l14"])
 def test_a_search_kit_is_fetched_indexes_and_searches(hub, tmp_path, capsys, name):
     assert duet("kits", "fetch", name, "--yes") == 0
     said = capsys.readouterr().out
-    assert "Licence: MIT" in said
+    assert "Licence: " in said
     assert f"The kit {name} is on this machine." in said
     assert not any(".bin" in path for path in hub.requests)
     write_gallery(tmp_path / "photos")
@@ -58,6 +70,12 @@ def test_a_search_kit_is_fetched_indexes_and_searches(hub, tmp_path, capsys, nam
     assert duet("search", *query, "--index", tmp_path / "photos", "--kit", name, "--json") == 0
     assert len(json.loads(capsys.readouterr().out)["hits"]) == 3
     assert len(hub.requests) == served
+    if name in ("siglip2-b32", "pe-core-l14"):
+        index = ("--index", tmp_path / "photos", "--kit", name)
+        assert duet("search", *query, *index, "--composer", "inversion") == 2
+        assert "has no space of tokens" in capsys.readouterr().err
+        assert duet("search", *query, *index, "--evidence") == 2
+        assert "as its CLIP pools patches by attention" in capsys.readouterr().err
 
 
 def test_a_kit_that_is_absent_is_named_without_a_socket(hub, tmp_path, capsys, no_sockets):
