@@ -111,7 +111,9 @@ class Engine:
         """
         num_before = query.pseudo_positions[-1] if query.pseudo_positions else 0
         unread = unread_words(self.backbone, query.text, num_before)
-        lines = (unknown_words_line(self.unknown_words(query.text)), unread_words_line(unread))
+        has_table = self._searching.learned_names is not None
+        unknown = unknown_words_line(self.unknown_words(query.text), has_table=has_table)
+        lines = (unknown, unread_words_line(unread))
         return tuple(line for line in lines if line)
 
     def composer(self, name: str) -> Composer:

@@ -74,13 +74,21 @@ def unread_words_line(words: Sequence[str]) -> str:
     return f"The text is too long for this kit: from “{first}{more}” on it is not read."
 
 
-def unknown_words_line(words: Sequence[UnknownWord]) -> str:
-    """Return the sentence that names words the kit does not know; empty without such words."""
+def unknown_words_line(words: Sequence[UnknownWord], *, has_table: bool = False) -> str:
+    """Return the sentence that names words the kit does not know; empty without such words.
+
+    Args:
+        words: What `unknown_words` returned.
+        has_table: Whether it had a table of what the kit learned with pictures; other words may
+            have been learned from text alone.
+    """
     if not words:
         return ""
     named = ", ".join(_named(word) for word in words[:_MAX_NAMED_WORDS])
     rest = len(words) - _MAX_NAMED_WORDS
     more = f" and {rest} more" if rest > 0 else ""
+    if has_table:
+        return f"This kit learned {named}{more} without pictures, so results may be off."
     verb = "is" if len(words) == 1 else "are"
     return f"{named}{more} {verb} unknown to this kit, so results may be off."
 

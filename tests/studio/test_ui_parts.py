@@ -188,8 +188,9 @@ def test_an_unknown_word_is_named_with_what_is_closest():
     learned = LearnedNames(["lizard", "snake"], torch.stack([dragon, -dragon]), ["a", "red"])
     unknown = unknown_words(backbone, "a red dragon", learned)
     assert unknown == (UnknownWord(word="dragon", closest=("lizard", "snake")),)
-    assert unknown_words_line(unknown) == (
-        "“dragon” (closest: lizard, snake) is unknown to this kit, so results may be off."
+    assert unknown_words_line(unknown, has_table=True) == (
+        "This kit learned “dragon” (closest: lizard, snake) without pictures, "
+        "so results may be off."
     )
     assert unknown_words(backbone, "red lizards", learned) == ()
 
