@@ -197,10 +197,11 @@ class Backbone:
 
     def _fast_tower(self) -> nn.Module:
         """Return the tower folded, made at first use; half precision would not bear the folding."""
-        if self._folded is None:
-            visual = self.model.visual
-            self._folded = fold_tower(visual) if self.dtype is torch.float32 else visual
-        return self._folded
+        if self._folded is not None:
+            return self._folded
+        visual = self.model.visual
+        self._folded = tower = fold_tower(visual) if self.dtype is torch.float32 else visual
+        return tower
 
     def layouts(self, seen: ImageEncoding) -> Float[Tensor, "n c"]:
         """Return the layouts of images that this tower, or a tuned copy, encoded."""
