@@ -102,7 +102,9 @@ class PromptedModel(nn.Module):
     def save(self, path: Path, *, half: bool = False, notes: dict[str, str] | None = None) -> None:
         """Write what was trained to a `.safetensors`; `notes` goes to its metadata."""
         tensors = {**self.trainable_state(), _ALPHA: torch.tensor([self.alpha])}
-        write_composer(path, SCHEMA, tensors, self.backbone, half=half, notes=notes)
+        kind = "tokens" if self.frame is None else f"a frame of {self.frame.width_px} px"
+        facts = {**(notes or {}), "prompts": kind}
+        write_composer(path, SCHEMA, tensors, self.backbone, half=half, notes=facts)
 
     @classmethod
     def load(cls, path: Path, backbone: Backbone) -> "PromptedModel":

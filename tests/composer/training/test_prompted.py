@@ -22,6 +22,7 @@ from composer.training.prompted import (
 )
 from composer.training.trainer import RunSettings
 from composer.vision import encode_with_tower
+from composer.weights import read_metadata
 from tests.composer.data.fake_pack import write_pack
 from tests.composer.tiny import IMAGE_PX, tiny_backbone, tiny_trunk_backbone, write_clip
 
@@ -71,6 +72,13 @@ def test_a_trunk_has_a_frame_of_pixels_around_its_drawings():
     assert not torch.allclose(seen.features, plain, atol=1e-3)
     photo = model.encode_image(pixels, Medium.PHOTO).features
     torch.testing.assert_close(photo, backbone.encode_image(pixels).features, **close)
+
+
+def test_a_file_tells_what_its_prompts_are(tmp_path):
+    for backbone, kind in ((tiny_backbone(), "tokens"), (tiny_trunk_backbone(), "a frame of 6 px")):
+        PromptedModel(backbone).save(tmp_path / "p.safetensors", notes={"level": "instance"})
+        metadata = read_metadata(tmp_path / "p.safetensors")
+        assert (metadata["prompts"], metadata["level"]) == (kind, "instance")
 
 
 def test_spread_is_the_mean_divergence_over_ordered_pairs():
