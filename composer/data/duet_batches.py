@@ -94,7 +94,16 @@ class Mixture:
 def encode_gallery(
     pack: CataloguePack, rows: Int[np.ndarray, " m"], store: FeatureStore
 ) -> GalleryFeatures:
-    """Return the features of some of a pack's pictures; callers choose autocast."""
+    """Return the features of some of a pack's pictures; callers choose autocast.
+
+    Raises:
+        ValueError: There is none.
+    """
+    if len(rows) == 0:
+        raise ValueError(
+            "The pack has no pictures of a split that the training needs; a small pack may hold "
+            "validation designs alone. Build a larger one with python -m assets.catalogue."
+        )
     size_px = store.backbone.image_size_px
     starts = range(0, len(rows), _ENCODE_BATCH)
     parts = [store.see(pack.pixels(rows[at : at + _ENCODE_BATCH], size_px)) for at in starts]

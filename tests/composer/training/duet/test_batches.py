@@ -1,6 +1,7 @@
 """What batches of the duet's training hold."""
 
 import numpy as np
+import pytest
 import torch
 
 from composer.data.duet_batches import (
@@ -102,6 +103,11 @@ def test_photo_references_show_another_colourway(pack, gallery, backbone):
         matches = [items[i] for i in range(len(items)) if np.array_equal(pixels[i], reference)]
         assert {item.design for item in matches} == {items[index].design}
         assert items[index].colourway not in {item.colourway for item in matches}
+
+
+def test_a_pack_without_training_pictures_is_refused(pack, backbone):
+    with pytest.raises(ValueError, match="no pictures of a split that the training needs"):
+        encode_gallery(pack, np.array([], dtype=np.int64), FeatureStore(backbone))
 
 
 def test_a_gallery_can_be_encoded_in_half_precision(pack, gallery, backbone):
