@@ -1,9 +1,5 @@
-"""Frozen CLIP of a kit; the only module that opens it with open_clip."""
+"""Frozen CLIP of a kit: pictures, texts and spliced prompts in one joint space."""
 
-import gzip
-import io
-import json
-import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,20 +9,23 @@ import numpy as np
 import open_clip
 import torch
 from jaxtyping import Float, Int, UInt8
-from open_clip.timm_model import TimmModel
 from open_clip.transform import PreprocessCfg, image_transform_v2
-from open_clip.transformer import VisionTransformer
 from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
 
+from composer.clip_files import (
+    any_tokenizer,
+    check_layout,
+    is_feature_clip,
+    load_folder,
+    load_public,
+)
 from composer.hashes import tower_hashes
-from composer.hf_clip import is_hf_clip, read_hf_clip
 from composer.layout import REGION_WEIGHT
-from composer.media import LAYOUT_WEIGHTS, MEDIA_NAME, MediaHeads
+from composer.media import LAYOUT_WEIGHTS
 from composer.medium import Medium
 from composer.splice import take_positions
-from composer.trunk import has_trunk
 from composer.vision import (
     ImageEncoding,
     copy_with_own_norms,
@@ -36,17 +35,8 @@ from composer.vision import (
     media_of,
     tower_facts,
 )
-from composer.weights import WeightsError, check_safetensors_header, refuse_pickle
 
-CONFIG_NAME = "open_clip_config.json"
-WEIGHTS_NAME = "open_clip_model.safetensors"
-MERGES_NAME = "merges.txt"
-UNTRAINED = "untrained"  # the tag of random weights
 MAX_ASPECT = 4.0
-
-
-class BackboneError(ValueError):
-    """A backbone that cannot be loaded or used, and what to do."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -81,7 +71,7 @@ class Backbone:
         self.model: Any = model.eval().requires_grad_(False)
         self._text: Any = getattr(model, "text", model)
         self._folded: nn.Module | None = None
-        _check_layout(self.model, tokenizer)
+        check_layout(self.model, tokenizer)
         self._tokenizer = tokenizer
         self._preprocess_cfg = PreprocessCfg(**self.model.visual.preprocess_cfg)
         self._transform: Any = image_transform_v2(self._preprocess_cfg, is_train=False)
@@ -118,12 +108,12 @@ class Backbone:
         """
         folder = Path(source)
         is_folder = isinstance(source, Path) or folder.exists() or source.startswith((".", "/"))
-        model, tokenizer = _load_folder(folder) if is_folder else _load_public(str(source))
+        model, tokenizer = load_folder(folder) if is_folder else load_public(str(source))
         kind: Any = cls
         if is_folder and is_feature_clip(model):
             from composer.feature_backbone import FeatureBackbone  # which extends this class
 
-            kind, tokenizer = FeatureBackbone, _any_tokenizer(folder)
+            kind, tokenizer = FeatureBackbone, any_tokenizer(folder)
         backbone: Backbone = kind(model, tokenizer)
         backbone.model.to(device=device, dtype=dtype)
         return backbone
@@ -286,156 +276,9 @@ class Backbone:
         return TextEncoding(features=functional.normalize(pooled, dim=-1), hidden=hidden)
 
 
-def trunk_tower(architecture: str, *, image_px: int, joint_dim: int) -> nn.Module:
-    """Make a vision tower with a convolutional trunk of timm and random weights."""
-    return TimmModel(
-        architecture, joint_dim, image_size=image_px, pool="avg", proj="linear", proj_bias=True
-    )
-
-
 def end_positions(ids: Int[Tensor, "n l"], end_id: int) -> Int[Tensor, " n"]:
     """Return the index of the first end-of-text in each row, padded with end-of-text or not."""
     return (ids != end_id).int().cumprod(dim=-1).sum(dim=-1)
-
-
-def _load_folder(folder: Path) -> tuple[nn.Module, open_clip.SimpleTokenizer]:
-    if not folder.is_dir():
-        raise BackboneError(f"There is no CLIP folder at {folder}; check the path of the kit.")
-    if not (folder / CONFIG_NAME).is_file() and is_hf_clip(folder):
-        return _load_hf_folder(folder)
-    config_path, weights_path = folder / CONFIG_NAME, folder / WEIGHTS_NAME
-    for path in (config_path, weights_path):
-        if not path.is_file():
-            raise BackboneError(f"{folder} has no {path.name}; a CLIP folder needs it.")
-    try:
-        check_safetensors_header(weights_path)
-        text_cfg = json.loads(config_path.read_text(encoding="utf-8"))["model_cfg"]["text_cfg"]
-        model = open_clip.create_model(f"local-dir:{folder}", require_pretrained=True)
-        tower: Any = model.visual
-        _add_media(tower, folder / MEDIA_NAME)
-    except WeightsError as error:
-        raise BackboneError(str(error)) from error
-    except (ValueError, KeyError, TypeError, RuntimeError, OSError) as error:
-        raise _does_not_fit(folder, error) from error
-    return model, load_tokenizer(folder, int(text_cfg.get("context_length", 77)))
-
-
-def _load_hf_folder(folder: Path) -> tuple[nn.Module, open_clip.SimpleTokenizer]:
-    try:
-        clip = read_hf_clip(folder)
-        model = open_clip.CLIP(**clip.model_cfg)
-        model.load_state_dict(clip.state)
-    except WeightsError as error:
-        raise BackboneError(f"The CLIP in {folder} cannot be loaded: {error}") from error
-    except (ValueError, KeyError, TypeError, RuntimeError, OSError) as error:
-        raise _does_not_fit(folder, error) from error
-    visual: Any = model.visual
-    visual.preprocess_cfg = clip.preprocess_cfg
-    return model, load_tokenizer(folder, int(clip.model_cfg["text_cfg"]["context_length"]))
-
-
-def _does_not_fit(folder: Path, error: Exception) -> BackboneError:
-    return BackboneError(
-        f"{folder} does not hold a CLIP whose weights fit its configuration: "
-        f"{str(error).splitlines()[0]}"
-    )
-
-
-def is_feature_clip(model: nn.Module) -> bool:
-    """Tell whether a CLIP is a ViT of timm with attention pooling, and so gives features alone."""
-    tower: Any = model
-    trunk = getattr(tower.visual, "trunk", None)
-    return getattr(trunk, "attn_pool", None) is not None and hasattr(tower, "text")
-
-
-def _any_tokenizer(folder: Path) -> Any:  # noqa: ANN401  open_clip's, or one around transformers'
-    try:
-        return open_clip.get_tokenizer(f"local-dir:{folder}")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise BackboneError(
-            f"The tokenizer of {folder} cannot be opened: {str(error).splitlines()[0]}"
-        ) from error
-
-
-def _add_media(visual: nn.Module, path: Path) -> None:
-    """Give a trunk what its kit adds to it; a module of the tower, so that hashes cover it."""
-    if path.is_file() and has_trunk(visual):
-        visual.add_module("media", MediaHeads.load(path, visual))
-
-
-def load_tokenizer(folder: Path, context_length: int) -> open_clip.SimpleTokenizer:
-    """Read the tokenizer of a CLIP folder: from its merges, or the standard vocabulary."""
-    merges = folder / MERGES_NAME
-    if not merges.is_file():
-        return open_clip.SimpleTokenizer(context_length=context_length)
-    # open_clip reads a gzip and takes an empty last line for a merge, which would shift the ids of
-    # start and end by one: hand it an in-memory gzip without one.
-    text = merges.read_text(encoding="utf-8").rstrip("\n")
-    packed: Any = io.BytesIO(gzip.compress(text.encode("utf-8"), mtime=0))
-    return open_clip.SimpleTokenizer(bpe_path=packed, context_length=context_length)
-
-
-def _load_public(source: str) -> tuple[nn.Module, open_clip.SimpleTokenizer]:
-    name, _, tag = source.partition("/")
-    if tag == UNTRAINED and name in open_clip.list_models():
-        with torch.random.fork_rng():
-            torch.manual_seed(0)
-            return _with_tokenizer(source, open_clip.create_model(name, pretrained=None))
-    config = open_clip.get_pretrained_cfg(name, tag)
-    if not config or not config.get("hf_hub"):
-        raise BackboneError(
-            f"{source!r} is neither a folder nor a public CLIP; name one as "
-            "'architecture/tag', for example 'ViT-B-32/laion2b_s34b_b79k'."
-        )
-    try:
-        refuse_pickle(Path(open_clip.download_pretrained(config)))
-        with warnings.catch_warnings():
-            # A GELU of the wrong kind gives wrong features without any other sign.
-            warnings.filterwarnings("error", message="QuickGELU mismatch")
-            model = open_clip.create_model(name, pretrained=tag, require_pretrained=True)
-    except UserWarning as error:
-        raise BackboneError(
-            f"{source!r} was trained with another GELU: use {name}-quickgelu."
-        ) from error
-    except (RuntimeError, OSError, ValueError) as error:
-        raise BackboneError(
-            f"{source!r} could not be fetched: {str(error).splitlines()[0]}"
-        ) from error
-    return _with_tokenizer(source, model)
-
-
-def _with_tokenizer(source: str, model: nn.Module) -> tuple[nn.Module, open_clip.SimpleTokenizer]:
-    tokenizer = open_clip.get_tokenizer(source.partition("/")[0])
-    if not isinstance(tokenizer, open_clip.SimpleTokenizer):
-        raise BackboneError(f"{source!r} has no byte-level BPE tokenizer; choose another CLIP.")
-    return model, tokenizer
-
-
-def _check_layout(model: nn.Module, tokenizer: open_clip.SimpleTokenizer) -> None:
-    visual: Any = model.visual
-    text: Any = getattr(model, "text", model)
-    is_plain = isinstance(model.visual, VisionTransformer) and not (
-        visual.attn_pool or visual.proj is None or visual.final_ln_after_pool
-    )
-    if not is_plain and not has_trunk(visual):
-        raise BackboneError(
-            "The vision tower must be a plain ViT or a convolutional trunk of timm; "
-            "choose another CLIP."
-        )
-    if visual.image_size[0] != visual.image_size[1]:
-        raise BackboneError(f"The vision tower must take square images, not {visual.image_size}.")
-    if not hasattr(text, "transformer") or not hasattr(text, "token_embedding"):
-        raise BackboneError(
-            "The text tower must be open_clip's own transformer; choose another CLIP."
-        )
-    if getattr(text, "cls_emb", None) is not None or getattr(text, "use_pad_mask", False):
-        raise BackboneError("Text towers with a class token or a padding mask are not supported.")
-    rows = text.token_embedding.weight.shape[0]
-    if rows != tokenizer.vocab_size:
-        raise BackboneError(
-            f"The vocabulary of the tokenizer ({tokenizer.vocab_size}) must have the size of the "
-            f"token table ({rows}); check {MERGES_NAME}."
-        )
 
 
 def _limit_aspect(image: Image.Image) -> Image.Image:

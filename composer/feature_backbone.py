@@ -14,7 +14,8 @@ from open_clip.transform import PreprocessCfg, image_transform_v2
 from torch import Tensor, nn
 from torch.nn import functional
 
-from composer.backbone import Backbone, BackboneError, TextEncoding
+from composer.backbone import Backbone, TextEncoding
+from composer.clip_files import BackboneError
 from composer.hashes import tower_hashes
 from composer.layout import region_maps, region_projection
 from composer.medium import Medium

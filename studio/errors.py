@@ -1,6 +1,6 @@
 """Error classes shown to users."""
 
-from composer.backbone import BackboneError
+from composer.clip_files import BackboneError
 from composer.composed import MissingTokensError
 from composer.data.tree import DatasetError
 from composer.errors import InputError

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from composer.backbone import UNTRAINED
+from composer.clip_files import UNTRAINED
 from composer.data.catalogue import CataloguePack
 from composer.training.loop import Budget
 from composer.training.run import TRAININGS, Sources

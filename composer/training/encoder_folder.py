@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from composer.backbone import CONFIG_NAME, MERGES_NAME, WEIGHTS_NAME
+from composer.clip_files import CONFIG_NAME, MERGES_NAME, WEIGHTS_NAME
 from composer.media import MEDIA_NAME, MediaHeads
 from composer.training.encoder_heads import EncoderHeads
 from composer.training.encoder_space import Space

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from composer.backbone import trunk_tower
+from composer.clip_files import trunk_tower
 
 ARCHITECTURE = "tf_efficientnet_lite0"
 MEAN, STD = 127 / 255, 128 / 255  # of levels in [0, 1], all three colours

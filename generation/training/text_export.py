@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from composer.backbone import MERGES_NAME, Backbone, end_positions
+from composer.backbone import Backbone, end_positions
+from composer.clip_files import MERGES_NAME
 from generation.conditioning import encode_token_embeddings, tokenize
 from generation.pipeline import TEXT_HASH_KEY
 

@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from composer.backbone import UNTRAINED
+from composer.clip_files import UNTRAINED
 
 
 class ImageFiles(Dataset[Tensor]):

@@ -6,7 +6,8 @@ import pytest
 import torch
 from PIL import Image
 
-from composer.backbone import Backbone, BackboneError, end_positions
+from composer.backbone import Backbone, end_positions
+from composer.clip_files import BackboneError
 from composer.splice import splice
 from composer.vision import encode_with_tower, norm_layers
 from tests.composer.tiny import (

@@ -6,7 +6,8 @@ import pytest
 import torch
 from PIL import Image
 
-from composer.backbone import Backbone, BackboneError
+from composer.backbone import Backbone
+from composer.clip_files import BackboneError
 from composer.feature_backbone import FeatureBackbone
 from composer.query import Query
 from composer.strategies.slerp import SlerpComposer

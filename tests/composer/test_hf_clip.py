@@ -8,7 +8,8 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from composer.backbone import Backbone, BackboneError
+from composer.backbone import Backbone
+from composer.clip_files import BackboneError
 from tests.replicas import write_clip_l14
 
 

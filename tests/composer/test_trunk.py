@@ -9,7 +9,8 @@ import torch
 from PIL import Image
 from torch.nn import functional
 
-from composer.backbone import Backbone, BackboneError
+from composer.backbone import Backbone
+from composer.clip_files import BackboneError
 from composer.layout import NUM_CODES, region_maps, region_projection
 from composer.media import MEDIA_NAME
 from composer.medium import Medium

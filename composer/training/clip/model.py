@@ -17,7 +17,8 @@ from safetensors.torch import save
 from torch import Tensor
 from torch.nn import functional
 
-from composer.backbone import CONFIG_NAME, WEIGHTS_NAME, end_positions
+from composer.backbone import end_positions
+from composer.clip_files import CONFIG_NAME, WEIGHTS_NAME
 from composer.files import write_bytes, write_text
 from composer.prompt import encode_by_length
 from composer.splice import take_positions

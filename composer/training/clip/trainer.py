@@ -18,7 +18,7 @@ from open_clip.transformer import PatchDropout
 from torch import Tensor
 from torch.nn import functional
 
-from composer.backbone import MERGES_NAME, load_tokenizer
+from composer.clip_files import MERGES_NAME, load_tokenizer
 from composer.data.pictures import CaptionIds, PictureTable
 from composer.training.bpe import train_merges, write_merges
 from composer.training.clip.batches import ClipBatch, ClipBatches

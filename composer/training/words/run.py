@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 
-from composer.backbone import MERGES_NAME
+from composer.clip_files import MERGES_NAME
 from composer.data import heldout
 from composer.data.catalogue import CataloguePack, PackItem
 from composer.data.tree import DatasetError

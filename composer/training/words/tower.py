@@ -13,8 +13,8 @@ from open_clip.transformer import TextTransformer
 from torch import Tensor, nn
 from torch.nn import functional
 
-from composer.backbone import CONFIG_NAME, MERGES_NAME, load_tokenizer
-from composer.backbone import WEIGHTS_NAME as CLIP_WEIGHTS_NAME
+from composer.clip_files import CONFIG_NAME, MERGES_NAME, load_tokenizer
+from composer.clip_files import WEIGHTS_NAME as CLIP_WEIGHTS_NAME
 from composer.files import write_bytes
 from composer.prompt import encode_by_length
 from composer.training.bpe import WORD_END, train_merges, write_merges

@@ -6,7 +6,7 @@ import pytest
 import torch
 from transformers import CLIPTokenizer
 
-from composer.backbone import load_tokenizer
+from composer.clip_files import load_tokenizer
 from composer.training.bpe import (
     END,
     START,

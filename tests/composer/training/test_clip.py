@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch.nn import functional
 
-from composer.backbone import Backbone, load_tokenizer
+from composer.backbone import Backbone
+from composer.clip_files import load_tokenizer
 from composer.data.pictures import CaptionIds, PictureTable, truth_matrix
 from composer.training.clip.batches import CaptionWords, ClipBatches
 from composer.training.clip.model import CONTEXT, encode_pixels, encode_text

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from composer.backbone import load_tokenizer
+from composer.clip_files import load_tokenizer
 from composer.data.pictures import PictureTable
 from composer.training.clip.batches import ClipBatches
 from composer.training.clip.model import CONTEXT, MEAN, STD

@@ -5,7 +5,8 @@ import json
 import pytest
 import torch
 
-from composer.backbone import Backbone, BackboneError
+from composer.backbone import Backbone
+from composer.clip_files import BackboneError
 from composer.training import cost
 from composer.training.cost import COMPOSERS, main, peak_flops
 from tests.composer.data.fake_pack import write_pack

@@ -61,6 +61,7 @@ def test_a_trunk_has_a_frame_of_pixels_around_its_drawings():
     torch.testing.assert_close(model.encode_image(pixels).features, plain, **close)
     for parameter in state.values():
         parameter.add_(1.0 + torch.arange(parameter.numel()).view_as(parameter))
+    assert model.frame is not None
     framed = model.frame(pixels)
     assert torch.equal(framed[:, :, inside, inside], pixels[:, :, inside, inside])
     added = framed - pixels

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from composer.backbone import MERGES_NAME
+from composer.clip_files import MERGES_NAME
 from composer.learned import FILE_NAME, LearnedNames
 from composer.training.words import bench, run
 from composer.training.words.bank import PhotoHead, write_bank

@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from composer.backbone import trunk_tower
+from composer.clip_files import trunk_tower
 from composer.data.catalogue import CataloguePack
 from composer.data.pictures import fit_square
 from composer.training.public_trunk import ARCHITECTURE, MEAN, STD
