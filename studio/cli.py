@@ -197,7 +197,7 @@ def _add_transfer(commands: "Subparsers[argparse.ArgumentParser]") -> None:
         type=float,
         help="from 0 (keep the image) to 1 (redraw it); default: the kit's",
     )
-    command.add_argument("--composer", help="default: duet, or slerp where the kit has none")
+    command.add_argument("--composer", help="default: duet, or basic where the kit has none")
     _add_kit(command)
     _add_drawing(command)
     _add_json(command)
@@ -321,7 +321,7 @@ def _add_query(command: argparse.ArgumentParser) -> None:
         type=float,
         help="from 0 (drawing only) to 1 (words only); default: 0.5, or that of --query",
     )
-    command.add_argument("--composer", help="default: duet, or slerp where the kit has none")
+    command.add_argument("--composer", help="default: duet, or basic where the kit has none")
     _add_kit(command)
 
 

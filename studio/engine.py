@@ -36,7 +36,7 @@ from studio.vocabulary import (
     unread_words_line,
 )
 
-DEFAULT_COMPOSER, FALLBACK_COMPOSER = names.DUET, names.SLERP
+DEFAULT_COMPOSER, FALLBACK_COMPOSER = names.DUET, names.BASIC
 NO_MILVUS = (
     "Galleries on Milvus need its client. Install it with: pip install 'duet-studio[cluster]'"
 )

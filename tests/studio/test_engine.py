@@ -96,6 +96,19 @@ def test_a_gallery_on_milvus_says_what_to_install(engine, monkeypatch):
         engine.gallery("http://localhost:1")
 
 
+def test_a_kit_without_a_trained_composer_composes_by_basic(tmp_path):
+    folder = write_kit(tmp_path)
+    kept = (folder / "kit.toml").read_text().split("[composers.duet]")[0]
+    (folder / "kit.toml").write_text(kept)
+    engine = Engine(load_kit(str(folder)))
+    assert engine.default_composer == "basic"
+    composer = ComposeOptions(composer=engine.default_composer)
+    query = engine.compose(Query(sketch=SKETCH, text="red"), composer)
+    assert query.fusion is not None
+    index = index_gallery(write_gallery(tmp_path / "photos"), engine.backbone)
+    assert len(engine.search(query, index, top_k=3).hits) == 3
+
+
 def test_slerp_takes_the_kits_alpha(engine):
     assert engine.composer("slerp").settings.alpha == 0.7
     query = engine.compose(Query(sketch=SKETCH, text="red"), ComposeOptions(composer="slerp"))

@@ -78,7 +78,7 @@ def test_a_composed_query_comes_back_with_both_parts(engine, tmp_path):
 
 
 def test_the_gallery_and_its_evidence_belong_to_the_tower_that_searches(engine, index):
-    composed = engine.compose(QUERY, ComposeOptions(composer=engine.default_composer))
+    composed = engine.compose(QUERY, ComposeOptions(composer="slerp"))
     ranking = engine.search(composed, index, 3)
     with Image.open(ranking.hits[0].file) as opened:
         picture = opened.convert("RGB")
