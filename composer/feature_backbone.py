@@ -24,7 +24,7 @@ from composer.vision import ImageEncoding
 Tokenize = Callable[[list[str]], Tensor]
 NO_TOKENS = (
     "This kit's CLIP has no space of tokens: it searches with composers that mix features, such as "
-    "slerp. Choose such a composer, or a kit with tokens, such as clip-l14."
+    "basic. Choose such a composer, or a kit with tokens, such as clip-l14."
 )
 
 

@@ -10,7 +10,9 @@ from composer.backbone import Backbone
 from composer.clip_files import BackboneError
 from composer.feature_backbone import FeatureBackbone
 from composer.query import Query
+from composer.strategies import load_composer
 from composer.strategies.slerp import SlerpComposer
+from retrieval.fusion import similarities
 from tests.replicas import write_pe_core, write_siglip2
 
 pytestmark = pytest.mark.kits
@@ -80,6 +82,15 @@ def test_mixed_features_search_and_tokens_are_refused(backbone):
     ):
         with pytest.raises(BackboneError, match="has no space of tokens"):
             refused()
+
+
+@pytest.mark.parametrize("name", ["basic", "freedom", "product"])
+def test_composers_without_training_search_by_features(backbone, name):
+    composer = load_composer(name, backbone)
+    query = composer.compose(composer.encode(Query(image=photos(1)[0])), "red")
+    gallery = backbone.encode_text([*TEXTS, "a green car"])
+    assert similarities([query], gallery).isfinite().all()
+    assert query.missing_tokens
 
 
 def test_a_missing_tokenizer_is_one_sentence(tmp_path):
