@@ -50,7 +50,7 @@ class HubSource:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Part:
+class KitPart:
     """A model of a kit.
 
     Attributes:
@@ -74,7 +74,7 @@ class LoraPart:
         scale: How strongly it acts.
     """
 
-    part: Part
+    part: KitPart
     file: str
     scale: float = 1.0
 
@@ -89,7 +89,7 @@ class SearchPart:
         confidence: Calibration of a composer's rankings, by its name.
     """
 
-    tower: Part
+    tower: KitPart
     composers: Mapping[str, ComposerFiles]
     confidence: Mapping[str, Path]
 
@@ -120,10 +120,10 @@ class KitFile:
 
     name: str
     folder: Path
-    clip: Part
-    pipeline: Part | None
+    clip: KitPart
+    pipeline: KitPart | None
     checkpoint: Path | None
-    controlnet: Part | None
+    controlnet: KitPart | None
     loras: Mapping[str, LoraPart]
     drawing: DrawingDefaults
     scheduler: Mapping[str, Any]
@@ -137,7 +137,7 @@ class KitFile:
     domains: tuple[str, ...] = ()
 
     @property
-    def parts(self) -> dict[str, Part]:
+    def parts(self) -> dict[str, KitPart]:
         """All parts by name, in the order in which they are loaded."""
         search = None if self.search is None else self.search.tower
         named = {
@@ -294,22 +294,22 @@ def _confidence(composers: Mapping[str, Any]) -> dict[str, Path]:
     return {n: Path(entry["confidence"]) for n, entry in composers.items() if "confidence" in entry}
 
 
-def _part(entry: Mapping[str, Any]) -> Part:
+def _part(entry: Mapping[str, Any]) -> KitPart:
     if "path" in entry:
-        return Part(location=Path(entry["path"]), licence=str(entry.get("licence", "")))
+        return KitPart(location=Path(entry["path"]), licence=str(entry.get("licence", "")))
     source = HubSource(
         repository=str(entry["repository"]),
         patterns=tuple(str(pattern) for pattern in entry["files"]),
         revision=str(entry.get("revision", "main")),
     )
-    return Part(
+    return KitPart(
         location=source,
         licence=str(entry["licence"]),
         size_bytes=int(entry["size_mb"] * _MEGABYTE),
     )
 
 
-def _pipeline_part(entry: Mapping[str, Any]) -> Part:
+def _pipeline_part(entry: Mapping[str, Any]) -> KitPart:
     """Return the pipeline; beside a checkpoint its weights are not needed."""
     if "checkpoint" not in entry or "path" in entry:
         return _part(entry)
@@ -323,7 +323,7 @@ def _lora(entry: Mapping[str, Any]) -> LoraPart:
         (file,) = entry["files"]
         return LoraPart(part=_part(entry), file=str(file), scale=scale)
     path = Path(entry["path"])
-    part = Part(location=path, licence=str(entry.get("licence", "")))
+    part = KitPart(location=path, licence=str(entry.get("licence", "")))
     return LoraPart(part=part, file=path.name, scale=scale)
 
 

@@ -17,7 +17,7 @@ from studio.kit_file import (
     SEARCH,
     KitError,
     KitFile,
-    Part,
+    KitPart,
     SearchPart,
     read_kit_file,
 )
@@ -129,7 +129,7 @@ def load_kit(name: str = DEFAULT_KIT, hub: Hub | None = None) -> Kit:
 
 
 def _locate(file: KitFile, name: str, hub: Hub) -> Kit:
-    def find(part: Part) -> Path:
+    def find(part: KitPart) -> Path:
         if isinstance(part.location, Path):
             return part.location
         return hub.locate(part.location, kit=name)

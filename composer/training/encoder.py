@@ -14,7 +14,7 @@ from torch.nn import functional
 from composer.data.encoder_sets import Part
 from composer.medium import Medium
 from composer.training.drawing_tower import DrawingTower
-from composer.training.encoder_batches import MIRRORED, PairBatch, PairTable
+from composer.training.encoder_batches import MIRRORED, DrawingBatch, DrawingTable
 from composer.training.encoder_heads import EncoderHeads
 from composer.training.encoder_scores import PictureScores, picture_scores
 from composer.training.encoder_space import Space
@@ -124,8 +124,8 @@ class EncoderObjective:
         self.backbone = FrozenTrunk(gallery_hash=_hash_of(sets), device=torch.device("cpu"))
         self.heads = EncoderHeads(space, sets)
         self._photo_mean = space.means[Medium.PHOTO]
-        self._chairs = PairTable(sets["chairs.drawing"], sets["chairs.photo"])
-        self._sketchy = PairTable(sets["sketchy.drawing"], sets["sketchy.photo"])
+        self._chairs = DrawingTable(sets["chairs.drawing"], sets["chairs.photo"])
+        self._sketchy = DrawingTable(sets["sketchy.drawing"], sets["sketchy.photo"])
 
     def trainable_state(self) -> dict[str, Tensor]:
         """Return every parameter of the heads, and the drawing tower's normalisation layers."""
@@ -173,7 +173,7 @@ class EncoderObjective:
         write_safetensors(path, self.trainable_state(), {"scores": scores.summary(), **notes})
 
     def _pair_terms(
-        self, chairs: PairBatch, sketchy: PairBatch, rng: np.random.Generator
+        self, chairs: DrawingBatch, sketchy: DrawingBatch, rng: np.random.Generator
     ) -> dict[str, Float[Tensor, ""]]:
         recipe = self.recipe
         features = [self._features(batch, rng) for batch in (chairs, sketchy)]
@@ -199,19 +199,19 @@ class EncoderObjective:
             ),
         }
 
-    def _encoded(self, name: str, batch: PairBatch) -> PairBatch:
+    def _encoded(self, name: str, batch: DrawingBatch) -> DrawingBatch:
         if self._tower is None:
             return batch
         return replace(batch, drawings=self._tower.encode(name, batch.drawings))
 
-    def _features(self, batch: PairBatch, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    def _features(self, batch: DrawingBatch, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
         drawn = dropped(batch.drawings.pooled, self.recipe.dropout, rng)
         return (
             self.heads.features(drawn, Medium.DRAWING),
             self.heads.features(batch.photos.pooled, Medium.PHOTO),
         )
 
-    def _layouts(self, batch: PairBatch, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    def _layouts(self, batch: DrawingBatch, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
         drawn = dropped(batch.drawings.cells, self.recipe.dropout, rng)
         return (
             self.heads.layouts(drawn, Medium.DRAWING),

@@ -30,7 +30,7 @@ class Candidates:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class PairBatch:
+class DrawingBatch:
     """Drawings, and photos among which to find theirs.
 
     Attributes:
@@ -48,7 +48,7 @@ class PairBatch:
     shown_classes: Int[Tensor, " m"]
 
 
-class PairTable:
+class DrawingTable:
     """Drawings and photos of one data set, drawn in batches of one orientation."""
 
     def __init__(self, drawings: TrunkFeatures, photos: TrunkFeatures) -> None:
@@ -67,7 +67,7 @@ class PairTable:
 
     def draw(
         self, rng: np.random.Generator, side: int, *, num_drawings: int, num_photos: int
-    ) -> PairBatch:
+    ) -> DrawingBatch:
         """Draw a batch.
 
         Args:
@@ -83,7 +83,7 @@ class PairTable:
         others = rng.permutation(size)[:num_photos].tolist()
         shown = sorted({*others, *(row for row in rows if row >= 0)})
         place = {row: i for i, row in enumerate(shown)}
-        return PairBatch(
+        return DrawingBatch(
             drawings=picked,
             photos=candidates.photos.select(shown),
             targets=torch.tensor([place.get(row, -1) for row in rows]),

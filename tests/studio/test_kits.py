@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from composer.kit_parts import ComposerFiles
-from studio.kit_file import KitError, Part, read_kit_file
+from studio.kit_file import KitError, KitPart, read_kit_file
 from studio.kits import load_kit
 from tests.studio.tiny import write_kit
 
@@ -55,7 +55,7 @@ def test_a_kit_of_ones_own_replaces_a_part_of_a_shipped_one(tmp_path):
     text = 'base = "sd15"\nname = "mine"\n[backbone]\npath = "clip"\n'
     text += "[drawing]\nstrength = 0.4\n"
     file = read_kit_file(write_based(tmp_path, text))
-    assert file.clip == Part(location=tmp_path / "clip")
+    assert file.clip == KitPart(location=tmp_path / "clip")
     assert [source.repository for source in file.sources] == [
         "stable-diffusion-v1-5/stable-diffusion-v1-5",
         "lllyasviel/control_v11p_sd15_scribble",

@@ -20,7 +20,7 @@ CATALOGUE = "catalogue"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class PictureSet:
+class PooledSet:
     """Pictures of one source.
 
     Attributes:
@@ -110,14 +110,14 @@ def _principal(
     return (values / values[0]).clamp(min=1e-9), axes
 
 
-def write_bank(sets: Mapping[str, PictureSet], path: Path) -> None:
+def write_bank(sets: Mapping[str, PooledSet], path: Path) -> None:
     """Write the sets as a safetensors file in half precision."""
     tensors = {name: pictures.pooled.half() for name, pictures in sets.items()}
     names = {name: json.dumps(pictures.names) for name, pictures in sets.items()}
     write_safetensors(path, tensors, names)
 
 
-def read_bank(path: Path) -> dict[str, PictureSet]:
+def read_bank(path: Path) -> dict[str, PooledSet]:
     """Read what `write_bank` wrote.
 
     Raises:
@@ -126,7 +126,7 @@ def read_bank(path: Path) -> dict[str, PictureSet]:
     weights = read_safetensors(path)
     try:
         return {
-            name: PictureSet(
+            name: PooledSet(
                 names=tuple(json.loads(weights.metadata[name])),
                 pooled=tensor.float(),
             )

@@ -22,7 +22,7 @@ from composer.training.words.nouns import read_nouns
 from composer.training.words.report import (
     Encode,
     HeldOutPhotos,
-    Row,
+    WordsRow,
     caption_rows,
     class_rows,
     frequency_rows,
@@ -56,9 +56,9 @@ def teacher_encoder(folder: Path, archive: Path | None = None) -> Encode:
 
 def measure(
     encoders: Mapping[str, Encode], photos: HeldOutPhotos
-) -> tuple[list[Row], dict[str, dict[str, float]]]:
+) -> tuple[list[WordsRow], dict[str, dict[str, float]]]:
     """Measure every encoder; return the rows, and per class the precision of its name."""
-    rows: list[Row] = []
+    rows: list[WordsRow] = []
     per_class: dict[str, dict[str, float]] = {}
     for name, encode in encoders.items():
         rows += class_rows(name, encode, photos) + caption_rows(name, encode, photos)

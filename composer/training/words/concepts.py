@@ -26,7 +26,7 @@ from composer.training.words.bank import (
     CATALOGUE,
     CLASSIFIER,
     PhotoHead,
-    PictureSet,
+    PooledSet,
     class_directions,
 )
 from composer.training.words.imagenet import ImageNetClass, imagenet_classes
@@ -39,7 +39,7 @@ PHOTOS = ("sketchy", "flickr", "tiny")
 PROTOTYPE_POWER = 0.5
 
 
-class Kind(StrEnum):
+class ConceptKind(StrEnum):
     """Where a concept's pictures come from."""
 
     PROTOTYPE = "prototype"  # a class of the trunk's classifier
@@ -64,7 +64,7 @@ class Concept:
         group: What is hard to tell from it shares this; empty for most.
     """
 
-    kind: Kind
+    kind: ConceptKind
     texts: tuple[str, ...]
     names: tuple[str, ...] = ()
     glosses: tuple[str, ...] = ()
@@ -106,9 +106,7 @@ class Concepts:
         return functional.normalize(self.features[list(concept.rows)].mean(0), dim=-1)
 
 
-def read_concepts(
-    bank: Mapping[str, PictureSet], head: PhotoHead, sources: TextSources
-) -> Concepts:
+def read_concepts(bank: Mapping[str, PooledSet], head: PhotoHead, sources: TextSources) -> Concepts:
     """Read the texts of every set of the bank.
 
     Args:
@@ -144,14 +142,14 @@ def read_concepts(
     return Concepts(items=items, features=features, has_prototype=kept)
 
 
-def _prototype_features(bank: Mapping[str, PictureSet], head: PhotoHead) -> Float[Tensor, "k d"]:
+def _prototype_features(bank: Mapping[str, PooledSet], head: PhotoHead) -> Float[Tensor, "k d"]:
     photos = torch.cat([bank[name].pooled for name in PHOTOS if name in bank])
     directions = class_directions(bank[CLASSIFIER].pooled, photos, power=PROTOTYPE_POWER)
     return functional.normalize(directions @ head.weight.T, dim=-1)
 
 
 def _features(
-    bank: Mapping[str, PictureSet], head: PhotoHead, names: Sequence[str]
+    bank: Mapping[str, PooledSet], head: PhotoHead, names: Sequence[str]
 ) -> Iterator[Float[Tensor, "n d"]]:
     """Yield the features of each set; drawn signs are moved to where photos lie."""
     for name in names:
@@ -166,7 +164,7 @@ def _prototypes(classes: tuple[ImageNetClass, ...], kept: tuple[bool, ...]) -> I
     for row, (item, is_kept) in enumerate(zip(classes, kept, strict=True)):
         if is_kept:
             yield Concept(
-                kind=Kind.PROTOTYPE,
+                kind=ConceptKind.PROTOTYPE,
                 texts=tuple(forms.say(form, n) for n in item.names for form in forms.PLAIN),
                 glosses=(item.gloss, f"{item.names[0]}: {item.gloss}"),
                 rows=(row,),
@@ -191,7 +189,7 @@ def _parents(
         synset = wordnet.synsets[offset]
         words = [word.lower() for word in synset.words[:3]]
         yield Concept(
-            kind=Kind.PARENT,
+            kind=ConceptKind.PARENT,
             texts=tuple(forms.say(form, word) for word in words for form in forms.PLAIN[:2]),
             glosses=(synset.gloss.lower(),),
             rows=tuple(rows),
@@ -213,7 +211,7 @@ def _sketchy(names: tuple[str, ...], _: _Texts) -> Iterator[Concept]:
         if not heldout.sketchy_is_held_out(folder):
             word = class_word(folder)
             texts = tuple(forms.say(f, word) for f in (*forms.PLAIN, *forms.PARAPHRASES[:4]))
-            yield Concept(kind=Kind.CLASS, texts=texts, rows=rows, names=(word,))
+            yield Concept(kind=ConceptKind.CLASS, texts=texts, rows=rows, names=(word,))
 
 
 def _tiny(names: tuple[str, ...], texts: _Texts) -> Iterator[Concept]:
@@ -221,7 +219,7 @@ def _tiny(names: tuple[str, ...], texts: _Texts) -> Iterator[Concept]:
     for wnid, rows in group_rows(names).items():
         if wnid in words:
             said = tuple(forms.say(form, word) for word in words[wnid] for form in forms.PLAIN)
-            yield Concept(kind=Kind.CLASS, texts=said, rows=rows, names=words[wnid])
+            yield Concept(kind=ConceptKind.CLASS, texts=said, rows=rows, names=words[wnid])
 
 
 def _pacs(names: tuple[str, ...], _: _Texts) -> Iterator[Concept]:
@@ -233,7 +231,7 @@ def _pacs(names: tuple[str, ...], _: _Texts) -> Iterator[Concept]:
             groups[medium, class_name].append(row)
     for (medium, class_name), rows in sorted(groups.items()):
         yield Concept(
-            kind=Kind.CLASS if medium == "photo" else Kind.MEDIUM,
+            kind=ConceptKind.CLASS if medium == "photo" else ConceptKind.MEDIUM,
             texts=tuple(forms.say(form, class_name) for form in forms.MEDIA[medium]),
             rows=tuple(rows),
         )
@@ -245,7 +243,7 @@ def _flickr(names: tuple[str, ...], texts: _Texts) -> Iterator[Concept]:
         file = PurePosixPath(name).name
         said = captions.get(file, ())
         if said and not heldout.flickr_is_held_out(file):
-            yield Concept(kind=Kind.CAPTION, texts=said, rows=(row,))
+            yield Concept(kind=ConceptKind.CAPTION, texts=said, rows=(row,))
 
 
 def _noto(names: tuple[str, ...], texts: _Texts) -> Iterator[Concept]:
@@ -254,7 +252,7 @@ def _noto(names: tuple[str, ...], texts: _Texts) -> Iterator[Concept]:
         words = keywords.get(PurePosixPath(name).stem, ())
         if words:
             said = tuple(forms.say(f, word) for word in words for f in ("{}", "a picture of {a}"))
-            yield Concept(kind=Kind.EMOJI, texts=said, rows=(row,))
+            yield Concept(kind=ConceptKind.EMOJI, texts=said, rows=(row,))
 
 
 def _catalogue(names: tuple[str, ...], texts: _Texts) -> Iterator[Concept]:
@@ -264,15 +262,15 @@ def _catalogue(names: tuple[str, ...], texts: _Texts) -> Iterator[Concept]:
     for row, name in enumerate(names):
         item = _pack_item(name.rpartition("/")[2], texts.catalogue)
         said = tuple(dict.fromkeys((item.caption, *item.paraphrases)))
-        yield Concept(kind=Kind.CATALOGUE, texts=said, rows=(row,), group=item.kind)
+        yield Concept(kind=ConceptKind.CATALOGUE, texts=said, rows=(row,), group=item.kind)
         if item.domain == PHOTO:
             kinds[item.kind].append(row)
             finishes[item.kind, item.attributes].append(row)
     for (kind, phrase), rows in sorted(finishes.items()):
-        yield Concept(kind=Kind.CATALOGUE, texts=(phrase,), rows=tuple(rows), group=kind)
+        yield Concept(kind=ConceptKind.CATALOGUE, texts=(phrase,), rows=tuple(rows), group=kind)
     for kind, rows in sorted(kinds.items()):
         said = tuple(forms.say(form, kind) for form in forms.PLAIN)
-        yield Concept(kind=Kind.CLASS, texts=said, rows=tuple(rows), names=(kind,))
+        yield Concept(kind=ConceptKind.CLASS, texts=said, rows=tuple(rows), names=(kind,))
 
 
 def _pack_item(id: str, catalogue: Mapping[str, PackItem]) -> PackItem:

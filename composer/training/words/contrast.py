@@ -9,22 +9,22 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from composer.training.words.concepts import Concept, Concepts, Kind
+from composer.training.words.concepts import Concept, ConceptKind, Concepts
 from composer.training.words.heads import KIND_WEIGHTS
 
 GLOSS_SHARE = 0.25
 # Texts of a batch, by where their pictures come from.
-SHARES: Mapping[Kind, int] = {
-    Kind.PROTOTYPE: 28,
-    Kind.PARENT: 8,
-    Kind.CLASS: 28,
-    Kind.MEDIUM: 4,
-    Kind.CAPTION: 24,
-    Kind.EMOJI: 10,
-    Kind.CATALOGUE: 32,
+SHARES: Mapping[ConceptKind, int] = {
+    ConceptKind.PROTOTYPE: 28,
+    ConceptKind.PARENT: 8,
+    ConceptKind.CLASS: 28,
+    ConceptKind.MEDIUM: 4,
+    ConceptKind.CAPTION: 24,
+    ConceptKind.EMOJI: 10,
+    ConceptKind.CATALOGUE: 32,
 }
 GROUP_SIZE = 8
-_BY_CLASSIFIER = frozenset({Kind.PROTOTYPE, Kind.PARENT})
+_BY_CLASSIFIER = frozenset({ConceptKind.PROTOTYPE, ConceptKind.PARENT})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,10 +42,10 @@ class Drawer:
     def __init__(self, concepts: Concepts, *, times: int = 1) -> None:
         """Take `times` as many texts of each kind as `SHARES` says."""
         self._items = concepts.items
-        self._by_kind: dict[Kind, list[int]] = defaultdict(list)
+        self._by_kind: dict[ConceptKind, list[int]] = defaultdict(list)
         for index, concept in enumerate(concepts.items):
             self._by_kind[concept.kind].append(index)
-        self._counts = {kind: times * SHARES[kind] for kind in Kind if self._by_kind[kind]}
+        self._counts = {kind: times * SHARES[kind] for kind in ConceptKind if self._by_kind[kind]}
         groups: dict[str, list[int]] = defaultdict(list)
         for index, concept in enumerate(concepts.items):
             if concept.group:
@@ -61,9 +61,9 @@ class Drawer:
         ]
         return [self._draw_one(index, rng) for index in chosen]
 
-    def _choose(self, kind: Kind, count: int, rng: np.random.Generator) -> np.ndarray:
+    def _choose(self, kind: ConceptKind, count: int, rng: np.random.Generator) -> np.ndarray:
         """Choose concepts of a kind; those with groups come some at a time from one group."""
-        if kind is not Kind.CATALOGUE or not self._groups:
+        if kind is not ConceptKind.CATALOGUE or not self._groups:
             return rng.choice(self._by_kind[kind], count)
         numbers = rng.integers(len(self._groups), size=-(-count // GROUP_SIZE))
         chosen = [rng.choice(self._groups[n], GROUP_SIZE) for n in numbers]

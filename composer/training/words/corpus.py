@@ -27,7 +27,7 @@ _CREATURES = frozenset({"animal", "person"})
 Question = tuple[str, float]
 
 
-class Source(StrEnum):
+class LessonSource(StrEnum):
     """What a text of the corpus is."""
 
     NOUN = "noun"  # a noun of WordNet in one of its forms
@@ -46,7 +46,7 @@ class CorpusText:
     """A text and the questions whose weighed answers are its own."""
 
     text: str
-    source: Source
+    source: LessonSource
     questions: tuple[Question, ...]
 
 
@@ -170,7 +170,7 @@ def _noun_texts(nouns: Sequence[Noun], rng: np.random.Generator) -> Iterator[Cor
         )
         for form in chosen:
             text = forms.say(form, noun.word)
-            yield CorpusText(text=text, source=Source.NOUN, questions=questions)
+            yield CorpusText(text=text, source=LessonSource.NOUN, questions=questions)
 
 
 def _media(picker: NounPicker, count: int, rng: np.random.Generator) -> Iterator[CorpusText]:
@@ -178,7 +178,7 @@ def _media(picker: NounPicker, count: int, rng: np.random.Generator) -> Iterator
         noun, _topic = picker.draw(rng)
         text = forms.say(_pick(rng, everyday.MEDIA), noun.word)
         questions = ((text, 1.0), *_gloss_questions(noun, PHRASE_GLOSS_WEIGHT))
-        yield CorpusText(text=text, source=Source.MEDIUM, questions=questions)
+        yield CorpusText(text=text, source=LessonSource.MEDIUM, questions=questions)
 
 
 def _phrases(picker: NounPicker, count: int, rng: np.random.Generator) -> Iterator[CorpusText]:
@@ -188,7 +188,7 @@ def _phrases(picker: NounPicker, count: int, rng: np.random.Generator) -> Iterat
         phrase = _phrase(noun.word, other.word, topic, rng)
         text = phrase if rng.random() < 0.6 else f"a photo of {phrase}"
         questions = ((text, 1.0), *_gloss_questions(noun, PHRASE_GLOSS_WEIGHT))
-        yield CorpusText(text=text, source=Source.PHRASE, questions=questions)
+        yield CorpusText(text=text, source=LessonSource.PHRASE, questions=questions)
 
 
 def _phrase(word: str, other: str, topic: str, rng: np.random.Generator) -> str:
@@ -227,7 +227,7 @@ def _lacking(picker: NounPicker, count: int, rng: np.random.Generator) -> Iterat
         missed = (forms.say(forms.PHOTO, other.word), LACKING_WEIGHT)
         yield CorpusText(
             text=f"{with_article(noun.word)} {lacks} {missing}",
-            source=Source.LACKING,
+            source=LessonSource.LACKING,
             questions=(*noun_questions(noun, gloss_weight=PHRASE_GLOSS_WEIGHT), missed),
         )
 
@@ -237,7 +237,7 @@ def _glosses(nouns: Sequence[Noun], count: int) -> Iterator[CorpusText]:
     for noun in nouns[:count]:
         sense = noun.senses[0]
         questions = ((sense.gloss, 1.0), (defined(noun.word, sense), 1.0))
-        yield CorpusText(text=sense.gloss, source=Source.GLOSS, questions=questions)
+        yield CorpusText(text=sense.gloss, source=LessonSource.GLOSS, questions=questions)
 
 
 def _scenes(count: int, rng: np.random.Generator) -> Iterator[CorpusText]:
@@ -248,7 +248,7 @@ def _scenes(count: int, rng: np.random.Generator) -> Iterator[CorpusText]:
         worn = f" {_pick(rng, everyday.WEARING)}" if is_person and rng.random() < 0.4 else ""
         place = f" {_pick(rng, everyday.PLACES)}" if rng.random() < 0.7 else ""
         verb = "" if rng.random() < 0.6 else " are" if is_many(who) else " is"
-        yield _as_it_stands(f"{who}{worn}{verb} {does}{place}", Source.SCENE)
+        yield _as_it_stands(f"{who}{worn}{verb} {does}{place}", LessonSource.SCENE)
 
 
 def is_many(who: str) -> bool:
@@ -261,10 +261,10 @@ def _captions(
 ) -> Iterator[CorpusText]:
     """Yield captions as they stand, then with words exchanged for others of their kind."""
     for caption in captions:
-        yield _as_it_stands(caption, Source.CAPTION)
+        yield _as_it_stands(caption, LessonSource.CAPTION)
     for _ in range(count if captions else 0):
         caption = captions[int(rng.integers(len(captions)))]
-        yield _as_it_stands(exchange_words(caption, rng), Source.CAPTION)
+        yield _as_it_stands(exchange_words(caption, rng), LessonSource.CAPTION)
 
 
 _EXCHANGED = (
@@ -295,7 +295,7 @@ def exchange_words(caption: str, rng: np.random.Generator) -> str:
 def _examples(wordnet: WordNet, count: int, rng: np.random.Generator) -> Iterator[CorpusText]:
     texts = [t.lower() for t in read_examples(wordnet.folder) if 3 <= len(t.split()) <= 12]
     for index in rng.permutation(len(texts))[:count].tolist():
-        yield _as_it_stands(texts[index].rstrip(" .!?;"), Source.EXAMPLE)
+        yield _as_it_stands(texts[index].rstrip(" .!?;"), LessonSource.EXAMPLE)
 
 
 def _words(wordnet: WordNet, captions: Sequence[str], count: int) -> Iterator[CorpusText]:
@@ -306,10 +306,10 @@ def _words(wordnet: WordNet, captions: Sequence[str], count: int) -> Iterator[Co
         for word in re.findall(r"[a-z]{2,}", text):
             uses[word] = uses.get(word, 0) + 1
     for word in sorted(uses, key=lambda w: (-uses[w], w))[:count]:
-        yield _as_it_stands(word, Source.WORD)
+        yield _as_it_stands(word, LessonSource.WORD)
 
 
-def _as_it_stands(text: str, source: Source) -> CorpusText:
+def _as_it_stands(text: str, source: LessonSource) -> CorpusText:
     text = " ".join(text.split())
     return CorpusText(text=text, source=source, questions=((text, 1.0),))
 

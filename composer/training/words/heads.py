@@ -11,18 +11,18 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from composer.training.words.concepts import Concepts, Kind
+from composer.training.words.concepts import ConceptKind, Concepts
 from composer.weights import read_safetensors, write_safetensors
 
 # How much the texts of one concept count together.
 KIND_WEIGHTS = {
-    Kind.PROTOTYPE: 1.0,
-    Kind.PARENT: 0.5,
-    Kind.CLASS: 1.0,
-    Kind.MEDIUM: 1.0,
-    Kind.CAPTION: 0.5,
-    Kind.EMOJI: 0.25,
-    Kind.CATALOGUE: 0.25,
+    ConceptKind.PROTOTYPE: 1.0,
+    ConceptKind.PARENT: 0.5,
+    ConceptKind.CLASS: 1.0,
+    ConceptKind.MEDIUM: 1.0,
+    ConceptKind.CAPTION: 0.5,
+    ConceptKind.EMOJI: 0.25,
+    ConceptKind.CATALOGUE: 0.25,
 }
 GLOSS_WEIGHT = 0.5
 HIDDEN = 1024

@@ -9,11 +9,11 @@ from torch import Tensor
 
 from composer.learned import LearnedNames
 from composer.training.words import everyday, forms
-from composer.training.words.concepts import Concepts, Kind
+from composer.training.words.concepts import ConceptKind, Concepts
 from composer.training.words.nouns import split_words
 
 # Photographed things; the signs of emoji show a thing too little to have learned it.
-SHOWN = (Kind.CLASS, Kind.PROTOTYPE)
+SHOWN = (ConceptKind.CLASS, ConceptKind.PROTOTYPE)
 MIN_PHOTOS = 3
 UNLIKE_SHARE = 0.02
 
@@ -42,7 +42,7 @@ def learned_names(
         if fresh:
             row_of |= dict.fromkeys(fresh, len(features))
             features.append(concepts.target(item))
-    parents = [n for item in concepts.items if item.kind is Kind.PARENT for n in item.names]
+    parents = [n for item in concepts.items if item.kind is ConceptKind.PARENT for n in item.names]
     words = [*caption_words(concepts), *parents, *everyday.FUNCTION_WORDS.split()]
     names, rows = list(row_of), list(row_of.values())
     pictures = torch.stack(features)
@@ -57,7 +57,7 @@ def caption_words(concepts: Concepts) -> list[str]:
     photos = Counter(
         word
         for item in concepts.items
-        if item.kind in (Kind.CAPTION, Kind.CATALOGUE, Kind.MEDIUM)
+        if item.kind in (ConceptKind.CAPTION, ConceptKind.CATALOGUE, ConceptKind.MEDIUM)
         for word in {word for text in item.texts for word in split_words(text)}
     )
     return [word for word, count in photos.items() if count >= MIN_PHOTOS]

@@ -11,20 +11,20 @@ from torch import Tensor
 from torch.nn import functional
 
 from composer.files import write_bytes
-from composer.training.words.corpus import CorpusText, Source
+from composer.training.words.corpus import CorpusText, LessonSource
 from composer.weights import read_safetensors, write_safetensors
 
 # Texts of a step, by source.
 STEP_SHARES = {
-    Source.NOUN: 120,
-    Source.PHRASE: 40,
-    Source.CAPTION: 24,
-    Source.GLOSS: 20,
-    Source.SCENE: 20,
-    Source.MEDIUM: 12,
-    Source.EXAMPLE: 8,
-    Source.WORD: 8,
-    Source.LACKING: 4,
+    LessonSource.NOUN: 120,
+    LessonSource.PHRASE: 40,
+    LessonSource.CAPTION: 24,
+    LessonSource.GLOSS: 20,
+    LessonSource.SCENE: 20,
+    LessonSource.MEDIUM: 12,
+    LessonSource.EXAMPLE: 8,
+    LessonSource.WORD: 8,
+    LessonSource.LACKING: 4,
 }
 Teacher = Callable[[Sequence[str]], Float[Tensor, "n d"]]
 
@@ -34,7 +34,7 @@ class Lessons:
     """Texts of all sources with the unit vectors they should get."""
 
     texts: tuple[str, ...]
-    sources: tuple[Source, ...]
+    sources: tuple[LessonSource, ...]
     targets: Float[Tensor, "n d"]
 
     def save(self, folder: Path) -> None:
@@ -58,7 +58,7 @@ class Lessons:
         pairs = [line.split("\t", 1) for line in lines]
         return cls(
             texts=tuple(text for _, text in pairs),
-            sources=tuple(Source(source) for source, _ in pairs),
+            sources=tuple(LessonSource(source) for source, _ in pairs),
             targets=tensors["targets"].float(),
         )
 
@@ -86,11 +86,12 @@ class LessonOrder:
     def __init__(self, lessons: Lessons, *, seed: int = 0, times: int = 1) -> None:
         """Take `times` as many texts of each source as `STEP_SHARES` says."""
         self._rows = {
-            source: np.flatnonzero([s is source for s in lessons.sources]) for source in Source
+            source: np.flatnonzero([s is source for s in lessons.sources])
+            for source in LessonSource
         }
         self._counts = {s: times * n for s, n in STEP_SHARES.items() if len(self._rows[s])}
         self._seed = seed
-        self._orders: dict[tuple[Source, int], np.ndarray] = {}
+        self._orders: dict[tuple[LessonSource, int], np.ndarray] = {}
 
     def rows(self, step: int) -> list[int]:
         """Return the rows of a step; a function of the seed and the step."""
@@ -101,11 +102,11 @@ class LessonOrder:
                 chosen.append(int(self._order(source, turn)[index]))
         return chosen
 
-    def _order(self, source: Source, turn: int) -> np.ndarray:
+    def _order(self, source: LessonSource, turn: int) -> np.ndarray:
         if (source, turn) not in self._orders:
             for old in [key for key in self._orders if key[0] is source and key[1] < turn - 1]:
                 del self._orders[old]
-            number = list(Source).index(source)
+            number = list(LessonSource).index(source)
             rng = np.random.default_rng([self._seed, number, turn])
             self._orders[source, turn] = rng.permutation(self._rows[source])
         return self._orders[source, turn]

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from composer.data import heldout
 from composer.training.words import forms
-from composer.training.words.bank import PhotoHead, PictureSet
+from composer.training.words.bank import PhotoHead, PooledSet
 from composer.training.words.lessons import Lessons
 from composer.training.words.measure import (
     ClassScore,
@@ -39,7 +39,7 @@ Encode = Callable[[Sequence[str]], Float[Tensor, "n d"]]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Row:
+class WordsRow:
     """One figure, in percent, with its 95 % interval.
 
     Attributes:
@@ -80,7 +80,7 @@ class HeldOutPhotos:
     @classmethod
     def read(
         cls,
-        bank: Mapping[str, PictureSet],
+        bank: Mapping[str, PooledSet],
         head: PhotoHead,
         captions: Mapping[str, tuple[str, ...]],
     ) -> "HeldOutPhotos":
@@ -100,7 +100,7 @@ class HeldOutPhotos:
         )
 
 
-def class_rows(name: str, encode: Encode, photos: HeldOutPhotos) -> list[Row]:
+def class_rows(name: str, encode: Encode, photos: HeldOutPhotos) -> list[WordsRow]:
     """Return rows of class names, of other words for them, and of paraphrases."""
     classes = sorted(set(photos.labels))
     asked = {
@@ -129,9 +129,9 @@ def score_words(
     return score_classes(queries, list(known.items()), photos.features, photos.labels)
 
 
-def _row(what: str, encoder: str, scores: Sequence[ClassScore]) -> Row:
+def _row(what: str, encoder: str, scores: Sequence[ClassScore]) -> WordsRow:
     low, high = bootstrap([score.average_precision for score in scores])
-    return Row(
+    return WordsRow(
         what=what,
         encoder=encoder,
         value=100 * mean_average_precision(scores),
@@ -141,12 +141,12 @@ def _row(what: str, encoder: str, scores: Sequence[ClassScore]) -> Row:
     )
 
 
-def caption_rows(name: str, encode: Encode, photos: HeldOutPhotos) -> list[Row]:
+def caption_rows(name: str, encode: Encode, photos: HeldOutPhotos) -> list[WordsRow]:
     """Return rows of captions, the interval drawn over photos."""
     texts = [text for said in photos.captions for text in said]
     photo_rows = [i for i, said in enumerate(photos.captions) for _ in said]
     ranks = caption_ranks(encode(texts), photo_rows, photos.captioned)
-    rows: list[Row] = []
+    rows: list[WordsRow] = []
     for at in (1, 10):
         hits = (ranks <= at).astype(float)
         each = [
@@ -154,7 +154,7 @@ def caption_rows(name: str, encode: Encode, photos: HeldOutPhotos) -> list[Row]:
         ]
         low, high = bootstrap(each)
         rows.append(
-            Row(
+            WordsRow(
                 what=f"captions, R@{at} of {len(photos.captioned)} photos",
                 encoder=name,
                 value=100 * recall(ranks, at),
@@ -168,7 +168,7 @@ def caption_rows(name: str, encode: Encode, photos: HeldOutPhotos) -> list[Row]:
 
 def frequency_rows(
     encode: Encode, lessons: Lessons, ranked: Sequence[str], *, most: int = 200
-) -> list[Row]:
+) -> list[WordsRow]:
     """Return the agreement with the teacher by how common a noun is, the commonest first.
 
     Args:
@@ -178,7 +178,7 @@ def frequency_rows(
         most: Nouns of each range that are looked at, evenly spread.
     """
     targets = dict(zip(lessons.texts, lessons.targets, strict=True))
-    rows: list[Row] = []
+    rows: list[WordsRow] = []
     bounds = (0, *FREQUENCY_BINS, len(ranked))
     for first, last in pairwise(bounds):
         words = [word for word in ranked[first:last] if word in targets]
@@ -188,7 +188,7 @@ def frequency_rows(
             cosines = (encode(words) * wanted).sum(1).tolist()
             low, high = bootstrap(cosines)
             rows.append(
-                Row(
+                WordsRow(
                     what=f"cosine to the teacher, nouns {first} to {last}",
                     encoder="student",
                     value=100 * float(np.mean(cosines)),

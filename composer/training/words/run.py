@@ -23,7 +23,7 @@ from composer.data.tree import DatasetError
 from composer.files import write_bytes
 from composer.learned import FILE_NAME
 from composer.training.loop import fast_precision
-from composer.training.words.bank import CATALOGUE, PhotoHead, PictureSet, read_bank
+from composer.training.words.bank import CATALOGUE, PhotoHead, PooledSet, read_bank
 from composer.training.words.concepts import (
     Concepts,
     TextSources,
@@ -141,7 +141,7 @@ def pack_items(folder: Path) -> dict[str, PackItem]:
     return {item.id: item for item in CataloguePack.open(folder).items}
 
 
-def trained_part(name: str, pictures: PictureSet) -> PictureSet:
+def trained_part(name: str, pictures: PooledSet) -> PooledSet:
     """Leave the held-out photos of Sketchy and Flickr and validation designs out of a set."""
     is_held_out = {
         "sketchy": lambda p: heldout.sketchy_is_held_out(p.parent.name),
@@ -151,7 +151,7 @@ def trained_part(name: str, pictures: PictureSet) -> PictureSet:
     if is_held_out is None:
         return pictures
     rows = [row for row, path in enumerate(pictures.names) if not is_held_out(Path(path))]
-    return PictureSet(names=tuple(pictures.names[r] for r in rows), pooled=pictures.pooled[rows])
+    return PooledSet(names=tuple(pictures.names[r] for r in rows), pooled=pictures.pooled[rows])
 
 
 def trained_captions(archives: Path) -> tuple[str, ...]:

@@ -26,7 +26,7 @@ from composer.data.pictures import fit_square
 from composer.data.tree import DatasetError
 from composer.training.public_trunk import MEAN, STD, public_tower, public_trunk_state
 from composer.training.trunk_features import encode_levels
-from composer.training.words.bank import CATALOGUE, CLASSIFIER, PictureSet, read_bank, write_bank
+from composer.training.words.bank import CATALOGUE, CLASSIFIER, PooledSet, read_bank, write_bank
 from composer.training.words.imagenet import imagenet_classes
 
 IMAGE_PX: Final = 192
@@ -44,7 +44,7 @@ DRAWINGS: Final = ("sketchy", "sketch")
 _SUFFIXES = (".jpg", ".png", ".webp")
 
 
-def encode_archive(tower: nn.Module, path: Path, *, most: int | None, image_px: int) -> PictureSet:
+def encode_archive(tower: nn.Module, path: Path, *, most: int | None, image_px: int) -> PooledSet:
     """Encode the pictures of an archive; of Sketchy's the photos alone.
 
     Args:
@@ -63,10 +63,10 @@ def encode_archive(tower: nn.Module, path: Path, *, most: int | None, image_px: 
         names += [name for name, _ in group]
         levels = [fit_square(_decode(data), image_px) for _, data in group]
         pooled.append(encode_levels(tower, levels, mean=MEAN, std=STD)[0])
-    return PictureSet(names=tuple(names), pooled=torch.cat(pooled))
+    return PooledSet(names=tuple(names), pooled=torch.cat(pooled))
 
 
-def encode_pack(tower: nn.Module, pack: CataloguePack, *, image_px: int) -> PictureSet:
+def encode_pack(tower: nn.Module, pack: CataloguePack, *, image_px: int) -> PooledSet:
     """Encode all pictures of a training pack; each is named after its split and itself."""
     pooled: list[torch.Tensor] = []
     for start in range(0, len(pack.items), BATCH):
@@ -74,13 +74,13 @@ def encode_pack(tower: nn.Module, pack: CataloguePack, *, image_px: int) -> Pict
         levels = list(pack.pixels(rows, image_px))
         pooled.append(encode_levels(tower, levels, mean=MEAN, std=STD)[0])
     names = tuple(f"{item.split}/{item.id}" for item in pack.items)
-    return PictureSet(names=names, pooled=torch.cat(pooled))
+    return PooledSet(names=names, pooled=torch.cat(pooled))
 
 
-def classifier_set() -> PictureSet:
+def classifier_set() -> PooledSet:
     """Return the weights of the trunk's classifier, a class a row."""
     names = tuple(item.wnid for item in imagenet_classes())
-    return PictureSet(names=names, pooled=public_trunk_state()["classifier.weight"])
+    return PooledSet(names=names, pooled=public_trunk_state()["classifier.weight"])
 
 
 def _pictures(path: Path, most: int | None) -> Iterator[tuple[str, bytes]]:

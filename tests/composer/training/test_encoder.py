@@ -27,7 +27,7 @@ from composer.training.encoder import (
     instance_loss,
     kept_loss,
 )
-from composer.training.encoder_batches import PairTable
+from composer.training.encoder_batches import DrawingTable
 from composer.training.encoder_heads import MediumHead
 from composer.training.encoder_run import PHOTO_HEAD_NAME, EncoderPlan, make_encoder
 from composer.training.encoder_scores import mean_average_precision, ranks, reciprocal_rank
@@ -127,7 +127,7 @@ def trunk_features(num, *, medium=Medium.PHOTO, classes=None, views=None):
 
 
 def test_a_batch_holds_every_drawings_own_photo():
-    table = PairTable(trunk_features(4, medium=Medium.DRAWING), trunk_features(30))
+    table = DrawingTable(trunk_features(4, medium=Medium.DRAWING), trunk_features(30))
     batch = table.draw(np.random.default_rng(0), 0, num_drawings=6, num_photos=3)
     owners = [batch.photos.instances[row] for row in batch.targets.tolist()]
     assert owners == list(batch.drawings.instances)

@@ -5,7 +5,7 @@ import torch
 
 from composer.training.words.bank import (
     PhotoHead,
-    PictureSet,
+    PooledSet,
     class_directions,
     pca_head,
     read_bank,
@@ -16,8 +16,8 @@ from composer.weights import WeightsError, write_safetensors
 
 def test_a_bank_comes_back_from_its_file(tmp_path: Path):
     sets = {
-        "flickr": PictureSet(names=("flickr/1.jpg", "flickr/2.jpg"), pooled=torch.eye(2, 3)),
-        "noto": PictureSet(names=("noto/ä.webp",), pooled=torch.ones(1, 3)),
+        "flickr": PooledSet(names=("flickr/1.jpg", "flickr/2.jpg"), pooled=torch.eye(2, 3)),
+        "noto": PooledSet(names=("noto/ä.webp",), pooled=torch.ones(1, 3)),
     }
     write_bank(sets, tmp_path / "bank.safetensors")
     back = read_bank(tmp_path / "bank.safetensors")
@@ -27,7 +27,7 @@ def test_a_bank_comes_back_from_its_file(tmp_path: Path):
 
 def test_names_and_features_must_be_as_many(tmp_path: Path):
     with pytest.raises(ValueError, match="got 1 names and 2 features"):
-        PictureSet(names=("a",), pooled=torch.ones(2, 3))
+        PooledSet(names=("a",), pooled=torch.ones(2, 3))
     write_safetensors(tmp_path / "bank.safetensors", {"flickr": torch.ones(2, 3)})
     with pytest.raises(WeightsError, match="must name every picture of every set"):
         read_bank(tmp_path / "bank.safetensors")

@@ -10,8 +10,8 @@ from composer.data.tree import DatasetError
 from composer.training.words.bank import CATALOGUE
 from composer.training.words.concepts import (
     Concept,
+    ConceptKind,
     Concepts,
-    Kind,
     TextSources,
     read_captions,
     read_concepts,
@@ -50,14 +50,14 @@ def concepts(tmp_path: Path, archives: Path) -> Concepts:
     return read_concepts(tiny_bank() | {CATALOGUE: tiny_renders()}, tiny_head(), sources)
 
 
-def _of(concepts: Concepts, kind: Kind) -> list[Concept]:
+def _of(concepts: Concepts, kind: ConceptKind) -> list[Concept]:
     return [item for item in concepts.items if item.kind is kind]
 
 
 def test_names_of_the_classifier_are_paired_with_it_unless_withheld(concepts: Concepts):
     classes = imagenet_classes()
     assert (len(classes), classes[0].wnid, classes[0].names[0]) == (1000, "n01440764", "tench")
-    tench = _of(concepts, Kind.PROTOTYPE)[0]
+    tench = _of(concepts, ConceptKind.PROTOTYPE)[0]
     assert (tench.names[0], tench.rows) == ("tench", (0,))
     assert {"tench", "a photo of a tench"} <= set(tench.texts)
     umbrella = next(i for i, c in enumerate(classes) if "umbrella" in c.names)
@@ -72,30 +72,30 @@ def test_no_text_names_a_withheld_class(concepts: Concepts):
 
 
 def test_photos_are_paired_with_their_captions_except_the_held_out(concepts: Concepts):
-    (caption,) = _of(concepts, Kind.CAPTION)
+    (caption,) = _of(concepts, ConceptKind.CAPTION)
     assert caption.texts == ("a dog runs", "a dog on grass")
     assert caption.rows == (1000 + len(tiny_items()),)
 
 
 def test_labelled_pictures_are_grouped_by_class_and_medium(concepts: Concepts):
-    *_, cat, tabby = _of(concepts, Kind.CLASS)
+    *_, cat, tabby = _of(concepts, ConceptKind.CLASS)
     assert (cat.names, len(cat.rows)) == (("cat",), 2)
     assert (tabby.names[0], len(tabby.rows)) == ("tabby", 2)
-    (cartoon,) = _of(concepts, Kind.MEDIUM)
+    (cartoon,) = _of(concepts, ConceptKind.MEDIUM)
     assert "a cartoon of a dog" in cartoon.texts
     assert len(cartoon.rows) == 1
-    (emoji,) = _of(concepts, Kind.EMOJI)
+    (emoji,) = _of(concepts, ConceptKind.EMOJI)
     assert emoji.texts == ("dog", "a picture of a dog")
 
 
 def test_the_catalogue_is_paired_by_caption_finish_and_kind(concepts: Concepts):
-    pictures = _of(concepts, Kind.CATALOGUE)
+    pictures = _of(concepts, ConceptKind.CATALOGUE)
     assert {item.group for item in pictures} == {"chair", "bowl"}
     first = next(c for c in pictures if "a photo of a chair, with a red oak body" in c.texts)
     assert first.texts == ("a photo of a chair, with a red oak body", "a red chair")
     (finish,) = (c for c in pictures if c.group == "chair" and c.texts[0].startswith("with"))
     assert len(finish.rows) == 2  # photos of both chairs, not the painted one
-    kinds = {c.names: c.rows for c in _of(concepts, Kind.CLASS) if c.names in {("chair",)}}
+    kinds = {c.names: c.rows for c in _of(concepts, ConceptKind.CLASS) if c.names in {("chair",)}}
     assert kinds["chair",] == finish.rows
 
 
@@ -107,9 +107,9 @@ def test_renders_without_their_pack_are_an_error(tmp_path: Path, archives: Path)
 
 
 def test_catalogue_pictures_come_in_groups_of_one_kind(concepts: Concepts):
-    kind_of = {i: c.group for i, c in enumerate(concepts.items) if c.kind is Kind.CATALOGUE}
+    kind_of = {i: c.group for i, c in enumerate(concepts.items) if c.kind is ConceptKind.CATALOGUE}
     draws = [d for d in Drawer(concepts).draw(np.random.default_rng(0)) if d.concept in kind_of]
-    assert len(draws) == SHARES[Kind.CATALOGUE]
+    assert len(draws) == SHARES[ConceptKind.CATALOGUE]
     groups = [kind_of[draw.concept] for draw in draws]
     for first in range(0, len(groups), GROUP_SIZE):
         assert len(set(groups[first : first + GROUP_SIZE])) == 1
@@ -133,7 +133,7 @@ def test_captions_are_tidied_and_flags_and_skin_tones_left_out(archives: Path):
 
 
 def test_the_learned_names_are_those_of_photos(concepts: Concepts):
-    *_, cat, _ = _of(concepts, Kind.CLASS)
+    *_, cat, _ = _of(concepts, ConceptKind.CLASS)
     table = learned_names(concepts, lambda texts: concepts.target(cat).expand(len(texts), -1))
     assert table.knows("tench")
     assert table.knows("without")  # shows nothing

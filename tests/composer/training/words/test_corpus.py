@@ -7,7 +7,7 @@ import torch
 from composer.training.words.corpus import (
     CorpusRecipe,
     CorpusText,
-    Source,
+    LessonSource,
     build_corpus,
     commonest,
     exchange_words,
@@ -48,7 +48,7 @@ def test_a_noun_asks_for_itself_and_for_its_senses_by_weight(wordnet: WordNet):
 def test_the_corpus_has_every_source_and_each_text_once(corpus: list[CorpusText]):
     texts = [item.text for item in corpus]
     assert len(texts) == len(set(texts))
-    assert {item.source for item in corpus} == set(Source)
+    assert {item.source for item in corpus} == set(LessonSource)
     assert {"owl", "a photo of an owl", "a night bird of prey", *CAPTIONS} <= set(texts)
     assert "the sailor works on a ship" in texts
 
@@ -62,7 +62,7 @@ def test_the_corpus_is_a_function_of_its_seed(wordnet: WordNet, corpus: list[Cor
 
 def test_what_a_thing_lacks_is_taken_off(corpus: list[CorpusText]):
     for item in corpus:
-        if item.source is Source.LACKING:
+        if item.source is LessonSource.LACKING:
             assert item.questions[0][1] > 0
             assert item.questions[-1][1] < 0
 
@@ -104,8 +104,10 @@ def test_answers_are_the_weighed_sums_of_those_to_the_questions(tmp_path: Path):
         return sentences(texts)
 
     corpus = [
-        CorpusText(text="owl", source=Source.NOUN, questions=(("an owl", 1.0), ("a bird", 0.5))),
-        CorpusText(text="no owl", source=Source.LACKING, questions=(("an owl", -0.3),)),
+        CorpusText(
+            text="owl", source=LessonSource.NOUN, questions=(("an owl", 1.0), ("a bird", 0.5))
+        ),
+        CorpusText(text="no owl", source=LessonSource.LACKING, questions=(("an owl", -0.3),)),
     ]
     lessons = ask_teacher(corpus, teacher)
     assert asked == [["an owl", "a bird"]]
@@ -120,10 +122,10 @@ def test_answers_are_the_weighed_sums_of_those_to_the_questions(tmp_path: Path):
 
 
 def test_each_lesson_comes_once_before_any_comes_again():
-    num = 2 * STEP_SHARES[Source.WORD] + 4
+    num = 2 * STEP_SHARES[LessonSource.WORD] + 4
     lessons = Lessons(
         texts=tuple(str(i) for i in range(num)),
-        sources=(Source.WORD,) * num,
+        sources=(LessonSource.WORD,) * num,
         targets=torch.zeros(num, 2),
     )
     order = LessonOrder(lessons, seed=3)

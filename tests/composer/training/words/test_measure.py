@@ -7,8 +7,8 @@ from torch import Tensor
 
 from composer.data import heldout
 from composer.training.words import report
-from composer.training.words.bank import PhotoHead, PictureSet
-from composer.training.words.lessons import Lessons, Source
+from composer.training.words.bank import PhotoHead, PooledSet
+from composer.training.words.lessons import Lessons, LessonSource
 from composer.training.words.measure import (
     average_precision,
     bootstrap,
@@ -80,11 +80,11 @@ def photos(monkeypatch: pytest.MonkeyPatch) -> HeldOutPhotos:
     kept = next(name for name in names if heldout.flickr_is_held_out(name))
     other = next(name for name in names if not heldout.flickr_is_held_out(name))
     bank = {
-        "sketchy": PictureSet(
+        "sketchy": PooledSet(
             names=("x/owl/1.jpg", "x/dog/1.jpg", "x/axe/1.jpg", "x/owl/2.jpg"),
             pooled=torch.eye(4)[[0, 3, 1, 0]],
         ),
-        "flickr": PictureSet(names=(other, kept), pooled=torch.eye(4)[[3, 2]]),
+        "flickr": PooledSet(names=(other, kept), pooled=torch.eye(4)[[3, 2]]),
     }
     head = PhotoHead(weight=torch.eye(4), bias=torch.zeros(4))
     return HeldOutPhotos.read(bank, head, {kept: ("a girl", "someone"), other: ("a dog",)})
@@ -115,7 +115,9 @@ def test_agreement_with_the_teacher_is_told_by_how_common_a_noun_is(
 ):
     monkeypatch.setattr(report, "FREQUENCY_BINS", (1,))
     lessons = Lessons(
-        texts=("dog", "newt"), sources=(Source.NOUN, Source.NOUN), targets=torch.eye(4)[[1, 2]]
+        texts=("dog", "newt"),
+        sources=(LessonSource.NOUN, LessonSource.NOUN),
+        targets=torch.eye(4)[[1, 2]],
     )
     rows = frequency_rows(Oracle({"dog": 1}), lessons, ["dog", "newt", "unheard"])
     assert [(row.value, row.queries) for row in rows] == [(100, 1), (0, 1)]

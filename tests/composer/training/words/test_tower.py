@@ -18,7 +18,7 @@ from composer.training.words.distil import (
     relation_loss,
     turn_towards,
 )
-from composer.training.words.lessons import Lessons, Source
+from composer.training.words.lessons import Lessons, LessonSource
 from composer.training.words.tower import (
     WEIGHTS_NAME,
     TextTower,
@@ -129,7 +129,7 @@ def test_a_tower_of_another_space_is_not_put_into_a_clip(tmp_path: Path, folder:
 def _lessons() -> Lessons:
     texts = ("cat", "dog", "boat", "the dark sea", "a photo of a cat", "a boat at night")
     index = torch.tensor([0, 1, 3, 4, 0, 3])
-    return Lessons(texts=texts, sources=(Source.NOUN,) * 6, targets=torch.eye(5)[index])
+    return Lessons(texts=texts, sources=(LessonSource.NOUN,) * 6, targets=torch.eye(5)[index])
 
 
 def _distiller(folder: Path, state: Path, concepts: Concepts, num_steps: int) -> Distiller:

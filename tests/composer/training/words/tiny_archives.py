@@ -10,7 +10,7 @@ import torch
 
 from composer.data import heldout
 from composer.data.catalogue import PackItem
-from composer.training.words.bank import PhotoHead, PictureSet
+from composer.training.words.bank import PhotoHead, PooledSet
 from composer.training.words.imagenet import imagenet_classes
 
 FREE = next(f"{i}.jpg" for i in range(99) if not heldout.flickr_is_held_out(f"{i}.jpg"))
@@ -39,9 +39,9 @@ def write_archives(folder: Path) -> Path:
     return folder
 
 
-def _pictures(*names: str) -> PictureSet:
+def _pictures(*names: str) -> PooledSet:
     generator = torch.Generator().manual_seed(len(names))
-    return PictureSet(names=names, pooled=torch.rand(len(names), 8, generator=generator))
+    return PooledSet(names=names, pooled=torch.rand(len(names), 8, generator=generator))
 
 
 def _pacs(medium: str, *, held_out: bool) -> str:
@@ -56,7 +56,7 @@ def tiny_items() -> dict[str, PackItem]:
     return {id: _item(id, domain, colour) for id, domain, colour in (*rows, painted)}
 
 
-def tiny_renders() -> PictureSet:
+def tiny_renders() -> PooledSet:
     """What a trunk saw in them."""
     return _pictures(*(f"train/{name}" for name in tiny_items()))
 
@@ -81,14 +81,12 @@ def _item(id: str, domain: str, colour: str) -> PackItem:
     )
 
 
-def tiny_bank() -> dict[str, PictureSet]:
+def tiny_bank() -> dict[str, PooledSet]:
     """What a trunk of width 8 saw, at random."""
     generator = torch.Generator().manual_seed(0)
     classifier = torch.rand(1000, 8, generator=generator) + torch.eye(1000, 8)
     return {
-        "classifier": PictureSet(
-            names=tuple(c.wnid for c in imagenet_classes()), pooled=classifier
-        ),
+        "classifier": PooledSet(names=tuple(c.wnid for c in imagenet_classes()), pooled=classifier),
         "flickr": _pictures(f"flickr/{FREE}", f"flickr/{KEPT}", "flickr/owl.jpg"),
         "noto": _pictures("noto/emoji_u1f989.webp", "noto/emoji_u1f415.webp"),
         "pacs": _pictures(_pacs("cartoon", held_out=False), _pacs("cartoon", held_out=True)),

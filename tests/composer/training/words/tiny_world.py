@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from composer.training.words.concepts import Concept, Concepts, Kind
+from composer.training.words.concepts import Concept, ConceptKind, Concepts
 
 WIDTH = 24
 
@@ -20,16 +20,18 @@ def tiny_concepts() -> Concepts:
     features = torch.eye(5)
     items = (
         Concept(
-            kind=Kind.PROTOTYPE,
+            kind=ConceptKind.PROTOTYPE,
             texts=("a photo of a cat", "cat"),
             names=("cat", "tomcat"),
             glosses=("a feline",),
             rows=(0,),
         ),
-        Concept(kind=Kind.PROTOTYPE, texts=("a photo of a dog", "dog"), names=("dog",), rows=(1,)),
-        Concept(kind=Kind.PARENT, texts=("a pet",), names=("pet",), rows=(0, 1)),
-        Concept(kind=Kind.CLASS, texts=("a boat", "boat"), names=("boat",), rows=(3,)),
-        Concept(kind=Kind.CAPTION, texts=("a sea at night", "the dark sea"), rows=(4,)),
+        Concept(
+            kind=ConceptKind.PROTOTYPE, texts=("a photo of a dog", "dog"), names=("dog",), rows=(1,)
+        ),
+        Concept(kind=ConceptKind.PARENT, texts=("a pet",), names=("pet",), rows=(0, 1)),
+        Concept(kind=ConceptKind.CLASS, texts=("a boat", "boat"), names=("boat",), rows=(3,)),
+        Concept(kind=ConceptKind.CAPTION, texts=("a sea at night", "the dark sea"), rows=(4,)),
     )
     return Concepts(items=items, features=features, has_prototype=(True, True, False))
 
