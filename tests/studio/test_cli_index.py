@@ -153,14 +153,19 @@ def test_watch_follows_changes_quietly_until_it_is_interrupted(kit, tmp_path):
     pytest.importorskip("watchfiles", reason="needs the extra `watch`")
     photos = write_gallery(tmp_path / "photos", num_images=2)
     command = [sys.executable, "-m", "studio", "index", str(photos), "--watch", "--kit", str(kit)]
-    child = subprocess.Popen(
-        command,
-        cwd=Path(__file__).parents[2],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=os.environ | {"PYTHONUNBUFFERED": "1"},
-    )
+    # Tests in the background of a shell ignore Ctrl-C, and so would every program they start.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        child = subprocess.Popen(
+            command,
+            cwd=Path(__file__).parents[2],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"PYTHONUNBUFFERED": "1"},
+        )
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert "2 added" in child.stdout.readline()
     deadline = time.monotonic() + 600
     number = 0
