@@ -1,6 +1,7 @@
 """The names that a kit learned with pictures, and which of them an unknown one comes closest to."""
 
 import json
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -29,7 +30,7 @@ class LearnedNames:
         features: Float[Tensor, "n d"],
         words: Iterable[str] = (),
         rows: Sequence[int] | None = None,
-        min_similarity: float = -1.0,
+        min_similarity: float = -math.inf,
     ) -> None:
         """Take names and the mean picture of each.
 
@@ -67,7 +68,7 @@ class LearnedNames:
         try:
             names, words = (_texts(weights.metadata, key) for key in ("names", "words"))
             rows = [int(row) for row in weights.tensors["rows"]]
-            least = float(weights.metadata.get("min_similarity", "-1"))
+            least = float(weights.metadata.get("min_similarity", "-inf"))
             return cls(names, weights.tensors["features"], words, rows, least)
         except (KeyError, ValueError) as error:
             raise WeightsError(f"{path.name} must give every name a feature.") from error

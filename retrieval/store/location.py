@@ -180,12 +180,14 @@ class Bucket:
         return parse_manifest(rows[0]["manifest"], str(self))
 
     def write_manifest(self, manifest: Manifest) -> None:
-        """Replace the manifest."""
+        """Replace the manifest, or write the first one unless another writer just has."""
         rows = pa.table({"manifest": [json.dumps(asdict(manifest))]})
         with self.translate_errors():
             database = _connect(self.address)
-            mode = "overwrite" if _MANIFESTS in _table_names(database) else "create"
-            database.create_table(_MANIFESTS, rows, mode=mode)
+            if _MANIFESTS in _table_names(database):
+                database.create_table(_MANIFESTS, rows, mode="overwrite")
+            else:
+                database.create_table(_MANIFESTS, rows, exist_ok=True)
 
     def root_of(self, manifest: Manifest) -> Path:
         """Return the folder of the pictures."""

@@ -13,6 +13,7 @@ from retrieval.engines.exact import ExactIndex
 from retrieval.engines.lance import LanceIndex
 from retrieval.errors import GalleryError
 from retrieval.indexing.encode import index_folder
+from retrieval.store import location as location_module
 from retrieval.store.location import Bucket, storage_at
 from retrieval.store.maintenance import check_index, discard_index
 from retrieval.store.schema import Item, Manifest
@@ -108,6 +109,17 @@ def test_a_stopped_creation_is_taken_up_and_discarding_spares_the_rest(bucket, t
     discard_index(bucket)
     assert not storage_at(bucket).exists
     assert other.read_text() == "mine"
+
+
+def test_a_manifest_that_another_writer_made_meanwhile_is_kept(bucket, monkeypatch):
+    Store.create(bucket, MANIFEST)
+    names = location_module._table_names
+    monkeypatch.setattr(
+        location_module, "_table_names", lambda _: []
+    )  # as this writer saw it before
+    storage_at(bucket).write_manifest(replace(MANIFEST, kit="late"))
+    monkeypatch.setattr(location_module, "_table_names", names)
+    assert Store.open(bucket).manifest.kit == MANIFEST.kit
 
 
 def killed(*_):
