@@ -7,7 +7,7 @@ from PIL import Image, ImageDraw
 
 from composer.sketch import Sketch
 from generation import benchmark
-from generation.benchmark import CONDITIONS, DrawingCase, outcomes, with_token
+from generation.benchmark import CONDITIONS, DrawingCase, Outcome, outcomes, with_token
 from generation.judge import ColourModel, Judge, JudgeNetwork, Verdict
 from tests.generation import tiny
 
@@ -70,6 +70,23 @@ def test_every_condition_draws_a_picture_a_case(pipeline):
     assert all(len(made) == 2 for made in drawn.values())
     for other in ("sketch+text", "other token", "mean token"):
         assert largest_difference(drawn["token"][0], drawn[other][0]) > 3
+
+
+def test_each_case_is_drawn_with_its_seed(pipeline, monkeypatch):
+    requests = []
+    monkeypatch.setattr(
+        benchmark, "generate_each", lambda _, batch: requests.extend(batch) or [None] * len(batch)
+    )
+    cases = [make_case("chair", 1.0, seed=3), make_case("mug", -1.0, seed=5)]
+    benchmark.draw(pipeline, cases, CONDITIONS["text"])
+    assert [request.settings.seed for request in requests] == [3, 5]
+
+
+@pytest.mark.parametrize(("kind", "colour"), [(True, False), (False, True), (False, False)])
+def test_kind_and_colour_must_both_be_right(kind, colour):
+    one = Outcome(kind=kind, colour=colour, agreement=0.0, agreement_sibling=0.0)
+    assert not one.joint
+    assert dataclasses.replace(one, kind=True, colour=True).joint
 
 
 def largest_difference(picture: Image.Image, other: Image.Image) -> int:

@@ -7,6 +7,7 @@ import torch
 from PIL import Image
 
 from composer.data.catalogue import CataloguePack
+from generation import judge as judge_module
 from generation.judge import ColourModel, Judge, JudgeError, JudgeNetwork, part_colour, to_lab
 from generation.training.command import Pixels
 from generation.training.judge import (
@@ -36,6 +37,12 @@ def test_colours_are_named_by_their_nearest_cloud():
     model = ColourModel.fit(np.concatenate([red, blue]), ["red"] * 30 + ["blue"] * 5)
     assert model.rank(np.array([48.0, 55, 35]))[0] == "red"
     assert model.rank(np.array([45.0, 5, -40]))[0] == "blue"
+
+
+def test_a_colour_seen_once_is_a_round_cloud():
+    """The prior counts as four parts of deviation `spread`, and one is added along every axis."""
+    model = ColourModel.fit(np.array([[50.0, 0, 0]]), ["grey"], spread=6.0)
+    np.testing.assert_allclose(model.precisions[0], np.eye(3) / (4 * 36 / 5 + 1))
 
 
 def test_a_part_too_small_has_no_colour():
@@ -87,7 +94,7 @@ def test_the_loss_falls(pack_folder, tmp_path):
     assert np.mean(losses[-5:]) < np.mean(losses[:5])
 
 
-def test_a_judge_is_trained_saved_and_read(pack_folder, tmp_path):
+def test_a_judge_is_trained_saved_and_read(pack_folder, tmp_path, monkeypatch):
     path = train_judge(world.options(pack_folder, tmp_path, 40), SMALL)
     judge = Judge.load(path)
     assert judge.kinds == world.KINDS
@@ -96,6 +103,11 @@ def test_a_judge_is_trained_saved_and_read(pack_folder, tmp_path):
     assert known.kind in world.KINDS
     assert known.colour == "blue"
     assert unknown.colour is None
+    # More pictures than a batch holds: each keeps its own part.
+    monkeypatch.setattr(judge_module, "_BATCH", 2)
+    asked = [judge.parts[1], "wing", judge.parts[1]]
+    verdicts = judge.assess([image] * 3, asked)
+    assert [verdict.colour for verdict in verdicts] == ["blue", None, "blue"]
     assert judge.colours.rank(part_colour(np.asarray(image), np.asarray(parts) == 1))[0] == "blue"
     figures = json.loads((tmp_path / "judge" / "metrics.json").read_text())
     assert figures["colour_accuracy"] > 0.9
