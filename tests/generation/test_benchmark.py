@@ -74,9 +74,12 @@ def test_every_condition_draws_a_picture_a_case(pipeline):
 
 def test_each_case_is_drawn_with_its_seed(pipeline, monkeypatch):
     requests = []
-    monkeypatch.setattr(
-        benchmark, "generate_each", lambda _, batch: requests.extend(batch) or [None] * len(batch)
-    )
+
+    def note(_, batch):
+        requests.extend(batch)
+        return [Image.new("RGB", (8, 8)) for _ in batch]
+
+    monkeypatch.setattr(benchmark, "generate_each", note)
     cases = [make_case("chair", 1.0, seed=3), make_case("mug", -1.0, seed=5)]
     benchmark.draw(pipeline, cases, CONDITIONS["text"])
     assert [request.settings.seed for request in requests] == [3, 5]
