@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from composer.backbone import Backbone
-from composer.composed import ComposedQuery, slerp
+from composer.composed import ComposedQuery
 from composer.fusion import Fusion
 from composer.medium import Medium
 from composer.names import BASIC
@@ -16,11 +16,11 @@ from composer.query import Query
 from composer.strategies.converter import TextConverter
 from composer.strategies.protocol import EncodedReference
 from composer.strategies.reference import PLAIN_PROMPT, compose_features
-from composer.strategies.slerp import modality_shift
 from composer.strategies.untrained import (
+    Centres,
     as_reference,
-    drawing_mean,
     measured,
+    middle,
     see,
     text_features,
 )
@@ -28,7 +28,6 @@ from composer.word_lists import STYLES, SUBJECTS
 
 MOST_COMPONENTS = 250
 _STYLES_IN_MEAN = STYLES[::4]
-_HALF_WAY = 0.5
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,6 +83,7 @@ class BasicComposer:
         self.settings = settings or BasicSettings()
         _check(self.settings, backbone.joint_dim)
         self.backbone, self._converter = backbone, converter
+        self._centres = Centres(backbone)
         self._contexts = contexts(self.settings.num_contexts)
 
     @torch.no_grad()
@@ -94,7 +94,9 @@ class BasicComposer:
             return EncodedReference()
         feature, is_drawing = seen.features[0].float(), seen.medium is Medium.DRAWING
         fusion = Fusion(
-            reference=feature + 0.5 * (self._shift - self._drawings) if is_drawing else feature,
+            reference=feature + 0.5 * (self._centres.shift - self._centres.drawings)
+            if is_drawing
+            else feature,
             words=None,
             projection=self._projection,
             gallery_share=0.5 if is_drawing else 1.0,
@@ -102,7 +104,9 @@ class BasicComposer:
             penalty=self.settings.penalty,
             num_neighbours=self.settings.num_neighbours,
         )
-        encoded = as_reference(self.backbone, seen, shift=self._shift, converter=self._converter)
+        encoded = as_reference(
+            self.backbone, seen, shift=self._centres.shift, converter=self._converter
+        )
         return replace(encoded, fusion=fusion)
 
     @torch.no_grad()
@@ -112,9 +116,7 @@ class BasicComposer:
         Raises:
             ValueError: There is neither a reference nor a word, or `balance` is not in [0, 1].
         """
-        query = compose_features(
-            self, encoded, text, balance, mix=lambda image, words: slerp(image, words, _HALF_WAY)
-        )
+        query = compose_features(self, encoded, text, balance, mix=middle)
         if query.words_feature is None:
             return replace(query, fusion=encoded.fusion)
         words = self._in_context(text) - self._words_mean
@@ -122,14 +124,6 @@ class BasicComposer:
             alone = Fusion(reference=None, words=words, floor=self.settings.floor)
             return replace(query, fusion=alone)
         return replace(query, fusion=replace(encoded.fusion, words=words))
-
-    @cached_property
-    def _shift(self) -> Float[Tensor, " d"]:
-        return measured(lambda: modality_shift(self.backbone))
-
-    @cached_property
-    def _drawings(self) -> Float[Tensor, " d"]:
-        return measured(lambda: drawing_mean(self.backbone))
 
     @cached_property
     def _projection(self) -> Float[Tensor, "k d"] | None:

@@ -16,10 +16,9 @@ from composer.query import Query
 from composer.strategies.converter import TextConverter
 from composer.strategies.protocol import EncodedReference, WeightedWord
 from composer.strategies.reference import PLAIN_PROMPT, compose_features
-from composer.strategies.slerp import modality_shift
 from composer.strategies.untrained import (
+    Centres,
     as_reference,
-    drawing_mean,
     measured,
     see,
     text_features,
@@ -79,6 +78,7 @@ class FreedomComposer:
         if not self.settings.temperature > 0:
             raise ValueError(f"`temperature` must be above 0, got {self.settings.temperature}.")
         self.backbone, self._converter = backbone, converter
+        self._centres = Centres(backbone)
 
     @torch.no_grad()
     def encode(self, query: Query) -> EncodedReference:
@@ -86,7 +86,9 @@ class FreedomComposer:
         seen = see(self.backbone, query)
         if seen is None:
             return EncodedReference()
-        encoded = as_reference(self.backbone, seen, shift=self._shift, converter=self._converter)
+        encoded = as_reference(
+            self.backbone, seen, shift=self._centres.shift, converter=self._converter
+        )
         return replace(encoded, words=self._words_for(seen))
 
     @torch.no_grad()
@@ -107,20 +109,16 @@ class FreedomComposer:
         return compose_features(self, encoded, text, balance, mix=combine)
 
     @cached_property
-    def _shift(self) -> Float[Tensor, " d"]:
-        return measured(lambda: modality_shift(self.backbone))
-
-    @cached_property
-    def _drawings(self) -> Float[Tensor, " d"]:
-        return measured(lambda: drawing_mean(self.backbone))
-
-    @cached_property
     def _vocabulary(self) -> Float[Tensor, "n d"]:
         return measured(lambda: _vocabulary(self.backbone))
 
     def _words_for(self, seen: ImageEncoding) -> tuple[WeightedWord, ...]:
         """Return the nearest words of a reference, weighed."""
-        centre = self._drawings if seen.medium is Medium.DRAWING else self._drawings + self._shift
+        centre = (
+            self._centres.drawings
+            if seen.medium is Medium.DRAWING
+            else self._centres.drawings + self._centres.shift
+        )
         direction = functional.normalize(seen.features[0].float() - centre, dim=-1)
         nearest = (self._vocabulary @ direction).topk(self.settings.num_words)
         weights = (nearest.values / self.settings.temperature).softmax(dim=0)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from composer.backbone import Backbone
-from composer.composed import ComposedQuery, slerp
+from composer.composed import ComposedQuery
 from composer.fusion import Fusion
 from composer.names import PRODUCT
 from composer.query import Query
@@ -13,9 +13,7 @@ from composer.strategies.converter import TextConverter
 from composer.strategies.protocol import EncodedReference
 from composer.strategies.reference import compose_features
 from composer.strategies.slerp import modality_shift
-from composer.strategies.untrained import as_reference, see, text_features
-
-_HALF_WAY = 0.5
+from composer.strategies.untrained import as_reference, middle, see, text_features
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,9 +71,7 @@ class ProductComposer:
         Raises:
             ValueError: There is neither a reference nor a word, or `balance` is not in [0, 1].
         """
-        query = compose_features(
-            self, encoded, text, balance, mix=lambda image, words: slerp(image, words, _HALF_WAY)
-        )
+        query = compose_features(self, encoded, text, balance, mix=middle)
         has_words = query.words_feature is not None
         fusion = Fusion(
             reference=query.reference_feature,

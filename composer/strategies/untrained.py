@@ -5,6 +5,7 @@ composers serve any kit at once.
 """
 
 from collections.abc import Callable, Sequence
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -13,16 +14,36 @@ from torch import Tensor
 from torch.nn import functional
 
 from composer.backbone import Backbone
+from composer.composed import slerp
 from composer.medium import Medium
 from composer.query import Query
 from composer.sketch import Sketch, Stroke
 from composer.strategies.converter import TextConverter
 from composer.strategies.protocol import EncodedReference
 from composer.strategies.reference import learned_layout, reference_medium, reference_pixels
+from composer.strategies.slerp import modality_shift
 from composer.vision import ImageEncoding
 
 NUM_FIGURES = 24
 _BATCH = 256
+
+
+class Centres:
+    """Where drawings and photos lie in a joint space, measured when it is first needed."""
+
+    def __init__(self, backbone: Backbone) -> None:
+        """Take the kit's backbone."""
+        self._backbone = backbone
+
+    @cached_property
+    def shift(self) -> Float[Tensor, " d"]:
+        """From the drawings' side to the photos'."""
+        return measured(lambda: modality_shift(self._backbone))
+
+    @cached_property
+    def drawings(self) -> Float[Tensor, " d"]:
+        """Mean feature of drawings."""
+        return measured(lambda: drawing_mean(self._backbone))
 
 
 @torch.no_grad()
@@ -57,6 +78,11 @@ def as_reference(
         patch_features=seen.patch_features[0],
         layout=learned_layout(backbone, seen),
     )
+
+
+def middle(image: Float[Tensor, " d"], words: Float[Tensor, " d"]) -> Float[Tensor, " d"]:
+    """Return the spherical middle of reference and words, which stands for a fused query."""
+    return slerp(image, words, 0.5)
 
 
 def measured(measure: Callable[[], Tensor]) -> Tensor:

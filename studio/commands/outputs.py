@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
-from studio.commands.shared import warn
+from studio.commands.shared import not_saved, warn
 from studio.errors import UsageError
 
 _ANY_WRITE = 0o222
@@ -68,8 +68,7 @@ def save_all(paths: Sequence[Path], writers: Sequence[Callable[[Path], None]]) -
         try:
             write(path)
         except OSError as error:
-            reason = "the disk is full" if error.errno == errno.ENOSPC else error.strerror
-            failures.append(f"{path} could not be saved: {reason}.{_rescue(path, write)}")
+            failures.append(not_saved(path, error) + _rescue(path, write))
     if failures:
         raise UsageError(" ".join(failures))
 

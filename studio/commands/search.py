@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from PIL import Image
@@ -77,12 +78,8 @@ def _outputs(options: SearchOptions) -> tuple[Path | None, Path | None]:
         inputs=inputs,
         overwrite=options.overwrite,
     )
-    query = OutputRules(
-        option="--save-query",
-        suffix=".safetensors",
-        why="as --query reads no other format",
-        inputs=inputs,
-        overwrite=options.overwrite,
+    query = replace(
+        sheet, option="--save-query", suffix=".safetensors", why="as --query reads no other format"
     )
     return (
         None if options.sheet is None else plan_output(options.sheet, sheet),

@@ -105,10 +105,13 @@ def translate_save_errors(path: Path) -> Generator[None, None, None]:
     try:
         yield
     except OSError as error:
-        reason = (
-            "the disk is full" if error.errno == errno.ENOSPC else (error.strerror or "it cannot")
-        )
-        raise UsageError(f"{path} could not be saved: {reason}.") from error
+        raise UsageError(not_saved(path, error)) from error
+
+
+def not_saved(path: Path, error: OSError) -> str:
+    """Return the sentence that says why a file could not be saved."""
+    reason = "the disk is full" if error.errno == errno.ENOSPC else (error.strerror or "it cannot")
+    return f"{path} could not be saved: {reason}."
 
 
 class ProgressLine:
