@@ -13,7 +13,7 @@ from composer.query import Query
 from composer.strategies import load_composer
 from composer.strategies.slerp import SlerpComposer
 from retrieval.fusion import similarities
-from tests.replicas import write_pe_core, write_siglip2
+from tests.replicas.clips import write_pe_core, write_siglip2
 
 pytestmark = pytest.mark.kits
 TEXTS = ["a red chair", "two cats on a sofa"]

@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 
 from composer.backbone import Backbone
 from composer.clip_files import BackboneError
-from tests.replicas import write_clip_l14
+from tests.replicas.clips import write_clip_l14
 
 
 @pytest.fixture(scope="module")

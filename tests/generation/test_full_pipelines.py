@@ -10,8 +10,8 @@ from safetensors.torch import load_file, save_file
 from generation import model_files
 from generation.model_files import LoraSource, PipelineError, PipelineSource
 from generation.pipeline import ImagePipeline
-from tests import replicas
 from tests.generation import tiny
+from tests.replicas import checkpoints, clips, loras, pipelines
 
 pytestmark = pytest.mark.kits
 
@@ -21,13 +21,13 @@ PLAIN = "a red chair with oak legs, studio light"
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
     folder = tmp_path_factory.mktemp("replicas")
-    clip = replicas.write_clip_l14(folder / "clip")
+    clip = clips.write_clip_l14(folder / "clip")
     return {
-        "sd15": replicas.write_sd15(folder / "sd15", clip),
-        "sdxl": replicas.write_sdxl(folder / "sdxl", clip),
-        "sd15-control": replicas.write_sd15_scribble(folder / "sd15-control"),
-        "sdxl-control": replicas.write_sdxl_scribble(folder / "sdxl-control"),
-        "lora": replicas.write_lora(folder / "lora.safetensors", replicas.make_sd_unet()).parent,
+        "sd15": pipelines.write_sd15(folder / "sd15", clip),
+        "sdxl": pipelines.write_sdxl(folder / "sdxl", clip),
+        "sd15-control": pipelines.write_sd15_scribble(folder / "sd15-control"),
+        "sdxl-control": pipelines.write_sdxl_scribble(folder / "sdxl-control"),
+        "lora": loras.write_lora(folder / "lora.safetensors", pipelines.make_sd_unet()).parent,
     }
 
 
@@ -132,7 +132,7 @@ def test_a_lora_is_added_to_every_layer_that_it_names(folders):
 
 
 def test_a_lora_of_another_family_is_refused(folders, tmp_path, monkeypatch):
-    foreign = replicas.write_lora(tmp_path / "xl.safetensors", replicas.make_sdxl_unet(8))
+    foreign = loras.write_lora(tmp_path / "xl.safetensors", pipelines.make_sdxl_unet(8))
     with pytest.raises(PipelineError, match=r"xl\.safetensors .*is for another family"):
         ImagePipeline.load(source(folders, "sd15", loras=[LoraSource(file=foreign)]))
     save_file({"stranger": torch.zeros(2)}, tmp_path / "stranger.safetensors")
@@ -171,10 +171,10 @@ def test_a_tokenizer_that_is_larger_than_the_token_table_is_refused(folders, tmp
 
 
 def test_a_single_checkpoint_gives_the_weights_of_its_models(folders, tmp_path):
-    clip = replicas.write_clip_l14(tmp_path / "clip")
-    file = replicas.write_checkpoint(tmp_path / "painter.safetensors", clip, seed=3)
+    clip = clips.write_clip_l14(tmp_path / "clip")
+    file = checkpoints.write_checkpoint(tmp_path / "painter.safetensors", clip, seed=3)
     torch.manual_seed(3)
-    unet, vae = replicas.make_sd_unet().state_dict(), replicas._make_vae({}).state_dict()
+    unet, vae = pipelines.make_sd_unet().state_dict(), pipelines.make_vae({}).state_dict()
     pipeline = ImagePipeline.load(source(folders, "sd15", checkpoint=file))
     for expected, model in ((unet, pipeline._base.unet), (vae, pipeline._base.vae)):
         loaded = model.state_dict()
@@ -187,8 +187,8 @@ def test_a_single_checkpoint_gives_the_weights_of_its_models(folders, tmp_path):
 
 
 def test_a_damaged_checkpoint_is_one_sentence(folders, tmp_path):
-    clip = replicas.write_clip_l14(tmp_path / "clip")
-    file = replicas.write_checkpoint(tmp_path / "painter.safetensors", clip)
+    clip = clips.write_clip_l14(tmp_path / "clip")
+    file = checkpoints.write_checkpoint(tmp_path / "painter.safetensors", clip)
     state = load_file(file)
     del state["model.diffusion_model.middle_block.0.in_layers.2.weight"]
     save_file(state, file)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from studio.cli import main
-from tests.replicas import Repository
+from tests.replicas.layout import Repository
 from tests.studio.fake_hub import FakeHub, serve_all
 
 

@@ -8,17 +8,17 @@ import pytest
 from PIL import Image
 
 from studio.kit_file import embedded_kits, read_kit_file
-from tests.replicas import (
+from tests.replicas.clips import (
     CLIP_B32,
     CLIP_L14,
     PE_CORE,
     SIGLIP2,
-    read_folder,
     write_clip_b32,
     write_clip_l14,
     write_pe_core,
     write_siglip2,
 )
+from tests.replicas.layout import read_folder
 from tests.studio.kit_world import duet, kit_world
 from tests.studio.tiny import write_gallery
 

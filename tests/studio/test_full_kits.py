@@ -9,7 +9,7 @@ from PIL import Image
 from generation.provenance import read_png
 from studio.kit_file import embedded_kits, read_kit_file
 from tests.pictures import noise
-from tests.replicas import write_all
+from tests.replicas.hub import write_all
 from tests.studio.kit_world import duet, kit_world
 from tests.studio.tiny import write_gallery
 

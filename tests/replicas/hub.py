@@ -1,0 +1,44 @@
+"""Every repository that the shipped kits name."""
+
+from pathlib import Path
+
+from tests.replicas.clips import CLIP_B32, CLIP_L14, write_clip_b32, write_clip_l14
+from tests.replicas.layout import Repository, read_folder
+from tests.replicas.loras import HYPER, LCM_SD15, LCM_SDXL, LIGHTNING, write_lora
+from tests.replicas.pipelines import (
+    SD15,
+    SD15_SCRIBBLE,
+    SDXL,
+    SDXL_SCRIBBLE,
+    SDXL_TURBO,
+    make_sd_unet,
+    make_sdxl_unet,
+    write_sd15,
+    write_sd15_scribble,
+    write_sdxl,
+    write_sdxl_scribble,
+)
+
+
+def write_all(folder: Path) -> dict[str, Repository]:
+    """Every repository that the shipped kits name, as a hub serves them."""
+    clip = write_clip_l14(folder / "l14")
+    write_clip_b32(folder / "b32")
+    write_sd15(folder / "sd15", clip)
+    write_sd15_scribble(folder / "sd15-scribble")
+    write_sdxl(folder / "sdxl", clip)
+    write_sdxl(folder / "turbo", clip, is_turbo=True)
+    write_sdxl_scribble(folder / "sdxl-scribble")
+    sd, xl = make_sd_unet(), make_sdxl_unet(8)
+    plain = "pytorch_lora_weights.safetensors"
+    write_lora(folder / "lcm" / plain, sd)
+    write_lora(folder / "lcm-xl" / plain, xl)
+    write_lora(folder / "hyper" / "Hyper-SD15-4steps-lora.safetensors", sd)
+    write_lora(folder / "hyper" / "Hyper-SDXL-4steps-lora.safetensors", xl)
+    write_lora(folder / "lightning" / "sdxl_lightning_4step_lora.safetensors", xl)
+    named = {
+        CLIP_L14: "l14", CLIP_B32: "b32", SD15: "sd15", SD15_SCRIBBLE: "sd15-scribble",
+        SDXL: "sdxl", SDXL_TURBO: "turbo", SDXL_SCRIBBLE: "sdxl-scribble", LCM_SD15: "lcm",
+        LCM_SDXL: "lcm-xl", HYPER: "hyper", LIGHTNING: "lightning",
+    }  # fmt: skip
+    return {repository: read_folder(folder / name) for repository, name in named.items()}
