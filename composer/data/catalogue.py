@@ -16,6 +16,7 @@ from PIL import Image
 
 from composer.data.pictures import PictureTable, resize_squares
 from composer.data.tree import DatasetError
+from composer.data.views import VIEW_COLUMNS, PackView, read_view
 from composer.sketch import Sketch, rasterise
 
 IMAGE_PX = 128
@@ -92,11 +93,19 @@ class CataloguePack:
         items: Sequence[PackItem],
         sketches: Sequence[PackSketch],
         blobs: Mapping[str, pa.ChunkedArray],
+        views: pa.Table | None = None,
     ) -> None:
-        """Take what `open` read; `blobs` holds the encoded "image" and "parts" of each item."""
+        """Take what `open` read.
+
+        Args:
+            items: A row for each picture.
+            sketches: The sketches of the designs, from other cameras.
+            blobs: The encoded "image" and "parts" of each item.
+            views: The view columns of each item; None where the pack has none.
+        """
         self.items = tuple(items)
         self.sketches = tuple(sketches)
-        self._blobs = blobs
+        self._blobs, self._views = blobs, views
         self._is_decoded = np.zeros(len(items), dtype=bool)
         # Untouched pages of a zeroed array take no memory, so this costs what is decoded.
         self._pixels = np.zeros((len(items), IMAGE_PX, IMAGE_PX, 3), dtype=np.uint8)
@@ -108,12 +117,15 @@ class CataloguePack:
         Raises:
             PackError: A file is missing, damaged or has other columns.
         """
-        images = _read_shards(folder, "images", (*_ITEM_COLUMNS, "image", "parts"))
+        images = _read_shards(
+            folder, "images", (*_ITEM_COLUMNS, "image", "parts"), optional=VIEW_COLUMNS
+        )
         sketches = _read_shards(folder, "sketches", _SKETCH_COLUMNS)
         return cls(
             [_item(row) for row in images.select(_ITEM_COLUMNS).to_pylist()],
             [_sketch(row) for row in sketches.to_pylist()],
             {name: images.column(name) for name in ("image", "parts")},
+            images.select(VIEW_COLUMNS) if VIEW_COLUMNS[0] in images.column_names else None,
         )
 
     def rows(self, *, split: str, domain: str | None = None) -> Int[np.ndarray, " n"]:
@@ -164,6 +176,27 @@ class CataloguePack:
     def parts(self, row: int, size_px: int = IMAGE_PX) -> UInt8[np.ndarray, "{size_px} {size_px}"]:
         """Return the part map of a picture: 0 is background, i + 1 is `part_names[i]` or a part."""
         return _nearest(self._decode("parts", row, "L"), size_px)
+
+    @property
+    def has_views(self) -> bool:
+        """Whether the pack tells how its pictures were taken."""
+        return self._views is not None
+
+    def view(self, row: int) -> PackView:
+        """Return how a picture was taken, with the drawing that lies on it.
+
+        Raises:
+            PackError: The pack was made without views, or the row is damaged.
+        """
+        if self._views is None:
+            raise PackError(
+                "The pack does not tell how its pictures were taken; "
+                "build it anew with python -m assets.catalogue pack."
+            )
+        try:
+            return read_view(self._views.slice(row, 1).to_pylist()[0])
+        except (TypeError, ValueError) as error:
+            raise PackError(f"The view of {self.items[row].id} in the pack is damaged.") from error
 
     def _picture(self, row: int, size_px: int) -> np.ndarray:
         picture = self._decode("image", row, "RGB").copy()  # torch wants it writable
@@ -232,13 +265,18 @@ def _sketch_captions(kind: str, shape: str) -> tuple[str, ...]:
     return tuple(template.format(thing) for template in _SKETCH_CAPTIONS for thing in nouns)
 
 
-def _read_shards(folder: Path, name: str, columns: tuple[str, ...]) -> pa.Table:
+def _read_shards(
+    folder: Path, name: str, columns: tuple[str, ...], optional: tuple[str, ...] = ()
+) -> pa.Table:
+    """Read columns of all shards, and the optional ones where the shards have them all."""
     shards = sorted(folder.glob(f"{name}-*.parquet"))
     if not shards:
         raise PackError(
             f"{folder} has no {name}-*.parquet; build the pack with python -m assets.catalogue."
         )
     try:
+        if optional and set(optional) <= set(pq.read_schema(shards[0]).names):
+            columns = (*columns, *optional)
         return pa.concat_tables([pq.read_table(shard, columns=list(columns)) for shard in shards])
     except (pa.ArrowException, OSError, KeyError, ValueError) as error:
         raise PackError(f"The {name} of {folder} are damaged or from another version.") from error

@@ -54,7 +54,26 @@ def image_row(kind, number, split, domain, colourway, image_px=128):
     }  # fmt: skip
 
 
-def write_pack(folder: Path, *, num_train: int = 4, num_held: int = 2, image_px: int = 128) -> Path:
+def view_columns(row):
+    """A view from the left, and a drawing of the upper left corner."""
+    seen = "seen from the left, with space around it"
+    return {
+        "azimuth": -30.0, "elevation": 20.0, "margin": 0.2,
+        "studio": [0.5, 0.6, 0.7, 40.0, 50.0, -60.0, 25.0, 3.2, 0.8],
+        "view": "from the left", "framing": "with space around it",
+        "view_captions": [f"{row['caption']}, {seen}", f"{seen}: a {row['kind']}"],
+        "skill": 2, "drawing": json.dumps([[[10, 20], [60, 20]], [[60, 20], [60, 90]]]),
+    }  # fmt: skip
+
+
+def write_pack(
+    folder: Path,
+    *,
+    num_train: int = 4,
+    num_held: int = 2,
+    image_px: int = 128,
+    has_views: bool = False,
+) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     images, sketches = [], []
     for kind in KINDS:
@@ -70,6 +89,8 @@ def write_pack(folder: Path, *, num_train: int = 4, num_held: int = 2, image_px:
                     sketches.append({"design": f"{kind}-{split}-{number}", "kind": kind,
                                      "split": split, "skill": skill, "seed": 7,
                                      "strokes": strokes})  # fmt: skip
+    if has_views:
+        images = [row | view_columns(row) for row in images]
     half = len(images) // 2
     for shard, rows in enumerate((images[:half], images[half:])):
         pq.write_table(pa.Table.from_pylist(rows), folder / f"images-{shard:03d}.parquet")
