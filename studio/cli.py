@@ -239,7 +239,7 @@ def _add_train(commands: "Subparsers[argparse.ArgumentParser]") -> None:
 
 
 _STAGES = (
-    "clip",
+    *("photos", "encoder", "words", "clip"),
     names.CONVERTER,
     *names.TRAINED,
     names.SLERP,

@@ -41,16 +41,19 @@ class DrawingTower:
         return norm_state(self.visual)
 
     def encode(self, name: str, drawings: TrunkFeatures) -> TrunkFeatures:
-        """Encode drawings of the set `name`, keeping the graph."""
+        """Encode drawings of the set `name` where the tower is, to features on the CPU.
+
+        The graph is kept.
+        """
         rows = np.asarray(drawings.rows)
         levels = torch.from_numpy(self._levels[name][rows]).float().div_(255)
         pixels = ((levels - self._mean) / self._std).unsqueeze(1).expand(-1, 3, -1, -1)
-        middle = see_middle(self.visual.trunk, pixels)
+        middle = see_middle(self.visual.trunk, pixels.to(next(self.visual.parameters()).device))
         cells = functional.adaptive_avg_pool2d(middle, REGION_GRID)
         return replace(
             drawings,
-            pooled=see_last(self.visual.trunk, middle).mean(dim=(2, 3)),
-            cells=cells.flatten(2).mT,
+            pooled=see_last(self.visual.trunk, middle).mean(dim=(2, 3)).cpu(),
+            cells=cells.flatten(2).mT.cpu(),
         )
 
     @torch.no_grad()

@@ -9,16 +9,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from composer.clip_files import CONFIG_NAME, MERGES_NAME, WEIGHTS_NAME
+from composer.clip_files import CONFIG_NAME, WEIGHTS_NAME
+from composer.files import write_bytes
+from composer.learned import FILE_NAME as LEARNED_NAME
 from composer.media import MEDIA_NAME, MediaHeads
 from composer.training.encoder_heads import EncoderHeads
 from composer.training.encoder_space import Space
 from composer.training.public_trunk import MEAN, STD
 from composer.training.trunk_features import TrunkFeatures
+from composer.training.words.tower import put_into_clip
 from composer.vision import norm_state
-from composer.weights import read_metadata, read_safetensors, write_bytes, write_safetensors
-
-_FLAT_TEXT = ("transformer.", "token_embedding.", "positional_embedding", "ln_final.", "text_proj")
+from composer.weights import read_metadata, read_safetensors, write_safetensors
 
 
 def read_heads(path: Path, sets: Mapping[str, TrunkFeatures], space: Space) -> EncoderHeads:
@@ -40,7 +41,7 @@ def write_encoder(
     trained: Path,
     sets: Mapping[str, TrunkFeatures],
     space: Space,
-    text_from: Path,
+    text: Path,
 ) -> None:
     """Write an encoder's folder, weights in fp16.
 
@@ -50,35 +51,28 @@ def write_encoder(
         trained: File of the training.
         sets: What the tower saw.
         space: Where the training started.
-        text_from: An encoder's folder whose text tower and vocabulary are taken over as they are;
-            its joint space must be as wide, and is another until the text tower is trained anew.
+        text: Folder of the text tower that was trained on this space's photos, with its
+            vocabulary and its table of learned names.
 
     Raises:
         ValueError: The file or the text tower does not fit.
     """
     heads = read_heads(trained, sets, space)
-    config = json.loads((text_from / CONFIG_NAME).read_text(encoding="utf-8"))
     photo = heads.photo_head()
-    joint_dim = len(photo["bias"])
-    if config["model_cfg"]["embed_dim"] != joint_dim:
-        raise ValueError(
-            f"The text tower's joint space must be {joint_dim} wide, that of {text_from} is "
-            f"{config['model_cfg']['embed_dim']}."
-        )
     folder.mkdir(parents=True, exist_ok=True)
     visual: Any = tower
-    text = _text_tensors(read_safetensors(text_from / WEIGHTS_NAME).tensors)
     trunk = {f"visual.trunk.{name}": t for name, t in visual.trunk.state_dict().items()}
     head = {f"visual.head.proj.{name}": t for name, t in photo.items()}
-    written = {name: _half(tensor) for name, tensor in (text | trunk | head).items()}
+    written = {name: _half(tensor) for name, tensor in (trunk | head).items()}
     write_safetensors(folder / WEIGHTS_NAME, written)
     media = heads.media_heads()
     _give_norms(media, tower, trained)
     media.save(folder / MEDIA_NAME, half=True, notes=read_metadata(trained))
-    facts = json.dumps(_config(config, visual), indent=2)
+    facts = json.dumps(_config(len(photo["bias"]), visual), indent=2)
     write_bytes(folder / CONFIG_NAME, facts.encode())
-    if (text_from / MERGES_NAME).exists():
-        shutil.copyfile(text_from / MERGES_NAME, folder / MERGES_NAME)
+    put_into_clip(text, folder)
+    if (text / LEARNED_NAME).exists():
+        shutil.copyfile(text / LEARNED_NAME, folder / LEARNED_NAME)
 
 
 def _give_norms(media: MediaHeads, tower: nn.Module, trained: Path) -> None:
@@ -93,18 +87,11 @@ def _give_norms(media: MediaHeads, tower: nn.Module, trained: Path) -> None:
             state[name.replace("layer_norms.", "norms.", 1)].copy_(norms[name])
 
 
-def _text_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the text tower under `text.`, from either layout of open_clip, and the scale."""
-    found = {n: t for n, t in tensors.items() if n.startswith("text.")}
-    flat = {f"text.{n}": t for n, t in tensors.items() if n.startswith(_FLAT_TEXT)}
-    return (found or flat) | {"logit_scale": tensors["logit_scale"]}
-
-
-def _config(source: Mapping[str, Any], tower: nn.Module) -> dict[str, Any]:
+def _config(joint_dim: int, tower: nn.Module) -> dict[str, Any]:
     visual: Any = tower
     return {
         "model_cfg": {
-            "embed_dim": source["model_cfg"]["embed_dim"],
+            "embed_dim": joint_dim,
             "vision_cfg": {
                 "timm_model_name": visual.trunk.pretrained_cfg["architecture"],
                 "timm_model_pretrained": False,
@@ -113,7 +100,6 @@ def _config(source: Mapping[str, Any], tower: nn.Module) -> dict[str, Any]:
                 "timm_proj_bias": True,
                 "image_size": int(visual.image_size[0]),
             },
-            "text_cfg": source["model_cfg"]["text_cfg"],
             "custom_text": True,
         },
         "preprocess_cfg": {

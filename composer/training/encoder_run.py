@@ -1,4 +1,8 @@
-"""`python -m composer.training.encoder_run`: trains an encoder's picture side on a public trunk."""
+"""`python -m composer.training.encoder_run`: trains an encoder's picture side on a public trunk.
+
+Without `--text` it ends there: the text tower is taught on the photos' map that this leaves. Run
+again with it, the command trains nothing more and writes the encoder's folder.
+"""
 
 import argparse
 import logging
@@ -10,6 +14,7 @@ from pathlib import Path
 from torch import nn
 
 from composer.data.encoder_sets import PictureSet, encoder_sets
+from composer.hardware import resolve_device
 from composer.medium import Medium
 from composer.training.drawing_tower import DrawingTower
 from composer.training.encoder import EncoderObjective, EncoderTraining, encoder_trainer
@@ -31,9 +36,9 @@ class EncoderPlan:
 
     Attributes:
         natural: Folder of the natural archives.
-        text_from: Encoder's folder whose text tower is taken over.
-        output: Folder of the encoder.
         work: Folder of the trunk's features, of states and of heads.
+        text: Folder of a trained text tower; None to train the picture side alone.
+        output: Folder of the encoder, written where there is a text tower.
         bank: Pooled features of further photos, as `composer.training.words.see` writes them.
         image_px: Side of the pictures.
         head_steps: Steps of the heads alone, on what the trunk saw once; 0 keeps the closed form.
@@ -42,20 +47,22 @@ class EncoderPlan:
         num_drawings: Drawings of each data set in a step of the second kind.
         num_views: Versions of each drawing that are kept.
         joint_dim: Width of the joint space, that of the text tower.
+        device: Where the trunk runs, as `composer.hardware` names it.
         seed: Of every draw.
     """
 
     natural: Path
-    text_from: Path
-    output: Path
     work: Path
+    text: Path | None = None
+    output: Path | None = None
     bank: Path | None = None
     image_px: int = 192
     head_steps: int = 60
-    tower_steps: int = 400
+    tower_steps: int = 160
     num_drawings: int = 32
     num_views: int = 4
     joint_dim: int = 256
+    device: str = "auto"
     seed: int = 0
 
 
@@ -68,7 +75,7 @@ TOWER = replace(HEADS, rate=5e-4)
 
 
 def make_encoder(plan: EncoderPlan, tower: nn.Module | None = None) -> None:
-    """Train the heads, then the drawings' normalisation layers with them; write the folder.
+    """Train the heads, then the drawings' normalisation layers with them; write what can be.
 
     What is done already is not done again: pictures that were encoded, and runs where they stopped.
 
@@ -80,6 +87,7 @@ def make_encoder(plan: EncoderPlan, tower: nn.Module | None = None) -> None:
         ValueError: An archive, a state or the text tower cannot be used.
     """
     visual = public_tower(plan.image_px, plan.joint_dim) if tower is None else tower
+    visual = visual.to(resolve_device(plan.device))
     pictures = {
         pictures.name: pictures for pictures in encoder_sets(plan.natural, num_views=plan.num_views)
     }
@@ -98,15 +106,11 @@ def make_encoder(plan: EncoderPlan, tower: nn.Module | None = None) -> None:
         drawing_tower = DrawingTower(visual, levels, mean=MEAN, std=STD)
         encoder_trainer(recipe, sets, space, settings, tower=drawing_tower, start=trained).run()
         trained = settings.output
-    write_encoder(
-        plan.output,
-        tower=visual,
-        trained=trained,
-        sets=sets,
-        space=space,
-        text_from=plan.text_from,
-    )
-    logger.info("wrote %s", plan.output)
+    if plan.text is not None and plan.output is not None:
+        write_encoder(
+            plan.output, tower=visual, trained=trained, sets=sets, space=space, text=plan.text
+        )
+        logger.info("wrote %s", plan.output)
 
 
 def _fit_space(plan: EncoderPlan, sets: Mapping[str, TrunkFeatures]) -> Space:
@@ -162,16 +166,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Make an encoder from a shell; return the exit code, 2 for an error the user can fix."""
     parser = argparse.ArgumentParser(prog="python -m composer.training.encoder_run")
     parser.add_argument("--natural", type=Path, required=True, help="folder of the archives")
-    parser.add_argument("--text-from", type=Path, required=True, help="folder of a CLIP")
-    parser.add_argument("--output", type=Path, required=True, help="folder of the encoder")
+    parser.add_argument("--text", type=Path, help="folder of a trained text tower")
+    parser.add_argument("--output", type=Path, help="folder of the encoder; with --text")
     parser.add_argument("--work", type=Path, default=Path(".cache/encoder"))
     parser.add_argument("--bank", type=Path, help="features of further photos")
     parser.add_argument("--image-px", type=int, default=192)
     parser.add_argument("--head-steps", type=int, default=60)
-    parser.add_argument("--tower-steps", type=int, default=400)
+    parser.add_argument("--tower-steps", type=int, default=160)
     parser.add_argument("--num-drawings", type=int, default=32)
+    parser.add_argument("--device", default="auto", help="where the trunk runs")
     parser.add_argument("--seed", type=int, default=0)
     chosen = parser.parse_args(arguments)
+    if (chosen.text is None) != (chosen.output is None):
+        parser.error("--text and --output go together: the folder needs a text tower")
     logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     logging.getLogger("composer").setLevel(logging.INFO)
     try:

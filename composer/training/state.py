@@ -59,10 +59,14 @@ def restore_optimizer(
 ) -> None:
     """Load what `optimizer_tensors` returned."""
     by_name = {name: parameter for parameter, name in names.items()}
+    # A fused optimizer counts where the parameters are, others on the CPU.
+    is_fused = any(group.get("fused") for group in optimizer.param_groups)
     for full_name, tensor in tensors.items():
         if full_name.startswith("optimizer."):
             name, key = full_name.removeprefix("optimizer.").rsplit(".", 1)
             parameter = by_name[name]
-            like = tensor if key == "step" else parameter
-            kept = torch.empty_like(like, requires_grad=False)
+            is_count = key == "step"
+            device = tensor.device if is_count and not is_fused else parameter.device
+            like = tensor if is_count else parameter
+            kept = torch.empty_like(like, device=device, requires_grad=False)
             optimizer.state[parameter][key] = kept.copy_(tensor)

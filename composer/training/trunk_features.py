@@ -74,7 +74,7 @@ class TrunkFeatures:
 def encode_levels(
     visual: nn.Module, levels: Sequence[np.ndarray], *, mean: float, std: float
 ) -> tuple[Float[Tensor, "n w"], Float[Tensor, "n r c"]]:
-    """Return pooled features and cells of RGB levels of the tower's size.
+    """Return pooled features and cells of RGB levels of the tower's size, on the CPU.
 
     Args:
         visual: The tower.
@@ -88,7 +88,7 @@ def encode_levels(
     middle = see_middle(tower.trunk, ((pixels - mean) / std).to(parameter))
     pooled = see_last(tower.trunk, middle).float().mean(dim=(2, 3))
     cells = functional.adaptive_avg_pool2d(middle.float(), REGION_GRID)
-    return pooled, cells.flatten(2).mT
+    return pooled.cpu(), cells.flatten(2).mT.cpu()
 
 
 def encode_set(

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from composer import names
+from composer.training.encoder_run import PHOTO_HEAD_NAME
 from studio.commands.options import TrainOptions
 from studio.commands.shared import print_line
 from studio.errors import UsageError
@@ -35,7 +36,8 @@ class TrainingJob:
         kit: Folder of the finished kit.
         runs: Folder of resumable states.
         pack: Folder of the training pack.
-        natural: Folder of the natural training archives.
+        natural: Folder of the natural training archives; None for what is trained on the pack
+            alone.
         budget: "cpu" or "gpu".
         clip: The CLIP to train for; None for the one that an earlier stage trained.
     """
@@ -56,10 +58,37 @@ class KitStage:
     arguments: Callable[[TrainingJob], Sequence[str | Path]]
 
 
+def _photos(job: TrainingJob) -> Sequence[str | Path]:
+    return [_bank(job), "--data", job.pack, "--natural", _natural(job)]
+
+
+def _encoder(job: TrainingJob) -> Sequence[str | Path]:
+    work = ["--work", job.runs / "encoder", "--bank", _bank(job)]
+    return ["--natural", _natural(job), *work]
+
+
+def _words(job: TrainingJob) -> Sequence[str | Path]:
+    head = job.runs / "encoder" / PHOTO_HEAD_NAME
+    pictures = ["--bank", _bank(job), "--head", head, "--natural", _natural(job)]
+    return [job.runs / "words", "--data", job.pack, *pictures]
+
+
 def _clip(job: TrainingJob) -> Sequence[str | Path]:
-    natural: list[str | Path] = ["--natural", job.natural] if job.natural else []
-    arguments: list[str | Path] = ["--out", job.kit / "clip", "--state", job.runs / "clip"]
-    return [*arguments, "--budget", job.budget, *natural]
+    text = job.runs / "words" / "text"
+    return [*_encoder(job), "--text", text, "--output", job.kit / "clip"]
+
+
+def _bank(job: TrainingJob) -> Path:
+    return job.runs / "photos.safetensors"
+
+
+def _natural(job: TrainingJob) -> Path:
+    if job.natural is None:
+        raise UsageError(
+            "The encoder and its words are trained on the natural archives: name their folder "
+            "with --natural DIR."
+        )
+    return job.natural
 
 
 def _composer(name: str) -> "KitStage":
@@ -68,7 +97,7 @@ def _composer(name: str) -> "KitStage":
     def arguments(job: TrainingJob) -> Sequence[str | Path]:
         natural: list[str | Path] = ["--natural", job.natural] if job.natural else []
         clip = job.kit / "clip" if job.clip is None else job.clip
-        files: list[str | Path] = ["--clip", clip, "--state", job.runs / name]
+        files: list[str | Path] = ["--data", job.pack, "--clip", clip, "--state", job.runs / name]
         files += ["--output", _composer_file(job.kit, name), "--logs", job.runs / "logs"]
         files += ["--features", job.runs / "features"]
         return [name, *files, *natural, "--minutes", COMPOSER_MINUTES[name][job.budget]]
@@ -77,19 +106,19 @@ def _composer(name: str) -> "KitStage":
 
 
 def _slerp(job: TrainingJob) -> Sequence[str | Path]:
-    return ["--kit", job.kit, "--output", job.runs / "slerp.json"]
+    return ["--data", job.pack, "--kit", job.kit, "--output", job.runs / "slerp.json"]
 
 
 def _confidence(job: TrainingJob) -> Sequence[str | Path]:
     weights = _composer_file(job.kit, names.DUET)
     return [
-        *("--clip", job.kit / "clip", "--weights", weights),
+        *("--data", job.pack, "--clip", job.kit / "clip", "--weights", weights),
         *("--output", weights.with_suffix(CONFIDENCE_SUFFIX)),
     ]
 
 
 def _image(job: TrainingJob) -> Sequence[str | Path]:
-    return ["--out", job.runs, "--budget", job.budget]
+    return ["--data", job.pack, "--out", job.runs, "--budget", job.budget]
 
 
 def _image_with_sources(job: TrainingJob) -> Sequence[str | Path]:
@@ -107,7 +136,10 @@ COMPOSER_MINUTES = {
 }
 COMPOSER_STAGES = {name: _composer(name) for name in COMPOSER_MINUTES}
 STAGES: dict[str, KitStage] = {
-    "clip": KitStage(module="composer.training.clip", arguments=_clip),
+    "photos": KitStage(module="composer.training.words.see", arguments=_photos),
+    "encoder": KitStage(module="composer.training.encoder_run", arguments=_encoder),
+    "words": KitStage(module="composer.training.words.run", arguments=_words),
+    "clip": KitStage(module="composer.training.encoder_run", arguments=_clip),
     **COMPOSER_STAGES,
     names.SLERP: KitStage(module="composer.training.slerp", arguments=_slerp),
     "confidence": KitStage(module="retrieval.calibrate", arguments=_confidence),
@@ -172,8 +204,7 @@ def _composer_file(kit: Path, name: str) -> Path:
 
 
 def _run_stage(stage: KitStage, job: TrainingJob) -> None:
-    arguments = ["--data", job.pack, *stage.arguments(job)]
-    command = [sys.executable, "-m", stage.module, *map(str, arguments)]
+    command = [sys.executable, "-m", stage.module, *map(str, stage.arguments(job))]
     if subprocess.run(command, check=False).returncode:
         raise UsageError(f"The stage {stage.module} failed; run the command again to resume it.")
 

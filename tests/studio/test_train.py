@@ -4,6 +4,7 @@ import json
 import subprocess
 import tomllib
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
@@ -29,16 +30,30 @@ def test_all_stages_run_in_order_on_the_pack(tmp_path, pack, monkeypatch):
         return subprocess.CompletedProcess(command, 0)
 
     monkeypatch.setattr(train.subprocess, "run", ran)
-    assert main(["train", "mini", "--pack", str(pack), "--out", str(tmp_path / "out")]) == 0
+    natural = ["--natural", str(tmp_path / "natural")]
+    out = tmp_path / "out"
+    assert main(["train", "mini", "--pack", str(pack), "--out", str(out), *natural]) == 0
     assert [command[2] for command in commands] == [stage.module for stage in STAGES.values()]
-    assert all(command[3:5] == ["--data", str(pack)] for command in commands)
+    given = {name: dict(pairwise(c)) for name, c in zip(STAGES, commands, strict=True)}
+    assert {name for name, passed in given.items() if passed.get("--data") != str(pack)} == {
+        *("encoder", "clip")
+    }
+    # What one stage writes is what the next reads.
+    assert commands[0][3] == given["encoder"]["--bank"] == given["words"]["--bank"]
+    assert given["words"]["--head"] == str(out / "runs/encoder/photo_head.safetensors")
+    assert commands[2][3] == str(Path(given["clip"]["--text"]).parent)
+    assert given["clip"]["--work"] == given["encoder"]["--work"]
+    assert given["clip"]["--output"] == given["duet"]["--clip"]
 
 
 def test_a_failed_stage_stops_the_run_and_says_that_it_resumes(tmp_path, pack, monkeypatch, capsys):
     monkeypatch.setattr(
         train.subprocess, "run", lambda command, check: subprocess.CompletedProcess(command, 1)
     )
-    assert main(["train", "mini", "--pack", str(pack), "--out", str(tmp_path / "out")]) == 2
+    natural = ["--natural", str(tmp_path)]
+    assert (
+        main(["train", "mini", "--pack", str(pack), "--out", str(tmp_path / "out"), *natural]) == 2
+    )
     assert "run the command again to resume" in capsys.readouterr().err
 
 
@@ -86,7 +101,7 @@ def test_a_composer_is_trained_for_a_kit_that_exists(tmp_path, pack, monkeypatch
     asked = ["train", "composer", "modality", "--kit", str(kit), "--data", str(pack)]
     assert main([*asked, "--out", str(tmp_path / "out")]) == 0
     (command,) = commands
-    assert command[2:6] == ["composer.training.run", "--data", str(pack), "modality"]
+    assert command[2:6] == ["composer.training.run", "modality", "--data", str(pack)]
     passed = dict(pairwise(command))
     assert passed["--clip"] == str(kit / "clip")
     assert passed["--output"] == str(kit / "composers/modality.safetensors")
@@ -98,6 +113,7 @@ def test_a_composer_is_trained_for_a_kit_that_exists(tmp_path, pack, monkeypatch
     [
         (["composer"], "Name the composer to train"),
         (["composer", "magic"], "one of converter, duet, modality"),
+        (["mini"], "name their folder with --natural DIR"),
         (["clip", "duet"], "Only `composer` takes a name"),
         (["clip", "--kit", "mini"], "trains for an existing kit"),
         (["composer", "duet", "--kit", "nowhere"], "There is no kit 'nowhere'"),

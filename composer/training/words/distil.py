@@ -74,8 +74,12 @@ class Distiller:
         recipe: DistilRecipe,
         state: Path,
     ) -> None:
-        """Take a tower to train, or resume what the folder `state` holds."""
+        """Take a tower to train where it is, or resume what the folder `state` holds.
+
+        Losses are computed on the CPU: the tower is all that costs.
+        """
         self.tower, self.recipe, self._state = tower.train().requires_grad_(True), recipe, state
+        self._device = next(tower.parameters()).device
         self._tokens, self._concepts = tokens, concepts
         self._order = LessonOrder(tokens.lessons, seed=recipe.seed, times=recipe.times)
         self._drawer = Drawer(concepts, times=recipe.times)
@@ -85,7 +89,7 @@ class Distiller:
             _groups(tower, recipe),
             DescentSettings(average_decay=recipe.decay, is_fused=True),
         )
-        self._is_bf16 = fast_precision(torch.device("cpu")) == "bf16"
+        self._is_bf16 = fast_precision(self._device) == "bf16"
         saved = load_state(state)
         if saved is not None:
             self._descent.restore(saved, state)
@@ -109,8 +113,8 @@ class Distiller:
         return self.averaged()
 
     def averaged(self) -> TextTower:
-        """Return a frozen copy with the averaged weights."""
-        tower = deepcopy(self.tower)
+        """Return a frozen copy with the averaged weights, on the CPU."""
+        tower = deepcopy(self.tower).cpu()
         average = self._descent.average
         assert average is not None
         tower.load_state_dict({**self.tower.state_dict(), **average.tensors})
@@ -122,14 +126,14 @@ class Distiller:
         targets = self._tokens.lessons.targets[rows]
         draws = self._draws()
         ids = torch.cat([self._tokens.lesson_ids[rows], self._tokens.ids([d.text for d in draws])])
-        with torch.autocast("cpu", torch.bfloat16, enabled=self._is_bf16):
-            features = self.tower(ids.long())
+        with torch.autocast(self._device.type, torch.bfloat16, enabled=self._is_bf16):
+            features = self.tower(ids.long().to(self._device)).cpu()
         answers = features[: len(rows)]
         cosine = (answers * targets).sum(1).mean()
         loss = recipe.cosine_weight * (1 - cosine)
         loss = loss + relation_loss(answers, targets, recipe.relation_scale)
         if draws:
-            scale = self.tower.log_scale.exp().clamp(max=MAX_SCALE)
+            scale = self.tower.log_scale.exp().clamp(max=MAX_SCALE).cpu()
             weights = LossWeights(contrast=1.0, regression=10.0)
             from_pictures = self._contrast(features[len(rows) :], draws, scale, weights)
             loss = loss + recipe.pictures_weight * from_pictures

@@ -20,7 +20,9 @@ from composer.clip_files import MERGES_NAME
 from composer.data import heldout
 from composer.data.catalogue import CataloguePack, PackItem
 from composer.data.tree import DatasetError
+from composer.errors import InputError
 from composer.files import write_bytes
+from composer.hardware import resolve_device
 from composer.learned import FILE_NAME
 from composer.training.loop import fast_precision
 from composer.training.words.bank import CATALOGUE, PhotoHead, PooledSet, read_bank
@@ -56,6 +58,7 @@ log = logging.getLogger(__name__)
 TEACHER_NAME = "teacher.safetensors"
 NUM_TURNING = 8000
 WORDNET_FOLDER = Path("/usr/share/wordnet")
+_CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,6 +75,7 @@ class WordsRun:
         encoder: Archive of the sentence encoder; None for the installed package.
         start: Folder of a trained tower of the same vocabulary to go on from, whatever head it was
             trained for; None for a new one.
+        device: Where the encoder answers and the tower trains, as `composer.hardware` names it.
     """
 
     folder: Path
@@ -82,6 +86,7 @@ class WordsRun:
     wordnet: Path = WORDNET_FOLDER
     encoder: Path | None = None
     start: Path | None = None
+    device: str = "auto"
     corpus: CorpusRecipe = field(default_factory=CorpusRecipe)
     teacher: TeacherRecipe = field(default_factory=TeacherRecipe)
     distil: DistilRecipe = field(default_factory=DistilRecipe)
@@ -117,18 +122,20 @@ def read_material(run: WordsRun) -> Material:
         nouns=read_nouns(wordnet),
         captions=trained_captions(run.archives),
         concepts=read_concepts(bank, PhotoHead.load(run.head), sources),
-        sentences=TextCache(sentence_encoder(run.encoder), run.folder / "sentences"),
+        sentences=TextCache(
+            sentence_encoder(run.encoder, resolve_device(run.device)), run.folder / "sentences"
+        ),
     )
 
 
-def sentence_encoder(archive: Path | None = None) -> SentenceEncoder:
-    """Load the packaged encoder, or another, in the precision that is fast here.
+def sentence_encoder(archive: Path | None = None, device: torch.device = _CPU) -> SentenceEncoder:
+    """Load the packaged encoder, or another, in the precision that is fast on a device.
 
     Raises:
         FileNotFoundError: The package is not installed.
     """
-    encoder = SentenceEncoder.load(archive)
-    is_bf16 = fast_precision(torch.device("cpu")) == "bf16"
+    encoder = SentenceEncoder.load(archive).to(device)
+    is_bf16 = fast_precision(device) == "bf16"
     return encoder.bfloat16() if is_bf16 else encoder
 
 
@@ -233,6 +240,7 @@ def _train(run: WordsRun, material: Material, lessons: Lessons) -> TextTower:
         step = max(1, len(lessons.texts) // NUM_TURNING)
         cosine = turn_towards(tower, tokens.lesson_ids[::step], lessons.targets[::step])
         log.info("a trained tower is turned to this head: cosine %.3f", cosine)
+    tower = tower.to(resolve_device(run.device))
     distiller = Distiller(tower, tokens, material.concepts, run.distil, run.folder / "state")
     return distiller.run()
 
@@ -250,6 +258,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--start", type=Path, help="text folder of a tower to go on from")
     parser.add_argument("--steps", type=int, default=DistilRecipe().num_steps)
     parser.add_argument("--nouns", type=int, default=CorpusRecipe().num_nouns)
+    parser.add_argument("--device", default="auto", help="where it runs")
     parser.add_argument("--seed", type=int, default=0)
     chosen = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
@@ -262,13 +271,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         wordnet=chosen.wordnet,
         encoder=chosen.encoder,
         start=chosen.start,
+        device=chosen.device,
         corpus=replace(CorpusRecipe(), num_nouns=chosen.nouns, seed=chosen.seed),
         teacher=replace(TeacherRecipe(), seed=chosen.seed),
         distil=replace(DistilRecipe(), num_steps=chosen.steps, seed=chosen.seed),
     )
     try:
         teach_words(run)
-    except (FileNotFoundError, DatasetError) as error:
+    except (FileNotFoundError, DatasetError, InputError) as error:
         print(error, file=sys.stderr)  # noqa: T201  what the user can mend
         return 2
     return 0

@@ -24,6 +24,8 @@ from composer.data import archives
 from composer.data.catalogue import CataloguePack
 from composer.data.pictures import fit_square
 from composer.data.tree import DatasetError
+from composer.errors import InputError
+from composer.hardware import resolve_device
 from composer.training.public_trunk import MEAN, STD, public_tower, public_trunk_state
 from composer.training.trunk_features import encode_levels
 from composer.training.words.bank import CATALOGUE, CLASSIFIER, PooledSet, read_bank, write_bank
@@ -42,6 +44,7 @@ SETS: Final = {
 MOST: Final = {"tiny": 25, "pacs": 40}
 DRAWINGS: Final = ("sketchy", "sketch")
 _SUFFIXES = (".jpg", ".png", ".webp")
+_CPU = torch.device("cpu")
 
 
 def encode_archive(tower: nn.Module, path: Path, *, most: int | None, image_px: int) -> PooledSet:
@@ -66,15 +69,27 @@ def encode_archive(tower: nn.Module, path: Path, *, most: int | None, image_px: 
     return PooledSet(names=tuple(names), pooled=torch.cat(pooled))
 
 
-def encode_pack(tower: nn.Module, pack: CataloguePack, *, image_px: int) -> PooledSet:
-    """Encode all pictures of a training pack; each is named after its split and itself."""
-    pooled: list[torch.Tensor] = []
-    for start in range(0, len(pack.items), BATCH):
-        rows = np.arange(start, min(start + BATCH, len(pack.items)))
-        levels = list(pack.pixels(rows, image_px))
-        pooled.append(encode_levels(tower, levels, mean=MEAN, std=STD)[0])
+def encode_pack(
+    tower: nn.Module, pack: CataloguePack, *, image_px: int, known: PooledSet | None = None
+) -> PooledSet:
+    """Encode the pictures of a training pack; each is named after its split and itself.
+
+    Args:
+        tower: With the trunk that looks.
+        pack: The pack.
+        image_px: Side of its pictures.
+        known: What the tower said of a part of the pack before.
+    """
     names = tuple(f"{item.split}/{item.id}" for item in pack.items)
-    return PooledSet(names=names, pooled=torch.cat(pooled))
+    row_of = {} if known is None else {name: row for row, name in enumerate(known.names)}
+    fresh = np.array([row for row, name in enumerate(names) if name not in row_of], dtype=int)
+    pooled = [] if known is None else [known.pooled]
+    for start in range(0, len(fresh), BATCH):
+        levels = list(pack.pixels(fresh[start : start + BATCH], image_px))
+        pooled.append(encode_levels(tower, levels, mean=MEAN, std=STD)[0])
+    first = len(row_of)
+    row_of |= {names[row]: first + place for place, row in enumerate(fresh)}
+    return PooledSet(names=names, pooled=torch.cat(pooled)[[row_of[name] for name in names]])
 
 
 def classifier_set() -> PooledSet:
@@ -121,18 +136,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("bank", type=Path, help="the file to write")
     parser.add_argument("--natural", type=Path, required=True, help="folder of the data archives")
     parser.add_argument("--data", type=Path, help="folder of the catalogue's training pack")
+    parser.add_argument("--device", default="auto", help="where the trunk runs")
     chosen = parser.parse_args(arguments)
     try:
-        extend_bank(chosen.bank, natural=chosen.natural, data=chosen.data)
-    except (FileNotFoundError, ModuleNotFoundError, DatasetError) as error:
+        device = resolve_device(chosen.device)
+        extend_bank(chosen.bank, natural=chosen.natural, data=chosen.data, device=device)
+    except (FileNotFoundError, ModuleNotFoundError, DatasetError, InputError) as error:
         print(error, file=sys.stderr)  # noqa: T201  what the user can mend
         return 2
     return 0
 
 
-def extend_bank(bank: Path, *, natural: Path, data: Path | None) -> None:
+def extend_bank(
+    bank: Path, *, natural: Path, data: Path | None, device: torch.device = _CPU
+) -> None:
     """Encode what the bank lacks; it is written after each set."""
-    tower = public_tower(IMAGE_PX, 256)
+    tower = public_tower(IMAGE_PX, 256).to(device)
     sets = read_bank(bank) if bank.exists() else {CLASSIFIER: classifier_set()}
     for name, file in SETS.items():
         if name not in sets:
@@ -141,7 +160,8 @@ def extend_bank(bank: Path, *, natural: Path, data: Path | None) -> None:
             write_bank(sets, bank)
             print(f"{name}: {len(sets[name].names)} pictures", flush=True)  # noqa: T201
     if data is not None:
-        sets[CATALOGUE] = encode_pack(tower, CataloguePack.open(data), image_px=IMAGE_PX)
+        known, pack = sets.get(CATALOGUE), CataloguePack.open(data)
+        sets[CATALOGUE] = encode_pack(tower, pack, image_px=IMAGE_PX, known=known)
         write_bank(sets, bank)
 
 

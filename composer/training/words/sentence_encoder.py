@@ -82,18 +82,19 @@ class SentenceEncoder(nn.Module):
 
     @torch.inference_mode()
     def encode(self, texts: Sequence[str], *, batch_size: int = 128) -> Float[Tensor, "n w"]:
-        """Encode texts to unit vectors; upper case is ignored, long texts are cut."""
+        """Encode texts to unit vectors on the CPU; upper case is ignored, long texts are cut."""
         if not texts:
             return torch.zeros(0, self.width)
         rows = [row.ids for row in self.tokenizer.encode_batch([text.lower() for text in texts])]
         lengths = torch.tensor([len(row) for row in rows])
+        device = self.words.weight.device
 
         def encode(group: Int[Tensor, " k"], longest: int) -> Float[Tensor, "k w"]:
             ids = torch.zeros(len(group), longest, dtype=torch.long)
             for line, index in zip(ids, group.tolist(), strict=True):
                 line[: len(rows[index])] = torch.tensor(rows[index])
             is_text = torch.arange(longest) < lengths[group, None]
-            return self(ids, is_text.long()).float()
+            return self(ids.to(device), is_text.long().to(device)).float().cpu()
 
         return encode_by_length(lengths, encode, num_groups=-(-len(texts) // batch_size))
 

@@ -1,5 +1,6 @@
 """The picture side of an encoder, trained on a tiny trunk and on archives made here."""
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -17,6 +18,8 @@ from composer.data.encoder_sets import (
     sketchy_part,
     validation_classes,
 )
+from composer.learned import FILE_NAME as LEARNED_NAME
+from composer.learned import LearnedNames
 from composer.medium import Medium
 from composer.training.encoder import (
     EncoderObjective,
@@ -29,7 +32,7 @@ from composer.training.encoder import (
 )
 from composer.training.encoder_batches import DrawingTable
 from composer.training.encoder_heads import MediumHead
-from composer.training.encoder_run import PHOTO_HEAD_NAME, EncoderPlan, make_encoder
+from composer.training.encoder_run import PHOTO_HEAD_NAME, EncoderPlan, main, make_encoder
 from composer.training.encoder_scores import mean_average_precision, ranks, reciprocal_rank
 from composer.training.encoder_space import fit_space, principal_axes
 from composer.training.loop import Budget
@@ -37,9 +40,10 @@ from composer.training.public_trunk import timm_name
 from composer.training.trainer import RunSettings
 from composer.training.trunk_features import TrunkFeatures, read_features
 from composer.training.words.bank import PhotoHead
+from composer.training.words.tower import TextTower, learn_words, read_tokenizer, text_encoder
 from composer.weights import read_safetensors
 from tests.composer.data.tiny_archives import write_archives
-from tests.composer.tiny import IMAGE_PX, JOINT_DIM, TRUNK, write_clip
+from tests.composer.tiny import IMAGE_PX, JOINT_DIM, TRUNK
 
 
 @pytest.fixture(scope="module")
@@ -56,12 +60,20 @@ def tower():
     return visual.eval().requires_grad_(False)
 
 
+def write_text(folder, joint_dim):
+    learn_words([("chair", 3), ("red", 2)], folder)
+    vocabulary = read_tokenizer(folder).vocab_size
+    TextTower(vocabulary, dim=joint_dim, num_layers=1).save(folder)
+    LearnedNames(["chair"], torch.eye(1, joint_dim)).save(folder / LEARNED_NAME)
+    return folder
+
+
 @pytest.fixture(scope="module")
 def plan(archives, tmp_path_factory):
     work = tmp_path_factory.mktemp("work")
     return EncoderPlan(
         natural=archives,
-        text_from=write_clip(work / "text"),
+        text=write_text(work / "text", JOINT_DIM),
         output=work / "encoder",
         work=work / "work",
         image_px=IMAGE_PX,
@@ -281,7 +293,10 @@ def test_the_folder_opens_and_sees_what_was_trained(made, tower):
         expected = functional.normalize((pooled - mean) @ weight, dim=-1)
         found = backbone.encode_image(pixels).features
     torch.testing.assert_close(found, expected, atol=2e-2, rtol=0)
-    assert backbone.encode_text(["a red chair"]).shape == (1, JOINT_DIM)
+    text = TextTower.load(made.text)
+    expected = text_encoder(text, read_tokenizer(made.text))(["a red chair"])
+    torch.testing.assert_close(backbone.encode_text(["a red chair"]), expected)
+    assert LearnedNames.load(made.output / LEARNED_NAME).knows("chair")
 
 
 def test_the_photos_map_is_written_for_the_words(made):
@@ -297,11 +312,29 @@ def test_a_finished_training_is_not_done_again(made, tower):
     assert (made.work / "tower.safetensors").stat().st_mtime_ns == before
 
 
-def test_a_text_tower_of_another_width_is_refused(made, tower):
-    with pytest.raises(ValueError, match="joint space must be 12 wide"):
-        make_encoder(
-            replace(made, joint_dim=12, work=made.work.parent / "other", tower_steps=0), tower
-        )
+def test_the_picture_side_is_trained_before_there_are_words(made, tower, tmp_path):
+    """The folder needs words that need the photos' map; the same command is run twice."""
+    work = tmp_path / "work"
+    shutil.copytree(made.work / str(IMAGE_PX), work / str(IMAGE_PX))
+    first = replace(made, work=work, text=None, output=None, tower_steps=0, head_steps=2)
+    make_encoder(first, tower)
+    trained = (work / "heads.safetensors").read_bytes()
+    output = tmp_path / "encoder"
+    make_encoder(replace(first, text=made.text, output=output), tower)
+    assert (work / "heads.safetensors").read_bytes() == trained
+    assert Backbone.load(output).joint_dim == JOINT_DIM
+
+
+def test_a_text_tower_of_another_width_is_refused(made, tower, tmp_path):
+    text = write_text(tmp_path / "text", JOINT_DIM + 1)
+    with pytest.raises(ValueError, match="train the one for the other"):
+        make_encoder(replace(made, text=text, output=tmp_path / "encoder"), tower)
+
+
+def test_a_folder_is_asked_for_with_its_words_or_not_at_all(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        main(["--natural", str(tmp_path), "--output", str(tmp_path / "encoder")])
+    assert "--text and --output go together" in capsys.readouterr().err
 
 
 def test_names_of_the_package_become_timms():

@@ -13,7 +13,7 @@ from composer.data.catalogue import CataloguePack
 from composer.data.pictures import fit_square
 from composer.training.public_trunk import ARCHITECTURE, MEAN, STD
 from composer.training.trunk_features import encode_levels
-from composer.training.words.bank import CATALOGUE
+from composer.training.words.bank import CATALOGUE, PooledSet
 from composer.training.words.run import trained_part
 from composer.training.words.see import encode_archive, encode_pack, main
 from tests.composer.data.fake_pack import write_pack
@@ -83,6 +83,11 @@ def test_a_packs_pictures_are_named_after_their_split(tmp_path: Path, tower: tor
     levels = list(pack.pixels(np.arange(3), 32))
     expected, _ = encode_levels(tower, levels, mean=MEAN, std=STD)
     torch.testing.assert_close(pictures.pooled[:3], expected, atol=1e-4, rtol=1e-4)
+    middle = PooledSet(names=pictures.names[2:4], pooled=pictures.pooled[2:4] + 1)
+    grown = encode_pack(tower, pack, image_px=32, known=middle)
+    assert grown.names == pictures.names
+    torch.testing.assert_close(grown.pooled[2:4], middle.pooled)  # known ones are not encoded again
+    torch.testing.assert_close(grown.pooled[:2], pictures.pooled[:2], atol=1e-4, rtol=1e-4)
     trained = trained_part(CATALOGUE, pictures)
     assert all(name.startswith("train/") for name in trained.names)
     assert 0 < len(trained.names) < len(pictures.names)
