@@ -20,6 +20,7 @@ from composer.clip_files import (
     is_feature_clip,
     load_folder,
     load_public,
+    random_clip,
 )
 from composer.hashes import tower_hashes
 from composer.layout import REGION_WEIGHT
@@ -116,6 +117,17 @@ class Backbone:
             kind, tokenizer = FeatureBackbone, any_tokenizer(folder)
         backbone: Backbone = kind(model, tokenizer)
         backbone.model.to(device=device, dtype=dtype)
+        return backbone
+
+    @classmethod
+    def random(cls, folder: Path, *, device: str | torch.device, dtype: torch.dtype) -> "Backbone":
+        """Make the CLIP of a folder's `config.json` with random weights, for measurements only.
+
+        Raises:
+            BackboneError: The folder is not in the layout of transformers, or not supported.
+        """
+        backbone = cls(*random_clip(folder, dtype))
+        backbone.model.to(device=device)
         return backbone
 
     @property

@@ -13,8 +13,9 @@ from open_clip.timm_model import TimmModel
 from open_clip.transformer import VisionTransformer
 from torch import nn
 
-from composer.hf_clip import is_hf_clip, read_hf_clip
+from composer.hf_clip import HfConfig, is_hf_clip, read_hf_clip, read_hf_config
 from composer.media import MEDIA_NAME, MediaHeads
+from composer.random_weights import make_random
 from composer.trunk import has_trunk
 from composer.weights import WeightsError, check_safetensors_header, refuse_pickle
 
@@ -65,15 +66,50 @@ def load_folder(folder: Path) -> tuple[nn.Module, open_clip.SimpleTokenizer]:
 def _load_hf_folder(folder: Path) -> tuple[nn.Module, open_clip.SimpleTokenizer]:
     try:
         clip = read_hf_clip(folder)
-        model = open_clip.CLIP(**clip.model_cfg)
+        model = open_clip.CLIP(**clip.config.model_cfg)
         model.load_state_dict(clip.state)
     except WeightsError as error:
         raise BackboneError(f"The CLIP in {folder} cannot be loaded: {error}") from error
     except (ValueError, KeyError, TypeError, RuntimeError, OSError) as error:
         raise _does_not_fit(folder, error) from error
+    return _prepared(model, clip.config), load_tokenizer(folder, _context_length(clip.config))
+
+
+def random_clip(folder: Path, dtype: torch.dtype) -> tuple[nn.Module, open_clip.SimpleTokenizer]:
+    """Make the CLIP that a folder of transformers describes, with random weights.
+
+    Raises:
+        BackboneError: The folder does not describe one.
+    """
+    try:
+        config = read_hf_config(folder)
+        model = make_random(lambda: open_clip.CLIP(**config.model_cfg), dtype)
+    except (ValueError, KeyError, TypeError, OSError) as error:
+        raise _does_not_fit(folder, error) from error
+    return _prepared(model, config), load_tokenizer(folder, _context_length(config))
+
+
+def _prepared(model: nn.Module, config: HfConfig) -> nn.Module:
+    """Give a CLIP the settings of its preprocessing."""
     visual: Any = model.visual
-    visual.preprocess_cfg = clip.preprocess_cfg
-    return model, load_tokenizer(folder, int(clip.model_cfg["text_cfg"]["context_length"]))
+    visual.preprocess_cfg = config.preprocess_cfg
+    return model
+
+
+def _context_length(config: HfConfig) -> int:
+    return int(config.model_cfg["text_cfg"]["context_length"])
+
+
+def write_vocabulary(folder: Path) -> None:
+    """Write CLIP's vocabulary as pipelines have it: `vocab.json` and `merges.txt`."""
+    tokenizer = open_clip.SimpleTokenizer()
+    special = {"<start_of_text>": "<|startoftext|>", "<end_of_text>": "<|endoftext|>"}
+    vocabulary = {special.get(name, name): row for name, row in tokenizer.encoder.items()}
+    merges = (" ".join(pair) for pair in tokenizer.bpe_ranks)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "vocab.json").write_text(json.dumps(vocabulary), encoding="utf-8")
+    lines = "\n".join(("#version: 0.2", *merges, ""))
+    (folder / "merges.txt").write_text(lines, encoding="utf-8")
 
 
 def _does_not_fit(folder: Path, error: Exception) -> BackboneError:

@@ -60,17 +60,28 @@ _TEXT: Final = {
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class HfClip:
-    """A CLIP as open_clip takes it.
+class HfConfig:
+    """Settings of a CLIP as open_clip takes them.
 
     Attributes:
         model_cfg: Arguments of `open_clip.CLIP`.
         preprocess_cfg: How images are prepared.
-        state: The weights by open_clip's names.
     """
 
     model_cfg: dict[str, Any]
     preprocess_cfg: dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HfClip:
+    """A CLIP as open_clip takes it.
+
+    Attributes:
+        config: Its settings.
+        state: The weights by open_clip's names.
+    """
+
+    config: HfConfig
     state: dict[str, Tensor]
 
 
@@ -91,9 +102,8 @@ def read_hf_clip(folder: Path) -> HfClip:
         ValueError: A setting contradicts another.
         OSError: A file cannot be read.
     """
-    config = json.loads((folder / CONFIG_NAME).read_text(encoding="utf-8"))
-    text = _TEXT_DEFAULTS | config.get("text_config", {})
-    vision = _VISION_DEFAULTS | config.get("vision_config", {})
+    config = read_hf_config(folder)
+    num_layers = [config.model_cfg[tower]["layers"] for tower in ("text_cfg", "vision_cfg")]
     # Positions are numbered anew; older files list them.
     tensors = {
         name: tensor
@@ -102,15 +112,27 @@ def read_hf_clip(folder: Path) -> HfClip:
     }
     renamed = _Renamed(tensors)
     try:
-        state = _rename(renamed, text["num_hidden_layers"], vision["num_hidden_layers"])
+        state = _rename(renamed, *num_layers)
     except KeyError as error:
         raise WeightsError(f"{WEIGHTS_NAME} lacks the tensor {error.args[0]}.") from error
     if unused := tensors.keys() - renamed.taken:
         raise WeightsError(f"{WEIGHTS_NAME} has an unexpected tensor {min(unused)[:80]}.")
-    return HfClip(
+    return HfClip(config=config, state=state)
+
+
+def read_hf_config(folder: Path) -> HfConfig:
+    """Read the settings of a CLIP in the layout of transformers.
+
+    Raises:
+        ValueError: A setting contradicts another.
+        OSError: A file cannot be read.
+    """
+    config = json.loads((folder / CONFIG_NAME).read_text(encoding="utf-8"))
+    text = _TEXT_DEFAULTS | config.get("text_config", {})
+    vision = _VISION_DEFAULTS | config.get("vision_config", {})
+    return HfConfig(
         model_cfg=_model_cfg(int(config.get("projection_dim", 512)), text, vision),
         preprocess_cfg=_preprocess_cfg(folder, int(vision["image_size"])),
-        state=state,
     )
 
 

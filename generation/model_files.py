@@ -9,12 +9,14 @@ import re
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from composer.random_weights import count_parameters, make_random
 from composer.weights import WeightsError, check_safetensors_header, read_safetensors
 from generation.families import (
     ABSENT_PARTS,
@@ -32,6 +34,7 @@ Pipe = Any
 
 PICKLE_SUFFIXES = frozenset({".bin", ".ckpt", ".pt", ".pth", ".pkl", ".pickle"})
 _DIFFUSERS_STEM, _TRANSFORMERS_STEM = "diffusion_pytorch_model", "model"
+CONTROL_NETWORK = "control network"
 _VARIANTS = (None, "fp16")
 _LORA_DOWN = re.compile(r"(lora_down|lora_A|lora\.down)\.weight$")
 
@@ -61,6 +64,8 @@ class PipelineSource:
         loras: LoRAs to merge into the weights, in this order.
         scheduler: name of a sampler of diffusers as "class", and settings of it; empty leaves the
             folder's.
+        random_around: where given, no weights are read: the models of the configs get random ones,
+            but for this table of token embeddings of the CLIP. For measurements only.
     """
 
     folder: Path
@@ -69,6 +74,7 @@ class PipelineSource:
     checkpoint: Path | None = None
     loras: Sequence[LoraSource] = ()
     scheduler: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    random_around: torch.Tensor | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -95,18 +101,21 @@ def open_models(source: PipelineSource, dtype: torch.dtype) -> Models:
     """
     _silence()
     family = _family(source.folder)
-    if source.checkpoint is None:
-        base = _open_folder(family, source.folder, dtype)
+    is_random = source.random_around is not None
+    if source.checkpoint is None or is_random:
+        base = _open_folder(family, source.folder, dtype, is_random=is_random)
     else:
         base = _open_checkpoint(family, source.checkpoint, source.folder, dtype)
     controlnet = None
     if source.controlnet is not None:
         _check_folder(source.controlnet)
-        controlnet = _open_controlnet(source.controlnet, dtype)
+        controlnet = _open_controlnet(source.controlnet, dtype, is_random=is_random)
     for lora in source.loras:
         _merge_lora(base, lora)
     if source.scheduler:
         base.scheduler = _scheduler(base, source.scheduler)
+    if source.random_around is not None:
+        base.text_encoder.get_input_embeddings().weight.copy_(source.random_around)
     return Models(family=family, base=base, controlnet=controlnet)
 
 
@@ -140,7 +149,9 @@ def _silence() -> None:
         log.set_verbosity_error()
 
 
-def _open_folder(family: Family, folder: Path, dtype: torch.dtype) -> Pipe:
+def _open_folder(
+    family: Family, folder: Path, dtype: torch.dtype, *, is_random: bool = False
+) -> Pipe:
     import diffusers
     import transformers
 
@@ -151,7 +162,11 @@ def _open_folder(family: Family, folder: Path, dtype: torch.dtype) -> Pipe:
     ):
         for part, name in names.items():
             _check_folder(folder / part)
-            parts[part] = _open_model(getattr(library, name), folder / part, stem, dtype)
+            kind = getattr(library, name)
+            if is_random:
+                parts[part] = _random_model(kind, folder / part, dtype)
+            else:
+                parts[part] = _open_model(kind, folder / part, stem, dtype)
     with _translate_errors(f"The pipeline in {folder}"):
         return getattr(diffusers, family).from_pretrained(
             folder, local_files_only=True, **parts, **_absent(family)
@@ -177,10 +192,51 @@ def _open_checkpoint(family: Family, file: Path, folder: Path, dtype: torch.dtyp
         )
 
 
-def _open_controlnet(folder: Path, dtype: torch.dtype) -> "ControlNetModel":
+def _open_controlnet(
+    folder: Path, dtype: torch.dtype, *, is_random: bool = False
+) -> "ControlNetModel":
     from diffusers import ControlNetModel
 
+    if is_random:
+        return _random_model(ControlNetModel, folder, dtype)
     return _open_model(ControlNetModel, folder, _DIFFUSERS_STEM, dtype)
+
+
+def _random_model(kind: Any, folder: Path, dtype: torch.dtype) -> Any:  # noqa: ANN401
+    """Make the model of a folder's config with random weights."""
+    with _translate_errors(f"The model in {folder}"):
+        return make_random(partial(_build_model, kind, folder), dtype)
+
+
+def parameter_counts(folder: Path, controlnet: Path | None) -> dict[str, int]:
+    """Count the weights of each model of a kit from its configs; none is opened or made.
+
+    Raises:
+        PipelineError: a config is missing or damaged, or the family is unknown.
+    """
+    import diffusers
+    import transformers
+
+    family = _family(folder)
+    models = {
+        **{name: (diffusers, kind) for name, kind in DIFFUSERS_MODELS[family].items()},
+        **{name: (transformers, kind) for name, kind in TRANSFORMERS_MODELS[family].items()},
+    }
+    places = {name: (getattr(*models[name]), folder / name) for name in models}
+    if controlnet is not None:
+        places[CONTROL_NETWORK] = diffusers.ControlNetModel, controlnet
+    with _translate_errors(f"The configs of {folder}"):
+        return {
+            name: count_parameters(partial(_build_model, kind, place))
+            for name, (kind, place) in places.items()
+        }
+
+
+def _build_model(kind: Any, folder: Path) -> Any:  # noqa: ANN401
+    """Construct a model of diffusers or transformers from its config, without its weights."""
+    if hasattr(kind, "load_config"):
+        return kind.from_config(kind.load_config(folder, local_files_only=True))
+    return kind(kind.config_class.from_pretrained(folder, local_files_only=True))
 
 
 def _open_model(kind: Any, folder: Path, stem: str, dtype: torch.dtype) -> Any:  # noqa: ANN401

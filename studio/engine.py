@@ -57,12 +57,28 @@ class Engine:
     """A kit in memory. Each part loads at first use; all methods are thread-safe."""
 
     def __init__(
-        self, kit: Kit, *, device: str = "cpu", dtype: torch.dtype = torch.float32
+        self,
+        kit: Kit,
+        *,
+        device: str = "cpu",
+        dtype: torch.dtype = torch.float32,
+        has_random_weights: bool = False,
     ) -> None:
-        """Store the kit; nothing is loaded yet."""
+        """Store the kit; nothing is loaded yet.
+
+        Args:
+            kit: The files of its parts.
+            device: As torch names it.
+            dtype: Precision of the weights.
+            has_random_weights: Make the models of the kit's configs with random weights, to measure
+                time and memory; for a kit of `studio.random_kit`.
+        """
         self.kit, self.device, self.dtype = kit, device, dtype
+        self._has_random_weights = has_random_weights
         self._lock = RLock()
-        self._drawing = Tower(kit.drawing_tower, device=device, dtype=dtype)
+        self._drawing = Tower(
+            kit.drawing_tower, device=device, dtype=dtype, has_random_weights=has_random_weights
+        )
         self._searching = self._drawing
         if kit.search is not None:
             self._searching = Tower(kit.search, device=device, dtype=dtype)
@@ -220,6 +236,9 @@ class Engine:
                     checkpoint=self.kit.checkpoint,
                     loras=[LoraSource(file=one.file, scale=one.scale) for one in self.kit.loras],
                     scheduler=self.kit.scheduler,
+                    random_around=(
+                        self.backbone.token_table() if self._has_random_weights else None
+                    ),
                 )
                 pipeline = ImagePipeline.load(source, device=self.device, dtype=self.dtype)
                 pipeline.check_token_table(self.backbone.token_table())

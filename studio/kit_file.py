@@ -101,6 +101,7 @@ class KitFile:
     Attributes:
         name: Name of the kit.
         folder: Of the `kit.toml`.
+        folders: That, then those of the kits it is based on, the nearest first.
         clip: The CLIP.
         pipeline: The diffusion pipeline, if the kit draws.
         checkpoint: One file with the pipeline's weights; its settings come from `pipeline`.
@@ -120,6 +121,7 @@ class KitFile:
 
     name: str
     folder: Path
+    folders: tuple[Path, ...]
     clip: KitPart
     pipeline: KitPart | None
     checkpoint: Path | None
@@ -195,7 +197,8 @@ def read_kit_file(name: str) -> KitFile:
             f"There is no kit {name!r}. Choose one of: {known}; or give the folder of a {KIT_FILE}."
         )
     try:
-        return _kit_file(folder, _read_fields(folder, ()))
+        fields, folders = _read_fields(folder, ())
+        return _kit_file(folders, fields)
     except KitError:
         raise
     except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
@@ -209,19 +212,26 @@ _MEGABYTE: Final = 1_000_000
 _SETTINGS_MB: Final = 4
 
 
-def _read_fields(folder: Path, children: tuple[Path, ...]) -> dict[str, Any]:
-    """Read a `kit.toml` and the kits that it is based on; paths become absolute."""
+def _read_fields(
+    folder: Path, children: tuple[Path, ...]
+) -> tuple[dict[str, Any], tuple[Path, ...]]:
+    """Read a `kit.toml` and the kits that it is based on; paths become absolute.
+
+    Returns:
+        Its fields, and the folders of all these kits, its own first.
+    """
     if folder in children:
         raise KitError(f"{folder / KIT_FILE} is based on itself; correct its `base`.")
     fields = tomllib.loads((folder / KIT_FILE).read_text(encoding="utf-8"))
     fields = {key: _resolve_paths(folder, key, value) for key, value in fields.items()}
     base = fields.pop("base", None)
     if base is None:
-        return fields
+        return fields, (*children, folder)
     parent = embedded_kits().get(base) or folder / Path(base).expanduser()
     if not (parent / KIT_FILE).is_file():
         raise KitError(f"{folder / KIT_FILE} is based on {base!r}, which is no kit.")
-    return _merge(_read_fields(parent, (*children, folder)), fields)
+    inherited, folders = _read_fields(parent, (*children, folder))
+    return _merge(inherited, fields), folders
 
 
 def _resolve_paths(folder: Path, key: str, value: Any) -> Any:  # noqa: ANN401  any TOML value
@@ -253,7 +263,7 @@ def _merge(base: Mapping[str, Any], fields: Mapping[str, Any]) -> dict[str, Any]
     return merged
 
 
-def _kit_file(folder: Path, fields: Mapping[str, Any]) -> KitFile:
+def _kit_file(folders: tuple[Path, ...], fields: Mapping[str, Any]) -> KitFile:
     pipeline = fields.get("pipeline", {})
     controlnet = fields.get("controlnet", {})
     if "controlnet" in pipeline:
@@ -262,7 +272,8 @@ def _kit_file(folder: Path, fields: Mapping[str, Any]) -> KitFile:
     composers = fields.get("composers", {})
     return KitFile(
         name=str(fields["name"]),
-        folder=folder,
+        folder=folders[0],
+        folders=folders,
         clip=_part(fields["backbone"]),
         pipeline=_pipeline_part(pipeline) if pipeline else None,
         checkpoint=Path(pipeline["checkpoint"]) if "checkpoint" in pipeline else None,

@@ -23,9 +23,17 @@ NUM_CACHED_REFERENCES = 32
 class Tower:
     """A CLIP that composes queries. Each part loads at first use; all methods are thread-safe."""
 
-    def __init__(self, files: TowerFiles, *, device: str, dtype: torch.dtype) -> None:
+    def __init__(
+        self,
+        files: TowerFiles,
+        *,
+        device: str,
+        dtype: torch.dtype,
+        has_random_weights: bool = False,
+    ) -> None:
         """Store what to load; nothing is loaded yet."""
         self._files, self._device, self._dtype = files, device, dtype
+        self._open = Backbone.random if has_random_weights else Backbone.load
         self._lock = RLock()
         self._backbone: Backbone | None = None
         self._learned: LearnedNames | None = None
@@ -43,7 +51,7 @@ class Tower:
             if self._backbone is None:
                 # Weights loaded in inference mode have no gradients, which inversion needs.
                 with torch.inference_mode(mode=False):
-                    self._backbone = Backbone.load(
+                    self._backbone = self._open(
                         self._files.backbone, device=self._device, dtype=self._dtype
                     )
             return self._backbone

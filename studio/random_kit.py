@@ -1,0 +1,90 @@
+"""Kits whose models have their real shapes and random weights, to measure time and memory with."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from composer.clip_files import write_vocabulary
+from studio.kit_file import CLIP, CONTROLNET, PIPELINE, KitError, KitFile, read_kit_file
+from studio.kits import Kit
+
+SHAPES_FILE: Final = "shapes.json"
+_PARTS: Final = (CLIP, PIPELINE, CONTROLNET)
+_END: Final = "<|endoftext|>"
+# The second tokenizer of SDXL pads with "!", all others with the end of text.
+_PADDING: Final = {"tokenizer": _END, "tokenizer_2": "!"}
+
+Shapes = Mapping[str, Mapping[str, Any]]
+"""Small files of each part of a kit: configs by path."""
+
+
+def random_kit(name: str, folder: Path) -> Kit:
+    """Write the configs and vocabularies of a shipped kit, and return a kit of them.
+
+    LoRAs and trained composers are left out; they change neither time nor memory of a step.
+
+    Args:
+        name: Of a kit that ships.
+        folder: An empty folder that lives as long as the kit.
+
+    Raises:
+        KitError: There is no such kit, or the shapes of its models are not known.
+    """
+    file = read_kit_file(name)
+    shapes = read_shapes(file)
+    for part in _PARTS:
+        _write_part(shapes.get(part, {}), folder / part)
+    return Kit(
+        name=file.name,
+        folder=file.folder,
+        backbone=folder / CLIP,
+        composers=file.composers,
+        pipeline=folder / PIPELINE if PIPELINE in shapes else None,
+        controlnet=folder / CONTROLNET if CONTROLNET in shapes else None,
+        drawing=file.drawing,
+        scheduler=file.scheduler,
+        licence="The weights are random; the pictures show nothing.",
+        knows="Nothing: the weights are random.",
+    )
+
+
+def read_shapes(file: KitFile) -> Shapes:
+    """Return the configs of a kit's parts, its own before those of the kit it is based on.
+
+    Raises:
+        KitError: They are not known.
+    """
+    shapes: dict[str, Mapping[str, Any]] = {}
+    for folder in file.folders:
+        path = folder / SHAPES_FILE
+        if path.is_file():
+            shapes = json.loads(path.read_text(encoding="utf-8")) | shapes
+    if CLIP not in shapes:
+        raise KitError(
+            f"The shapes of the models of {file.name!r} are not known, so random weights cannot "
+            "stand in for them. Choose a kit such as sd15 or sdxl."
+        )
+    return shapes
+
+
+def _write_part(configs: Mapping[str, Any], folder: Path) -> None:
+    for name, config in configs.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(config), encoding="utf-8")
+    for name in configs.get("model_index.json", {}):
+        if name in _PADDING:
+            _write_tokenizer(folder / name, _PADDING[name])
+
+
+def _write_tokenizer(folder: Path, padding: str) -> None:
+    write_vocabulary(folder)
+    special = {"bos_token": "<|startoftext|>", "eos_token": _END, "unk_token": _END}
+    special |= {"pad_token": padding}
+    config = {**special, "model_max_length": 77, "tokenizer_class": "CLIPTokenizer"}
+    for name, content in (
+        ("special_tokens_map.json", special),
+        ("tokenizer_config.json", config),
+    ):
+        (folder / name).write_text(json.dumps(content), encoding="utf-8")
