@@ -1,18 +1,52 @@
 """Intake of untrusted images: from bytes to a clean RGB image."""
 
-import io
 import struct
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps
+from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
+
+from composer.colour_profile import apply_profile
+from composer.image_facts import date_of, orientation_of
+from composer.image_formats import (
+    ImageFormat,
+    MissingDecoderError,
+    format_of,
+    has_scans_above,
+    lacks_end,
+    mended_endings,
+    open_format,
+)
 
 MEBIBYTE = 1 << 20
 LARGE_PX = 8_000_000
-_TURNED = (5, 6, 7, 8)  # EXIF orientations that swap width and height
+MAX_SCANS = 100  # of a JPEG; encoders write about ten
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_SWAPPED = (5, 6, 7, 8)  # orientations that swap width and height
+_DIVISORS = (1, 2, 4, 8)  # at which a JPEG can be decoded
+_DAMAGED = "is damaged and cannot be decoded."
+_DECODER_ERRORS = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    ArithmeticError,
+    IndexError,
+    KeyError,
+    TypeError,
+    MemoryError,
+    struct.error,
+    RuntimeError,  # of libheif
+)
 
 
 class ImageError(ValueError):
@@ -39,11 +73,14 @@ class ImageLimits:
 
     Attributes:
         max_bytes: Size of the encoded file.
-        max_px: Width times height, as the header states it.
+        max_px: Width times height of what is decoded.
+        max_jpeg_px: Width times height of a JPEG, as its header states it: above `max_px` it is
+            decoded at a half, a quarter or an eighth of its size, in the memory of that size.
     """
 
-    max_bytes: int = 32 * MEBIBYTE
+    max_bytes: int = 128 * MEBIBYTE
     max_px: int = 64_000_000
+    max_jpeg_px: int = 256_000_000
 
 
 DEFAULT = ImageLimits()
@@ -69,8 +106,10 @@ class DecodedPicture:
 def open_image(source: Path | bytes, limits: ImageLimits = DEFAULT) -> Image.Image:
     """Read one picture as plain RGB.
 
-    EXIF rotation is applied, all metadata is dropped, transparency is laid over white, sixteen-bit
-    samples are scaled to eight, and of an animation only the first frame is read.
+    EXIF rotation is applied, colours are converted to sRGB by the picture's profile, all metadata
+    is dropped, transparency is laid over white, sixteen-bit samples are scaled to eight, and of an
+    animation only the first frame is read. A JPEG above `limits.max_px` comes out smaller. One that
+    lacks its end marker is read; one that lacks a part of its picture is damaged.
 
     Args:
         source: Path of a file, or the bytes of one.
@@ -101,26 +140,52 @@ def open_picture(
     """
     data = _read(source, limits)
     name = source.name if isinstance(source, Path) else "The image"
+    image_format = format_of(data)
+    if image_format is None:
+        raise ImageError(name, "is not a PNG, JPEG, WebP, AVIF or HEIC image.")
     try:
-        with Image.open(io.BytesIO(data), formats=[_sniff(data, name)]) as opened:
-            _check_pixels(opened.size, limits, name)
-            return _picture(opened, least_px)
-    except ImageError:
-        raise
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise ImageError(name, _too_many_pixels(limits)) from error
-    except (
-        OSError,
-        SyntaxError,
-        ValueError,
-        ArithmeticError,
-        IndexError,
-        KeyError,
-        TypeError,
-        MemoryError,
-        struct.error,
-    ) as error:
-        raise ImageError(name, "is damaged and cannot be decoded.") from error
+        if image_format is ImageFormat.JPEG and lacks_end(data):
+            return _decode_without_end(data, name, limits, least_px)
+        return _decode(data, image_format, name, limits, least_px)
+    except MissingDecoderError as error:
+        raise ImageError(name, str(error)) from error
+    except _DECODER_ERRORS as error:
+        if isinstance(error, ImageError):
+            raise
+        raise ImageError(name, _DAMAGED) from error
+
+
+def _decode(
+    data: bytes, image_format: ImageFormat, name: str, limits: ImageLimits, least_px: int | None
+) -> DecodedPicture:
+    with open_format(data, image_format) as opened:
+        width, height = opened.size
+        _check_pixels(opened, limits, name)
+        if opened.info.get("progressive") and has_scans_above(data, MAX_SCANS):
+            raise ImageError(name, f"has more than {MAX_SCANS} scans; save it again.")
+        _draft(opened, limits, least_px)
+        opened.load()  # of a PNG, metadata behind the pixels are read with them
+        orientation, taken = orientation_of(opened), date_of(opened)
+        image = _clean(opened, orientation)
+        if orientation in _SWAPPED:
+            width, height = height, width
+        return DecodedPicture(image=image, width_px=width, height_px=height, taken=taken)
+
+
+def _decode_without_end(
+    data: bytes, name: str, limits: ImageLimits, least_px: int | None
+) -> DecodedPicture:
+    """Decode a JPEG whose end marker is missing.
+
+    Raises:
+        ImageError: More is missing.
+    """
+    first, second = (
+        _decode(mended, ImageFormat.JPEG, name, limits, least_px) for mended in mended_endings(data)
+    )
+    if first.image.tobytes() != second.image.tobytes():
+        raise ImageError(name, _DAMAGED)
+    return first
 
 
 def _read(source: Path | bytes, limits: ImageLimits) -> bytes:
@@ -145,76 +210,59 @@ def _check_bytes(num_bytes: int, limits: ImageLimits, name: str) -> None:
         raise ImageError(name, f"is larger than {cap:g} MiB; save a smaller copy.")
 
 
-def _sniff(data: bytes, name: str) -> str:
-    """Name the format by its magic bytes; a file's ending is never trusted."""
-    if data.startswith(b"\x89PNG\r\n\x1a\n"):
-        return "PNG"
-    if data.startswith(b"\xff\xd8\xff"):
-        return "JPEG"
-    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        return "WEBP"
-    raise ImageError(name, "is not a PNG, JPEG or WebP image.")
-
-
-def _check_pixels(size: tuple[int, int], limits: ImageLimits, name: str) -> None:
-    width, height = size
+def _check_pixels(opened: Image.Image, limits: ImageLimits, name: str) -> None:
+    width, height = opened.size
     if width < 1 or height < 1:
         raise ImageError(name, "has no pixels.")
-    if width * height > limits.max_px:
-        raise ImageError(name, _too_many_pixels(limits))
+    most = limits.max_px
+    if _shrinks(opened):
+        most = max(most, limits.max_jpeg_px)
+    if width * height > most:
+        raise ImageError(name, f"has more than {most / 1e6:g} million pixels; make it smaller.")
 
 
-def _too_many_pixels(limits: ImageLimits) -> str:
-    return f"has more than {limits.max_px / 1e6:g} million pixels; make it smaller."
+def _shrinks(opened: Image.Image) -> bool:
+    """Tell whether a picture can be decoded smaller, in the memory of the smaller one.
+
+    The decoder keeps a progressive JPEG as a whole.
+    """
+    return isinstance(opened, JpegImageFile) and not opened.info.get("progressive")
 
 
-def _picture(opened: Image.Image, least_px: int | None) -> DecodedPicture:
-    width, height = opened.size
-    _draft(opened, least_px)
-    image = _clean(opened)
-    exif = opened.getexif()  # read with the pixels, at no cost
-    if exif.get(ExifTags.Base.Orientation) in _TURNED:
-        width, height = height, width
-    return DecodedPicture(image=image, width_px=width, height_px=height, taken=_taken(exif))
-
-
-def is_large(data: bytes, *, least_px: int | None = None) -> bool:
+def is_large(data: bytes, limits: ImageLimits = DEFAULT, *, least_px: int | None = None) -> bool:
     """Tell from its header whether a decoded picture takes more memory than most.
 
     False where the data are no picture.
     """
+    image_format = format_of(data)
+    if image_format is None:
+        return False
     try:
-        with Image.open(io.BytesIO(data), formats=[_sniff(data, "")]) as opened:
-            _draft(opened, least_px)
+        with open_format(data, image_format) as opened:
+            if _shrinks(opened):
+                _draft(opened, limits, least_px)
             return opened.width * opened.height > LARGE_PX
     except Exception:  # decoding it tells what is wrong
         return False
 
 
-def _draft(opened: Image.Image, least_px: int | None) -> None:
-    if least_px is not None and isinstance(opened, JpegImageFile):
-        width, height = opened.size
-        # The decoder rounds down to a scale at which both sides are at least as long as asked.
-        shorter = max(1, min(width, height))
-        opened.draft(None, (width * least_px // shorter, height * least_px // shorter))
+def _draft(opened: Image.Image, limits: ImageLimits, least_px: int | None) -> None:
+    """Let a JPEG be decoded smaller: to what is needed, and to what is allowed."""
+    if not isinstance(opened, JpegImageFile):
+        return
+    width, height = opened.size
+    allowed = next(n for n in _DIVISORS if width * height <= n**2 * limits.max_px or n == 8)
+    most = 1 if least_px is None else min(width, height) // max(1, least_px)
+    enough = max(n for n in _DIVISORS if n <= max(1, most))
+    if (divisor := max(allowed, enough)) > 1:
+        opened.draft(None, (max(1, width // divisor), max(1, height // divisor)))
 
 
-def _taken(exif: Image.Exif) -> str:
-    """Return the date of an EXIF block in ISO 8601; invalid dates count as missing."""
-    try:
-        text = exif.get_ifd(ExifTags.IFD.Exif).get(ExifTags.Base.DateTimeOriginal)
-        moment = datetime.strptime(str(text).strip("\0 "), "%Y:%m:%d %H:%M:%S")
-    except Exception:  # a damaged block must not cost the picture
-        return ""
-    return moment.isoformat(timespec="seconds")
-
-
-def _clean(opened: Image.Image) -> Image.Image:
-    opened.load()
-    orientation = opened.getexif().get(ExifTags.Base.Orientation)
-    image = opened if orientation in (None, 1) else ImageOps.exif_transpose(opened)
+def _clean(opened: Image.Image, orientation: int) -> Image.Image:
+    image = opened if orientation == 1 else opened.transpose(_TURNS[orientation])
     if image.mode.startswith("I"):
         image = _to_eight_bits(image)
+    image = apply_profile(image, opened.info.get("icc_profile"))
     if image.has_transparency_data:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, (255, 255, 255, 255))

@@ -15,6 +15,7 @@ from retrieval.indexing.walk import Candidate, Skipped
 from retrieval.store.schema import Item
 
 MAX_CAPTION_BYTES = 16 << 10
+LARGE_BYTES = 32 << 20
 Facts = Mapping[str, str]
 
 
@@ -85,6 +86,15 @@ class Intake:
 
     def read(self, candidate: Candidate) -> Decoded | Recognised | Skipped:
         """Read a file; a faulty one is returned as `Skipped`, not raised."""
+        # One thread decodes all large pictures: a single one is in memory at a time, and reuses
+        # the memory of the last, since every thread has a separate heap.
+        if candidate.size_bytes > LARGE_BYTES:
+            return self._large.submit(self._read, candidate, self._decode).result()
+        return self._read(candidate, self._decode_in_turn)
+
+    def _read(
+        self, candidate: Candidate, decode: "Callable[[bytes], _Cropped]"
+    ) -> Decoded | Recognised | Skipped:
         try:
             data = read_regular(candidate.file, self.limits.max_bytes)
         except (OSError, ValueError):
@@ -93,12 +103,7 @@ class Intake:
         if id_ in self.known_ids:
             return Recognised(id=id_, candidate=candidate)
         try:
-            # One thread decodes all large pictures: a single one is in memory at a time, and reuses
-            # the memory of the last, since every thread has a separate heap.
-            large = is_large(data, least_px=self.least_px)
-            pixels = (
-                self._large.submit(self._decode, data).result() if large else self._decode(data)
-            )
+            pixels = decode(data)
         except ImageError as error:
             reason = f"It {error.reason}"
             return Skipped(path=printable(candidate.path), reason=reason)
@@ -113,6 +118,11 @@ class Intake:
         )
         described = describe(item, candidate, self.facts_by_path)
         return Decoded(item=described.item, levels=pixels.levels, problem=described.problem)
+
+    def _decode_in_turn(self, data: bytes) -> "_Cropped":
+        if is_large(data, self.limits, least_px=self.least_px):
+            return self._large.submit(self._decode, data).result()
+        return self._decode(data)
 
     def _decode(self, data: bytes) -> "_Cropped":
         picture = open_picture(data, self.limits, least_px=self.least_px)

@@ -10,11 +10,23 @@ from pathlib import Path
 from retrieval.errors import GalleryError
 from retrieval.files import printable
 
-# Only PNG, JPEG and WebP are read, whatever their names; files of the other formats are reported.
-_READ = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".pjpeg", ".pjp", ".webp")
+# A picture is told by its content, whatever its name; files of the other formats are reported.
+_READ = (
+    ".png",
+    ".jpg",
+    ".jpeg",
+    ".jpe",
+    ".jfif",
+    ".pjpeg",
+    ".pjp",
+    ".webp",
+    ".avif",
+    ".heic",
+    ".heif",
+)
 _REPORTED = frozenset(
     (
-        *(".gif", ".bmp", ".tif", ".tiff", ".heic", ".heif", ".avif", ".jxl", ".psd", ".svg"),
+        *(".gif", ".bmp", ".tif", ".tiff", ".jxl", ".psd", ".svg"),
         *(".cr2", ".cr3", ".nef", ".nrw", ".arw", ".dng", ".orf", ".rw2", ".raf", ".pef", ".srw"),
     )
 )

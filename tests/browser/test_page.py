@@ -180,7 +180,7 @@ def test_the_name_of_an_upload_stays_a_text(page):
     page.locator("button#transfer").click()
     toast = page.locator(".toast-body").first
     toast.wait_for()
-    assert "The picture is not a PNG, JPEG or WebP image." in toast.inner_text()
+    assert "The picture is not a PNG, JPEG, WebP, AVIF or HEIC image." in toast.inner_text()
     assert page.evaluate("window.hacked") is None
 
 

@@ -96,7 +96,7 @@ def test_animations_give_their_first_frame():
 
 @pytest.mark.parametrize("data", [b"GIF89a" + b"\0" * 50, b"hello", b"RIFF1234WAVE", b"%PDF-1.7"])
 def test_other_formats_are_refused(data):
-    with pytest.raises(ImageError, match="not a PNG, JPEG or WebP"):
+    with pytest.raises(ImageError, match="not a PNG, JPEG, WebP, AVIF or HEIC"):
         open_image(data)
 
 

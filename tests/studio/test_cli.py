@@ -182,7 +182,7 @@ def test_index_tells_what_became_of_every_file(world, tmp_path, capsys):
     ("arguments", "sentence"),
     [
         (("--sketch", "nowhere.png"), "nowhere.png cannot be read; check the path"),
-        (("--sketch", "notes.txt"), "notes.txt is not a PNG, JPEG or WebP image"),
+        (("--sketch", "notes.txt"), "notes.txt is not a PNG, JPEG, WebP, AVIF or HEIC image"),
         (("--sketch", "blank.png"), "holds no drawing"),
         (("--sketch", "notes.json"), "not valid JSON"),
         ((), "The query is empty"),

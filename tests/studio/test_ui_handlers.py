@@ -263,7 +263,7 @@ def test_only_uploads_of_the_page_are_read(handlers, tmp_path, monkeypatch):
 def test_an_upload_that_is_no_picture_gives_a_sentence(handlers):
     bad = handlers.context.folder / "<b>.png"
     bad.write_text("not a picture")
-    with pytest.raises(gr.Error, match="The picture is not a PNG, JPEG or WebP image"):
+    with pytest.raises(gr.Error, match="The picture is not a PNG, JPEG, WebP, AVIF or HEIC image"):
         move(handlers, str(bad))
 
 

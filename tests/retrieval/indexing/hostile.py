@@ -97,10 +97,10 @@ MAKERS: tuple[tuple[Callable[[int], bytes], str, str], ...] = (
     (lambda n: b"RIFF\0\0\0\0WEBP" + noise(n), ".webp", "damaged"),
     (bomb, ".png", "more than 64 million pixels"),
     (lambda _: b"", ".png", "is empty"),
-    (noise, ".jpg", "not a PNG, JPEG or WebP"),
-    (lambda n: f"notes {n}".encode(), ".webp", "not a PNG, JPEG or WebP"),
-    (lambda n: encoded(n, "GIF", "P"), ".gif", "not a PNG, JPEG or WebP"),
-    (lambda n: encoded(n, "TIFF"), ".jpg", "not a PNG, JPEG or WebP"),
+    (noise, ".jpg", "not a PNG, JPEG, WebP, AVIF or HEIC"),
+    (lambda n: f"notes {n}".encode(), ".webp", "not a PNG, JPEG, WebP, AVIF or HEIC"),
+    (lambda n: encoded(n, "GIF", "P"), ".gif", "not a PNG, JPEG, WebP, AVIF or HEIC"),
+    (lambda n: encoded(n, "TIFF"), ".jpg", "not a PNG, JPEG, WebP, AVIF or HEIC"),
 )
 NAMES = ("plain", "new\nline", "тест", "ein Bild", "'quoted\"", "back\\slash", "\x1b[31mred", "%00")
 

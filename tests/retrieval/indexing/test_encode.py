@@ -60,7 +60,7 @@ def test_every_file_is_indexed_or_listed_with_a_reason(folder):
     reasons = {file.path: file.reason for file in report.skipped}
     assert set(reasons) == {"broken.png", "text.jpg", "empty.webp", "copy.png"}
     assert "damaged" in reasons["broken.png"]
-    assert "not a PNG, JPEG or WebP" in reasons["text.jpg"]
+    assert "not a PNG, JPEG, WebP, AVIF or HEIC" in reasons["text.jpg"]
     assert "empty" in reasons["empty.webp"]
     assert reasons["copy.png"] == "It has the same content as a.png."
 
