@@ -54,6 +54,7 @@ class Case:
         part: First part named by the words.
         colour: Colour word of that part.
         trained_kind: Whether the kind is in the training data.
+        finishes: Parts named by the words, each with its finish.
     """
 
     target: int
@@ -64,6 +65,7 @@ class Case:
     part: str
     colour: str
     trained_kind: bool
+    finishes: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -164,6 +166,7 @@ def _case(item: dict[str, Any], target: int) -> Case:
         part=str(item["part_names"][0]),
         colour=str(item["part_colours"][0]),
         trained_kind=item["split"] == "test",
+        finishes=tuple(zip(item["part_names"], item["part_finishes"], strict=True)),
     )
 
 

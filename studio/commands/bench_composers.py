@@ -23,6 +23,7 @@ from retrieval.benchmarks.media import media_rows, open_media
 from retrieval.benchmarks.partial import partial_rows
 from retrieval.benchmarks.pointing import pointing_rows
 from retrieval.benchmarks.rerank import both_ranks
+from retrieval.benchmarks.reworded import reworded
 from retrieval.benchmarks.scenes import read_scenes, scene_rows
 from retrieval.search import Gallery
 from studio.commands.options import BenchOptions
@@ -51,6 +52,7 @@ NUM_BEHAVIOUR = 64
 NUM_TIMED = 9
 NUM_EXAMPLES, NUM_ON_SHEET, TOP_K = 12, 4, 10
 BOTH = "sketch+text"
+REWORDED = "sketch+text, reworded"
 
 
 Measure = Callable[[str, Composer], list[dict[str, Any]]]
@@ -186,6 +188,10 @@ def _catalogue_rows(
         for rerank, ranks in both_ranks(protocol, gallery, composer, mode, encoded).items():
             table = catalogue.table(name, mode, protocol, ranks, rerank=rerank)
             rows += [row.as_json() for row in table]
+    other = reworded(protocol)
+    for rerank, ranks in both_ranks(other, gallery, composer, BOTH, encoded).items():
+        table = catalogue.table(name, REWORDED, other, ranks, rerank=rerank)
+        rows += [row.as_json() for row in table]
     return rows
 
 

@@ -20,6 +20,7 @@ def item(design, colour, split="test"):
         "design": design,
         "kind": "chair",
         "part_names": ["seat", "legs"],
+        "part_finishes": [f"{colour} felt", "black metal"],
         "part_colours": [colour, "black"],
         "split": split,
         "skill": 1,

@@ -47,7 +47,9 @@ def test_every_composer_and_the_bare_backbone_answer_the_same_queries(ask, tmp_p
     ranked = [row for row in report["rows"] if "acc@10" in row]
     asked = {(r["query"], r["split"], r["num_queries"]) for r in ranked if r["composer"] == "duet"}
     assert {(q, s) for q, s, _ in asked} == {
-        (q, s) for q in ("sketch", "text", "sketch+text") for s in ("seen", "unseen")
+        (q, s)
+        for q in ("sketch", "text", "sketch+text", "sketch+text, reworded")
+        for s in ("seen", "unseen")
     }
     for name in ("slerp", "backbone"):
         queries = {
