@@ -16,6 +16,7 @@ from torch import Tensor
 
 from composer.backbone import Backbone
 from composer.data import archives
+from composer.data.colour_words import colour_words
 from composer.data.instances import Drawing, InstanceDataset
 from composer.data.pacs import open_pacs, pacs_parts
 from composer.data.qmul import chairv2_parts, open_chairv2
@@ -36,14 +37,24 @@ from retrieval.regions import query_layout, query_weight, region_scores
 # Words for the domains of PACS.
 DOMAIN_WORDS = {"photo": "a photo", "art_painting": "a painting", "cartoon": "a cartoon"}
 NUM_CONVERTED = 100
+ON_PLAIN_GROUND = ("chairv2",)
+MODES = {False: "sketch", True: "sketch+text"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class RealSet:
-    """The held-out part of a data set, with its photos encoded by the frozen backbone."""
+    """The held-out part of a data set, with its photos encoded by the frozen backbone.
+
+    Attributes:
+        dataset: Photos and drawings.
+        gallery: The photos, encoded.
+        words: What each photo's main colours are, by `composer.data.colour_words`; for photos on a
+            plain ground alone.
+    """
 
     dataset: InstanceDataset
     gallery: EncodedImages
+    words: tuple[str, ...] = ()
 
 
 def open_real(folder: Path, backbone: Backbone) -> dict[str, RealSet]:
@@ -62,31 +73,43 @@ def open_real(folder: Path, backbone: Backbone) -> dict[str, RealSet]:
         name: RealSet(
             dataset=dataset,
             gallery=encode_gallery(backbone, (dataset.image(p) for p in dataset.photos)),
+            words=tuple(colour_words(dataset.image(p)) for p in dataset.photos)
+            if name in ON_PLAIN_GROUND
+            else (),
         )
         for name, dataset in datasets.items()
     }
 
 
-def chair_row(composer: Composer, real: RealSet) -> dict[str, Any]:
-    """Measure fine-grained retrieval: the target of a sketch is the photo it was drawn from."""
+def chair_row(composer: Composer, real: RealSet, *, has_words: bool = False) -> dict[str, Any]:
+    """Measure fine-grained retrieval: the target of a sketch is the photo it was drawn from.
+
+    Args:
+        composer: Any composer.
+        real: The data set.
+        has_words: Whether the colours of the target come along in words.
+    """
     dataset = real.dataset
     task = FineGrainedTask(
-        query_features=composed_queries(composer, _queries(dataset, dataset.drawings)),
+        query_features=composed_queries(composer, _instance_queries(real, has_words=has_words)),
         gallery_features=real.gallery.features,
         targets=_targets(dataset),
     )
     measures = {"rerank": False, **fine_grained_row(task).as_json()}
-    return _row(composer, "sketch", "chairv2", measures)
+    return _row(composer, MODES[has_words], "chairv2", measures)
 
 
 @torch.inference_mode()
-def chair_reranked(composer: Composer, real: RealSet) -> dict[str, Any] | None:
+def chair_reranked(
+    composer: Composer, real: RealSet, *, has_words: bool = False
+) -> dict[str, Any] | None:
     """Measure the same, ranked by feature and layout; None without layouts."""
     dataset, photos = real.dataset, real.gallery
     targets = _targets(dataset)
     scores: list[Tensor] = []
-    for encoded in encode_all(composer, _queries(dataset, dataset.drawings)):
-        query = composer.compose(encoded, "")
+    asked = list(_instance_queries(real, has_words=has_words))
+    for encoded, asked_for in zip(encode_all(composer, asked), asked, strict=True):
+        query = composer.compose(encoded, asked_for.text)
         layout = query_layout(query)
         if layout is None:
             return None
@@ -96,7 +119,7 @@ def chair_reranked(composer: Composer, real: RealSet) -> dict[str, Any] | None:
     ranks = ranks_of_targets(torch.stack(scores).numpy(), targets)
     size = len(photos.features)
     row = row_from_ranks(ranks, num_gallery=size, num_candidates=float(size), within_class=False)
-    return _row(composer, "sketch", "chairv2", {"rerank": True, **row.as_json()})
+    return _row(composer, MODES[has_words], "chairv2", {"rerank": True, **row.as_json()})
 
 
 def class_row(composer: Composer, real: RealSet) -> dict[str, Any]:
@@ -111,15 +134,27 @@ def class_row(composer: Composer, real: RealSet) -> dict[str, Any]:
     return _row(composer, "sketch", "sketchy", category_row(task).as_json())
 
 
-def conversion(composer: Composer, real: RealSet, *, seed: int) -> dict[str, Any]:
-    """Measure domain conversion: a drawing, and a domain in words."""
+def conversion(
+    composer: Composer, real: RealSet, *, seed: int, mode: str = "sketch+text"
+) -> dict[str, Any]:
+    """Measure domain conversion: a drawing, and a domain in words.
+
+    Args:
+        composer: Any composer.
+        real: The data set.
+        seed: Of the choice of drawings.
+        mode: "sketch+text", or "sketch" or "text" for one side alone.
+    """
     dataset = real.dataset
     rng = np.random.default_rng(seed)
     picked = rng.permutation(len(dataset.drawings))[:NUM_CONVERTED]
     drawings = [dataset.drawings[i] for i in picked]
     pairs = [(drawing, domain) for drawing in drawings for domain in DOMAIN_WORDS]
     queries = (
-        Query(sketch=dataset.sketch(drawing), text=DOMAIN_WORDS[domain])
+        Query(
+            sketch=None if mode == "text" else dataset.sketch(drawing),
+            text="" if mode == "sketch" else DOMAIN_WORDS[domain],
+        )
         for drawing, domain in pairs
     )
     task = ConversionTask(
@@ -130,7 +165,15 @@ def conversion(composer: Composer, real: RealSet, *, seed: int) -> dict[str, Any
         gallery_classes=[photo.class_name for photo in dataset.photos],
         gallery_domains=[photo.domain for photo in dataset.photos],
     )
-    return _row(composer, "sketch+text", "pacs", conversion_row(task).as_json())
+    return _row(composer, mode, "pacs", conversion_row(task).as_json())
+
+
+def _instance_queries(real: RealSet, *, has_words: bool) -> Iterator[Query]:
+    """Yield the drawings of a data set, with the colours of their photos if asked."""
+    dataset = real.dataset
+    words = [real.words[row] for row in _targets(dataset)] if has_words else None
+    for number, drawing in enumerate(dataset.drawings):
+        yield Query(sketch=dataset.sketch(drawing), text=words[number] if words else "")
 
 
 def _targets(dataset: InstanceDataset) -> Int[np.ndarray, " q"]:

@@ -59,11 +59,14 @@ Measure = Callable[[str, Composer], list[dict[str, Any]]]
 
 MEASURES: Mapping[str, Callable[[Composer, real.RealSet, int], list[dict[str, Any] | None]]] = {
     "chairv2": lambda composer, dataset, _: [
-        real.chair_row(composer, dataset),
-        real.chair_reranked(composer, dataset),
+        measure(composer, dataset, has_words=has_words)
+        for has_words in (False, True)
+        for measure in (real.chair_row, real.chair_reranked)
     ],
     "sketchy": lambda composer, dataset, _: [real.class_row(composer, dataset)],
-    "pacs": lambda composer, dataset, seed: [real.conversion(composer, dataset, seed=seed)],
+    "pacs": lambda composer, dataset, seed: [
+        real.conversion(composer, dataset, seed=seed, mode=mode) for mode in catalogue.MODES
+    ],
 }
 
 

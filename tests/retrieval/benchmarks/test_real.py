@@ -10,6 +10,7 @@ from composer.data import heldout
 from composer.data.instances import Drawing, InstanceDataset, Photo
 from composer.data.tree import DatasetError, Tree
 from composer.sketch import rasterise
+from composer.strategies.protocol import EncodedReference
 from composer.strategies.slerp import SlerpComposer, SlerpSettings
 from retrieval.benchmarks.encode_dataset import encode_gallery
 from retrieval.benchmarks.real import (
@@ -85,10 +86,36 @@ def test_layout_finds_what_the_features_cannot_tell_apart(composer, real):
     assert (row["rerank"], row["num_queries"], row["acc@1"]) == (True, 4, 1.0)
 
 
+def test_colours_in_words_tell_the_target(composer, real):
+    """With words alone as the query's feature, the photo whose words these are comes first."""
+    reader = SlerpComposer(tiny_backbone(), SlerpSettings(alpha=1.0, moves_sketches=False))
+    words = ("in red", "in blue", "in green", "in black and white")
+    said = torch.stack([reader.compose(EncodedReference(), text).feature for text in words])
+    gallery = EncodedImages(features=said, regions=real.gallery.regions)
+    coloured = RealSet(dataset=real.dataset, gallery=gallery, words=words)
+    row = chair_row(reader, coloured, has_words=True)
+    assert (row["query"], row["acc@1"]) == ("sketch+text", 1.0)
+    assert chair_row(reader, coloured)["acc@1"] < 1.0
+    row = chair_reranked(reader, coloured, has_words=True)
+    assert (row["query"], row["rerank"]) == ("sketch+text", True)
+
+
 def test_a_sketch_whose_photo_is_missing_is_reported(composer, real):
     dataset = real.dataset.where(lambda item: item.instance != "2" or isinstance(item, Drawing))
     with pytest.raises(DatasetError, match=r"no photo of 2\.png"):
         chair_row(composer, RealSet(dataset=dataset, gallery=part(real.gallery, [0, 1, 2])))
+
+
+def test_conversion_is_asked_by_one_side_alone_too(real, monkeypatch):
+    monkeypatch.setattr("retrieval.benchmarks.real.DOMAIN_WORDS", {"photo": "a photo"})
+    reader = SlerpComposer(tiny_backbone(), SlerpSettings(alpha=0.5, moves_sketches=False))
+    rows = {
+        mode: conversion(reader, real, seed=0, mode=mode)
+        for mode in ("sketch", "text", "sketch+text")
+    }
+    assert {mode: row["query"] for mode, row in rows.items()} == {mode: mode for mode in rows}
+    assert {row["num_queries"] for row in rows.values()} == {4}
+    assert len({row["mAP@10"] for row in rows.values()}) > 1
 
 
 def test_photos_of_the_class_are_right(composer, real):
