@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from transformers import CLIPTextModel, CLIPTextModelWithProjection
+    from transformers import CLIPTextModel, CLIPTextModelWithProjection, T5EncoderModel
 
 Tokenizer = Any
 """A transformers tokenizer; its type hints do not say that a call returns `input_ids`."""
@@ -77,15 +77,16 @@ class GuidanceStates:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ClipStates:
-    """Output of a CLIP text model with projection for n prompts.
+    """Output of a CLIP text model for n prompts.
 
     Attributes:
         penultimate: States before the last layer, without a norm.
-        pooled: Projected states of the last layer at the end of each prompt.
+        pooled: Projected states of the last layer at the end of each prompt; None of a model
+            without projection.
     """
 
     penultimate: Float[Tensor, "n l w"]
-    pooled: Float[Tensor, "n p"]
+    pooled: Float[Tensor, "n p"] | None
 
 
 @torch.no_grad()
@@ -156,3 +157,13 @@ def encode_with_projection(
 def first_ends(ids: Int[Tensor, "n l"], end_id: int) -> Int[Tensor, " n"]:
     """Return the index of the first end of text of each row, whatever it is padded with."""
     return (ids == end_id).int().argmax(dim=-1)
+
+
+def encode_words(
+    encoder: "T5EncoderModel", tokenizer: Tokenizer, texts: Sequence[str], length: int
+) -> Float[Tensor, "n l w"]:
+    """Return T5's states of plain texts, padded to a length without a mask; longer ones are cut."""
+    ids = tokenizer(
+        list(texts), padding="max_length", max_length=length, truncation=True, return_tensors="pt"
+    ).input_ids
+    return encoder(ids.to(encoder.get_input_embeddings().weight.device))[0]

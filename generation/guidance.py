@@ -10,10 +10,12 @@ from torch.nn import functional
 
 from composer.composed import ComposedQuery
 from generation.conditioning import (
+    ClipStates,
     GuidanceStates,
     Tokenizer,
     encode_penultimate,
     encode_with_projection,
+    encode_words,
     first_ends,
     guidance_pair,
     token_table,
@@ -57,72 +59,171 @@ class SdConditioner:
         return GuidanceStates(hidden=hidden)
 
 
-class SdxlConditioner:
-    """The two text encoders of SDXL: penultimate states side by side, the second's pooled feature.
+class _ClipPair:
+    """Two CLIP text encoders that read one prompt: the query's, and one with another token space.
 
-    The query's tokens are of the first encoder's space. Words are looked up in the second's table;
-    pseudo-words go through a linear map between the tables, fitted at load.
+    Words are looked up in the second's table; pseudo-words go through a linear map between the
+    tables, fitted at load.
     """
 
     def __init__(self, base: Any) -> None:  # noqa: ANN401  a pipeline of diffusers
         self._first, self._second = base.text_encoder, base.text_encoder_2
         self._tokenizers = base.tokenizer, base.tokenizer_2
-        self._zeros_for_nothing = bool(base.config.force_zeros_for_empty_prompt)
-        self._map = fit_token_map(token_table(self._first), token_table(self._second))
-
-    @property
-    def token_map(self) -> TokenMap:
-        """The map between the encoders' token spaces."""
-        return self._map
+        self.token_map = fit_token_map(token_table(self._first), token_table(self._second))
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """How exact the second encoder's pseudo-words are."""
         return (
             "The second text encoder's pseudo-words are mapped from the first's: error "
-            f"{self._map.error:.2f} of the variance on held-out words (cosine "
-            f"{self._map.cosine:.2f}).",
+            f"{self.token_map.error:.2f} of the variance on held-out words (cosine "
+            f"{self.token_map.cosine:.2f}).",
         )
 
-    @torch.no_grad()
-    def states(self, query: ComposedQuery, negative_text: str) -> GuidanceStates:
-        """Return the states of a query, the negative half first."""
+    def encode_query(self, query: ComposedQuery) -> tuple[ClipStates, ClipStates]:
+        """Return what each encoder makes of a query's prompt."""
         first, second = token_table(self._first), token_table(self._second)
         prompt = query.require_tokens().to(first)
+        ids = find_rows(first, prompt)
+        ids[query.end_position + 1 :] = padding_id(self._tokenizers[1])
+        mapped = map_prompt(prompt, ids, second, self.token_map)
         end = torch.tensor([query.end_position])
-        mapped = self._in_second_space(prompt, query.end_position, second)
-        positive = self._encode(prompt[None], mapped[None], end)
-        if not negative_text and self._zeros_for_nothing:
-            negative = tuple(torch.zeros_like(part) for part in positive)
-        else:
-            ids = [tokenize(one, [negative_text]) for one in self._tokenizers]
-            ends = first_ends(ids[1], int(self._tokenizers[1].eos_token_id))
-            rows = [
-                functional.embedding(one.to(table.device), table)
-                for one, table in zip(ids, (first, second), strict=True)
-            ]
-            negative = self._encode(rows[0], rows[1], ends)
-        return GuidanceStates(
-            hidden=torch.cat([negative[0], positive[0]]),
-            pooled=torch.cat([negative[1], positive[1]]),
-        )
+        return self._encode(prompt[None], mapped[None], (end, end))
 
-    def _in_second_space(
-        self, prompt: Float[Tensor, "l w"], end: int, second: Float[Tensor, "v u"]
-    ) -> Float[Tensor, "l u"]:
-        ids = find_rows(token_table(self._first), prompt)
-        ids[end + 1 :] = padding_id(self._tokenizers[1])
-        return map_prompt(prompt, ids, second, self._map)
+    def encode_text(self, text: str) -> tuple[ClipStates, ClipStates]:
+        """Return what each encoder makes of plain words."""
+        ids = [tokenize(tokenizer, [text]) for tokenizer in self._tokenizers]
+        ends = [
+            first_ends(one, int(tokenizer.eos_token_id))
+            for one, tokenizer in zip(ids, self._tokenizers, strict=True)
+        ]
+        tables = token_table(self._first), token_table(self._second)
+        first, second = (
+            functional.embedding(one.to(table.device), table)
+            for one, table in zip(ids, tables, strict=True)
+        )
+        return self._encode(first, second, (ends[0], ends[1]))
 
     def _encode(
         self,
         first: Float[Tensor, "n l w"],
         second: Float[Tensor, "n l u"],
-        ends: Int[Tensor, " n"],
-    ) -> tuple[Float[Tensor, "n l s"], Float[Tensor, "n p"]]:
-        penultimate, _ = encode_penultimate(self._first, first)
-        states = encode_with_projection(self._second, second, ends)
-        return torch.cat([penultimate, states.penultimate], dim=-1), states.pooled
+        ends: tuple[Int[Tensor, " n"], Int[Tensor, " n"]],
+    ) -> tuple[ClipStates, ClipStates]:
+        return (
+            _encode_clip(self._first, first, ends[0]),
+            _encode_clip(self._second, second, ends[1]),
+        )
+
+
+def _encode_clip(
+    encoder: Any,  # noqa: ANN401  a text model of transformers, with or without projection
+    embeddings: Float[Tensor, "n l w"],
+    ends: Int[Tensor, " n"],
+) -> ClipStates:
+    if hasattr(encoder, "text_projection"):
+        return encode_with_projection(encoder, embeddings, ends)
+    penultimate, _ = encode_penultimate(encoder, embeddings)
+    return ClipStates(penultimate=penultimate, pooled=None)
+
+
+class SdxlConditioner:
+    """The two text encoders of SDXL: penultimate states side by side, the second's pooled feature.
+
+    An empty negative text is zeros where the pipeline's `force_zeros_for_empty_prompt` says so.
+    """
+
+    def __init__(self, base: Any) -> None:  # noqa: ANN401  a pipeline of diffusers
+        self._clips = _ClipPair(base)
+        self._zeros_for_nothing = bool(base.config.force_zeros_for_empty_prompt)
+
+    @property
+    def token_map(self) -> TokenMap:
+        """The map between the encoders' token spaces."""
+        return self._clips.token_map
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """How exact the second encoder's pseudo-words are."""
+        return self._clips.notes
+
+    @torch.no_grad()
+    def states(self, query: ComposedQuery, negative_text: str) -> GuidanceStates:
+        """Return the states of a query, the negative half first."""
+        positive = _side_by_side(*self._clips.encode_query(query))
+        if not negative_text and self._zeros_for_nothing:
+            negative = tuple(torch.zeros_like(part) for part in positive)
+        else:
+            negative = _side_by_side(*self._clips.encode_text(negative_text))
+        return GuidanceStates(
+            hidden=torch.cat([negative[0], positive[0]]),
+            pooled=torch.cat([negative[1], positive[1]]),
+        )
+
+
+def _side_by_side(
+    first: ClipStates, second: ClipStates
+) -> tuple[Float[Tensor, "n l s"], Float[Tensor, "n p"]]:
+    assert second.pooled is not None
+    return torch.cat([first.penultimate, second.penultimate], dim=-1), second.pooled
+
+
+T5_LENGTH: Final = 256
+"""Tokens that T5's states are padded or cut to, as the pipelines do by default."""
+
+
+class Sd3Conditioner:
+    """The text encoders of Stable Diffusion 3: two CLIPs, and T5, which a kit may leave out.
+
+    Penultimate states of the CLIPs side by side, padded with zeros to T5's width, then T5's states
+    after them; pooled features of both CLIPs. T5 has no pseudo-words: it reads the plain words of
+    the query. Without T5 its states are zeros. An empty negative text is encoded like any other.
+    """
+
+    def __init__(self, base: Any) -> None:  # noqa: ANN401  a pipeline of diffusers
+        self._clips = _ClipPair(base)
+        self._t5, self._tokenizer = base.text_encoder_3, base.tokenizer_3
+        self._width = int(base.transformer.config.joint_attention_dim)
+
+    @property
+    def token_map(self) -> TokenMap:
+        """The map between the token spaces of the CLIPs."""
+        return self._clips.token_map
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """How exact the second CLIP's pseudo-words are, and what T5 reads."""
+        reads = (
+            "T5 reads the words alone; what only the drawing says reaches the two CLIPs."
+            if self._t5 is not None
+            else "This kit does without T5; the two CLIPs read the prompt."
+        )
+        return (*self._clips.notes, reads)
+
+    @torch.no_grad()
+    def states(self, query: ComposedQuery, negative_text: str) -> GuidanceStates:
+        """Return the states of a query, the negative half first."""
+        positive = self._joined(self._clips.encode_query(query), query.text)
+        negative = self._joined(self._clips.encode_text(negative_text), negative_text)
+        return GuidanceStates(
+            hidden=torch.cat([negative[0], positive[0]]),
+            pooled=torch.cat([negative[1], positive[1]]),
+        )
+
+    def _joined(
+        self, clips: tuple[ClipStates, ClipStates], words: str
+    ) -> tuple[Float[Tensor, "1 l w"], Float[Tensor, "1 p"]]:
+        first, second = clips
+        assert first.pooled is not None
+        assert second.pooled is not None
+        hidden = torch.cat([first.penultimate, second.penultimate], dim=-1)
+        hidden = functional.pad(hidden, (0, self._width - hidden.shape[-1]))
+        pooled = torch.cat([first.pooled, second.pooled], dim=-1)
+        return torch.cat([hidden, self._read_words(hidden, words)], dim=1), pooled
+
+    def _read_words(self, like: Float[Tensor, "1 l w"], words: str) -> Float[Tensor, "1 t w"]:
+        if self._t5 is None:
+            return like.new_zeros(1, T5_LENGTH, self._width)
+        return encode_words(self._t5, self._tokenizer, [words], T5_LENGTH).to(like)
 
 
 def padding_id(tokenizer: Tokenizer) -> int:
@@ -133,4 +234,5 @@ def padding_id(tokenizer: Tokenizer) -> int:
 CONDITIONERS: Final[Mapping[Family, Callable[[Any], Conditioner]]] = {
     Family.SD: SdConditioner,
     Family.SDXL: SdxlConditioner,
+    Family.SD3: Sd3Conditioner,
 }

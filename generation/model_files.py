@@ -20,7 +20,9 @@ from composer.random_weights import count_parameters, make_random
 from composer.weights import WeightsError, check_safetensors_header, read_safetensors
 from generation.families import (
     ABSENT_PARTS,
+    CONTROL_MODEL,
     DIFFUSERS_MODELS,
+    OPTIONAL_PARTS,
     SCHEDULERS,
     TRANSFORMERS_MODELS,
     Family,
@@ -66,6 +68,7 @@ class PipelineSource:
             folder's.
         random_around: where given, no weights are read: the models of the configs get random ones,
             but for this table of token embeddings of the CLIP. For measurements only.
+        without: models to leave out, of those that the family can do without.
     """
 
     folder: Path
@@ -75,6 +78,7 @@ class PipelineSource:
     loras: Sequence[LoraSource] = ()
     scheduler: Mapping[str, Any] = field(default_factory=dict[str, Any])
     random_around: torch.Tensor | None = None
+    without: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -102,18 +106,18 @@ def open_models(source: PipelineSource, dtype: torch.dtype) -> Models:
     _silence()
     family = _family(source.folder)
     is_random = source.random_around is not None
+    _check_without(family, source.without)
     if source.checkpoint is None or is_random:
-        base = _open_folder(family, source.folder, dtype, is_random=is_random)
+        base = _open_folder(family, source, dtype)
     else:
         base = _open_checkpoint(family, source.checkpoint, source.folder, dtype)
     controlnet = None
     if source.controlnet is not None:
-        _check_folder(source.controlnet)
-        controlnet = _open_controlnet(source.controlnet, dtype, is_random=is_random)
+        controlnet = _open_controlnet(family, source.controlnet, dtype, is_random=is_random)
     for lora in source.loras:
         _merge_lora(base, lora)
     if source.scheduler:
-        base.scheduler = _scheduler(base, source.scheduler)
+        base.scheduler = _scheduler(family, base, source.scheduler)
     if source.random_around is not None:
         base.text_encoder.get_input_embeddings().weight.copy_(source.random_around)
     return Models(family=family, base=base, controlnet=controlnet)
@@ -134,6 +138,15 @@ def _family(folder: Path) -> Family:
     return Family(name)
 
 
+def _check_without(family: Family, names: Sequence[str]) -> None:
+    for name in names:
+        if name not in OPTIONAL_PARTS[family]:
+            optional = ", ".join(OPTIONAL_PARTS[family]) or "nothing"
+            raise PipelineError(
+                f"A {family} can do without {optional}; the kit's `without` names {name!r}."
+            )
+
+
 def _check_folder(folder: Path) -> None:
     if not folder.is_dir():
         raise PipelineError(f"There is no model folder {folder}.")
@@ -149,21 +162,27 @@ def _silence() -> None:
         log.set_verbosity_error()
 
 
-def _open_folder(
-    family: Family, folder: Path, dtype: torch.dtype, *, is_random: bool = False
-) -> Pipe:
+def _open_folder(family: Family, source: PipelineSource, dtype: torch.dtype) -> Pipe:
     import diffusers
     import transformers
 
-    parts: dict[str, Any] = {}
+    folder, optional = source.folder, OPTIONAL_PARTS[family]
+    parts: dict[str, Any] = {part: None for name in source.without for part in optional[name]}
     for library, stem, names in (
         (diffusers, _DIFFUSERS_STEM, DIFFUSERS_MODELS[family]),
         (transformers, _TRANSFORMERS_STEM, TRANSFORMERS_MODELS[family]),
     ):
         for part, name in names.items():
+            if part in parts:
+                continue
+            if part in optional and not (folder / part).is_dir():
+                raise PipelineError(
+                    f"There is no model folder {folder / part}. The pipeline can do without it: "
+                    f'write without = ["{part}"] below [pipeline] in the kit.'
+                )
             _check_folder(folder / part)
             kind = getattr(library, name)
-            if is_random:
+            if source.random_around is not None:
                 parts[part] = _random_model(kind, folder / part, dtype)
             else:
                 parts[part] = _open_model(kind, folder / part, stem, dtype)
@@ -181,6 +200,11 @@ def _absent(family: Family) -> dict[str, object]:
 def _open_checkpoint(family: Family, file: Path, folder: Path, dtype: torch.dtype) -> Pipe:
     import diffusers
 
+    if family is Family.SD3:
+        raise PipelineError(
+            f"A {family} is opened from a diffusers folder, not from one checkpoint; leave out "
+            "`checkpoint`."
+        )
     _check_weights(file)
     with _translate_errors(f"The checkpoint {file.name}"):
         return getattr(diffusers, family).from_single_file(
@@ -193,13 +217,35 @@ def _open_checkpoint(family: Family, file: Path, folder: Path, dtype: torch.dtyp
 
 
 def _open_controlnet(
-    folder: Path, dtype: torch.dtype, *, is_random: bool = False
+    family: Family, folder: Path, dtype: torch.dtype, *, is_random: bool = False
 ) -> "ControlNetModel":
-    from diffusers import ControlNetModel
+    import diffusers
 
+    _check_folder(folder)
+    expected = CONTROL_MODEL[family]
+    found = _read_config(folder).get("_class_name", expected)
+    if found != expected:
+        raise PipelineError(
+            f"The control network in {folder} is a {found}, the pipeline takes a {expected}. "
+            "Choose one of the same family."
+        )
+    kind = getattr(diffusers, expected)
     if is_random:
-        return _random_model(ControlNetModel, folder, dtype)
-    return _open_model(ControlNetModel, folder, _DIFFUSERS_STEM, dtype)
+        return _random_model(kind, folder, dtype)
+    return _open_model(kind, folder, _DIFFUSERS_STEM, dtype)
+
+
+def _read_config(folder: Path) -> Mapping[str, Any]:
+    file = folder / "config.json"
+    if not file.is_file():
+        raise PipelineError(f"The model in {folder} has no config.json.")
+    try:
+        config = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise PipelineError(f"{file} is damaged; it is no JSON object.") from error
+    if not isinstance(config, dict):
+        raise PipelineError(f"{file} is damaged; it is no JSON object.")
+    return config
 
 
 def _random_model(kind: Any, folder: Path, dtype: torch.dtype) -> Any:  # noqa: ANN401
@@ -222,9 +268,12 @@ def parameter_counts(folder: Path, controlnet: Path | None) -> dict[str, int]:
         **{name: (diffusers, kind) for name, kind in DIFFUSERS_MODELS[family].items()},
         **{name: (transformers, kind) for name, kind in TRANSFORMERS_MODELS[family].items()},
     }
-    places = {name: (getattr(*models[name]), folder / name) for name in models}
+    left_out = {part for part in OPTIONAL_PARTS[family] if not (folder / part).is_dir()}
+    places = {
+        name: (getattr(*models[name]), folder / name) for name in models if name not in left_out
+    }
     if controlnet is not None:
-        places[CONTROL_NETWORK] = diffusers.ControlNetModel, controlnet
+        places[CONTROL_NETWORK] = getattr(diffusers, CONTROL_MODEL[family]), controlnet
     with _translate_errors(f"The configs of {folder}"):
         return {
             name: count_parameters(partial(_build_model, kind, place))
@@ -329,14 +378,14 @@ def _num_adapted(model: object) -> int:
     )
 
 
-def _scheduler(base: Pipe, settings: Mapping[str, Any]) -> Any:  # noqa: ANN401
+def _scheduler(family: Family, base: Pipe, settings: Mapping[str, Any]) -> Any:  # noqa: ANN401
     import diffusers
 
     changes = dict(settings)
     name = changes.pop("class", type(base.scheduler).__name__)
-    if name not in SCHEDULERS:
+    if name not in SCHEDULERS[family]:
         raise PipelineError(
-            f"The kit's scheduler must be one of {', '.join(sorted(SCHEDULERS))}, got {name!r}."
+            f"The kit's scheduler must be one of {', '.join(SCHEDULERS[family])}, got {name!r}."
         )
     return getattr(diffusers, name).from_config(base.scheduler.config, **changes)
 

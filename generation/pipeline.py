@@ -2,7 +2,8 @@
 
 import hashlib
 import threading
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -14,14 +15,15 @@ from composer.composed import ComposedQuery
 from generation.conditioning import Tokenizer, token_table
 from generation.families import (
     ABSENT_PARTS,
+    CONTROL_ARGUMENT,
     DENOISER,
     PIPELINES,
     SHARED_PARTS,
-    TRANSFORMERS_MODELS,
     Family,
 )
 from generation.guidance import CONDITIONERS
 from generation.model_files import Models, Pipe, PipelineError, PipelineSource, open_models
+from generation.part_checks import check_parts
 from generation.request import RequestError, Scheduler
 
 if TYPE_CHECKING:
@@ -97,7 +99,7 @@ class ImagePipeline:
 
     @classmethod
     def _of_models(cls, models: Models, text_hash: str) -> "ImagePipeline":
-        _check_parts(models)
+        check_parts(models)
         for module in (*models.base.components.values(), models.controlnet):
             if isinstance(module, torch.nn.Module):
                 module.requires_grad_(False).eval()
@@ -123,6 +125,22 @@ class ImagePipeline:
     def has_control(self) -> bool:
         """Whether a control network was loaded."""
         return self._controlnet is not None
+
+    @property
+    def controls_transfers(self) -> bool:
+        """Whether the control network can run while an image is redrawn."""
+        return self.has_control and (True, True) in PIPELINES[self.family]
+
+    @property
+    def control_argument(self) -> str:
+        """Name of the control image in a call without an image to redraw."""
+        return CONTROL_ARGUMENT[self.family]
+
+    @property
+    def size_multiple_px(self) -> int:
+        """What height and width must be multiples of."""
+        patch = int(getattr(self._denoiser.config, "patch_size", None) or 1)
+        return max(8, int(self._base.vae_scale_factor) * patch)
 
     @property
     def native_size_px(self) -> int:
@@ -237,17 +255,32 @@ class ImagePipeline:
             PIL images, RGB.
 
         Raises:
-            RequestError: `use_control` is set and the kit has no control network.
+            RequestError: `use_control` is set and the kit has no control network, or none that
+                can redraw an image; or the scheduler is of another family.
         """
         assert self.slot.locked(), "hold the slot while running"
         if use_control and not self.has_control:
             raise RequestError(
                 "This kit has no control network. Set `controlnet_conditioning_scale` to 0."
             )
+        if (use_control, use_image) not in PIPELINES[self.family]:
+            raise RequestError(
+                "This kit's control network cannot follow a drawing while an image is redrawn. "
+                "Set `controlnet_conditioning_scale` to 0."
+            )
         pipe = self._pipe(use_control, use_image)
         pipe.scheduler = self._fresh_scheduler(scheduler)
-        with torch.inference_mode():
+        samples_control = use_control and self.family is Family.SD3
+        with torch.inference_mode(), self._seeded(call) if samples_control else nullcontext():
             return pipe(output_type="pil", **call).images
+
+    @contextmanager
+    def _seeded(self, call: Mapping[str, Any]) -> Generator[None, None, None]:
+        """Seed the global generators, which a control image's latent is drawn from, for a run."""
+        devices = [self._base.device] if self._base.device.type == "cuda" else []
+        with torch.random.fork_rng(devices):
+            torch.manual_seed(call["generator"][0].initial_seed())
+            yield
 
     def _pipe(self, use_control: bool, use_image: bool) -> Pipe:
         import diffusers
@@ -267,6 +300,8 @@ class ImagePipeline:
     def _fresh_scheduler(self, scheduler: Scheduler) -> "SchedulerMixin":
         from diffusers import DPMSolverMultistepScheduler, UniPCMultistepScheduler
 
+        if scheduler is not Scheduler.KIT and self.family is Family.SD3:
+            raise RequestError(f"This kit draws with its own sampler alone, not {scheduler}.")
         match scheduler:
             case Scheduler.KIT:
                 kind: Any = self._scheduler_class
@@ -275,36 +310,6 @@ class ImagePipeline:
             case Scheduler.UNIPC:
                 kind = UniPCMultistepScheduler
         return kind.from_config(self._scheduler_config)
-
-
-def _check_parts(models: Models) -> None:
-    """Check that widths agree and that all weights are finite.
-
-    Raises:
-        PipelineError: they do not, or one is not.
-    """
-    base, denoiser = models.base, DENOISER[models.family]
-    encoders = [getattr(base, part) for part in TRANSFORMERS_MODELS[models.family]]
-    for part, encoder in zip(TRANSFORMERS_MODELS[models.family], encoders, strict=True):
-        tokenizer = getattr(base, part.replace("text_encoder", "tokenizer"))
-        if len(tokenizer) > encoder.config.vocab_size:
-            raise PipelineError(
-                f"The tokenizer of {part} has {len(tokenizer)} entries, its token table "
-                f"{encoder.config.vocab_size}. Both must come from one repository."
-            )
-    width = sum(int(encoder.config.hidden_size) for encoder in encoders)
-    checked: Any = (("UNet", getattr(base, denoiser)), ("control network", models.controlnet))
-    for name, module in checked:
-        if module is not None and module.config.cross_attention_dim != width:
-            raise PipelineError(
-                f"The {name} expects text of width {module.config.cross_attention_dim}, the text "
-                f"encoder gives {width}. Choose one of the same family."
-            )
-    finite: Any = (*checked, ("autoencoder", base.vae))
-    for name, module in finite:
-        for key, tensor in module.state_dict().items() if module is not None else ():
-            if not bool(torch.isfinite(tensor).all()):
-                raise PipelineError(f"The {name}'s weights are damaged: {key} is not finite.")
 
 
 def _as_bytes(tensor: Tensor) -> bytes:

@@ -114,13 +114,19 @@ def output_size(pipeline: ImagePipeline, settings: DrawingSettings) -> tuple[int
     """Return height and width in pixels: as requested, or the kit's native size.
 
     Raises:
-        RequestError: the size is beyond the caps.
+        RequestError: the size is beyond the caps, or no multiple of the model's patches.
     """
     native = pipeline.native_size_px
     height = native if settings.height is None else settings.height
     width = native if settings.width is None else settings.width
     pixels = max(DEFAULT_CAPS.num_pixels, int(NATIVE_SHARE * native * native))
     check_size(height, width, replace(DEFAULT_CAPS, num_pixels=pixels))
+    multiple = pipeline.size_multiple_px
+    if height % multiple or width % multiple:
+        raise RequestError(
+            f"This kit draws heights and widths that are multiples of {multiple} pixels, got "
+            f"{width} x {height}."
+        )
     return height, width
 
 
@@ -267,7 +273,7 @@ def _call(pipeline: ImagePipeline, plan: SamplingPlan, seeds: list[int]) -> dict
     if plan.control is not None and plan.uses_control:
         _check_control_size(plan.control, plan.height, plan.width)
         image = Image.fromarray(plan.control).convert("RGB")
-        name = "image" if plan.source is None else "control_image"
+        name = pipeline.control_argument if plan.source is None else "control_image"
         call |= {
             name: [image] * len(seeds),
             "controlnet_conditioning_scale": plan.control_scale,

@@ -22,7 +22,7 @@ def transfer(
 
     Image-to-image keeps colours and layout (less the higher `strength`), the control network keeps
     outlines: the source's own edges, or the sketch that came with the request. A kit without a
-    control network transfers by image-to-image alone.
+    control network, or with one that cannot run beside image-to-image, transfers by that alone.
 
     Raises:
         RequestError: the query or the source does not fit the pipeline.
@@ -45,7 +45,7 @@ def plan_transfer(pipeline: ImagePipeline, request: TransferRequest) -> Sampling
     control = request.control
     if request.control_sketch is not None:
         control = control_image(request.control_sketch, height, width)
-    elif control is None and pipeline.has_control and scale > 0:
+    elif control is None and pipeline.controls_transfers and scale > 0:
         control = edge_image(source, height, width)
     return SamplingPlan(
         request=request,

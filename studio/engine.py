@@ -239,6 +239,7 @@ class Engine:
                     random_around=(
                         self.backbone.token_table() if self._has_random_weights else None
                     ),
+                    without=self.kit.without,
                 )
                 pipeline = ImagePipeline.load(source, device=self.device, dtype=self.dtype)
                 pipeline.check_token_table(self.backbone.token_table())

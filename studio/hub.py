@@ -19,6 +19,10 @@ from composer.files import write_text
 from studio.kit_file import HubSource, KitError
 
 _CHUNK_BYTES = 1 << 20
+_LOGIN = (
+    "{0} asks you to accept its licence first: log in on its page on the hub, accept, and set "
+    "HF_TOKEN to a token of yours (or run `hf auth login`)."
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -126,7 +130,7 @@ class Hub:
         if known is not None:
             return known
         _disable_telemetry()
-        from huggingface_hub import HfApi
+        from huggingface_hub import HfApi, get_token
 
         entry = self._read_lock().get(source.repository)
         revision = source.revision if entry is None else entry.revision
@@ -149,7 +153,12 @@ class Hub:
                     f"{source.repository} has no file {pattern!r} at revision {info.sha}; the kit "
                     "does not fit this repository."
                 )
-        return Snapshot(repository=source.repository, revision=str(info.sha), files=tuple(files))
+        snapshot = Snapshot(
+            repository=source.repository, revision=str(info.sha), files=tuple(files)
+        )
+        if info.gated and get_token() is None and self.missing(snapshot):
+            raise KitError(_LOGIN.format(source.repository))
+        return snapshot
 
     def fetch(
         self, source: HubSource, *, report: Callable[[HubFile], None] = lambda _: None
@@ -339,10 +348,7 @@ def _translate_errors(repository: str) -> Generator[None, None, None]:
     try:
         yield
     except GatedRepoError as error:
-        raise KitError(
-            f"{repository} asks you to accept its licence first: log in on its page, accept, and "
-            "set HF_TOKEN."
-        ) from error
+        raise KitError(_LOGIN.format(repository)) from error
     except RepositoryNotFoundError as error:
         raise KitError(
             f"There is no repository {repository} on the hub, or it is private (then set HF_TOKEN)."

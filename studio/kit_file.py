@@ -105,6 +105,7 @@ class KitFile:
         clip: The CLIP.
         pipeline: The diffusion pipeline, if the kit draws.
         checkpoint: One file with the pipeline's weights; its settings come from `pipeline`.
+        without: Models of the pipeline that it does without.
         controlnet: The control network, if there is one.
         loras: LoRAs of the pipeline, by name.
         drawing: What the pipeline is asked for unless a request says otherwise.
@@ -130,6 +131,7 @@ class KitFile:
     drawing: DrawingDefaults
     scheduler: Mapping[str, Any]
     composers: Mapping[str, ComposerFiles]
+    without: tuple[str, ...] = ()
     confidence: Mapping[str, Path] = field(default_factory=dict[str, Path])
     converter: Path | None = None
     search: SearchPart | None = None
@@ -282,6 +284,7 @@ def _kit_file(folders: tuple[Path, ...], fields: Mapping[str, Any]) -> KitFile:
         drawing=DrawingDefaults(**fields.get("drawing", {})),
         scheduler=dict(fields.get("scheduler", {})),
         composers={name: _composer(entry, converter) for name, entry in composers.items()},
+        without=_names(pipeline.get("without", ())),
         confidence=_confidence(composers),
         converter=converter,
         search=_search(fields["search"]) if "search" in fields else None,
@@ -326,6 +329,12 @@ def _pipeline_part(entry: Mapping[str, Any]) -> KitPart:
         return _part(entry)
     settings = [pattern for pattern in entry["files"] if not pattern.endswith(".safetensors")]
     return _part({**entry, "files": settings, "size_mb": _SETTINGS_MB})
+
+
+def _names(value: Any) -> tuple[str, ...]:  # noqa: ANN401  any TOML value
+    if isinstance(value, str):
+        raise TypeError(f"`without` must be a list of names, got {value!r}")
+    return tuple(str(name) for name in value)
 
 
 def _lora(entry: Mapping[str, Any]) -> LoraPart:

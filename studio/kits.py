@@ -64,6 +64,7 @@ class Kit:
         search: What galleries are indexed and searched with, where the CLIP above only draws.
         pipeline: The diffusers folder, if the kit draws.
         checkpoint: One file with the pipeline's weights, in place of those in the folder.
+        without: Models of the pipeline that it does without.
         controlnet: The control network's folder, if there is one.
         loras: LoRAs that the pipeline is loaded with.
         drawing: What the pipeline is asked for unless a request says otherwise.
@@ -83,6 +84,7 @@ class Kit:
     search: TowerFiles | None = None
     pipeline: Path | None = None
     checkpoint: Path | None = None
+    without: tuple[str, ...] = ()
     controlnet: Path | None = None
     loras: tuple[Lora, ...] = ()
     drawing: DrawingDefaults = field(default_factory=DrawingDefaults)
@@ -150,6 +152,7 @@ def _locate(file: KitFile, name: str, hub: Hub) -> Kit:
         search=None if file.search is None else _search_tower(file.search, found[SEARCH]),
         pipeline=found.get(PIPELINE),
         checkpoint=file.checkpoint,
+        without=file.without,
         controlnet=found.get(CONTROLNET),
         loras=tuple(loras),
         drawing=file.drawing,

@@ -1,17 +1,29 @@
-"""Pipelines of SD 1.5 and SDXL, from replicas of their repositories, against diffusers' own."""
+"""Pipelines of SD 1.5, SDXL and SD 3.5, from replicas, against diffusers' own."""
 
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from generation import model_files
+from generation.families import Family
+from generation.generate import generate
 from generation.model_files import LoraSource, PipelineError, PipelineSource
 from generation.pipeline import ImagePipeline
+from generation.request import (
+    DrawingSettings,
+    GenerateRequest,
+    RequestError,
+    Scheduler,
+    TransferRequest,
+)
+from generation.transfer import transfer
 from tests.generation import tiny
-from tests.replicas import checkpoints, clips, loras, pipelines
+from tests.replicas import checkpoints, clips, loras, pipelines, sd35
 
 pytestmark = pytest.mark.kits
 
@@ -25,6 +37,8 @@ def folders(tmp_path_factory):
     return {
         "sd15": pipelines.write_sd15(folder / "sd15", clip),
         "sdxl": pipelines.write_sdxl(folder / "sdxl", clip),
+        "sd35": sd35.write_sd35(folder / "sd35", clip),
+        "sd35-control": sd35.write_sd35_canny(folder / "sd35-control"),
         "sd15-control": pipelines.write_sd15_scribble(folder / "sd15-control"),
         "sdxl-control": pipelines.write_sdxl_scribble(folder / "sdxl-control"),
         "lora": loras.write_lora(folder / "lora.safetensors", pipelines.make_sd_unet()).parent,
@@ -35,9 +49,10 @@ def source(folders, name, **changes):
     return PipelineSource(folder=folders[name], text_hash=tiny.TEXT_HASH, **changes)
 
 
-@pytest.fixture(scope="module", params=["sd15", "sdxl"])
+@pytest.fixture(scope="module", params=["sd15", "sdxl", "sd35", "sd35 without T5"])
 def pipeline(request, folders):
-    return ImagePipeline.load(source(folders, request.param))
+    name, _, lacks = request.param.partition(" ")
+    return ImagePipeline.load(source(folders, name, without=("text_encoder_3",) if lacks else ()))
 
 
 def plain_query(pipeline, text):
@@ -56,10 +71,11 @@ def plain_query(pipeline, text):
 @pytest.mark.parametrize("negative", ["", "blurry, dark"])
 def test_the_states_of_plain_words_are_those_of_diffusers(pipeline, negative):
     base = pipeline._base
+    others = {"prompt_2": None, "prompt_3": None} if pipeline.family is Family.SD3 else {}
     with torch.no_grad():
         theirs = base.encode_prompt(
             PLAIN, device="cpu", num_images_per_prompt=1, do_classifier_free_guidance=True,
-            negative_prompt=negative or None,
+            negative_prompt=negative or None, **others,
         )  # fmt: skip
     names = ("prompt_embeds", "negative_prompt_embeds")
     if len(theirs) == 4:
@@ -70,8 +86,9 @@ def test_the_states_of_plain_words_are_those_of_diffusers(pipeline, negative):
         name: float((ours[name] - states).abs().max())
         for name, states in zip(names, theirs, strict=True)
     }
+    print(f"{pipeline.family}: largest difference {max(differences.values()):.1e}")  # noqa: T201
     assert max(differences.values()) < 1e-5
-    assert float(ours["prompt_embeds"].std()) > 0.1
+    assert all(float(states.std()) > 0.01 for name, states in ours.items() if "neg" not in name)
 
 
 def test_a_pseudo_word_reaches_both_encoders(folders):
@@ -148,6 +165,9 @@ def test_parts_of_different_families_are_refused(folders):
     for name, other in (("sd15", "sdxl"), ("sdxl", "sd15")):
         with pytest.raises(PipelineError, match="control network expects text of width"):
             ImagePipeline.load(source(folders, name, controlnet=folders[f"{other}-control"]))
+    for name, other in (("sd15", "sd35"), ("sd35", "sdxl")):
+        with pytest.raises(PipelineError, match=r"is a \w*ControlNetModel, the pipeline takes a"):
+            ImagePipeline.load(source(folders, name, controlnet=folders[f"{other}-control"]))
 
 
 def test_the_kit_names_its_sampler(folders):
@@ -158,6 +178,114 @@ def test_the_kit_names_its_sampler(folders):
     assert pipeline._base.scheduler.timesteps.tolist() == [999, 749, 499, 249]
     with pytest.raises(PipelineError, match=r"must be one of .*, got 'os'"):
         ImagePipeline.load(source(folders, "sd15", scheduler={"class": "os"}))
+
+
+def sd35_request(pipeline, *, seed=7, balance=0.5, **settings):
+    settings = {"num_inference_steps": 2, "guidance_scale": 4.5, **settings}
+    query = replace(plain_query(pipeline, PLAIN), balance=balance)
+    return GenerateRequest(
+        query=query,
+        control_sketch=tiny.make_sketch(),
+        settings=DrawingSettings(seed=seed, **settings),
+    )
+
+
+def drawn(pipeline, request):
+    return generate(pipeline, request).images[0].image.tobytes()
+
+
+def test_sd35_draws_the_same_bytes_for_a_seed_and_follows_the_drawing(folders):
+    pipeline = ImagePipeline.load(source(folders, "sd35", controlnet=folders["sd35-control"]))
+    first = drawn(pipeline, sd35_request(pipeline))
+    torch.manual_seed(99)  # the control image's latent is drawn from the global generator
+    assert drawn(pipeline, sd35_request(pipeline)) == first
+    assert drawn(pipeline, sd35_request(pipeline, seed=8)) != first
+    assert drawn(pipeline, sd35_request(pipeline, controlnet_conditioning_scale=0.0)) != first
+    source_image = Image.new("RGB", (64, 64), (200, 30, 30))
+    moved = TransferRequest(
+        query=plain_query(pipeline, PLAIN),
+        source=source_image,
+        settings=DrawingSettings(num_inference_steps=2),
+    )
+    assert transfer(pipeline, moved).images[0].image.size == (64, 64)
+    with pytest.raises(RequestError, match="cannot follow a drawing while an image is redrawn"):
+        transfer(pipeline, replace(moved, control_sketch=tiny.make_sketch()))
+
+
+def test_t5_reads_the_words_and_nothing_of_the_drawing(folders):
+    pipeline = ImagePipeline.load(source(folders, "sd35"))
+    query = plain_query(pipeline, PLAIN)
+    states = pipeline.condition(query, "")["prompt_embeds"][0]
+    changed = query.prompt_embeddings.clone()
+    changed[2] = 3.0 * torch.randn(changed.shape[1], generator=torch.Generator().manual_seed(0))
+    drawing = replace(query, prompt_embeddings=changed)
+    other = pipeline.condition(drawing, "")["prompt_embeds"][0]
+    assert torch.equal(other[77:], states[77:])
+    assert (other[2, :32] - states[2, :32]).abs().max() > 0.01
+    assert (other[2, 32:72] - states[2, 32:72]).abs().max() > 0.01
+    words = pipeline.condition(replace(query, text="a blue mug"), "")["prompt_embeds"][0]
+    assert torch.equal(words[:77], states[:77])
+    assert (words[77:] - states[77:]).abs().max() > 0.01
+    assert any("T5 reads the words alone" in note for note in pipeline.notes)
+
+
+def test_sd35_refuses_what_it_cannot_draw(folders):
+    pipeline = ImagePipeline.load(source(folders, "sd35", without=("text_encoder_3",)))
+    with pytest.raises(RequestError, match="multiples of 16 pixels, got 72 x 64"):
+        generate(
+            pipeline, replace(sd35_request(pipeline, height=64, width=72), control_sketch=None)
+        )
+    foreign = sd35_request(pipeline, scheduler=Scheduler.UNIPC, controlnet_conditioning_scale=0.0)
+    with pytest.raises(RequestError, match="with its own sampler alone, not unipc"):
+        generate(pipeline, foreign)
+    with pytest.raises(PipelineError, match="must be one of FlowMatchEulerDiscreteScheduler, got"):
+        ImagePipeline.load(source(folders, "sd35", scheduler={"class": "DDIMScheduler"}))
+    with pytest.raises(PipelineError, match=r"can do without text_encoder_3; .* names 'vae'"):
+        ImagePipeline.load(source(folders, "sd35", without=("vae",)))
+    with pytest.raises(PipelineError, match="can do without nothing"):
+        ImagePipeline.load(source(folders, "sd15", without=("text_encoder_3",)))
+    file = folders["lora"] / "lora.safetensors"
+    with pytest.raises(PipelineError, match="not from one checkpoint"):
+        ImagePipeline.load(source(folders, "sd35", checkpoint=file))
+
+
+def _break(folder, change):
+    part = folder / "transformer" / "diffusion_pytorch_model.safetensors"
+    match change:
+        case "missing shard":
+            (folder / "text_encoder_3" / "model.fp16-00002-of-00002.safetensors").unlink()
+        case "missing weight" | "extra weight":
+            state = load_file(part)
+            if change == "missing weight":
+                del state["proj_out.weight"]
+            else:
+                state["stranger"] = torch.zeros(2)
+            save_file(state, part)
+        case "pickled":
+            part.rename(part.with_suffix(".bin"))
+        case "truncated":
+            part.write_bytes(part.read_bytes()[:-50])
+        case "no T5":
+            shutil.rmtree(folder / "text_encoder_3")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("missing shard", "text_encoder_3"),
+        ("missing weight", r"lack proj_out\.weight, which would be random"),
+        ("extra weight", "hold stranger, which the model does not have"),
+        ("pickled", "is not safetensors"),
+        ("truncated", "is damaged"),
+        ("no T5", r'write without = \["text_encoder_3"\] below \[pipeline\]'),
+    ],
+)
+def test_a_damaged_sd35_is_one_sentence(folders, tmp_path, change, message):
+    folder = shutil.copytree(folders["sd35"], tmp_path / "kit")
+    _break(folder, change)
+    with pytest.raises(PipelineError, match=message) as raised:
+        ImagePipeline.load(PipelineSource(folder=folder, text_hash=tiny.TEXT_HASH))
+    assert "\n" not in str(raised.value)
 
 
 def test_a_tokenizer_that_is_larger_than_the_token_table_is_refused(folders, tmp_path):

@@ -67,7 +67,7 @@ def test_pickles_and_strangers_are_refused(tmp_path, folder):
     with pytest.raises(PipelineError, match=r"model\.bin is not safetensors"):
         ImagePipeline.load(PipelineSource(folder=kit))
     (kit / "model_index.json").write_text('{"_class_name": "FluxPipeline"}')
-    with pytest.raises(PipelineError, match="StableDiffusionXLPipeline, got FluxPipeline"):
+    with pytest.raises(PipelineError, match="StableDiffusion3Pipeline, got FluxPipeline"):
         ImagePipeline.load(PipelineSource(folder=kit))
     (kit / "model_index.json").write_text("[]")
     with pytest.raises(PipelineError, match=r"model_index\.json is damaged"):

@@ -18,6 +18,7 @@ from tests.replicas.pipelines import (
     write_sdxl,
     write_sdxl_scribble,
 )
+from tests.replicas.sd35 import SD35, SD35_CANNY, write_sd35, write_sd35_canny
 
 
 def write_all(folder: Path) -> dict[str, Repository]:
@@ -29,6 +30,8 @@ def write_all(folder: Path) -> dict[str, Repository]:
     write_sdxl(folder / "sdxl", clip)
     write_sdxl(folder / "turbo", clip, is_turbo=True)
     write_sdxl_scribble(folder / "sdxl-scribble")
+    write_sd35(folder / "sd35", clip)
+    write_sd35_canny(folder / "sd35-canny")
     sd, xl = make_sd_unet(), make_sdxl_unet(8)
     plain = "pytorch_lora_weights.safetensors"
     write_lora(folder / "lcm" / plain, sd)
@@ -39,6 +42,7 @@ def write_all(folder: Path) -> dict[str, Repository]:
     named = {
         CLIP_L14: "l14", CLIP_B32: "b32", SD15: "sd15", SD15_SCRIBBLE: "sd15-scribble",
         SDXL: "sdxl", SDXL_TURBO: "turbo", SDXL_SCRIBBLE: "sdxl-scribble", LCM_SD15: "lcm",
-        LCM_SDXL: "lcm-xl", HYPER: "hyper", LIGHTNING: "lightning",
+        LCM_SDXL: "lcm-xl", HYPER: "hyper", LIGHTNING: "lightning", SD35: "sd35",
+        SD35_CANNY: "sd35-canny",
     }  # fmt: skip
     return {repository: read_folder(folder / name) for repository, name in named.items()}

@@ -98,7 +98,7 @@ def make_controlnet(unet: Any) -> Any:
     return control
 
 
-def _write_index(folder: Path, name: str, parts: dict[str, list[str | None]], **more: Any) -> None:
+def write_index(folder: Path, name: str, parts: dict[str, list[str | None]], **more: Any) -> None:
     index = {"_class_name": name, "_diffusers_version": "0.19.0.dev0", **more, **parts}
     (folder / "model_index.json").write_text(json.dumps(index))
 
@@ -128,7 +128,7 @@ def write_sd15(folder: Path, clip: Path, *, seed: int = 0) -> Path:
     _write_scheduler(
         folder / "scheduler", "PNDMScheduler", set_alpha_to_one=False, skip_prk_steps=True
     )
-    _write_index(
+    write_index(
         folder,
         "StableDiffusionPipeline",
         {
@@ -179,7 +179,7 @@ def write_sdxl(folder: Path, clip: Path, *, is_turbo: bool = False, seed: int = 
     }
     if is_turbo:
         parts |= {"image_encoder": [None, None], "feature_extractor": [None, None]}
-    _write_index(
+    write_index(
         folder, "StableDiffusionXLPipeline", parts,
         force_zeros_for_empty_prompt=True, add_watermarker=None,
     )  # fmt: skip

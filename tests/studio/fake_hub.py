@@ -23,6 +23,7 @@ class FakeHub:
         break_after: Cut the connection at that many bytes of a file, whoever resumes.
         requests: Method and path of everything that was asked.
         starts: Where each download of a file began, in bytes.
+        gated: Repositories whose files want a token; everybody may list them.
         status: Answer everything with this status, if set.
     """
 
@@ -32,6 +33,7 @@ class FakeHub:
         self.status: int | None = None
         self.requests: list[str] = []
         self.starts: list[int] = []
+        self.gated: set[str] = set()
         self.endpoint = ""
 
     def sha256(self, repository: str, name: str) -> str:
@@ -50,6 +52,7 @@ class FakeHub:
                 }
             siblings.append(entry)
         listing = {"id": repository, "sha": revision_of(repository), "siblings": siblings}
+        listing["gated"] = "auto" if repository in self.gated else False
         return json.dumps(listing).encode()
 
 
@@ -89,6 +92,9 @@ class _Handler(BaseHTTPRequestHandler):
         return name if name in self.hub.repositories else None
 
     def _file(self, repository: str, name: str, body: bool) -> None:
+        if repository in self.hub.gated and "Authorization" not in self.headers:
+            self._send(401, b"", {"X-Error-Code": "GatedRepo"}, body)
+            return
         content, status = self.hub.repositories[repository][name], 200
         start = 0
         if wanted := self.headers.get("Range"):

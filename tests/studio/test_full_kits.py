@@ -10,13 +10,15 @@ from generation.provenance import read_png
 from studio.kit_file import embedded_kits, read_kit_file
 from tests.pictures import noise
 from tests.replicas.hub import write_all
+from tests.replicas.sd35 import SD35
 from tests.studio.kit_world import duet, kit_world
 from tests.studio.tiny import write_gallery
 
 pytestmark = pytest.mark.kits
 
 DRAWING = sorted(name for name in embedded_kits() if name.startswith("sd"))
-FEW_STEPS = [name for name in DRAWING if name not in ("sd15", "sdxl")]
+FULL = ["sd15", "sdxl", "sd35-medium"]
+FEW_STEPS = [name for name in DRAWING if name not in FULL and "sd35" not in name]
 QUICK = ("--num-inference-steps", 2)
 
 
@@ -52,7 +54,7 @@ def pixels(path: Path) -> bytes:
         return bytes(str(image.size), "ascii") + image.tobytes()
 
 
-@pytest.mark.parametrize("name", ["sd15", "sdxl"])
+@pytest.mark.parametrize("name", FULL)
 def test_a_kit_is_fetched_and_serves_all_three_uses(world, tmp_path, capsys, name):
     folder, kit = world.folder, ("--kit", name)
     assert duet("kits", "fetch", name, "--yes") == 0
@@ -65,7 +67,7 @@ def test_a_kit_is_fetched_and_serves_all_three_uses(world, tmp_path, capsys, nam
     assert len(json.loads(capsys.readouterr().out)["hits"]) == 6
     output, again = tmp_path / "out.png", tmp_path / "again.png"
     assert duet("generate", *query, "--output", output, *QUICK) == 0
-    assert ("mapped from the first's: error" in capsys.readouterr().err) == (name == "sdxl")
+    assert ("mapped from the first's: error" in capsys.readouterr().err) == (name != "sd15")
     assert read_png(output).fields["guidance_scale"] == read_kit_file(name).drawing.guidance_scale
     assert duet("rerun", output, "--output", again) == 0
     assert pixels(again) == pixels(output)
@@ -93,3 +95,37 @@ def test_the_second_and_third_pull_of_a_shared_part_download_nothing(world, save
     assert duet("kits", "fetch", "sdxl-lcm", "--yes") == 0
     downloads = [path for path in world.requests if "/resolve/" in path]
     assert all("latent-consistency/lcm-lora-sdxl" in path for path in downloads)
+
+
+def test_sd35_without_t5_is_fetched_without_it_and_draws_the_same_for_a_seed(
+    world, saved_query, tmp_path, capsys
+):
+    name = "sd35-medium-clip"
+    assert duet("kits", "fetch", name, "--yes") == 0
+    query = ("--query", saved_query, "--kit", name, "--seed", 5, *QUICK)
+    for output in ("first.png", "second.png"):
+        assert duet("generate", *query, "--output", tmp_path / output) == 0
+    assert pixels(tmp_path / "first.png") == pixels(tmp_path / "second.png")
+    assert "does without T5" in capsys.readouterr().err
+
+
+def test_a_gated_repository_says_how_to_get_in_before_anything_is_downloaded(
+    world, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("DUET_HOME", str(tmp_path / "duet"))
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    world.gated.add(SD35)
+    world.requests.clear()
+    try:
+        assert duet("kits", "fetch", "sd35-medium", "--yes") == 2
+        error = capsys.readouterr().err
+        assert f"{SD35} asks you to accept its licence first: log in" in error
+        assert error.count("\n") == 1
+        assert not any("/resolve/" in request for request in world.requests)
+        assert not (tmp_path / "duet").exists()
+        monkeypatch.setenv("HF_TOKEN", "hf_of_a_reader")
+        assert duet("kits", "fetch", "sd35-medium", "--yes") == 0
+    finally:
+        world.gated.clear()
+    assert "Licence: Stability AI Community Licence." in capsys.readouterr().out
