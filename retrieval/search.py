@@ -159,7 +159,10 @@ class Gallery:
         candidates = self._candidates(order, folds=folds)
         candidates = self._diverse(order, candidates, refinement.diversity)
         return Ranking(
-            hits=tuple(self._hit(order, c, rank) for rank, c in enumerate(candidates[:top_k], 1)),
+            hits=tuple(
+                self._hit(order, candidate, rank, where)
+                for rank, candidate in enumerate(candidates[:top_k], 1)
+            ),
             num_items=len(self.index),
             standing=first,
         )
@@ -362,16 +365,26 @@ class Gallery:
                 f"gallery's ({self.source.manifest.gallery_hash}). Compose it with the same kit."
             )
 
-    def _hit(self, order: Order, candidate: _Candidate, rank: int) -> Hit:
+    def _hit(self, order: Order, candidate: _Candidate, rank: int, where: Filter | None) -> Hit:
         position, item, regions = candidate.position, candidate.item, order.region_similarities
+        path = _path_that_matches(where, item)
         return Hit(
             rank=rank,
             id=item.id,
-            path=item.path,
-            file=self.source.root / item.path,
+            path=path,
+            file=self.source.root / path,
             score=float(order.scores[position]),
             similarity=float(order.similarities[position]),
             region_similarity=float(regions[position]) if position < len(regions) else None,
             metadata=metadata_of(item),
             near_duplicates=tuple(candidate.near_duplicates),
         )
+
+
+def _path_that_matches(where: Filter | None, item: Item) -> str:
+    """Return the path of an item, or of its first copy where only a copy matches."""
+    if where is not None and item.copies:
+        for path in (item.path, *item.copies):
+            if matches(where, replace(item, path=path, copies=())):
+                return path
+    return item.path

@@ -43,6 +43,7 @@ NEVER_IMPORTED = {
     "import-linter": "a command: `make layers`",
     "milvus": "the server that the contract tests start",
     "peft": "diffusers loads LoRAs through it",
+    "pillow-heif": "loaded by name where a picture is HEIC",
     "playwright": "drives the browser in tests/browser",
     "pre-commit": "a command",
     "pyright": "a command: `make types`",

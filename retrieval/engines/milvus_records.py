@@ -10,7 +10,8 @@ import numpy as np
 from jaxtyping import Float, Int8
 
 from retrieval.errors import GalleryError
-from retrieval.filters.targets import plain
+from retrieval.filters.folders import composed, folders_of
+from retrieval.filters.targets import copy_tag, plain
 from retrieval.store.address import MilvusAddress
 from retrieval.store.schema import Item, Manifest
 
@@ -45,13 +46,12 @@ class Record:
 def row_of(record: Record) -> dict[str, Any]:
     """Return a record as a row of the collection."""
     item, codes = record.item, record.codes
-    filterable = {
-        name: getattr(item, name) for name in ("path", "kind", "domain", "taken", *NUMBERS)
-    }
+    filterable = {name: getattr(item, name) for name in ("kind", "domain", "taken", *NUMBERS)}
     return filterable | {
         "id": item.id,
+        "path": composed(item.path),
         "item": json.dumps(asdict(item), ensure_ascii=False),
-        "tags": list(item.tags),
+        "tags": [*item.tags, *map(copy_tag, folders_of(item.copies))],
         "caption_plain": plain(item.caption),
         "vector": record.vector.astype(np.float32).tolist(),
         "regions": "" if codes is None else base64.b64encode(codes.tobytes()).decode(),
@@ -63,6 +63,7 @@ def item_of(text: str) -> Item:
     """Parse the column that holds an item as JSON."""
     fields: dict[str, Any] = json.loads(text)
     fields["tags"] = tuple(fields["tags"])
+    fields["copies"] = tuple(fields.get("copies", ()))
     return Item(**{name: value for name, value in fields.items() if name in Item.__slots__})
 
 

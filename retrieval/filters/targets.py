@@ -3,10 +3,12 @@
 `matches` is the reference; the compiled conditions must agree with it.
 """
 
+import unicodedata
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar, runtime_checkable
 
+from retrieval.filters.folders import composed, folder_name, folders_of
 from retrieval.filters.tree import (
     And,
     Between,
@@ -31,6 +33,8 @@ class Filterable(Protocol):
 
     @property
     def path(self) -> str: ...  # noqa: D102
+    @property
+    def copies(self) -> Sequence[str]: ...  # noqa: D102
     @property
     def domain(self) -> str: ...  # noqa: D102
     @property
@@ -66,9 +70,9 @@ def matches(where: Filter, item: Filterable) -> bool:
             not_below = _compares(item, field, Operator.AT_LEAST, low)
             return not_below and _compares(item, field, Operator.AT_MOST, high)
         case Has(values=values):
-            return not set(values).isdisjoint(item.tags)
+            return not set(map(composed, values)).isdisjoint(map(composed, item.tags))
         case Contains(text=text):
-            return text.lower() in item.caption.lower()
+            return composed(text).lower() in composed(item.caption).lower()
 
 
 def _compares(item: Filterable, field: Field, operator: Operator, value: str | int) -> bool:
@@ -76,11 +80,12 @@ def _compares(item: Filterable, field: Field, operator: Operator, value: str | i
         return not _compares(item, field, Operator.EQUAL, value)
     match field:
         case Field.DOMAIN:
-            return item.domain == value
+            return composed(item.domain) == composed(str(value))
         case Field.KIND:
-            return item.kind == value
+            return composed(item.kind) == composed(str(value))
         case Field.FOLDER:
-            return item.path.startswith(_folder_prefix(str(value)))
+            folder = folder_name(str(value))
+            return not folder or folder in folders_of((item.path, *item.copies))
         case Field.SIZE:
             return _compare_span(item.size_bytes, operator, int(value), int(value))
         case Field.WIDTH:
@@ -111,12 +116,6 @@ def _compare_span(actual: _Ordered, operator: Operator, first: _Ordered, last: _
             return actual >= first
 
 
-def _folder_prefix(folder: str) -> str:
-    """Return the common prefix of the paths of a folder's pictures; empty for the root."""
-    parts = [part for part in folder.split("/") if part not in ("", ".")]
-    return "".join(f"{part}/" for part in parts)
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Language:
     """Syntax of a target language.
@@ -126,6 +125,7 @@ class _Language:
         quote: Literal of a text.
         equal: Equality operator.
         value_list: List of literals, for membership tests.
+        in_folder: Condition that an item or a copy of it is in a folder, which is not the root.
         has_any_tag: Condition that the tags contain one of the literals.
         caption_contains: Condition that the caption, in lower case, contains a text.
         always: Condition that every item matches.
@@ -135,6 +135,7 @@ class _Language:
     quote: Callable[[str], str]
     equal: str
     value_list: Callable[[str], str]
+    in_folder: Callable[[str], str]
     has_any_tag: Callable[[str], str]
     caption_contains: Callable[[str], str]
     always: str
@@ -145,17 +146,25 @@ def to_sql(where: Filter, *, absent: Collection[str] = ()) -> str:
 
     Args:
         where: The condition.
-        absent: Text columns that the table lacks; they read as empty.
+        absent: Columns that the table lacks; texts read as empty.
     """
 
     def column(name: str) -> str:
         return "''" if name in absent else name
 
+    def in_folder(folder: str) -> str:
+        if "folders" not in absent:
+            return f"array_has_any(folders, make_array({_quote_sql(folder)}))"
+        # An earlier layout knows one path, in the spelling of the system.
+        spellings = sorted({folder, unicodedata.normalize("NFD", folder)})
+        return _any(_below(column("path"), spelling, _quote_sql) for spelling in spellings)
+
     language = _Language(
         column=column,
-        quote=_quote_sql,
+        quote=lambda text: _quote_sql(composed(text)),
         equal="=",
         value_list=lambda values: f"({values})",
+        in_folder=in_folder,
         has_any_tag=lambda values: f"array_has_any(tags, make_array({values}))",
         caption_contains=lambda text: f"contains(lower({column('caption')}), {_quote_sql(text)})",
         always="true",
@@ -164,12 +173,22 @@ def to_sql(where: Filter, *, absent: Collection[str] = ()) -> str:
 
 
 def to_milvus(where: Filter) -> str:
-    """Compile a filter to a Milvus expression; column `caption_plain` holds `plain` captions."""
+    """Compile a filter to a Milvus expression.
+
+    Column `path` is composed, `caption_plain` holds `plain` captions, and the tags include a
+    `copy_tag` for every folder of a copy.
+    """
+
+    def in_folder(folder: str) -> str:
+        copies = f"array_contains_any(tags, [{_quote_milvus(copy_tag(folder))}])"
+        return f"({_below('path', folder, _quote_milvus)} or {copies})"
+
     language = _Language(
         column=lambda name: name,
-        quote=_quote_milvus,
+        quote=lambda text: _quote_milvus(composed(text)),
         equal="==",
         value_list=lambda values: f"[{values}]",
+        in_folder=in_folder,
         has_any_tag=lambda values: f"array_contains_any(tags, [{values}])",
         caption_contains=lambda text: f"caption_plain like {_quote_milvus(f'%{plain(text)}%')}",
         always='(id != "")',
@@ -186,6 +205,11 @@ def plain(text: str) -> str:
     Servers differ in how they read an escaped backslash, so none may remain.
     """
     return text.lower().translate(_WILD)
+
+
+def copy_tag(folder: str) -> str:
+    """Return the tag of items with a copy in a folder; no user's tag has its first character."""
+    return f"\ue003{folder}"
 
 
 def _quote_sql(text: str) -> str:
@@ -214,13 +238,14 @@ def _compile(where: Filter, language: _Language) -> str:
         case Has(values=values):
             return language.has_any_tag(_literals(values, language))
         case Contains(text=text):
-            return language.caption_contains(text.lower()) if text else language.always
+            lower = composed(text).lower()
+            return language.caption_contains(lower) if text else language.always
 
 
 def _membership(field: Field, values: Iterable[str | int], language: _Language) -> str:
     if field in (Field.FOLDER, Field.DATE):
         equal = [_comparison(field, Operator.EQUAL, value, language) for value in values]
-        return "(" + " or ".join(equal) + ")"
+        return _any(equal)
     return f"({_column(field, language)} in {language.value_list(_literals(values, language))})"
 
 
@@ -229,7 +254,8 @@ def _comparison(field: Field, operator: Operator, value: str | int, language: _L
         return f"(not {_comparison(field, Operator.EQUAL, value, language)})"
     match field:
         case Field.FOLDER:
-            return _within(_folder_prefix(str(value)), language)
+            folder = folder_name(str(value))
+            return language.in_folder(folder) if folder else language.always
         case Field.DATE:
             return _dated(operator, str(value), language)
         case _:
@@ -237,16 +263,16 @@ def _comparison(field: Field, operator: Operator, value: str | int, language: _L
             return f"({_column(field, language)} {sign} {_literals([value], language)})"
 
 
-def _within(prefix: str, language: _Language) -> str:
+def _below(column: str, folder: str, quote: Callable[[str], str]) -> str:
     """Test the prefix of a path by order: from "a/" to "a0", as "0" is the character after "/".
 
-    This needs no wildcards, which differ between engines, and can use an index on the column.
+    This needs no wildcards, which differ between engines.
     """
-    if not prefix:
-        return language.always
-    low, high = language.quote(prefix), language.quote(prefix[:-1] + "0")
-    column = language.column("path")
-    return f"({column} >= {low} and {column} < {high})"
+    return f"({column} >= {quote(folder + '/')} and {column} < {quote(folder + '0')})"
+
+
+def _any(conditions: Iterable[str]) -> str:
+    return "(" + " or ".join(conditions) + ")"
 
 
 def _dated(operator: Operator, date: str, language: _Language) -> str:

@@ -1,7 +1,8 @@
 """Indexing of folders: embedding of new pictures, removal of deleted ones, and a report."""
 
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from composer.backbone import Backbone
 from retrieval.files import printable
 from retrieval.indexing.embed import Embedded, Embedder, EmbedOptions, LocalEmbedder
-from retrieval.indexing.intake import Recognised, describe
+from retrieval.indexing.intake import Recognised, describe, facts_of
 from retrieval.indexing.near import NEAR, mark_near_duplicates
 from retrieval.indexing.walk import Candidate, Skipped, walk
 from retrieval.store.address import IndexLocation
@@ -18,7 +19,10 @@ from retrieval.store.schema import Item
 from retrieval.store.table import Store
 
 Progress = Callable[[int, int], None]
-COMPARED_FIELDS = ("id", "path", "size_bytes", "mtime_ns", "caption_mtime_ns")
+COMPARED_FIELDS = (
+    *("id", "path", "size_bytes", "mtime_ns", "ctime_ns"),
+    *("caption_mtime_ns", "copies"),
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,10 +88,10 @@ def index_folders(
 ) -> IndexReport:
     """Update the index at `index` with the pictures of folders.
 
-    Unchanged files (same path, size and time) are not read again, moved files (known content at
-    another path) are not embedded again, and deleted files are removed from the index. Of files
-    with the same content the first by name is kept. Items of other folders are kept. An interrupted
-    run resumes at its last commit.
+    Unchanged files (same path, size and times) are not read again, moved files (known content at
+    another path) are not embedded again, and deleted files are removed from the index. Files with
+    the same content are one item, by the path of the first by name; the others are its copies.
+    Items of other folders are kept. An interrupted run resumes at its last commit.
 
     Args:
         folders: Folders of pictures.
@@ -110,6 +114,15 @@ def index_folders(
     return _Run(folders, store, embedder, options).update(files, progress)
 
 
+def _is_unchanged(item: Item, file: Candidate) -> bool:
+    """Tell whether a file is as it was indexed; earlier layouts know no `ctime_ns`."""
+    return (
+        item.size_bytes == file.size_bytes
+        and item.mtime_ns == file.mtime_ns
+        and item.ctime_ns in (0, file.ctime_ns)
+    )
+
+
 class _Run:
     """One update of an index from folders."""
 
@@ -124,6 +137,7 @@ class _Run:
         self._skipped: list[Skipped] = []
         self._captions_left_out: list[Skipped] = []
         self._paths_by_id: dict[str, str] = {}
+        self._copies: defaultdict[str, list[str]] = defaultdict(list)
         self._num_added = self._num_moved = self._num_updated = 0
 
     def update(self, files: list[Candidate | Skipped], progress: Progress | None) -> IndexReport:
@@ -135,12 +149,9 @@ class _Run:
         changed = [file for file in candidates if file.path not in unchanged]
         self._num_updated = self._describe(self._with_changed_facts(kept))
         self._embed(changed, len(candidates), progress)
-        deleted = [
-            item.id
-            for item in self._before
-            if item.id not in self._paths_by_id and self._is_below(item.path)
-        ]
+        deleted = self._deleted()
         self._store.remove(deleted)
+        self._store_copies()
         num_near = mark_near_duplicates(self._store, threshold=self._options.near)
         self._store.compact()
         return IndexReport(
@@ -156,9 +167,12 @@ class _Run:
 
     def _kept(self, candidates: list[Candidate]) -> dict[str, Candidate]:
         """Return the unchanged files by id; after an interruption, two rows may share a path."""
-        by_file = {(file.path, file.size_bytes, file.mtime_ns): file for file in candidates}
-        keys = ((item.id, (item.path, item.size_bytes, item.mtime_ns)) for item in self._before)
-        return {id_: by_file[key] for id_, key in keys if key in by_file}
+        by_path = {file.path: file for file in candidates}
+        return {
+            item.id: by_path[item.path]
+            for item in self._before
+            if item.path in by_path and _is_unchanged(item, by_path[item.path])
+        }
 
     def _with_changed_facts(self, kept: Mapping[str, Candidate]) -> dict[str, Candidate]:
         """Return the unchanged files whose facts may have changed."""
@@ -166,7 +180,7 @@ class _Run:
         return {
             id_: file
             for id_, file in kept.items()
-            if file.path in facts or file.caption_mtime_ns != self._by_id[id_].caption_mtime_ns
+            if facts_of(file, facts) or file.caption_mtime_ns != self._by_id[id_].caption_mtime_ns
         }
 
     def _is_below(self, path: str) -> bool:
@@ -225,12 +239,53 @@ class _Run:
             self._paths_by_id[id_] = path
             return True
         reason = f"It has the same content as {printable(first)}."
+        if self._store.has_copies:
+            self._copies[id_].append(path)
+            reason += " A search in its folder finds it as a copy."
         self._skipped.append(Skipped(path=printable(path), reason=reason))
         return False
 
     def _is_elsewhere(self, item: Item) -> bool:
         """Tell whether an item's file still exists, in a folder outside this run."""
         return not self._is_below(item.path) and (self._root / item.path).is_file()
+
+    def _deleted(self) -> list[str]:
+        """Return the ids of items whose files are gone; one with a copy elsewhere gets its path."""
+        gone = [
+            item
+            for item in self._before
+            if item.id not in self._paths_by_id and self._is_below(item.path)
+        ]
+        elsewhere = {
+            item.id: copies[0] for item in gone if (copies := self._copies_elsewhere(item))
+        }
+        rehomed = [item for item in self._store.items_of(list(elsewhere)) if item is not None]
+        # The time is unknown, so that the next run reads the file.
+        self._store.update(
+            [replace(item, path=elsewhere[item.id], mtime_ns=0, copies=()) for item in rehomed]
+        )
+        return [item.id for item in gone if item.id not in elsewhere]
+
+    def _copies_elsewhere(self, item: Item) -> list[str]:
+        """Return the copies that still exist outside the folders of this run."""
+        return [
+            path
+            for path in item.copies
+            if not self._is_below(path) and (self._root / path).is_file()
+        ]
+
+    def _store_copies(self) -> None:
+        """Commit the copies that were seen; those outside the folders of this run are kept."""
+        ids = {item.id for item in self._before if item.copies} | self._copies.keys()
+        changed: list[Item] = []
+        for item in self._store.items_of(sorted(ids)):
+            if item is None:
+                continue
+            paths = {*self._copies_elsewhere(item), *self._copies.get(item.id, ())} - {item.path}
+            if (copies := tuple(sorted(paths))) != item.copies:
+                changed.append(replace(item, copies=copies))
+        for start in range(0, len(changed), self._options.commit_every):
+            self._store.update(changed[start : start + self._options.commit_every])
 
     def _note(self, problem: Skipped | None) -> None:
         if problem is not None:

@@ -16,6 +16,7 @@ from composer.backbone import Backbone
 from composer.images import ImageError, ImageLimits, open_picture
 from retrieval.errors import GalleryError
 from retrieval.files import content_id, printable, read_regular
+from retrieval.filters.folders import composed
 from retrieval.indexing.walk import Skipped
 from retrieval.store.address import IndexLocation
 from retrieval.store.roots import manifest_of
@@ -154,7 +155,8 @@ class _Import:
             mtime_ns=status.st_mtime_ns,
             width_px=picture.width_px,
             height_px=picture.height_px,
-            caption=row.get("caption") or "",
+            ctime_ns=status.st_ctime_ns,
+            caption=composed(row.get("caption") or ""),
             taken=picture.taken,
         )
 

@@ -11,6 +11,7 @@ from PIL import Image
 
 from composer.images import ImageError, ImageLimits, is_large, open_picture
 from retrieval.files import content_id, printable, read_regular
+from retrieval.filters.folders import composed
 from retrieval.indexing.walk import Candidate, Skipped
 from retrieval.store.schema import Item
 
@@ -112,6 +113,7 @@ class Intake:
             path=candidate.path,
             size_bytes=candidate.size_bytes,
             mtime_ns=candidate.mtime_ns,
+            ctime_ns=candidate.ctime_ns,
             width_px=pixels.width_px,
             height_px=pixels.height_px,
             taken=pixels.taken,
@@ -147,19 +149,26 @@ def describe(item: Item, candidate: Candidate, facts_by_path: Mapping[str, Facts
 
     A caption among the facts has priority over one in a text file.
     """
-    facts = facts_by_path.get(candidate.path, {})
+    facts = facts_of(candidate, facts_by_path)
     read = Caption() if facts.get("caption") else read_caption(candidate)
     updated = replace(
         item,
         path=candidate.path,
         size_bytes=candidate.size_bytes,
         mtime_ns=candidate.mtime_ns,
-        **facts,
+        ctime_ns=candidate.ctime_ns,
+        **{name: composed(value) for name, value in facts.items()},
     )
     if read.mtime_ns or (item.caption_mtime_ns and not facts.get("caption")):
         updated = replace(updated, caption=read.text)
     updated = replace(updated, caption_mtime_ns=read.mtime_ns)
     return DescribedItem(item=updated, problem=read.problem)
+
+
+def facts_of(candidate: Candidate, facts_by_path: Mapping[str, Facts]) -> Facts:
+    """Return the facts on a file; its path may be spelled with composed letters."""
+    path = candidate.path
+    return facts_by_path.get(path) or facts_by_path.get(composed(path), {})
 
 
 def read_caption(candidate: Candidate) -> Caption:
@@ -180,7 +189,7 @@ def read_caption(candidate: Candidate) -> Caption:
     if len(data) > MAX_CAPTION_BYTES:
         return skipped(f"The caption is longer than {MAX_CAPTION_BYTES >> 10} KiB; shorten it.")
     try:
-        text = " ".join(data.decode("utf-8-sig").replace("\0", " ").split())
+        text = composed(" ".join(data.decode("utf-8-sig").replace("\0", " ").split()))
     except UnicodeDecodeError:
         return skipped("The caption is not UTF-8; save it as UTF-8.")
     return Caption(text=text, mtime_ns=candidate.caption_mtime_ns)

@@ -118,7 +118,11 @@ def _records(store: Store, root: Path, source: str) -> Iterator[list[Record]]:
         codes = store.read_regions(ids) if store.has_regions else None
         yield [
             Record(
-                item=replace(item, path=(below / item.path).as_posix()),
+                item=replace(
+                    item,
+                    path=(below / item.path).as_posix(),
+                    copies=tuple((below / copy).as_posix() for copy in item.copies),
+                ),
                 vector=gallery.vectors[start + number],
                 codes=None if codes is None else codes[number],
                 source=source,

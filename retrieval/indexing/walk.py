@@ -9,6 +9,7 @@ from pathlib import Path
 
 from retrieval.errors import GalleryError
 from retrieval.files import printable
+from retrieval.filters.folders import composed
 
 # A picture is told by its content, whatever its name; files of the other formats are reported.
 _READ = (
@@ -44,6 +45,7 @@ class Candidate:
         file: Path on disk.
         size_bytes: Size of the file.
         mtime_ns: Modification time of the file, nanoseconds since the epoch.
+        ctime_ns: When the file or its entry was last changed, by the system's clock.
         caption_file: Text file beside it with the same stem; None without one.
         caption_mtime_ns: Modification time of the text file; 0 without one.
     """
@@ -52,6 +54,7 @@ class Candidate:
     file: Path
     size_bytes: int
     mtime_ns: int
+    ctime_ns: int
     caption_file: Path | None
     caption_mtime_ns: int
 
@@ -119,10 +122,15 @@ class _Walker:
             except (OSError, RuntimeError):
                 yield Skipped(path=printable(below), reason="The folder cannot be read.")
                 continue
+            captions = {
+                composed(name): entry
+                for name, entry in entries.items()
+                if name.endswith(CAPTION_SUFFIX)
+            }
             inner: list[str] = []
             for name in sorted(entries):
                 try:
-                    yield from self._examine(entries, name, below, inner)
+                    yield from self._examine(entries[name], captions, below, inner)
                 except (OSError, RuntimeError) as error:  # a runtime error of pathlib is a loop
                     is_loop = isinstance(error, RuntimeError) or error.errno == errno.ELOOP
                     reason = _ENDLESS_LINK if is_loop else "It cannot be read."
@@ -130,18 +138,22 @@ class _Walker:
             waiting += [(folder / name, f"{below}{name}/") for name in reversed(inner)]
 
     def _examine(
-        self, entries: "dict[str, os.DirEntry[str]]", name: str, below: str, inner: list[str]
+        self,
+        entry: "os.DirEntry[str]",
+        captions: "dict[str, os.DirEntry[str]]",
+        below: str,
+        inner: list[str],
     ) -> Iterator[Candidate | Skipped]:
         """Yield the entry if it is a picture, or append it to the inner folders."""
-        entry = entries[name]
-        stem, is_picture = name.rpartition(".")[0], is_picture_name(name)
+        name, is_picture = entry.name, is_picture_name(entry.name)
         if entry.is_symlink() and not self._ends_inside(entry):
             if is_picture or entry.is_dir():
                 yield Skipped(path=printable(below + name), reason=_LINK_OUTSIDE)
         elif entry.is_dir():
             inner.append(name)
         elif is_picture:
-            yield _candidate(entry, below + name, entries.get(stem + CAPTION_SUFFIX))
+            stem = composed(name.rpartition(".")[0])
+            yield _candidate(entry, below + name, captions.get(stem + CAPTION_SUFFIX))
 
     def _ends_inside(self, entry: "os.DirEntry[str]") -> bool:
         """Tell whether a link's target is inside the root.
@@ -171,6 +183,7 @@ def _candidate(
         file=Path(entry.path),
         size_bytes=status.st_size,
         mtime_ns=status.st_mtime_ns,
+        ctime_ns=status.st_ctime_ns,
         caption_file=None if text is None else Path(text.path),
         caption_mtime_ns=0 if text is None else _mtime_ns(text),
     )

@@ -21,6 +21,7 @@ _CANDIDATES = pa.schema(
         ("file", pa.string()),
         ("size_bytes", pa.int64()),
         ("mtime_ns", pa.int64()),
+        ("ctime_ns", pa.int64()),
         ("caption_file", pa.string()),
         ("caption_mtime_ns", pa.int64()),
     ]
@@ -39,7 +40,7 @@ def rows_of_candidates(candidates: Sequence[Candidate]) -> pa.Table:
     """Return files as rows, numbered from 0."""
     columns: dict[str, list[Any]] = {
         name: [getattr(candidate, name) for candidate in candidates]
-        for name in ("path", "size_bytes", "mtime_ns", "caption_mtime_ns")
+        for name in ("path", "size_bytes", "mtime_ns", "ctime_ns", "caption_mtime_ns")
     }
     columns["number"] = list(range(len(candidates)))
     columns["file"] = [str(candidate.file) for candidate in candidates]
@@ -57,6 +58,7 @@ def candidates_of(rows: pa.Table) -> list[Candidate]:
             file=Path(row["file"]),
             size_bytes=row["size_bytes"],
             mtime_ns=row["mtime_ns"],
+            ctime_ns=row["ctime_ns"],
             caption_file=Path(row["caption_file"]) if row["caption_file"] else None,
             caption_mtime_ns=row["caption_mtime_ns"],
         )
@@ -78,7 +80,8 @@ def results_of(rows: pa.Table, candidates: Sequence[Candidate]) -> Iterator[Resu
     for row in rows.to_pylist():
         payload = json.loads(row["payload"])
         if "item" in payload:
-            payload["item"]["tags"] = tuple(payload["item"]["tags"])
+            for name in ("tags", "copies"):
+                payload["item"][name] = tuple(payload["item"][name])
             yield Embedded(
                 item=Item(**payload["item"]),
                 feature=np.frombuffer(row["feature"], np.float32),

@@ -3,11 +3,12 @@
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from retrieval.errors import GalleryError
-from retrieval.files import printable
+from retrieval.files import content_id_of, printable
 from retrieval.store.address import IndexLocation
 from retrieval.store.location import storage_at
 from retrieval.store.schema import Item
@@ -55,9 +56,10 @@ def check_index(location: IndexLocation, *, repair: bool = False) -> CheckReport
     """Check that an index is readable, consistent, and matches its pictures.
 
     The check covers the manifest, every row, unique ids and paths, vectors of unit length, the
-    existence of files, the first items of near-duplicate groups, and the index of ids. With
-    `repair`, a table whose last version is unreadable is restored to its youngest readable one,
-    and faulty rows are removed: the next `duet index FOLDER` embeds their pictures again.
+    existence and the content of files, which are all read, the first items of near-duplicate
+    groups, and the index of ids. With `repair`, a table whose last version is unreadable is
+    restored to its youngest readable one, and faulty rows are removed: the next `duet index FOLDER`
+    embeds their pictures again.
 
     Raises:
         GalleryError: There is no index, its manifest is damaged, no version can be read, or all of
@@ -74,7 +76,12 @@ def check_index(location: IndexLocation, *, repair: bool = False) -> CheckReport
         version = store.restore_readable()
         findings.append(Finding(what=finding.what, mended=f"Restored version {version}."))
         rows = _Rows(store)
-    for fault in (*rows.duplicates(), *rows.without_files(), *rows.not_unit()):
+    for fault in (
+        *rows.duplicates(),
+        *rows.without_files(),
+        *rows.of_changed_files(),
+        *rows.not_unit(),
+    ):
         mended = ""
         if repair:
             store.remove(fault.ids)
@@ -126,6 +133,17 @@ class _Rows:
         if missing:
             yield _fault(f"{len(missing)} pictures no longer exist.", missing)
 
+    def of_changed_files(self) -> Iterable[_Fault]:
+        counts = Counter(item.path for item in self.items)  # rows that share a path are faulty
+        changed = [
+            item
+            for item in self.items
+            if counts[item.path] == 1 and _has_changed(self._store.root, item)
+        ]
+        if changed:
+            what = f"{len(changed)} pictures have changed since they were indexed."
+            yield _fault(what, changed)
+
     def not_unit(self) -> Iterable[_Fault]:
         lengths = np.linalg.norm(self._vectors.vectors.astype(np.float32), axis=1)
         bad = ~(np.abs(lengths - 1) <= UNIT_TOLERANCE)  # NaN too
@@ -133,6 +151,14 @@ class _Rows:
         if ids:
             what = f"{len(ids)} vectors do not have unit length."
             yield _fault(what, [item for item in self.items if item.id in ids])
+
+
+def _has_changed(root: Path, item: Item) -> bool:
+    """Tell whether the file of an item has another content; missing files are another fault."""
+    try:
+        return content_id_of(root / item.path) != item.id
+    except OSError:
+        return (root / item.path).is_file()
 
 
 def _fault(what: str, items: list[Item]) -> _Fault:

@@ -14,10 +14,12 @@ from composer.errors import InputError
 from composer.files import write_text
 from composer.layout import NUM_CODES
 from retrieval.errors import GalleryError
+from retrieval.filters.folders import folders_of
 
 MANIFEST = "store.json"
 REGIONS = "regions"
-SCHEMA_VERSION = 2
+FOLDERS = "folders"  # of an item and its copies, for filters
+SCHEMA_VERSION = 3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,6 +62,8 @@ class Item:
         near: Id of the first item of a group of near-duplicates; empty for that first item and for
             items without near-duplicates.
         caption_mtime_ns: Of the text file that holds the caption; 0 without such a file.
+        ctime_ns: When the file or its entry was last changed; 0 if unknown.
+        copies: Paths of further files of the same content.
     """
 
     id: str
@@ -75,6 +79,8 @@ class Item:
     taken: str = ""
     near: str = ""
     caption_mtime_ns: int = 0
+    ctime_ns: int = 0
+    copies: tuple[str, ...] = ()
 
 
 FIELDS: tuple[str, ...] = tuple(field.name for field in fields_of(Item))
@@ -85,15 +91,19 @@ _TYPES: Mapping[str, pa.DataType] = {
     "height_px": pa.int32(),
     "tags": pa.list_(pa.string()),
     "caption_mtime_ns": pa.int64(),
+    "ctime_ns": pa.int64(),
+    "copies": pa.list_(pa.string()),
+    FOLDERS: pa.list_(pa.string()),
 }
-_INTERNAL_FIELDS = ("mtime_ns", "caption_mtime_ns")
+_LISTS = ("tags", "copies")
+_INTERNAL_FIELDS = ("mtime_ns", "caption_mtime_ns", "ctime_ns")
 
 
 def arrow_schema(dim: int, *, regions: bool = True) -> pa.Schema:
     """Return the schema of a table of items with vectors of width `dim`."""
     columns = [
         pa.field(name, _TYPES.get(name, pa.string()), nullable=name not in ("id", "path"))
-        for name in FIELDS
+        for name in (*FIELDS, FOLDERS)
     ]
     columns.append(pa.field("vector", pa.list_(pa.float16(), dim)))
     if regions:
@@ -120,9 +130,13 @@ def has_regions(location: str, schema: pa.Schema) -> bool:
 
 def columns_of(items: list[Item], names: list[str]) -> dict[str, Any]:
     """Return the values of items by column."""
-    columns: dict[str, Any] = {name: [getattr(item, name) for item in items] for name in names}
-    if "tags" in columns:
-        columns["tags"] = [list(tags) for tags in columns["tags"]]
+    fields = [name for name in names if name != FOLDERS]
+    columns: dict[str, Any] = {name: [getattr(item, name) for item in items] for name in fields}
+    for name in _LISTS:
+        if name in columns:
+            columns[name] = [list(values) for values in columns[name]]
+    if FOLDERS in names:
+        columns[FOLDERS] = [folders_of((item.path, *item.copies)) for item in items]
     if "near" in columns:  # null: not yet searched for near-duplicates
         columns["near"] = [near or None for near in columns["near"]]
     return columns
@@ -131,8 +145,9 @@ def columns_of(items: list[Item], names: list[str]) -> dict[str, Any]:
 def items_of_rows(rows: pa.RecordBatch | pa.Table) -> list[Item]:
     """Return the items of rows; columns missing from an earlier layout are empty."""
     columns = {name: rows.column(name).to_pylist() for name in rows.schema.names if name in FIELDS}
-    if "tags" in columns:
-        columns["tags"] = [tuple(tags or ()) for tags in columns["tags"]]
+    for name in _LISTS:
+        if name in columns:
+            columns[name] = [tuple(values or ()) for values in columns[name]]
     if "near" in columns:
         columns["near"] = [near or "" for near in columns["near"]]
     names = list(columns)
@@ -143,7 +158,7 @@ def items_of_rows(rows: pa.RecordBatch | pa.Table) -> list[Item]:
 
 def metadata_of(item: Item) -> Mapping[str, str | int | list[str]]:
     """Return the fields of an item for a result list, JSON-ready and without empty ones."""
-    values = asdict(item) | {"tags": list(item.tags)}
+    values = asdict(item) | {name: list(getattr(item, name)) for name in _LISTS}
     return {name: value for name, value in values.items() if value and name not in _INTERNAL_FIELDS}
 
 

@@ -28,6 +28,7 @@ from retrieval.store.columns import (
 from retrieval.store.location import Storage, storage_at
 from retrieval.store.schema import (
     FIELDS,
+    FOLDERS,
     REGIONS,
     Item,
     Manifest,
@@ -113,6 +114,11 @@ class Store:
         return "near" in self._schema.names
 
     @property
+    def has_copies(self) -> bool:
+        """Whether its layout holds the paths of copies; earlier layouts do not."""
+        return "copies" in self._schema.names
+
+    @property
     def version(self) -> int:
         """Number of the last commit; reads of one version agree."""
         with self.storage.translate_errors():
@@ -139,7 +145,7 @@ class Store:
             GalleryError: The disk is full or the folder cannot be written. The batch is then
                 discarded; earlier commits are kept.
         """
-        columns = columns_of(list(items), self._names(FIELDS))
+        columns = columns_of(list(items), self._names((*FIELDS, FOLDERS)))
         flat = pa.array(vectors.astype(np.float16).ravel(), type=pa.float16())
         columns["vector"] = pa.FixedSizeListArray.from_arrays(flat, self.manifest.dim)
         if self.has_regions:
@@ -159,7 +165,7 @@ class Store:
             GalleryError: The disk is full or the folder cannot be written.
         """
         if items:
-            names = [name for name in self._names(FIELDS) if name != "near"]
+            names = [name for name in self._names((*FIELDS, FOLDERS)) if name != "near"]
             self._merge(columns_of(list(items), names))
 
     def mark_near(self, ids: Sequence[str], firsts: Sequence[str | None]) -> None:
@@ -241,7 +247,7 @@ class Store:
         Raises:
             GalleryError: The index cannot be read.
         """
-        absent = [name for name in FIELDS if name not in self._schema.names]
+        absent = [name for name in (*FIELDS, FOLDERS) if name not in self._schema.names]
         return self.ids_where_sql(to_sql(where, absent=absent))
 
     def ids_where_sql(self, sql: str) -> Shaped[np.ndarray, " n"]:

@@ -48,6 +48,7 @@ FILTER_DATES = ("2023", "2024", "2024-02", "2024-02-29", "2024-03-31 18:30", "20
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Thing:
     path: str
+    copies: tuple[str, ...]
     domain: str
     kind: str
     caption: str
@@ -60,6 +61,7 @@ class Thing:
 
 CHAIR = Thing(
     path="holiday/2024/chair.png",
+    copies=(),
     domain="photo",
     kind="chair",
     caption="A Red chair",
@@ -76,6 +78,9 @@ def random_things(seed: int, num: int) -> list[Thing]:
     return [
         Thing(
             path=f"{folder}/{number}.png" if (folder := rng.choice(FOLDERS)) else f"{number}.png",
+            copies=tuple(
+                f"{folder}/{number}.png" for folder in rng.sample(FOLDERS[1:], rng.randrange(3))
+            ),
             domain=rng.choice(TEXTS),
             kind=rng.choice(TEXTS),
             caption=" ".join(rng.choices(TEXTS, k=rng.randrange(4))),

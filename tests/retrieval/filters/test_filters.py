@@ -7,6 +7,7 @@ import lancedb
 import pyarrow as pa
 import pytest
 
+from retrieval.filters.folders import folders_of
 from retrieval.filters.language import parse
 from retrieval.filters.targets import matches, to_milvus, to_sql
 from retrieval.filters.tree import (
@@ -170,7 +171,9 @@ def test_what_is_printed_is_read_back(num_trees):
 
 def rows_of(things):
     columns = {name: [getattr(thing, name) for thing in things] for name in Thing.__slots__}
-    columns["tags"] = pa.array([list(tags) for tags in columns["tags"]], pa.list_(pa.string()))
+    columns["folders"] = [folders_of((thing.path, *thing.copies)) for thing in things]
+    for name in ("tags", "copies", "folders"):
+        columns[name] = pa.array([list(values) for values in columns[name]], pa.list_(pa.string()))
     return pa.table(columns | {"number": list(range(len(things)))})
 
 

@@ -128,8 +128,8 @@ def test_the_shipped_index_of_the_first_layout_opens_and_stays_as_it_is(tmp_path
 
 def test_a_later_layout_is_refused(tmp_path):
     Store.create(tmp_path, MANIFEST)
-    write_manifest(tmp_path, replace(MANIFEST, schema=3))
-    with pytest.raises(GalleryError, match=r"must be 2 or earlier, got 3.*--rebuild"):
+    write_manifest(tmp_path, replace(MANIFEST, schema=4))
+    with pytest.raises(GalleryError, match=r"must be 3 or earlier, got 4.*--rebuild"):
         Store.open(tmp_path)
 
 
