@@ -1,5 +1,6 @@
 """Atomic writes: files and folders that appear whole or not at all."""
 
+import hashlib
 import os
 import secrets
 import shutil
@@ -110,3 +111,13 @@ def sync(path: Path | str) -> None:
 
 def _beside(path: Path, suffix: str) -> Path:
     return path.with_name(f"{path.name}.{suffix}")
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file, in hex; about a second per gigabyte.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

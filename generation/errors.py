@@ -1,6 +1,7 @@
 """Errors of this package that the user can correct."""
 
 from generation.cancel import GenerationCancelledError
+from generation.lora_header import LoraError
 from generation.model_files import PipelineError
 from generation.provenance import ProvenanceError
 from generation.request import RequestError
@@ -9,6 +10,7 @@ from generation.sample import BusyError, OutOfMemoryError
 GENERATION_ERRORS: tuple[type[Exception], ...] = (
     RequestError,
     PipelineError,
+    LoraError,
     ProvenanceError,
     BusyError,
     OutOfMemoryError,

@@ -10,23 +10,25 @@ from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from composer.random_weights import count_parameters, make_random
-from composer.weights import WeightsError, check_safetensors_header, read_safetensors
+from composer.weights import WeightsError, check_safetensors_header
 from generation.families import (
     ABSENT_PARTS,
     CONTROL_MODEL,
+    DENOISER,
     DIFFUSERS_MODELS,
     OPTIONAL_PARTS,
     SCHEDULERS,
     TRANSFORMERS_MODELS,
     Family,
 )
+from generation.lora import LoraSource, MergedLora, check_peft, merge_lora
+from generation.lora_header import DrawingModel, check_lora_header
 
 if TYPE_CHECKING:
     from diffusers import ControlNetModel
@@ -38,19 +40,10 @@ PICKLE_SUFFIXES = frozenset({".bin", ".ckpt", ".pt", ".pth", ".pkl", ".pickle"})
 _DIFFUSERS_STEM, _TRANSFORMERS_STEM = "diffusion_pytorch_model", "model"
 CONTROL_NETWORK = "control network"
 _VARIANTS = (None, "fp16")
-_LORA_DOWN = re.compile(r"(lora_down|lora_A|lora\.down)\.weight$")
 
 
 class PipelineError(ValueError):
     """A pipeline folder that cannot be used; the message says why."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class LoraSource:
-    """A LoRA file and how strongly it acts."""
-
-    file: Path
-    scale: float = 1.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -89,11 +82,13 @@ class Models:
         family: what they are.
         base: the text-to-image pipeline of diffusers.
         controlnet: the control network, or None.
+        loras: what was merged into the weights, in this order.
     """
 
     family: Family
     base: Pipe
     controlnet: "ControlNetModel | None"
+    loras: tuple[MergedLora, ...] = ()
 
 
 def open_models(source: PipelineSource, dtype: torch.dtype) -> Models:
@@ -102,8 +97,10 @@ def open_models(source: PipelineSource, dtype: torch.dtype) -> Models:
     Raises:
         PipelineError: a file is missing, damaged, not safetensors, or does not fill its model; or
             the parts are of different families.
+        LoraError: a LoRA is for another model, or cannot be used.
     """
     _silence()
+    check_loras(source.loras, source.folder)
     family = _family(source.folder)
     is_random = source.random_around is not None
     _check_without(family, source.without)
@@ -114,13 +111,33 @@ def open_models(source: PipelineSource, dtype: torch.dtype) -> Models:
     controlnet = None
     if source.controlnet is not None:
         controlnet = _open_controlnet(family, source.controlnet, dtype, is_random=is_random)
-    for lora in source.loras:
-        _merge_lora(base, lora)
+    loras = tuple(merge_lora(base, lora) for lora in source.loras)
     if source.scheduler:
         base.scheduler = _scheduler(family, base, source.scheduler)
     if source.random_around is not None:
         base.text_encoder.get_input_embeddings().weight.copy_(source.random_around)
-    return Models(family=family, base=base, controlnet=controlnet)
+    return Models(family=family, base=base, controlnet=controlnet, loras=loras)
+
+
+def check_loras(loras: Sequence[LoraSource], folder: Path) -> None:
+    """Check by their headers that LoRAs are for the pipeline in a folder, before anything loads.
+
+    Raises:
+        PipelineError: the folder is no pipeline.
+        LoraError: a file is no LoRA or is for another model, or peft is missing.
+    """
+    if not loras:
+        return
+    check_peft()
+    family = _family(folder)
+    config = folder / DENOISER[family] / "config.json"
+    try:
+        width = json.loads(config.read_text(encoding="utf-8")).get("cross_attention_dim")
+    except (AttributeError, OSError, ValueError) as error:
+        raise PipelineError(f"{config} is missing or damaged.") from error
+    model = DrawingModel(family=family, text_width=width)
+    for lora in loras:
+        check_lora_header(lora.file, model)
 
 
 def _family(folder: Path) -> Family:
@@ -348,36 +365,6 @@ def _check_complete(name: str, report: Mapping[str, Any]) -> None:
             )
 
 
-def _merge_lora(base: Pipe, lora: LoraSource) -> None:
-    if find_spec("peft") is None:
-        raise PipelineError("LoRAs need peft. Install it with: pip install 'duet-studio[peft]'")
-    try:
-        tensors = read_safetensors(lora.file).tensors
-    except WeightsError as error:
-        raise PipelineError(f"The LoRA {lora.file.name} cannot be used: {error}") from error
-    expected = sum(bool(_LORA_DOWN.search(name)) for name in tensors)
-    with _translate_lora_errors(lora.file.name):
-        base.load_lora_weights(tensors, adapter_name="merged")
-    adapted = sum(_num_adapted(model) for model in base.components.values())
-    if not adapted or adapted != expected:
-        raise PipelineError(
-            f"The LoRA {lora.file.name} changes {expected} layers, of which this pipeline has "
-            f"{adapted}. It is for another family of models."
-        )
-    base.fuse_lora(lora_scale=lora.scale)
-    base.unload_lora_weights()
-
-
-def _num_adapted(model: object) -> int:
-    if not isinstance(model, torch.nn.Module):
-        return 0
-    return sum(
-        "merged" in layers
-        for module in model.modules()
-        if isinstance(layers := getattr(module, "lora_A", None), torch.nn.ModuleDict)
-    )
-
-
 def _scheduler(family: Family, base: Pipe, settings: Mapping[str, Any]) -> Any:  # noqa: ANN401
     import diffusers
 
@@ -397,17 +384,6 @@ def _translate_errors(what: str) -> Generator[None, None, None]:
         yield
     except (OSError, KeyError, RuntimeError, TypeError, ValueError) as error:
         raise PipelineError(f"{what} cannot be opened: {_first_line(error)}") from error
-
-
-@contextmanager
-def _translate_lora_errors(name: str) -> Generator[None, None, None]:
-    try:
-        yield
-    except (KeyError, RuntimeError, TypeError, ValueError, IndexError, AttributeError) as error:
-        raise PipelineError(
-            f"The LoRA {name} does not fit this pipeline; it is for another family of models "
-            f"({_first_line(error)})."
-        ) from error
 
 
 def _first_line(error: Exception) -> str:

@@ -51,6 +51,7 @@ class ImagePipeline:
         self.slot = threading.Lock()
         self.family, self.text_hash = models.family, text_hash
         self._base, self._controlnet = models.base, models.controlnet
+        self.loras = models.loras
         self._conditioner = CONDITIONERS[models.family](models.base)
         self._scheduler_config = dict(self._base.scheduler.config)
         self._scheduler_class = type(self._base.scheduler)

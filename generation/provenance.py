@@ -8,9 +8,10 @@ transfer is re-run together with its source.
 import base64
 import binascii
 import json
+import re
 import struct
 import zlib
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ from torch import Tensor
 from composer.composed import TENSORS, ComposedQuery, query_fields, query_from_fields
 from composer.files import atomic_file
 from composer.query import MAX_TEXT_LENGTH
+from generation.lora import LoraSource, MergedLora
+from generation.lora_header import LoraError
 from generation.request import (
     DrawingSettings,
     GenerateRequest,
@@ -38,7 +41,10 @@ CHUNK = "duet_studio"
 SCHEMA = 1
 MAX_CHUNK_BYTES = 4 << 20
 MAX_FILE_BYTES = 64 << 20
+MAX_LORAS = 16
 _MAX_ARRAY_VALUES = 1 << 20
+_MAX_NAME_LENGTH = 80
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
@@ -77,6 +83,8 @@ def describe(result: Result, index: int, *, kit: str = "") -> Provenance:
     }
     if result.control is not None:
         fields["control"] = _pack_array(np.packbits(result.control > 127, axis=1))
+    if result.loras:
+        fields["loras"] = [asdict(lora) for lora in result.loras]
     if isinstance(request, TransferRequest):
         fields["strength"] = request.strength
         fields["source_hash"] = _source_hash(request.source, result.height, result.width)
@@ -153,6 +161,31 @@ def rebuild_request(provenance: Provenance, source: Image.Image | None = None) -
     if _source_hash(source, fields["height"], fields["width"]) != fields.get("source_hash"):
         raise ProvenanceError("The source is not the image that was transferred.")
     return request
+
+
+def recorded_loras(provenance: Provenance) -> tuple[MergedLora, ...]:
+    """Return the LoRAs that an image was drawn with, in their order; untrusted, but checked.
+
+    Raises:
+        ProvenanceError: an entry is damaged, or there are more than `MAX_LORAS`.
+    """
+    entries = provenance.fields.get("loras", [])
+    if not isinstance(entries, list) or len(entries) > MAX_LORAS:
+        raise ProvenanceError("The PNG's provenance is damaged: its LoRAs are no list.")
+    return tuple(_unpack_lora(entry) for entry in entries)
+
+
+def _unpack_lora(entry: object) -> MergedLora:
+    try:
+        assert isinstance(entry, dict)
+        name = re.sub(r"[^\w .()+-]", "?", str(entry["name"]))[:_MAX_NAME_LENGTH]
+        sha256 = entry["sha256"]
+        assert isinstance(sha256, str)
+        assert _SHA256.fullmatch(sha256)
+        scale = LoraSource(file=Path(name), scale=float(entry["scale"])).scale
+    except (AssertionError, KeyError, TypeError, ValueError, LoraError) as error:
+        raise ProvenanceError("The PNG's provenance is damaged: a LoRA's entry.") from error
+    return MergedLora(name=name, sha256=sha256, scale=scale)
 
 
 _PLAIN_FIELDS = (

@@ -12,6 +12,7 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from generation.cancel import CancelToken, Progress, step_callback
+from generation.lora import MergedLora
 from generation.pipeline import ImagePipeline
 from generation.request import DEFAULT_CAPS, DrawingSettings, Request, RequestError, check_size
 
@@ -70,6 +71,7 @@ class Result:
         duration_s: sampling time, without waiting.
         device: device and dtype, such as "cpu/float32".
         weights_hash: hash of the models that drew.
+        loras: LoRAs that are part of these models.
     """
 
     request: Request
@@ -80,6 +82,7 @@ class Result:
     duration_s: float
     device: str
     weights_hash: str
+    loras: tuple[MergedLora, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -162,6 +165,7 @@ def sample(pipeline: ImagePipeline, plan: SamplingPlan, options: RunOptions) -> 
         duration_s=duration_s,
         device=pipeline.device_name,
         weights_hash=weights_hash,
+        loras=pipeline.loras,
     )
 
 

@@ -95,6 +95,7 @@ def _add_demo(commands: "Subparsers[argparse.ArgumentParser]") -> None:
     command.add_argument(
         "--no-browser", action="store_false", dest="opens_browser", help="print the address only"
     )
+    _add_loras(command)
 
 
 def _add_index(commands: "Subparsers[argparse.ArgumentParser]") -> None:
@@ -209,6 +210,10 @@ def _add_rerun(commands: "Subparsers[argparse.ArgumentParser]") -> None:
     command.add_argument(
         "--source", type=Path, metavar="IMAGE", help="the image that was transferred"
     )
+    command.add_argument(
+        "--lora", action="append", default=[], dest="loras", metavar="FILE",
+        help="LoRA that the image was drawn with; may be repeated",
+    )  # fmt: skip
     command.add_argument("--output", type=Path, required=True, metavar="PNG")
     _add_overwrite(command)
     command.add_argument("--kit", dest="kit_name", help="default: the kit that the PNG names")
@@ -337,6 +342,15 @@ def _add_drawing(command: argparse.ArgumentParser) -> None:
     ):
         command.add_argument(name, type=kind, help="default: the kit's")
     command.add_argument("--negative-text", default="")
+    _add_loras(command)
+
+
+def _add_loras(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--lora", action="append", default=[], dest="loras", metavar="FILE[:SCALE]",
+        help="LoRA to draw with, a .safetensors file, and how strongly it acts (default: 1); "
+        "may be repeated",
+    )  # fmt: skip
 
 
 def _add_kit(command: argparse.ArgumentParser) -> None:

@@ -15,7 +15,8 @@ from composer.query import Query
 from composer.strategies.drawable import with_tokens
 from composer.strategies.protocol import Composer
 from generation.generate import generate
-from generation.model_files import LoraSource, PipelineError, PipelineSource
+from generation.lora import LoraSource
+from generation.model_files import PipelineError, PipelineSource, check_loras
 from generation.pipeline import ImagePipeline
 from generation.request import GenerateRequest, TransferRequest
 from generation.sample import DEFAULT_OPTIONS, Result, RunOptions
@@ -63,8 +64,9 @@ class Engine:
         device: str = "cpu",
         dtype: torch.dtype = torch.float32,
         has_random_weights: bool = False,
+        loras: tuple[LoraSource, ...] = (),
     ) -> None:
-        """Store the kit; nothing is loaded yet.
+        """Store the kit and check LoRAs that are added to its own; nothing is loaded yet.
 
         Args:
             kit: The files of its parts.
@@ -72,8 +74,15 @@ class Engine:
             dtype: Precision of the weights.
             has_random_weights: Make the models of the kit's configs with random weights, to measure
                 time and memory; for a kit of `studio.random_kit`.
+            loras: LoRAs to draw with besides the kit's own.
+
+        Raises:
+            PipelineError: There are LoRAs, and the kit draws nothing.
+            LoraError: A LoRA is for another model, by its header.
         """
-        self.kit, self.device, self.dtype = kit, device, dtype
+        self.kit, self.device, self.dtype, self.loras = kit, device, dtype, loras
+        if loras:
+            check_loras(loras, self._pipeline_folder)
         self._has_random_weights = has_random_weights
         self._lock = RLock()
         self._drawing = Tower(
@@ -222,19 +231,16 @@ class Engine:
         Raises:
             PipelineError: The kit has none, or it does not belong to the backbone.
         """
-        if self.kit.pipeline is None:
-            raise PipelineError(
-                f"The kit {self.kit.name!r} has no pipeline, so it searches but does not draw. "
-                "Choose a kit with a pipeline."
-            )
+        folder = self._pipeline_folder
         with self._lock:
             if self._pipeline is None:
+                own = [LoraSource(file=one.file, scale=one.scale) for one in self.kit.loras]
                 source = PipelineSource(
-                    folder=self.kit.pipeline,
+                    folder=folder,
                     controlnet=self.kit.controlnet,
                     text_hash=self.backbone.text_hash,
                     checkpoint=self.kit.checkpoint,
-                    loras=[LoraSource(file=one.file, scale=one.scale) for one in self.kit.loras],
+                    loras=(*own, *self.loras),
                     scheduler=self.kit.scheduler,
                     random_around=(
                         self.backbone.token_table() if self._has_random_weights else None
@@ -245,6 +251,15 @@ class Engine:
                 pipeline.check_token_table(self.backbone.token_table())
                 self._pipeline = pipeline
             return self._pipeline
+
+    @property
+    def _pipeline_folder(self) -> Path:
+        if self.kit.pipeline is None:
+            raise PipelineError(
+                f"The kit {self.kit.name!r} has no pipeline, so it searches but does not draw. "
+                "Choose a kit with a pipeline."
+            )
+        return self.kit.pipeline
 
     def generate(self, request: GenerateRequest, options: RunOptions = DEFAULT_OPTIONS) -> Result:
         """Generate images; see `generation.generate.generate` for the errors."""

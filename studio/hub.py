@@ -5,7 +5,6 @@ size and SHA-256 of every file, so that the same weights are used from then on. 
 ever reaches the network.
 """
 
-import hashlib
 import json
 import os
 import shutil
@@ -15,10 +14,9 @@ from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 
-from composer.files import write_text
+from composer.files import sha256_of, write_text
 from studio.kit_file import HubSource, KitError
 
-_CHUNK_BYTES = 1 << 20
 _LOGIN = (
     "{0} asks you to accept its licence first: log in on its page on the hub, accept, and set "
     "HF_TOKEN to a token of yours (or run `hf auth login`)."
@@ -249,7 +247,7 @@ class Hub:
                     endpoint=self._endpoint,
                 )
             )
-        if file.sha256 and _sha256(path) != file.sha256:
+        if file.sha256 and sha256_of(path) != file.sha256:
             path.resolve().unlink()
             path.unlink(missing_ok=True)
             raise KitError(
@@ -324,14 +322,6 @@ def _disable_telemetry() -> None:
     from huggingface_hub import constants
 
     constants.HF_HUB_DISABLE_TELEMETRY = True
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK_BYTES):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from retrieval.store.address import IndexLocation, absolute_location
+from studio.commands.adapters import parse_loras
 from studio.commands.options import DemoOptions
 from studio.commands.search import index_folder
 from studio.commands.shared import open_engine, print_line
@@ -34,7 +35,7 @@ def run(options: DemoOptions) -> int:
     # Service managers send SIGTERM: the private folder must be removed then, too.
     signal.signal(signal.SIGTERM, _interrupt)
     options = _with_absolute_paths(options)
-    engine = open_engine(options.kit)
+    engine = open_engine(options.kit, parse_loras(options.loras))
     port = free_port(access.host, options.port)
     # Gradio reads these once, when it is imported; it would request its version from the network.
     os.environ.update(GRADIO_ANALYTICS_ENABLED="False", HF_HUB_DISABLE_TELEMETRY="1")

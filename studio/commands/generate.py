@@ -9,6 +9,7 @@ from generation.defaults import DrawingDefaults
 from generation.provenance import describe, write_png
 from generation.request import DEFAULT_CAPS, DrawingSettings, GenerateRequest, Request
 from generation.sample import Result, RunOptions
+from studio.commands.adapters import parse_loras
 from studio.commands.options import DrawingOptions, GenerateOptions
 from studio.commands.outputs import OutputRules, plan_batch, save_all
 from studio.commands.shared import (
@@ -35,7 +36,7 @@ def run(options: GenerateOptions) -> int:
         overwrite=options.overwrite,
     )
     paths = plan_batch(options.output, num_files(options.drawing), rules)
-    engine = open_engine(options.kit)
+    engine = open_engine(options.kit, parse_loras(options.loras))
     query, composed = compose_query(engine, options.query)
     request = GenerateRequest(
         query=composed,

@@ -73,6 +73,7 @@ class DemoOptions:
     frame_ancestors: tuple[str, ...]
     is_public: bool
     opens_browser: bool
+    loras: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -119,11 +120,12 @@ class SearchOptions:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GenerateOptions:
-    """Options of `duet generate`."""
+    """Options of `duet generate`; `loras` are files, each with a scale if one is given."""
 
     kit: KitOptions
     query: QueryOptions
     drawing: DrawingOptions
+    loras: tuple[str, ...]
     output: Path
     overwrite: bool
     json: bool
@@ -135,6 +137,7 @@ class TransferOptions:
 
     kit: KitOptions
     drawing: DrawingOptions
+    loras: tuple[str, ...]
     source: Path
     to: str
     strength: float | None
@@ -153,6 +156,7 @@ class RerunOptions:
     dtype: str
     image: Path
     source: Path | None
+    loras: tuple[str, ...]
     output: Path
     overwrite: bool
     json: bool

@@ -7,10 +7,12 @@ from generation.provenance import (
     describe,
     read_png,
     rebuild_request,
+    recorded_loras,
     write_png,
 )
 from generation.request import GenerateRequest, Request, TransferRequest
 from generation.sample import Result, RunOptions
+from studio.commands.adapters import loras_of_rerun
 from studio.commands.generate import output_rules
 from studio.commands.options import KitOptions, RerunOptions
 from studio.commands.outputs import plan_output, save_all
@@ -24,6 +26,7 @@ from studio.commands.shared import (
 from studio.engine import Engine
 from studio.errors import UsageError
 from studio.kit_file import embedded_kits
+from studio.kits import load_kit
 
 
 def run(options: RerunOptions) -> int:
@@ -31,7 +34,7 @@ def run(options: RerunOptions) -> int:
 
     Raises:
         ProvenanceError: The file is no PNG of Duet Studio, or its metadata is damaged.
-        UsageError: The source is missing, or another kit drew the image.
+        UsageError: The source or a LoRA is missing, or another kit drew the image.
     """
     rules = output_rules(options.image, options.source, overwrite=options.overwrite)
     output = plan_output(options.output, rules)
@@ -39,7 +42,8 @@ def run(options: RerunOptions) -> int:
     request = _request(options, provenance)
     index = _image_index(provenance, request.settings.num_images)
     kit = options.kit_name or _kit_of(options, provenance)
-    engine = open_engine(KitOptions(kit=kit, device=options.device, dtype=options.dtype))
+    loras = loras_of_rerun(options.loras, recorded_loras(provenance), load_kit(kit))
+    engine = open_engine(KitOptions(kit=kit, device=options.device, dtype=options.dtype), loras)
     _check_weights(options, provenance, engine)
     result = _draw(engine, request)
     image, facts = result.images[index].image, describe(result, index, kit=engine.kit.name)

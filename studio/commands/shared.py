@@ -15,22 +15,24 @@ from composer.hardware import resolve_device, resolve_dtype
 from composer.images import open_image
 from composer.query import Query
 from composer.sketch import Sketch
+from generation.lora import LoraSource
 from studio.commands.options import KitOptions, QueryOptions
 from studio.engine import ComposeOptions, Engine
 from studio.errors import UsageError
 from studio.kits import load_kit
 
 
-def open_engine(options: KitOptions) -> Engine:
+def open_engine(options: KitOptions, loras: tuple[LoraSource, ...] = ()) -> Engine:
     """Return the engine of a kit on a device.
 
     Raises:
         KitError: There is no such kit.
         InputError: There is no such device or precision.
+        LoraError: A LoRA is for another model.
     """
     device = resolve_device(options.device)
     dtype = resolve_dtype(options.dtype, device)
-    return Engine(load_kit(options.kit), device=str(device), dtype=dtype)
+    return Engine(load_kit(options.kit), device=str(device), dtype=dtype, loras=loras)
 
 
 def read_sketch(path: Path) -> Sketch:

@@ -4,6 +4,7 @@ from composer.images import open_image
 from composer.query import Query
 from generation.request import TransferRequest
 from generation.sample import RunOptions
+from studio.commands.adapters import parse_loras
 from studio.commands.generate import drawing_settings, num_files, output_rules, print_notes, save
 from studio.commands.options import TransferOptions
 from studio.commands.outputs import plan_batch
@@ -23,7 +24,7 @@ def run(options: TransferOptions) -> int:
         raise UsageError("Name the domain to move the image into, such as --to watercolour.")
     rules = output_rules(options.source, overwrite=options.overwrite)
     paths = plan_batch(options.output, num_files(options.drawing), rules)
-    engine = open_engine(options.kit)
+    engine = open_engine(options.kit, parse_loras(options.loras))
     source = open_image(options.source)
     domains = engine.kit.domains
     if domains and not knows_any_word(engine.backbone, options.to):

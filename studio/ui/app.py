@@ -9,6 +9,7 @@ from studio.ui.canvas import StrokeCanvas, page_file
 from studio.ui.handlers import NO_PIPELINE, PageHandlers
 from studio.ui.inputs import CheckedNumber, CheckedSlider, UploadedImage
 from studio.ui.layout import PRIVATE, HandOver, QuerySide, large_picture
+from studio.ui.present import loras_line
 from studio.ui.retrieve_tab import retrieve_tab
 from studio.ui.security import Access, lifespan
 from studio.ui.texts import ExampleStrip, FactSheet, Heading, TextLine
@@ -193,6 +194,8 @@ def _footer(handlers: PageHandlers) -> None:
             value=f"Kit “{kit.name}”, composer “{handlers.context.composer}”. {knows}",
             elem_id="knows",
         )
+        if line := loras_line(handlers.context.engine.loras):
+            TextLine(value=line, elem_id="loras")
         TextLine(value=f"Weights: {kit.licence or 'no licence is stated.'}", elem_id="licence")
 
 

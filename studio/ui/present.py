@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from generation.lora import LoraSource
 from retrieval.confidence import Confidence
 from retrieval.filters.tree import Filter
 from retrieval.search import Gallery, Hit, Ranking
@@ -33,6 +34,12 @@ class PagePicture:
     label: str
     facts: Facts
     id: str = ""
+
+
+def loras_line(loras: Sequence[LoraSource]) -> str:
+    """Return the line that names the LoRAs added to the kit; empty where there are none."""
+    names = [f"{lora.file.stem} at {lora.scale:g}" for lora in loras]
+    return f"LoRAs: {', '.join(names)}." if names else ""
 
 
 def index_of(pictures: Sequence[PagePicture], picked: str) -> int:

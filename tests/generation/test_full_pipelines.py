@@ -9,10 +9,12 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from generation import model_files
+from generation import lora
 from generation.families import Family
 from generation.generate import generate
-from generation.model_files import LoraSource, PipelineError, PipelineSource
+from generation.lora import LoraSource
+from generation.lora_header import LoraError
+from generation.model_files import PipelineError, PipelineSource
 from generation.pipeline import ImagePipeline
 from generation.request import (
     DrawingSettings,
@@ -150,14 +152,14 @@ def test_a_lora_is_added_to_every_layer_that_it_names(folders):
 
 def test_a_lora_of_another_family_is_refused(folders, tmp_path, monkeypatch):
     foreign = loras.write_lora(tmp_path / "xl.safetensors", pipelines.make_sdxl_unet(8))
-    with pytest.raises(PipelineError, match=r"xl\.safetensors .*is for another family"):
+    with pytest.raises(LoraError, match=r"xl\.safetensors is a LoRA for a UNet .* of width 72"):
         ImagePipeline.load(source(folders, "sd15", loras=[LoraSource(file=foreign)]))
     save_file({"stranger": torch.zeros(2)}, tmp_path / "stranger.safetensors")
     stranger = LoraSource(file=tmp_path / "stranger.safetensors")
-    with pytest.raises(PipelineError, match=r"LoRA stranger\.safetensors"):
+    with pytest.raises(LoraError, match=r"stranger\.safetensors is no LoRA"):
         ImagePipeline.load(source(folders, "sd15", loras=[stranger]))
-    monkeypatch.setattr(model_files, "find_spec", lambda name: None)
-    with pytest.raises(PipelineError, match=r"duet-studio\[peft\]"):
+    monkeypatch.setattr(lora, "find_spec", lambda name: None)
+    with pytest.raises(LoraError, match=r"duet-studio\[peft\]"):
         ImagePipeline.load(source(folders, "sd15", loras=[LoraSource(file=foreign)]))
 
 

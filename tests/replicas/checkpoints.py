@@ -17,7 +17,7 @@ _LDM_TOP = {
 }  # fmt: skip
 
 
-def _ldm_unet_name(name: str, num_layers: int) -> str:
+def ldm_unet_name(name: str, num_layers: int, *, is_sdxl: bool = False) -> str:
     """The name that single-file checkpoints have for a weight of a UNet."""
     for ours, theirs in _LDM_TOP.items():
         if name.startswith(f"{ours}."):
@@ -36,7 +36,8 @@ def _ldm_unet_name(name: str, num_layers: int) -> str:
             rest = ["op", *rest[1:]] if kind == "downsamplers" else rest
         else:
             first = block * (num_layers + 1)
-            last = (num_layers, 1 if block == 0 else 2)  # the first block has no attention
+            # The first block of SD 1.x has no attention.
+            last = (num_layers, 1 if block == 0 and not is_sdxl else 2)
             place = {"resnets": (item, 0), "attentions": (item, 1)}.get(kind, last)
             head = f"output_blocks.{first + place[0]}.{place[1]}"
     if rest[0] in _LDM_RESNET:
@@ -74,7 +75,7 @@ def write_checkpoint(file: Path, clip: Path, *, seed: int = 0) -> Path:
     torch.manual_seed(seed)
     unet, vae = make_sd_unet(), make_vae({})
     state = {
-        f"model.diffusion_model.{_ldm_unet_name(name, 1)}": tensor
+        f"model.diffusion_model.{ldm_unet_name(name, 1)}": tensor
         for name, tensor in unet.state_dict().items()
     }
     for name, tensor in vae.state_dict().items():

@@ -1,0 +1,87 @@
+"""Options that name a file and how strongly it acts, such as `--lora FILE:0.8`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from composer.files import sha256_of
+from generation.lora import LoraSource, MergedLora
+from studio.errors import UsageError
+from studio.kits import Kit
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ScaledFile:
+    """A file, and the scale that stood behind it; None where there was none."""
+
+    file: Path
+    scale: float | None
+
+
+def parse_scaled_file(text: str, option: str) -> ScaledFile:
+    """Read `FILE` or `FILE:SCALE`; a colon within a file's path is left alone.
+
+    Raises:
+        UsageError: What stands behind the last colon is no number.
+    """
+    path, _, scale = text.rpartition(":")
+    is_path = "/" in scale or "\\" in scale or scale.lower().endswith(".safetensors")
+    if not path or is_path or Path(text).exists():
+        return ScaledFile(file=Path(text).absolute(), scale=None)
+    try:
+        return ScaledFile(file=Path(path).absolute(), scale=float(scale))
+    except ValueError as error:
+        raise UsageError(
+            f"{option} {text}: what follows the last colon must be a number, such as "
+            f"{Path(path).name}:0.8, got {scale!r}."
+        ) from error
+
+
+def parse_loras(texts: Sequence[str]) -> tuple[LoraSource, ...]:
+    """Read the values of `--lora`.
+
+    Raises:
+        UsageError: A scale is no number.
+        LoraError: A scale is beyond what is allowed.
+    """
+    return tuple(
+        LoraSource(file=each.file, scale=1.0 if each.scale is None else each.scale)
+        for each in (parse_scaled_file(text, "--lora") for text in texts)
+    )
+
+
+def loras_of_rerun(
+    texts: Sequence[str], recorded: Sequence[MergedLora], kit: Kit
+) -> tuple[LoraSource, ...]:
+    """Find the files of an image's LoRAs among those that were given; the kit has its own.
+
+    Raises:
+        UsageError: A file is missing, is another than it was, or has a scale of its own.
+    """
+    given = [parse_scaled_file(text, "--lora") for text in texts]
+    files = {_hash_of(each.file): each.file for each in given}
+    own = {(sha256_of(lora.file), lora.scale) for lora in kit.loras} if recorded else set()
+    wanted = [lora for lora in recorded if (lora.sha256, lora.scale) not in own]
+    for lora in wanted:
+        if lora.sha256 not in files:
+            raise UsageError(
+                f"The image was drawn with the LoRA {lora.name} (SHA-256 {lora.sha256[:10]}...); "
+                f"give that very file: --lora {lora.name}."
+            )
+    for each in given:
+        scales = [lora.scale for lora in wanted if files[lora.sha256] == each.file]
+        if not scales:
+            raise UsageError(f"The image was drawn without {each.file.name}; leave it out.")
+        if each.scale is not None and each.scale not in scales:
+            raise UsageError(
+                f"The image was drawn with {each.file.name} at {scales[0]:g}; give the file "
+                "without a scale."
+            )
+    return tuple(LoraSource(file=files[lora.sha256], scale=lora.scale) for lora in wanted)
+
+
+def _hash_of(file: Path) -> str:
+    try:
+        return sha256_of(file)
+    except OSError as error:
+        raise UsageError(f"{file} cannot be read; check the path.") from error
