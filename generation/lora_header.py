@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from composer.weights import WeightsError, check_safetensors_header
-from generation.families import DENOISER, Family
 
 
 class LoraError(ValueError):
@@ -30,11 +29,12 @@ _OTHER_METHODS: Final[Mapping[str, str]] = {
 """Methods that diffusers does not add, or only in part, by a mark in the names of their tensors."""
 
 _FLUX, _SD3 = "FLUX or a model like it", "Stable Diffusion 3"
+_UNET_NAME, _TRANSFORMER = "a UNet", "a transformer"
 _OTHER_MODELS: Final[Mapping[str, str]] = {
     r"double_blocks|single_blocks|single_transformer_blocks": _FLUX,
     r"joint_blocks|^transformer\..*add_[qkv]_proj": _SD3,
     r"^transformer\.|^diffusion_model\.(?!input_|middle_|output_)|^lora_unet_(layers|blocks)_": (
-        "a transformer"
+        _TRANSFORMER
     ),
 }
 _UNET: Final = re.compile(
@@ -56,18 +56,15 @@ class DrawingModel:
     """What a LoRA must fit.
 
     Attributes:
-        family: of the pipeline.
-        text_width: width of the states that the UNet attends to; None where there is no UNet.
+        text_width: width of the states that the UNet attends to; None for the transformer of
+            Stable Diffusion 3, whose LoRAs the names of their layers tell.
     """
 
-    family: Family
     text_width: int | None
 
     def __str__(self) -> str:
         """Return the model's name for the user."""
-        if DENOISER[self.family] != "unet" or self.text_width is None:
-            return _SD3 if "3" in self.family else self.family
-        return unet_name(self.text_width)
+        return _SD3 if self.text_width is None else unet_name(self.text_width)
 
 
 def unet_name(text_width: int) -> str:
@@ -102,17 +99,11 @@ def check_lora_header(file: Path, model: DrawingModel) -> None:
             f"{file.name} is no LoRA, as it has no pair of factors for a layer; the kit takes "
             f"LoRAs for {model}."
         )
-    is_unet = DENOISER[model.family] == "unet"
-    if changed != (_UNET_NAME if is_unet else str(model)):
-        raise LoraError(f"{file.name} is a LoRA for {changed}; the kit draws with {model}.")
-    width = _text_width(shapes)
-    if is_unet and width is not None and width != model.text_width:
-        raise LoraError(
-            f"{file.name} is a LoRA for {unet_name(width)}; the kit draws with {model}."
-        )
-
-
-_UNET_NAME: Final = "a UNet"
+    width = _text_width(shapes) if changed == _UNET_NAME else None
+    may_fit = (_UNET_NAME,) if model.text_width is not None else (_SD3, _TRANSFORMER)
+    if changed not in may_fit or (width is not None and width != model.text_width):
+        theirs = changed if width is None else unet_name(width)
+        raise LoraError(f"{file.name} is a LoRA for {theirs}; the kit draws with {model}.")
 
 
 def _changed_model(shapes: Mapping[str, Any]) -> str | None:

@@ -135,7 +135,7 @@ def check_loras(loras: Sequence[LoraSource], folder: Path) -> None:
         width = json.loads(config.read_text(encoding="utf-8")).get("cross_attention_dim")
     except (AttributeError, OSError, ValueError) as error:
         raise PipelineError(f"{config} is missing or damaged.") from error
-    model = DrawingModel(family=family, text_width=width)
+    model = DrawingModel(text_width=width)
     for lora in loras:
         check_lora_header(lora.file, model)
 

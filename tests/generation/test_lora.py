@@ -7,7 +7,7 @@ from safetensors.torch import save_file
 from generation.lora import LoraSource, merge_lora
 from generation.lora_header import LoraError
 from generation.model_files import PipelineSource, check_loras, open_models
-from tests.replicas import clips, loras, pipelines
+from tests.replicas import clips, loras, pipelines, sd35
 
 pytestmark = pytest.mark.kits
 PARTS = ("unet", "text_encoder", "text_encoder_2")
@@ -20,6 +20,7 @@ def folders(tmp_path_factory):
     return {
         "sd15": pipelines.write_sd15(folder / "sd15", clip),
         "sdxl": pipelines.write_sdxl(folder / "sdxl", clip),
+        "sd35": sd35.write_sd35(folder / "sd35", clip),
     }
 
 
@@ -144,6 +145,22 @@ def test_sdxl_takes_both_text_encoders(sdxl, tmp_path):
     check_sum(sdxl, before, "text_encoder_2", second, lambda _: 4.0)
 
 
+def test_a_transformer_takes_a_file_of_its_own(folders, bases, tmp_path):
+    base = bases["sd35"]
+    block = base.transformer.transformer_blocks[0].attn
+    factors = {
+        f"transformer_blocks.0.attn.{name}": (torch.randn(2, layer.in_features),
+                                              torch.randn(layer.out_features, 2))
+        for name, layer in (("to_q", block.to_q), ("to_k", block.to_k))
+    }  # fmt: skip
+    file = loras.write_diffusers(tmp_path / "ink.safetensors", factors, {}, part="transformer")
+    check_loras([LoraSource(file=file)], folders["sd35"])
+    before = block.to_q.weight.clone()
+    merge_lora(base, LoraSource(file=file, scale=0.5))
+    expected = before + 0.5 * product(factors["transformer_blocks.0.attn.to_q"])
+    torch.testing.assert_close(base.transformer.transformer_blocks[0].attn.to_q.weight, expected)
+
+
 def foreign(file, **shapes):
     """A file with a few tensors of the given shapes; two underscores stand for a point."""
     save_file({name.replace("__", "."): torch.zeros(shape) for name, shape in shapes.items()}, file)
@@ -201,6 +218,11 @@ def foreign(file, **shapes):
             },
             "sd15",
             "is a DoRA, which is not supported",
+        ),
+        (
+            {"lora_unet_up_blocks_1_attentions_0_attn2_to_k__lora_down__weight": (4, 2048)},
+            "sd35",
+            "is a LoRA for Stable Diffusion XL, .* the kit draws with Stable Diffusion 3",
         ),
         ({"emb_params": (1, 768)}, "sd15", "is no LoRA, as it has no pair of factors"),
     ],

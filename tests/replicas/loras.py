@@ -92,14 +92,19 @@ def write_sgm(file: Path, unet: dict[str, Factors], *, num_layers: int = 1) -> P
 
 
 def write_diffusers(
-    file: Path, unet: dict[str, Factors], text: dict[str, Factors], *, alpha: float | None = None
+    file: Path,
+    unet: dict[str, Factors],
+    text: dict[str, Factors],
+    *,
+    alpha: float | None = None,
+    part: str = "unet",
 ) -> Path:
     """A LoRA as diffusers saves it: peft's names, and its settings in the metadata if given."""
     state: dict[str, torch.Tensor] = {}
-    for part, factors in (("unet", unet), ("text_encoder", text)):
+    for prefix, factors in ((part, unet), ("text_encoder", text)):
         for name, (down, up) in factors.items():
-            state[f"{part}.{name}.lora_A.weight"] = down
-            state[f"{part}.{name}.lora_B.weight"] = up
+            state[f"{prefix}.{name}.lora_A.weight"] = down
+            state[f"{prefix}.{name}.lora_B.weight"] = up
     settings = {"unet.r": 2, "unet.lora_alpha": alpha}
     settings |= {"text_encoder.r": 2, "text_encoder.lora_alpha": alpha}
     metadata = {} if alpha is None else {"lora_adapter_metadata": json.dumps(settings)}
