@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,7 @@ from jaxtyping import Bool, Int, UInt8
 from composer.data import archives
 from composer.data.augment import draw_augmented, turn_raster
 from composer.data.catalogue import PHOTO, CataloguePack
+from composer.data.encoder_sets import Part, chair_part
 from composer.data.instances import InstanceDataset
 from composer.data.pictures import fit_square
 from composer.data.qmul import chairv2_parts, open_chairv2
@@ -104,16 +105,25 @@ def words_of_class(name: str) -> str:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NaturalParts:
-    """Training and validation parts of the natural archives."""
+    """Training and validation parts of the natural archives.
+
+    Attributes:
+        train: What is trained on.
+        validation: Classes of Sketchy that no training sees.
+        chairs: Chairs of ChairV2 that no training sees; their photos first, then those of the
+            others, which they are looked for among.
+    """
 
     train: tuple[PairTable, ...]
     validation: tuple[PairTable, ...]
+    chairs: PairTable | None = None
 
 
 def natural_tables(folder: Path, size_px: int) -> NaturalParts:
     """Read Sketchy's and ChairV2's training parts; what `heldout` names is left out.
 
-    Of Sketchy's training classes eight, chosen by the hash of their names, are for validation.
+    Of Sketchy's training classes eight, chosen by the hash of their names, are for validation, and
+    so are the chairs that the encoder is validated on.
 
     Raises:
         DatasetError: An archive is missing or has another layout.
@@ -122,14 +132,18 @@ def natural_tables(folder: Path, size_px: int) -> NaturalParts:
     names = split_heldout(sketchy).train
     validation = validation_classes(names)
     chairs = chairv2_parts(open_chairv2(folder / archives.CHAIRV2)).train
+    taught = chairs.where(lambda item: chair_part(item.instance) is Part.TRAIN)
+    unseen = chairs.where(lambda item: chair_part(item.instance) is Part.VALIDATION)
+    asked = replace(unseen, photos=unseen.photos + taught.photos)
     learnt = sketchy.select(classes=[name for name in names if name not in validation])
     held = sketchy.select(classes=validation)
     return NaturalParts(
         train=(
             dataset_table("sketchy", learnt, size_px),
-            dataset_table("chairv2", chairs, size_px, "chair"),
+            dataset_table("chairv2", taught, size_px, "chair"),
         ),
         validation=(dataset_table("sketchy", held, size_px),),
+        chairs=dataset_table("chairv2", asked, size_px, "chair"),
     )
 
 

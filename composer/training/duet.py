@@ -21,10 +21,11 @@ from composer.data.duet_batches import (
     validation_queries,
 )
 from composer.data.feature_store import FeatureStore
+from composer.data.natural_queries import read_natural_queries
 from composer.data.world import natural_tables
 from composer.strategies.duet import DuetModel, DuetShape
 from composer.training.decoder import PICTURE_PX, Decoder, reconstruction
-from composer.training.duet_natural import NaturalReferences
+from composer.training.duet_natural import CachedNatural, NaturalReferences
 from composer.training.duet_objective import (
     Banks,
     DuetFeatures,
@@ -56,6 +57,7 @@ class DuetTraining:
         features: Folder where features of pictures are kept for further runs; None for none.
         batch_size: References, all of different designs.
         num_natural: Further drawings of the natural world, in steps through the tower.
+        num_natural_cached: Further queries of the natural world in the other steps.
         num_cached_steps: First steps, on references that the initial tower encoded once; they train
             converter and prompt alone and are many times cheaper.
         cached_batch_size: References in each of these.
@@ -76,6 +78,7 @@ class DuetTraining:
     features: Path | None = None
     batch_size: int = 64
     num_natural: int = 24
+    num_natural_cached: int = 96
     num_cached_steps: int = 600
     cached_batch_size: int = 256
     num_drawings: int = 5
@@ -126,6 +129,7 @@ class DuetData:
             )
         self._store.flush()
         self._references: EncodedReferences | None = None
+        self._cached_natural: CachedNatural | None = None
 
     def references(self, model: DuetModel) -> EncodedReferences:
         """Return the features of the training references, encoded on first use.
@@ -133,9 +137,7 @@ class DuetData:
         Runs that share data must begin with the same tower.
         """
         if self._references is None:
-            store = FeatureStore(
-                self.backbone, self._recipe.features, tower=model.tower, encode=model.encode_image
-            )
+            store = self._tuned_store(model)
             with self._accelerator.autocast():
                 self._references = encode_references(
                     self.pack,
@@ -147,6 +149,31 @@ class DuetData:
                 )
             store.flush()
         return self._references
+
+    def cached_natural(self, model: DuetModel) -> CachedNatural | None:
+        """Return queries of the natural world, encoded on first use; None without archives."""
+        if self._cached_natural is None and self.natural is not None:
+            assert self._recipe.natural is not None
+            queries = read_natural_queries(
+                self._recipe.natural,
+                self.natural.world,
+                num_drawings=self._recipe.num_drawings,
+                seed=self._seed,
+            )
+            self._cached_natural = CachedNatural(
+                queries,
+                self._store,
+                self._tuned_store(model),
+                self._accelerator,
+                batch_size=self._recipe.num_natural_cached,
+                seed=self._seed,
+            )
+        return self._cached_natural
+
+    def _tuned_store(self, model: DuetModel) -> FeatureStore:
+        return FeatureStore(
+            self.backbone, self._recipe.features, tower=model.tower, encode=model.encode_image
+        )
 
 
 class DuetObjective:
@@ -219,22 +246,20 @@ class DuetObjective:
         terms = duet_terms(features, batch, data.gallery, recipe.margins)
         if self._decoder is not None:
             terms["reconstruction"] = self._reconstruction(self._decoder, features, batch)
-        has_layouts = features.layouts is not None
-        if has_layouts and data.natural is not None and recipe.weights.natural > 0:
-            terms["natural"] = data.natural.loss(
-                self.model,
-                draw,
-                temperature=recipe.margins.nce_temperature,
-                layout_temperature=recipe.margins.layout_temperature,
-            )
+        if data.natural is not None and recipe.weights.natural > 0:
+            terms["natural"] = self._natural_loss(data.natural, step, draw)
         return Losses(terms=terms, total=weighted_sum(terms, recipe.weights))
 
     def validate(self) -> DuetScores:
         """Score the validation split."""
         scores = validate(self.model, self._data.queries, self._data.held_gallery)
-        if self._data.natural is None:
+        natural = self._data.natural
+        if natural is None:
             return scores
-        return replace(scores, category=self._data.natural.held.precision(self._read_alone))
+        if natural.chairs is not None:
+            alone, named = natural.chairs.accuracies(self.model, scores.residual)
+            scores = replace(scores, chairs=alone, named_chairs=named)
+        return replace(scores, category=natural.held.precision(self._read_alone))
 
     def export(self, path: Path, scores: DuetScores, notes: dict[str, str]) -> None:
         """Write `duet.safetensors` with the residual that validation chose."""
@@ -254,6 +279,19 @@ class DuetObjective:
         levels = torch.from_numpy(data.pack.pixels(rows, PICTURE_PX)).to(self.backbone.device)
         photos = levels.permute(0, 3, 1, 2).float() / 255  # n h w 3 -> n 3 h w
         return reconstruction(decoder, photos, features.q[:num_auxiliary], features.q_delta)
+
+    def _natural_loss(self, natural: NaturalReferences, step: int, draw: int) -> Float[Tensor, ""]:
+        """Return the natural world's term: of cached queries first, then through the tower."""
+        recipe, model, margins = self.recipe, self.model, self.recipe.margins
+        cached = self._data.cached_natural(model) if step < recipe.num_cached_steps else None
+        if cached is not None:
+            return cached.loss(model, draw, temperature=margins.nce_temperature)
+        return natural.loss(
+            model,
+            draw,
+            temperature=margins.nce_temperature,
+            layout_temperature=margins.layout_temperature,
+        )
 
     def _draw(self, step: int, draw: int) -> DuetBatch:
         """Return the batch of a step: of cached features first, then of pixels."""

@@ -1,13 +1,21 @@
-"""Drawings and photos of the natural world in the training of duet's tower."""
+"""Drawings and photos of the natural world in the training of duet."""
 
+import numpy as np
 import torch
 from accelerate import Accelerator
 from jaxtyping import Float
+from PIL import Image
 from torch import Tensor
 
+from composer.data.colour_words import colour_words
 from composer.data.feature_store import FeatureStore
-from composer.data.world import NaturalParts, PairBatches, World
+from composer.data.natural_queries import NaturalQueries, NaturalQuery
+from composer.data.world import NaturalParts, PairBatches, PairTable, World
+from composer.medium import Medium
+from composer.prompt import assemble_prompts
 from composer.strategies.duet import DuetModel
+from composer.strategies.reference import complete
+from composer.training.duet_validation import Accuracy, accuracy, rerank
 from composer.training.losses import multi_positive_nce
 from composer.training.pairs import HeldClasses, to_device
 
@@ -20,6 +28,8 @@ class NaturalReferences:
 
     Attributes:
         held: Sketchy's validation classes.
+        chairs: ChairV2's validation chairs; None where there are none.
+        world: What is trained on.
     """
 
     def __init__(
@@ -32,21 +42,22 @@ class NaturalReferences:
         seed: int,
     ) -> None:
         """Encode the photos."""
-        self._accelerator, self._world = accelerator, World(parts.train)
+        self._accelerator, self.world = accelerator, World(parts.train)
         self._batches = PairBatches(
-            self._world,
+            self.world,
             num_classes=max(1, batch_size // _PER_CLASS),
             per_class=_PER_CLASS,
             shares=NATURAL_SHARES,
             seed=seed,
         )
         with accelerator.autocast():
-            seen = store.see(self._world.photos)
+            seen = store.see(self.world.photos)
         self.held = HeldClasses(World(parts.validation), store)
+        self.chairs = None if parts.chairs is None else HeldChairs(parts.chairs, store)
         self._gallery, self._layouts = seen.features, seen.layouts.float()
         device = store.backbone.device
-        self._classes = to_device(self._world.photo_classes, device)
-        self._instances = to_device(self._world.photo_instances, device)
+        self._classes = to_device(self.world.photo_classes, device)
+        self._instances = to_device(self.world.photo_instances, device)
 
     def loss(
         self, model: DuetModel, draw: int, *, temperature: float, layout_temperature: float
@@ -73,3 +84,126 @@ class NaturalReferences:
             multi_positive_nce(to_layouts, is_thing, none_ignored, temperature=layout_temperature),
         ]
         return torch.stack(terms).mean()
+
+
+class HeldChairs:
+    """Drawn chairs that no training sees, looked for among all of them, with and without words."""
+
+    def __init__(self, chairs: PairTable, store: FeatureStore) -> None:
+        """Encode the photos with the frozen tower."""
+        self._backbone = store.backbone
+        world = World([chairs])
+        self._seen = store.see(world.photos)
+        places = {int(instance): row for row, instance in enumerate(world.photo_instances)}
+        self._targets = torch.tensor([places[int(i)] for i in world.drawing_instances])
+        ink = np.stack([world.ink(row, None) for row in range(len(world.drawings))])
+        self._pixels = store.backbone.normalise_pixels(np.repeat(ink[..., None], 3, axis=-1))
+        said = [colour_words(Image.fromarray(photo)) for photo in world.photos]
+        self._words = [said[row] for row in self._targets.tolist()]
+
+    @torch.no_grad()
+    def accuracies(self, model: DuetModel, residual: float) -> tuple[Accuracy, Accuracy]:
+        """Return the accuracies of drawings alone and with their photos' colours.
+
+        As a search orders them: all by feature, the best hundred by feature and layout.
+        """
+        backbone = self._backbone
+        encoding = model.encode_image(self._pixels)
+        tokens, layouts = model.convert(encoding.features), backbone.layouts(encoding)
+        by_layout = layouts @ self._seen.layouts.float().T
+        found: list[Accuracy] = []
+        for words in ([""] * len(self._words), self._words):
+            ids = [[i for word in backbone.word_ids(text) for i in word] for text in words]
+            prompts = assemble_prompts(backbone, prefix=model.prompt, pseudo=tokens, word_ids=ids)
+            read = backbone.encode_embeddings(prompts.embeddings, prompts.end_positions).features
+            queries = complete(read.float(), encoding.features, residual)
+            similarities = queries @ self._seen.features.T
+            weight = backbone.layout_weight(Medium.DRAWING)
+            ordered = rerank(similarities, by_layout, weight)
+            found.append(accuracy(ordered, self._targets.to(ordered.device)))
+        return found[0], found[1]
+
+
+class CachedNatural:
+    """Queries of the natural world whose references were encoded before, for the cheap steps."""
+
+    def __init__(
+        self,
+        queries: NaturalQueries,
+        frozen: FeatureStore,
+        tuned: FeatureStore,
+        accelerator: Accelerator,
+        *,
+        batch_size: int,
+        seed: int,
+    ) -> None:
+        """Encode references and pictures.
+
+        Args:
+            queries: What is asked.
+            frozen: Of the tower that encodes pictures.
+            tuned: Of the tower that encodes references.
+            accelerator: Of the run.
+            batch_size: Queries of a step, as many of each source.
+            seed: Of every draw.
+        """
+        self._accelerator, self._seed = accelerator, seed
+        self._sources = list(queries.by_source.values())
+        self._per_source = max(1, batch_size // len(self._sources))
+        with accelerator.autocast():
+            self._gallery = frozen.features(queries.pictures)
+            self._references = _encode(queries, tuned)
+        frozen.flush()
+        tuned.flush()
+
+    def loss(self, model: DuetModel, draw: int, *, temperature: float) -> Float[Tensor, ""]:
+        """Return the InfoNCE of queries against all pictures of the natural world."""
+        rng = np.random.default_rng([self._seed, draw, 2])
+        asked = [
+            self._choose(source, rng) for source in self._sources for _ in range(self._per_source)
+        ]
+        features = self._references[[query.reference for query in asked]]
+        word_ids = [_ids(model, query, rng) for query in asked]
+        with self._accelerator.autocast():
+            prompts = assemble_prompts(
+                model.backbone,
+                prefix=model.prompt,
+                pseudo=model.convert(features),
+                word_ids=word_ids,
+            )
+            found = model.backbone.encode_embeddings(prompts.embeddings, prompts.end_positions)
+        is_right = torch.zeros(len(asked), len(self._gallery), dtype=torch.bool)
+        is_ignored = torch.zeros_like(is_right)
+        for row, query in enumerate(asked):
+            is_right[row, list(query.answers)] = True
+            is_ignored[row, list(query.ignored)] = True
+        return multi_positive_nce(
+            found.features.float() @ self._gallery.T,
+            is_right.to(self._gallery.device),
+            is_ignored.to(self._gallery.device),
+            temperature=temperature,
+        )
+
+    def _choose(self, source: tuple[NaturalQuery, ...], rng: np.random.Generator) -> NaturalQuery:
+        return source[int(rng.integers(len(source)))]
+
+
+def _encode(queries: NaturalQueries, store: FeatureStore) -> Float[Tensor, "k d"]:
+    is_drawn = np.array([medium is Medium.DRAWING for medium in queries.media])
+    features: Tensor | None = None
+    for medium, rows in ((Medium.DRAWING, is_drawn), (Medium.PHOTO, ~is_drawn)):
+        if not rows.any():
+            continue
+        found = store.features(queries.references[rows], medium)
+        if features is None:
+            features = found.new_zeros(len(is_drawn), found.shape[1])
+        features[torch.from_numpy(rows)] = found
+    assert features is not None
+    return features
+
+
+def _ids(model: DuetModel, query: NaturalQuery, rng: np.random.Generator) -> list[int]:
+    if not query.words:
+        return []
+    text = query.words[int(rng.integers(len(query.words)))]
+    return [i for word in model.backbone.word_ids(text) for i in word]

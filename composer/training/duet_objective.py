@@ -29,7 +29,7 @@ class DuetWeights:
     """Weight of every term; zero switches a term off and saves its prompts.
 
     The first seven are the paper's six losses; the last four are ours: the catalogue has captions,
-    which the paper's data had not. The last two need steps through the tower.
+    which the paper's data had not. `layout` needs steps through the tower.
 
     Attributes:
         triplet: `L_trip` of the reference alone.
@@ -43,7 +43,7 @@ class DuetWeights:
         reference: The same of the reference alone.
         layout: The same of the tuned tower's layout of the reference, by which a search re-ranks
             its best hits.
-        natural: InfoNCE of hand-drawn references against photos of the natural world.
+        natural: InfoNCE of references of the natural world, some with words, against its pictures.
     """
 
     triplet: float = 0.5
@@ -56,7 +56,7 @@ class DuetWeights:
     words: float = 1.0
     reference: float = 0.5
     layout: float = 0.5
-    natural: float = 0.25
+    natural: float = 0.5
 
 
 TOWER_TERMS = ("layout", "natural")

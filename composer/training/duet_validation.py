@@ -44,6 +44,8 @@ class DuetScores:
         reranked: Of sketch and words, the first hundred re-ranked by layout, as a search does.
         words: Of the words alone.
         moved_by_neutral: Mean distance that words without content move the query of a sketch.
+        chairs: Of drawn chairs of ChairV2 alone, re-ranked; None without natural archives.
+        named_chairs: Of the same with their photos' colours in words.
         category: Share of the 25 nearest photos that show the drawn class, among the validation
             classes of Sketchy; None without natural archives.
         residual: The smallest of `RESIDUALS` that is within `TOLERANCE` of the best with sketch and
@@ -57,6 +59,8 @@ class DuetScores:
     moved_by_neutral: float
     residual: float
     category: float | None = None
+    chairs: Accuracy | None = None
+    named_chairs: Accuracy | None = None
 
     @property
     def score(self) -> float:
@@ -70,7 +74,10 @@ class DuetScores:
             ("both", self.composed),
             ("re-ranked", self.reranked),
             ("words", self.words),
+            ("chairs", self.chairs),
+            ("chairs in words", self.named_chairs),
         )
+        rows = [(name, row) for name, row in rows if row is not None]
         parts = [f"{name} {row.at_1:.1%}/{row.at_5:.1%}/{row.at_10:.1%}" for name, row in rows]
         parts.append(f"neutral {self.moved_by_neutral:.3f}")
         if self.category is not None:

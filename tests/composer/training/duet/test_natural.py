@@ -1,13 +1,16 @@
 """Drawings of the natural world in the duet's training."""
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
+from composer.data.natural_queries import NaturalQueries, NaturalQuery
 from composer.data.world import NaturalParts, PairTable
+from composer.medium import Medium
 from composer.sketch import Sketch
 from composer.training import duet
 from composer.training.duet_objective import DuetWeights
@@ -34,15 +37,33 @@ def natural(monkeypatch):
     parts = NaturalParts(
         train=(table("sketchy", ("cow", "duck")), table("chairv2", ("chair",))),
         validation=(table("sketchy", ("pear", "fan")),),
+        chairs=table("chairv2", ("chair",)),
     )
     monkeypatch.setattr(duet, "natural_tables", lambda folder, size_px: parts)
-    return {"natural": Path("archives"), "num_natural": 16}
+    monkeypatch.setattr(duet, "read_natural_queries", queries_of)
+    return {"natural": Path("archives"), "num_natural": 16, "num_natural_cached": 12}
+
+
+def queries_of(folder, world, *, num_drawings, seed):
+    """Every photo of the world asks for itself: alone, and for its neighbour in words."""
+    count = len(world.photos)
+    alone = [NaturalQuery(reference=i, words=(), answers=(i,)) for i in range(count)]
+    named = [
+        NaturalQuery(reference=i, words=("next",), answers=((i + 1) % count,), ignored=(i,))
+        for i in range(count)
+    ]
+    return NaturalQueries(
+        pictures=world.photos,
+        references=world.photos,
+        media=(Medium.PHOTO,) * (count - 2) + (Medium.DRAWING,) * 2,
+        by_source={"alone": tuple(alone), "in words": tuple(named)},
+    )
 
 
 def test_drawings_of_the_natural_world_are_learnt_and_validated(folder, tmp_path, natural):
     only = DuetWeights(**{f.name: float(f.name == "natural") for f in fields(DuetWeights)})
     trainer = trainer_of(folder, tmp_path, 40, weights=only, num_cached_steps=1, **natural)
-    assert "natural" not in trainer.train_step()
+    assert "natural" in trainer.train_step()
     first = sum(trainer.train_step()["natural"] for _ in range(3))
     trainer.run()
     last = sum(trainer.train_step()["natural"] for _ in range(3))
@@ -51,6 +72,66 @@ def test_drawings_of_the_natural_world_are_learnt_and_validated(folder, tmp_path
     assert scores.category is not None
     assert 0 <= scores.category <= 1
     assert f"nearest 25 {scores.category:.1%}" in scores.summary()
+    assert 0 <= scores.named_chairs.at_1 <= scores.named_chairs.at_10 <= 1
+    assert f"chairs in words {scores.named_chairs.at_1:.1%}" in scores.summary()
+
+
+def test_chairs_are_asked_for_alone_and_by_their_colours(folder, tmp_path, natural, monkeypatch):
+    objective = trainer_of(folder, tmp_path, 1, **natural).objective
+    chairs, model = objective._data.natural.chairs, objective.model
+    count = len(chairs._seen.features)
+    layouts = torch.zeros_like(chairs._seen.layouts)
+    seen = {"features": torch.eye(count), "layouts": layouts, "regions": None}
+    chairs._seen = replace(chairs._seen, **seen)
+    chairs._words = ["in red"] * len(chairs._targets)
+    read = []
+
+    def encode(embeddings, ends):
+        """Read words as the right photo, and a drawing alone as another one."""
+        read.append(embeddings.shape[1])
+        rows = chairs._targets if len(read) == 2 else (chairs._targets + 1) % count
+        return SimpleNamespace(features=torch.eye(count)[rows])
+
+    monkeypatch.setattr(type(model.backbone), "encode_embeddings", lambda _, *p: encode(*p))
+    alone, named = chairs.accuracies(model, 0.0)
+    assert (alone.at_1, named.at_1) == (0.0, 1.0)
+    assert read[1] > read[0]
+
+
+def test_cached_queries_of_the_natural_world_are_learnt(folder, tmp_path, natural):
+    only = DuetWeights(**{f.name: float(f.name == "natural") for f in fields(DuetWeights)})
+    trainer = trainer_of(folder, tmp_path, 60, weights=only, num_cached_steps=99, **natural)
+    first = sum(trainer.train_step()["natural"] for _ in range(3))
+    trainer.run()
+    last = sum(trainer.train_step()["natural"] for _ in range(3))
+    assert last < 0.9 * first
+
+
+def test_the_cached_loss_asks_each_source_for_its_answers(folder, tmp_path, natural, monkeypatch):
+    objective = trainer_of(folder, tmp_path, 1, num_cached_steps=9, **natural).objective
+    cached, model = objective._data.cached_natural(objective.model), objective.model
+    count = len(cached._gallery)
+    cached._gallery = torch.eye(count)
+    asked = [
+        query
+        for rng in [np.random.default_rng([cached._seed, 4, 2])]
+        for source in cached._sources
+        for query in (cached._choose(source, rng) for _ in range(6))
+    ]
+    assert [bool(query.words) for query in asked] == [False] * 6 + [True] * 6
+
+    def loss(rows):
+        known = 100.0 * torch.eye(count)[rows]
+        encoding = SimpleNamespace(features=known)
+        monkeypatch.setattr(
+            type(model.backbone), "encode_embeddings", lambda *_: encoding, raising=True
+        )
+        return cached.loss(model, 4, temperature=1.0).item()
+
+    assert loss([query.answers[0] for query in asked]) == pytest.approx(0.0, abs=1e-5)
+    # What is ignored costs nothing more than knowing nothing.
+    aside = [(query.ignored or query.answers)[0] for query in asked]
+    assert loss(aside) == pytest.approx(np.log(count - 1) / 2, abs=1e-3)
 
 
 def test_the_natural_loss_asks_for_the_class_the_thing_and_its_layout(folder, tmp_path, natural):
