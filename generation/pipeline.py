@@ -2,6 +2,7 @@
 
 import hashlib
 import threading
+from collections import OrderedDict
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,8 @@ from PIL import Image
 from torch import Tensor
 
 from composer.composed import ComposedQuery
-from generation.conditioning import Tokenizer, token_table
+from generation.conditioning import GuidanceStates, Tokenizer, token_table
+from generation.denoising import FUSED, Denoising, StepTools, tools_for
 from generation.families import (
     ABSENT_PARTS,
     CONTROL_ARGUMENT,
@@ -22,6 +24,7 @@ from generation.families import (
     Family,
 )
 from generation.guidance import CONDITIONERS
+from generation.levers import DEFAULT, PLAIN, Levers
 from generation.model_files import Models, Pipe, PipelineError, PipelineSource, open_models
 from generation.part_checks import check_parts
 from generation.request import RequestError, Scheduler
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
 TEXT_HASH_KEY = "duet_text_hash"
 """Key in the text encoder's config.json that names the CLIP text tower it carries."""
 
+NUM_KEPT_STATES = 8
 ROW_TOLERANCE = 0.02
 """Distance of two rows, as a share of their length, that half precision explains; bf16: 0.004."""
 MOVED_SHARE = 0.01
@@ -57,10 +61,17 @@ class ImagePipeline:
         self._scheduler_class = type(self._base.scheduler)
         self._pipes: dict[str, Pipe] = {}
         self._hash: str | None = None
+        self._levers, self._steps = PLAIN, None
+        self._states: OrderedDict[tuple[str, str], GuidanceStates] = OrderedDict()
 
     @classmethod
     def load(
-        cls, source: PipelineSource, *, device: str = "cpu", dtype: torch.dtype = torch.float32
+        cls,
+        source: PipelineSource,
+        *,
+        device: str = "cpu",
+        dtype: torch.dtype = torch.float32,
+        levers: Levers = DEFAULT,
     ) -> "ImagePipeline":
         """Open a pipeline's files on disk; nothing is downloaded.
 
@@ -84,7 +95,9 @@ class ImagePipeline:
         models.base.to(device)
         if models.controlnet is not None:
             torch.nn.Module.to(models.controlnet, device)
-        return cls._of_models(models, text_hash)
+        pipeline = cls._of_models(models, text_hash)
+        pipeline.set_levers(levers)
+        return pipeline
 
     @classmethod
     def from_parts(
@@ -108,9 +121,56 @@ class ImagePipeline:
         return cls(models, text_hash)
 
     @property
+    def levers(self) -> Levers:
+        """How images are drawn faster than by a plain call."""
+        return self._levers
+
+    def set_levers(self, levers: Levers, tools: StepTools | None = None) -> None:
+        """Draw with other levers from here on; the caller holds `slot` where others may draw.
+
+        Args:
+            levers: which are on.
+            tools: how steps are recorded and blocks compiled; None for those of the device.
+
+        Raises:
+            PipelineError: one does not fit the models.
+        """
+        if self._steps is not None:
+            self._steps.remove()
+        self._steps, self._levers = None, PLAIN
+        self._states.clear()
+        is_last = levers.channels_last
+        layout = torch.channels_last if is_last else torch.contiguous_format
+        for model in (*self._step_models, self._base.vae):
+            torch.nn.Module.to(model, memory_format=layout)
+        if levers != PLAIN:
+            tools = tools or tools_for(self._base.device)
+            self._steps = Denoising(self._denoiser, self._step_models[1:], levers, tools)
+        self._levers = levers
+
+    def warm_up(self) -> None:
+        """Compile for the sizes that were drawn, if the levers say so; others may draw meanwhile.
+
+        Cost: up to minutes for the first size.
+        """
+        if self._steps is not None and self._steps.regions is not None:
+            self._steps.regions.warm_up()
+
+    def free_memory(self) -> None:
+        """Drop what only makes the next image faster; the caller holds `slot`."""
+        if self._steps is not None:
+            self._steps.drop_recordings()
+
+    @property
+    def _step_models(self) -> tuple[Any, ...]:
+        controlnets = () if self._controlnet is None else (self._controlnet,)
+        return (self._denoiser, *controlnets)
+
+    @property
     def notes(self) -> tuple[str, ...]:
-        """Sentences about what is approximate in this pipeline, for the user."""
-        return self._conditioner.notes
+        """Sentences about what is approximate in this pipeline or cannot be used, for the user."""
+        problems = () if self._steps is None else self._steps.problems
+        return (*self._conditioner.notes, *problems)
 
     @property
     def text_encoder(self) -> "CLIPTextModel":
@@ -150,8 +210,9 @@ class ImagePipeline:
 
     @property
     def device_name(self) -> str:
-        """Device and dtype; with the request they decide the bytes of an image."""
-        return f"{self._base.device.type}/{str(self._denoiser.dtype).removeprefix('torch.')}"
+        """Device, dtype and inexact levers; with the request they decide the bytes of an image."""
+        dtype = str(self._denoiser.dtype).removeprefix("torch.")
+        return "/".join((self._base.device.type, dtype, *self._levers.inexact_names))
 
     @property
     def weights_hash(self) -> str:
@@ -160,6 +221,8 @@ class ImagePipeline:
             digest = hashlib.sha256()
             for module in (self._denoiser, self._base.vae, self._controlnet):
                 for name, tensor in module.state_dict().items() if module is not None else ():
+                    if FUSED in name:  # the same weights once more
+                        continue
                     digest.update(name.encode())
                     digest.update(_as_bytes(tensor))
             self._hash = digest.hexdigest()[:16]
@@ -176,7 +239,7 @@ class ImagePipeline:
             query: a composed query that `check_query` accepts.
             negative_text: what to stay away from; empty is nothing.
         """
-        states = self._conditioner.states(query, negative_text)
+        states = self._known_states(query, negative_text)
         call = {
             "prompt_embeds": states.hidden[1:],
             "negative_prompt_embeds": states.hidden[:1],
@@ -187,6 +250,17 @@ class ImagePipeline:
                 "negative_pooled_prompt_embeds": states.pooled[:1],
             }
         return call
+
+    def _known_states(self, query: ComposedQuery, negative_text: str) -> GuidanceStates:
+        """Return the states of a query; those of recent ones are kept."""
+        if not self._levers.reuse_text:
+            return self._conditioner.states(query, negative_text)
+        key = (query.digest, negative_text)
+        if key not in self._states:
+            self._states[key] = self._conditioner.states(query, negative_text)
+            if len(self._states) > NUM_KEPT_STATES:
+                self._states.popitem(last=False)
+        return self._states[key]
 
     def check_query(self, query: ComposedQuery) -> None:
         """Check that a composed query was made for this text encoder.
@@ -271,6 +345,8 @@ class ImagePipeline:
             )
         pipe = self._pipe(use_control, use_image)
         pipe.scheduler = self._fresh_scheduler(scheduler)
+        if self._steps is not None:
+            self._steps.start()
         samples_control = use_control and self.family is Family.SD3
         with torch.inference_mode(), self._seeded(call) if samples_control else nullcontext():
             return pipe(output_type="pil", **call).images

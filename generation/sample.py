@@ -255,6 +255,7 @@ def _try_batch(
     except RuntimeError as error:  # the CPU allocator raises nothing more specific
         if "allocate memory" not in str(error):
             raise
+    pipeline.free_memory()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     return None

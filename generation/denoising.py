@@ -1,0 +1,233 @@
+"""One step of denoising, control network and denoiser together, with the levers of speed."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import torch
+from torch import Tensor, nn
+
+from generation.deep_features import DeepFeatures
+from generation.levers import Levers
+from generation.regions import Compile, CompiledRegions, compile_fixed
+from generation.step_graph import Record, StepGraphs, record_cuda_graph
+from generation.text_memory import TextMemory
+
+FUSED: Final = ".to_qkv."
+"""Part of the names of fused weights."""
+_NUM_SLOTS: Final = 2  # a control network returns the residuals of down blocks and middle block
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StepTools:
+    """How steps are recorded (None: they are not) and blocks compiled."""
+
+    record: Record | None = None
+    compile_block: Compile = compile_fixed
+
+
+def tools_for(device: torch.device) -> StepTools:
+    """Return the tools of a device: graphs are recorded on CUDA only."""
+    return StepTools(record=record_cuda_graph if device.type == "cuda" else None)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _ControlCall:
+    """A call of a control network that is made within the denoiser's."""
+
+    compute: Callable[..., Any]
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Slot:
+    """A place in the denoiser's arguments for one result of a deferred call."""
+
+    call: _ControlCall
+    number: int
+
+
+class Denoising:
+    """A denoiser and its control networks, called by diffusers, run with levers.
+
+    The pipelines of diffusers call a control network, then the denoiser with its output. Here the
+    first call is deferred to the second, so that both are one unit: recorded as one graph, and left
+    out where features are reused. Only one image at a time may be drawn with it.
+    """
+
+    def __init__(
+        self,
+        denoiser: nn.Module,
+        controlnets: Sequence[nn.Module],
+        levers: Levers,
+        tools: StepTools,
+    ) -> None:
+        """Take over the models; `remove` gives them back.
+
+        Raises:
+            PipelineError: a lever does not fit the denoiser.
+        """
+        self._denoiser, self._models = denoiser, (denoiser, *controlnets)
+        self._deep = None
+        if levers.cache_interval > 1:
+            self._deep = DeepFeatures(denoiser, levers.cache_interval)
+        self._memories = [TextMemory(model) for model in self._models if levers.reuse_text]
+        self._is_fused = levers.fused_projections
+        if self._is_fused:
+            fuse_projections(self._models)
+        self._graphs = None
+        if levers.graph and tools.record is not None:
+            self._graphs = StepGraphs(tools.record)
+        self.regions = None
+        if levers.compiled:
+            self.regions = CompiledRegions(self._models, tools.compile_block)
+        self._run_denoiser: Callable[..., Any] = denoiser.forward
+        denoiser.forward = self._step
+        for controlnet in controlnets:
+            controlnet.forward = self._deferring(controlnet)
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """Sentences about levers that this machine cannot use."""
+        problems: list[str] = []
+        if self._graphs is not None and self._graphs.problem:
+            problems.append(f"Steps are not recorded as CUDA graphs: {self._graphs.problem}")
+        if self.regions is not None and self.regions.problem:
+            problems.append(f"Blocks are not compiled: {self.regions.problem}")
+        return tuple(problems)
+
+    def start(self) -> None:
+        """Begin an image."""
+        if self._graphs is not None and self._graphs.is_full:
+            self.drop_recordings()
+        for memory in self._memories:
+            memory.forget()
+        if self._deep is not None:
+            self._deep.start()
+        if self._graphs is None:
+            self.drop_recordings()
+
+    def drop_recordings(self) -> None:
+        """Drop all graphs, and the memory that they read."""
+        if self._graphs is not None:
+            self._graphs.clear()
+        for memory in self._memories:
+            memory.clear()
+        if self._deep is not None:
+            self._deep.clear()
+
+    def remove(self) -> None:
+        """Give the models back as they were, but for rounding."""
+        for model in self._models:
+            del model.forward
+        if self.regions is not None:
+            self.regions.remove()
+        if self._is_fused:
+            unfuse_projections(self._models)
+        for memory in self._memories:
+            memory.remove()
+        if self._deep is not None:
+            self._deep.remove()
+
+    def _deferring(self, controlnet: nn.Module) -> Callable[..., tuple[_Slot, ...]]:
+        """Return a forward that returns slots in place of a control network's results."""
+        compute = controlnet.forward
+        if self._deep is not None:
+            compute = self._deep.reusing(controlnet, compute)
+
+        def defer(*args: Any, **kwargs: Any) -> tuple[_Slot, ...]:  # noqa: ANN401
+            call = _ControlCall(compute=compute, args=args, kwargs=kwargs)
+            return tuple(_Slot(call=call, number=number) for number in range(_NUM_SLOTS))
+
+        return defer
+
+    def _step(self, *args: Any, **kwargs: Any) -> tuple[Tensor]:  # noqa: ANN401
+        """Run a step; takes the place of the denoiser's forward."""
+        slots = {name: slot for name, slot in kwargs.items() if isinstance(slot, _Slot)}
+        control = next((slot.call for slot in slots.values()), None)
+        call = (
+            args,
+            {name: value for name, value in kwargs.items() if name not in slots},
+            {name: slot.number for name, slot in slots.items()},
+            None if control is None else (control.compute, control.args, control.kwargs),
+        )
+        sample: Any = args[0] if args else kwargs.get("sample", kwargs.get("hidden_states"))
+        size = (sample.shape, control is not None)
+        if self._deep is not None:
+            self._deep.advance(size)
+        is_warm = self.regions is not None and self.regions.begin(size)
+        try:
+            return (self._run(call, is_warm=is_warm),)
+        finally:
+            if self.regions is not None:
+                self.regions.end()
+
+    def _run(self, call: Any, *, is_warm: bool) -> Tensor:  # noqa: ANN401  a tree of arguments
+        if self._graphs is None:
+            return self._compute(call)
+        self._fill(call)  # first, as a graph reads what lies there
+        is_shallow = self._deep is not None and self._deep.is_shallow
+        return self._graphs.run(self._compute, call, variant=(is_warm, is_shallow))
+
+    def _compute(self, call: Any) -> Tensor:  # noqa: ANN401
+        self._fill(call)
+        args, kwargs, slots, control = call
+        results: Any = ()
+        if control is not None:
+            compute, control_args, control_kwargs = control
+            results = compute(*control_args, **control_kwargs)
+        filled = {name: results[number] for name, number in slots.items()}
+        return self._run_denoiser(*args, **kwargs, **filled)[0]
+
+    def _fill(self, call: Any) -> None:  # noqa: ANN401
+        _, kwargs, _, control = call
+        states = [kwargs.get("encoder_hidden_states")]
+        if control is not None:
+            states.append(control[2].get("encoder_hidden_states"))
+        for memory, own in zip(self._memories, states, strict=False):
+            if own is not None:
+                memory.fill(own)
+
+
+def fuse_projections(models: Sequence[nn.Module]) -> None:
+    """Compute query, key and value of self-attention in one product; no memory is added."""
+    from diffusers.models.attention_processor import AttnProcessor2_0, FusedAttnProcessor2_0
+
+    for attention in _self_attentions(models, AttnProcessor2_0):
+        attention.fuse_projections(fuse=True)
+        start = 0
+        for layer in (attention.to_q, attention.to_k, attention.to_v):
+            rows = slice(start, start + layer.out_features)
+            layer.weight.data = attention.to_qkv.weight.data[rows]
+            if layer.bias is not None:
+                layer.bias.data = attention.to_qkv.bias.data[rows]
+            start += layer.out_features
+        attention.set_processor(FusedAttnProcessor2_0())
+
+
+def unfuse_projections(models: Sequence[nn.Module]) -> None:
+    """Undo `fuse_projections`."""
+    from diffusers.models.attention_processor import AttnProcessor2_0, FusedAttnProcessor2_0
+
+    for attention in _self_attentions(models, FusedAttnProcessor2_0):
+        attention.set_processor(AttnProcessor2_0())
+        del attention.to_qkv
+        attention.fused_projections = False
+
+
+def _self_attentions(models: Sequence[nn.Module], processor: type) -> list[Any]:
+    """Return the self-attention whose projections are plain layers and that a processor serves."""
+    found: list[Any] = []
+    for module in (module for model in models for module in model.modules()):
+        attention: Any = module
+        if (
+            type(getattr(attention, "processor", None)) is processor
+            and not attention.is_cross_attention
+            and getattr(attention, "added_kv_proj_dim", None) is None
+            and all(
+                type(getattr(attention, name)) is nn.Linear for name in ("to_q", "to_k", "to_v")
+            )
+        ):
+            found.append(attention)
+    return found
