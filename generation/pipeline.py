@@ -14,7 +14,7 @@ from torch import Tensor
 
 from composer.composed import ComposedQuery
 from generation.conditioning import GuidanceStates, Tokenizer, token_table
-from generation.denoising import FUSED, Denoising, StepTools, tools_for
+from generation.denoising import Denoising, StepTools, tools_for
 from generation.families import (
     ABSENT_PARTS,
     CONTROL_ARGUMENT,
@@ -23,6 +23,7 @@ from generation.families import (
     SHARED_PARTS,
     Family,
 )
+from generation.fused_attention import FUSED
 from generation.guidance import CONDITIONERS
 from generation.levers import DEFAULT, PLAIN, Levers
 from generation.model_files import Models, Pipe, PipelineError, PipelineSource, open_models
