@@ -79,9 +79,9 @@ def test_drawings_of_the_natural_world_are_learnt_and_validated(folder, tmp_path
 def test_chairs_are_asked_for_alone_and_by_their_colours(folder, tmp_path, natural, monkeypatch):
     objective = trainer_of(folder, tmp_path, 1, **natural).objective
     chairs, model = objective._data.natural.chairs, objective.model
-    count = len(chairs._seen.features)
+    count, width = chairs._seen.features.shape
     layouts = torch.zeros_like(chairs._seen.layouts)
-    seen = {"features": torch.eye(count), "layouts": layouts, "regions": None}
+    seen = {"features": torch.eye(count, width), "layouts": layouts, "regions": None}
     chairs._seen = replace(chairs._seen, **seen)
     chairs._words = ["in red"] * len(chairs._targets)
     read = []
@@ -90,7 +90,7 @@ def test_chairs_are_asked_for_alone_and_by_their_colours(folder, tmp_path, natur
         """Read words as the right photo, and a drawing alone as another one."""
         read.append(embeddings.shape[1])
         rows = chairs._targets if len(read) == 2 else (chairs._targets + 1) % count
-        return SimpleNamespace(features=torch.eye(count)[rows])
+        return SimpleNamespace(features=torch.eye(count, width)[rows])
 
     monkeypatch.setattr(type(model.backbone), "encode_embeddings", lambda _, *p: encode(*p))
     alone, named = chairs.accuracies(model, 0.0)
