@@ -70,7 +70,9 @@ def _duet(sources: Sources, settings: RunSettings) -> Trainer[Any]:
         # Converter and prompt are trained already: the tower learns at the higher rate.
         recipe = replace(recipe, start=sources.start, num_cached_steps=0, head_rate=3e-4)
     if sources.holds_tower:
-        recipe = replace(recipe, num_cached_steps=sys.maxsize, head_rate=7e-4)
+        recipe = replace(recipe, num_cached_steps=sys.maxsize)
+        if sources.start is not None:
+            recipe = replace(recipe, head_rate=7e-4)
     elif not sources.is_cached:
         recipe = replace(recipe, num_cached_steps=0)
     if sources.num_samples is not None:
