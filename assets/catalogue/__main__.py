@@ -38,6 +38,7 @@ def _parser() -> argparse.ArgumentParser:
     pack = commands.add_parser("pack", help="the training pack")
     pack.add_argument("--out", type=Path, default=Path(".cache/catalogue"))
     pack.add_argument("--image-px", type=int, default=256, help="side of the pictures")
+    pack.add_argument("--spp", type=int, default=12, help="samples a pixel")
     pack.set_defaults(run=_pack)
     gallery = commands.add_parser("gallery", help="the shipped gallery of test designs")
     gallery.add_argument("--out", type=Path, default=Path("assets/gallery"))
@@ -96,6 +97,7 @@ def _pack(options: argparse.Namespace) -> None:
         PackOptions(
             out=options.out,
             image_px=options.image_px,
+            spp=options.spp,
             num_workers=options.workers,
             limit=options.limit,
         )

@@ -33,10 +33,11 @@ _NAMED = tuple(domain for domain in DOMAINS if domain != "photo")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PackOptions:
-    """Where the pack goes, how large its pictures are, and how many designs it has."""
+    """Where the pack goes, size and quality of its pictures, and how many designs it has."""
 
     out: Path
     image_px: int = IMAGE_PX
+    spp: int = SPP
     num_workers: int = 2
     limit: int | None = None
 
@@ -46,6 +47,8 @@ class PackOptions:
             raise ValueError(
                 f"`image_px` must be from {LEAST_PX} to {MOST_PX}, got {self.image_px}."
             )
+        if self.spp < 1:
+            raise ValueError(f"`spp` must be at least 1, got {self.spp}.")
 
 
 def pack(options: PackOptions) -> None:
@@ -58,7 +61,7 @@ def pack(options: PackOptions) -> None:
     everything = catalogue(Split.TRAIN, Split.VALIDATION)
     _claim(options, everything)
     designs, folder = everything[: options.limit], options.out / "designs"
-    maker = DesignMaker(image_px=options.image_px)
+    maker = DesignMaker(image_px=options.image_px, spp=options.spp)
     work.run(work.Job(task=maker, is_done=is_done, folder=folder), designs, options.num_workers)
     _join(designs, folder, options.out)
 
@@ -70,9 +73,10 @@ def is_done(design: Design, folder: Path) -> bool:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DesignMaker:
-    """Makes the rows of a design, with pictures of one size."""
+    """Makes the rows of a design, with pictures of one size and quality."""
 
     image_px: int
+    spp: int
 
     def __call__(self, design: Design, folder: Path) -> int:
         """Render, stylise and draw one design into its two files; return its pictures' number."""
@@ -95,7 +99,7 @@ class DesignMaker:
         """Yield the rows of a shot: the photo, and the medium that it is also shown in, if any."""
         kind = KINDS[design.kind]
         colourway = kind.colourways[shot.colourway]
-        picture = render(prepared, colourway, shot.view, self.image_px, SPP)
+        picture = render(prepared, colourway, shot.view, self.image_px, self.spp)
         names = [solid.part.name for solid in prepared.solids]
         named = [part for part, _ in colourway.finishes]
         parts = record.png(record.part_map(picture.buffers.part_ids, names, named))
@@ -148,7 +152,7 @@ def _claim(options: PackOptions, designs: Sequence[Design]) -> None:
         ValueError: If it holds others.
     """
     path, folder = options.out / "plan.json", options.out / "designs"
-    wanted = {"image_px": options.image_px, "spp": SPP, "plan": _fingerprint(designs)}
+    wanted = {"image_px": options.image_px, "spp": options.spp, "plan": _fingerprint(designs)}
     if path.exists():
         held = json.loads(path.read_text())
     else:
@@ -156,8 +160,9 @@ def _claim(options: PackOptions, designs: Sequence[Design]) -> None:
     if held != wanted:
         size = f" of {held['image_px']} px" if "image_px" in held else ""
         raise ValueError(
-            f"{options.out} holds pictures{size} from another plan, size or version, not those of "
-            f"{options.image_px} px asked for. Choose another folder, or delete that one."
+            f"{options.out} holds pictures{size} from another plan, size, quality or version, not "
+            f"those of {options.image_px} px and {options.spp} samples asked for. Choose another "
+            "folder, or delete that one."
         )
     options.out.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(wanted) + "\n")

@@ -38,12 +38,15 @@ class DescentSettings:
         max_gradient_norm: Gradients are clipped to it.
         average_decay: Of the moving average; None for none.
         is_fused: Whether AdamW runs as one kernel.
+        skips_non_finite: Whether a step whose gradients are not finite changes nothing and is
+            counted, in place of spoiling every tensor.
     """
 
     betas: tuple[float, float] = (0.9, 0.98)
     max_gradient_norm: float = 1.0
     average_decay: float | None = None
     is_fused: bool = False
+    skips_non_finite: bool = False
 
 
 class Descent:
@@ -53,6 +56,7 @@ class Descent:
         parameters: The tensors that descend, by name.
         average: The moving average of all named tensors; None where the settings have none.
         num_steps: Steps so far, over all resumed runs.
+        num_skipped: Those of them that changed nothing, as their gradients were not finite.
         watch: Training time so far, over all resumed runs.
     """
 
@@ -80,7 +84,7 @@ class Descent:
         self.parameters = {name: p for name, p in self._named.items() if p.requires_grad}
         decay = settings.average_decay
         self.average = None if decay is None else Average(self._named, decay)
-        self.num_steps = 0
+        self.num_steps = self.num_skipped = 0
         self.watch = Stopwatch()
 
     def step(
@@ -105,26 +109,42 @@ class Descent:
         backward(total)
         if synchronise is not None:
             synchronise()
-        nn.utils.clip_grad_norm_(self.parameters.values(), self._settings.max_gradient_norm)
-        self._optimizer.step()
-        if self.average is not None:
-            self.average.update(self._named, self.num_steps)
+        norm = nn.utils.clip_grad_norm_(self.parameters.values(), self._settings.max_gradient_norm)
+        if self._settings.skips_non_finite and not bool(torch.isfinite(norm)):
+            self.num_skipped += 1
+        else:
+            self._optimizer.step()
+            if self.average is not None:
+                self.average.update(self._named, self.num_steps)
         self.num_steps += 1
+
+    @torch.no_grad()
+    def restart_from_average(self) -> None:
+        """Go on from the averaged tensors, without the optimizer's memory."""
+        assert self.average is not None
+        for name, tensor in self._named.items():
+            tensor.copy_(self.average.tensors[name])
+        self._optimizer.state.clear()
 
     def save(self, folder: Path, **counters: object) -> None:
         """Write the resumable state, atomically.
 
         Args:
             folder: The folder of the state.
-            counters: What else to keep beside `step` and `elapsed_s`; values of JSON.
+            counters: What else to keep beside those of `state`; values of JSON.
         """
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        save_state(folder, self.state(**counters))
+
+    def state(self, **counters: object) -> TrainingState:
+        """Return what `restore` needs, with further counters; its tensors are those in use."""
         tensors = {f"model.{name}": tensor for name, tensor in self._named.items()}
         if self.average is not None:
             tensors |= {f"average.{name}": t for name, t in self.average.tensors.items()}
         tensors |= optimizer_tensors(self._optimizer, self._names)
         base = {"step": self.num_steps, "elapsed_s": self.watch.elapsed_s}
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        save_state(folder, TrainingState(tensors=tensors, counters={**base, **counters}))
+        base["num_skipped"] = self.num_skipped
+        return TrainingState(tensors=tensors, counters={**base, **counters})
 
     def restore(self, state: TrainingState, folder: Path) -> None:
         """Go on from a state that `save` wrote.
@@ -151,6 +171,7 @@ class Descent:
                 tensor.copy_(saved[name])
         restore_optimizer(self._optimizer, self._names, state.tensors)
         self.num_steps = int(state.counters["step"])
+        self.num_skipped = int(state.counters.get("num_skipped", 0))
         self.watch = Stopwatch(before_s=float(state.counters["elapsed_s"]))
 
     @property

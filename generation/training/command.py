@@ -14,7 +14,7 @@ from jaxtyping import Float, Int, UInt8
 from PIL import Image
 from torch import Tensor
 
-from composer.data.catalogue import CataloguePack, PackError
+from composer.data.catalogue import IMAGE_PX, CataloguePack, PackError
 from composer.files import write_text
 from composer.training.loop import Budget
 from generation.training.loop import Run
@@ -94,30 +94,36 @@ class Pixels:
     """Pictures of the pack as uint8: all in memory on a GPU, decoded on demand on a CPU."""
 
     def __init__(
-        self, pack: CataloguePack, rows: Int[np.ndarray, " n"], device: torch.device
+        self,
+        pack: CataloguePack,
+        rows: Int[np.ndarray, " n"],
+        device: torch.device,
+        size_px: int = IMAGE_PX,
     ) -> None:
-        """Take the pictures of some rows.
+        """Take the pictures of some rows, at the size given.
 
         Raises:
             PackError: there are no rows.
         """
         if len(rows) == 0:
             raise PackError("The pack has no picture of the split this stage needs.")
-        self.pack, self.rows, self.device = pack, rows, device
+        self.pack, self.rows, self.device, self.size_px = pack, rows, device, size_px
         self._all: Tensor | None = None
         if device.type != "cpu":
-            self._all = torch.from_numpy(pack.pixels(rows)).to(device)
+            self._all = torch.from_numpy(pack.pixels(rows, size_px)).to(device)
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def take(self, indices: Int[Tensor, " b"]) -> Float[Tensor, "b 3 h w"]:
         """Return pictures by their index among `rows`, RGB in [-1, 1]."""
+        return self.levels(indices).permute(0, 3, 1, 2).float() / 127.5 - 1  # b h w 3 -> b 3 h w
+
+    def levels(self, indices: Int[Tensor, " b"]) -> UInt8[Tensor, "b h w 3"]:
+        """Return pictures by their index among `rows`, RGB levels in 0..255."""
         if self._all is None:
-            levels = torch.from_numpy(self.pack.pixels(self.rows[indices.numpy()]))
-        else:
-            levels = self._all[indices.to(self.device)]
-        return levels.permute(0, 3, 1, 2).float() / 127.5 - 1  # b h w 3 -> b 3 h w
+            return torch.from_numpy(self.pack.pixels(self.rows[indices.numpy()], self.size_px))
+        return self._all[indices.to(self.device)]
 
 
 def draw_indices(generator: torch.Generator, count: int, size: int) -> Int[Tensor, " b"]:

@@ -24,11 +24,10 @@ def small(tmp_path_factory) -> Path:
     """A pack of the first validation design and the first training design."""
     folder = tmp_path_factory.mktemp("pack")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pack, "SPP", 1)
         train = plan.catalogue(plan.Split.TRAIN)[:1]
         validation = plan.catalogue(plan.Split.VALIDATION)[:1]
         patch.setattr(pack, "catalogue", lambda *_: (*validation, *train))
-        pack.pack(pack.PackOptions(out=folder, image_px=IMAGE_PX, num_workers=1))
+        pack.pack(pack.PackOptions(out=folder, image_px=IMAGE_PX, spp=1, num_workers=1))
     return folder
 
 
@@ -114,6 +113,19 @@ def test_a_folder_that_says_nothing_of_its_pictures_is_refused(tmp_path: Path) -
     (tmp_path / "designs" / "chair-0015.images.parquet").write_bytes(b"")
     with pytest.raises(ValueError, match="pictures from another plan"):
         pack.pack(pack.PackOptions(out=tmp_path, num_workers=1, limit=1))
+
+
+def test_a_folder_of_pictures_of_another_quality_is_refused(small: Path, tmp_path: Path) -> None:
+    (tmp_path / "plan.json").write_bytes((small / "plan.json").read_bytes())
+    assert json.loads((small / "plan.json").read_text())["spp"] == 1
+    options = pack.PackOptions(out=tmp_path, image_px=IMAGE_PX, spp=2, num_workers=1, limit=1)
+    with pytest.raises(ValueError, match=f"not those of {IMAGE_PX} px and 2 samples asked for"):
+        pack.pack(options)
+
+
+def test_pictures_have_at_least_one_sample(tmp_path: Path, capsys) -> None:
+    assert main(["pack", "--out", str(tmp_path), "--spp", "0"]) == 2
+    assert "`spp` must be at least 1, got 0" in capsys.readouterr().err
 
 
 def test_pictures_have_a_sensible_size(tmp_path: Path, capsys) -> None:

@@ -115,3 +115,33 @@ def test_a_state_of_another_model_is_refused(tmp_path, other):
     ):
         restored(pair, tmp_path / "state")
     assert torch.equal(pair.weights.detach(), torch.zeros(2))
+
+
+def test_a_step_without_finite_gradients_changes_nothing_and_is_counted(tmp_path):
+    pair = Pair(DescentSettings(average_decay=0.9, skips_non_finite=True))
+    pair.step()
+    weights = pair.weights.detach().clone()
+    average = pair.descent.average.tensors["weights"].clone()
+    pair.descent.step(pair.weights.sum() * float("nan"), 1.0)
+    assert torch.equal(pair.weights.detach(), weights)
+    assert torch.equal(pair.descent.average.tensors["weights"], average)
+    assert (pair.descent.num_steps, pair.descent.num_skipped) == (2, 1)
+    pair.descent.save(tmp_path / "state")
+    resumed = Pair(DescentSettings(average_decay=0.9, skips_non_finite=True))
+    assert restored(resumed, tmp_path / "state")["num_skipped"] == 1
+    assert resumed.descent.num_skipped == 1
+
+
+def test_a_run_may_go_on_from_its_average():
+    pair, fresh = Pair(), Pair()
+    for _ in range(5):
+        pair.step()
+    average = pair.descent.average.tensors["weights"].clone()
+    assert not torch.equal(pair.weights.detach(), average)
+    pair.descent.restart_from_average()
+    assert torch.equal(pair.weights.detach(), average)
+    with torch.no_grad():
+        fresh.weights.copy_(average)
+    pair.step()
+    fresh.step()  # without memory both move by the rate
+    assert torch.equal(pair.weights, fresh.weights)

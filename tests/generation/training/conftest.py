@@ -7,7 +7,8 @@ import pytest
 from composer.backbone import Backbone
 from composer.data.catalogue import CataloguePack
 from composer.strategies.duet import DuetComposer
-from generation.training.autoencoder import AutoencoderRecipe, make_autoencoder
+from generation.training.autoencoder_recipe import AutoencoderRecipe, make_autoencoder
+from generation.training.crops import CropSize
 from generation.training.diffusion import DiffusionRecipe
 from generation.training.inputs import KitSources
 from tests.generation.training import world
@@ -21,7 +22,15 @@ def pack_folder(tmp_path_factory):
 @pytest.fixture(scope="session")
 def small_autoencoder():
     gentle = replace(world.FAST, batch_size=2, learning_rate=5e-4)
-    return AutoencoderRecipe(block_out_channels=(8, 8, 16, 16), optimisation=gentle)
+    crops = CropSize(side_px=32, count=4, share=0.8), CropSize(side_px=128, count=1, share=0.2)
+    return AutoencoderRecipe(
+        block_out_channels=(8, 8, 16, 16),
+        image_px=128,
+        crops=crops,
+        decoder_crops=crops,
+        critic_width=4,
+        optimisation=gentle,
+    )
 
 
 @pytest.fixture(scope="session")
