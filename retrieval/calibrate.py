@@ -8,9 +8,17 @@ from pathlib import Path
 
 from composer.backbone import Backbone
 from composer.data.catalogue import CataloguePack
+from composer.data.encoder_sets import Part, sketchy_of
 from composer.kit_parts import ComposerFiles
 from composer.strategies import load_composer
-from retrieval.benchmarks.confidence import calibrate, confidence_rows, pack_gallery, pack_queries
+from retrieval.benchmarks.confidence import (
+    calibrate,
+    confidence_rows,
+    natural_gallery,
+    natural_queries,
+    pack_gallery,
+    pack_queries,
+)
 from retrieval.confidence import save_calibrations
 
 
@@ -21,17 +29,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--composer", default="duet", help="name of the composer")
     parser.add_argument("--weights", type=Path, required=True, help="file of its weights")
     parser.add_argument("--data", type=Path, required=True, help="folder of the training pack")
+    parser.add_argument("--natural", type=Path, help="folder of the natural archives")
     parser.add_argument("--output", type=Path, required=True, help="JSON file to write")
     chosen = parser.parse_args(arguments)
     try:
         backbone = Backbone.load(chosen.clip)
         composer = load_composer(chosen.composer, backbone, ComposerFiles(weights=chosen.weights))
         pack = CataloguePack.open(chosen.data)
-        queries = pack_queries(pack, composer)
         with tempfile.TemporaryDirectory() as folder:
-            gallery = pack_gallery(pack, backbone, Path(folder) / "index")
-            calibrations = calibrate(queries, gallery)
-            rows = confidence_rows(chosen.composer, queries, gallery, calibrations)
+            asked = [
+                (pack_queries(pack, composer), pack_gallery(pack, backbone, Path(folder, "p")))
+            ]
+            if chosen.natural is not None:
+                photos = sketchy_of(chosen.natural, Part.VALIDATION)
+                gallery = natural_gallery(photos, backbone, Path(folder, "n"))
+                asked.append((natural_queries(photos, composer), gallery))
+            calibrations = calibrate(asked)
+            rows = [
+                row
+                for queries, gallery in asked
+                for row in confidence_rows(chosen.composer, queries, gallery, calibrations)
+            ]
         save_calibrations(chosen.output, calibrations)
     except (ValueError, OSError) as error:
         sys.stderr.write(f"{error}\n")

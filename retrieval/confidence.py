@@ -22,7 +22,7 @@ from torch import Tensor
 from composer.composed import ComposedQuery
 
 NUM_BACKGROUND = 512
-FALSE_ALARMS = 0.1  # accepted share of answerable validation queries without a match
+FALSE_ALARMS = 0.05  # accepted share of answerable validation queries without a match
 _RIDGE = 1e-3
 
 

@@ -88,6 +88,16 @@ def sketchy_part(class_name: str) -> Part:
     return Part.VALIDATION if class_name in validation_classes() else Part.TRAIN
 
 
+def sketchy_of(folder: Path, part: Part) -> InstanceDataset:
+    """Open the photos and drawings of one part of Sketchy, from the folder of the archives.
+
+    Raises:
+        DatasetError: The archive is missing or has another layout.
+    """
+    sketchy = open_sketchy(folder / archives.SKETCHY, with_extension=False)
+    return sketchy.where(lambda item: sketchy_part(item.class_name) is part)
+
+
 def encoder_sets(folder: Path, *, num_views: int = 4) -> Iterator[PictureSet]:
     """List the sets of the archives in a folder.
 

@@ -3,8 +3,9 @@
 Each query searches the gallery, and the gallery without the query's kind.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +16,11 @@ from composer.backbone import Backbone
 from composer.composed import ComposedQuery
 from composer.data.catalogue import CataloguePack
 from composer.data.duet_batches import validation_sketches
-from composer.data.wording import attribute_wording
+from composer.data.instances import InstanceDataset
+from composer.data.wording import attribute_wording, with_article
+from composer.data.world import words_of_class
 from composer.query import Query
-from composer.strategies.protocol import Composer, EncodedReference
+from composer.strategies.protocol import Composer, EncodedReference, encode_all
 from retrieval.benchmarks import catalogue
 from retrieval.confidence import Calibrations, QueryMode, Standing, auroc, fit
 from retrieval.engines.exact import ExactIndex
@@ -29,14 +32,24 @@ from retrieval.store.schema import Item, Manifest
 from retrieval.store.table import Store
 
 _BATCH = 64
+NATURAL = "natural"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LabelledQuery:
-    """A query with its mode, and the kind of its target."""
+    """A query and the kind of its target.
+
+    Attributes:
+        query: The query.
+        mode: Its mode, which has a calibration.
+        asked: What was given: "drawing", "drawing and words", "caption", "two words" or "name".
+        kind: What its target shows.
+        split: What the target may be used for.
+    """
 
     query: ComposedQuery
     mode: QueryMode
+    asked: str
     kind: str
     split: str
 
@@ -48,7 +61,8 @@ class ConfidenceRow:
     Attributes:
         composer: Name of the composer.
         query: Mode of the queries.
-        split: "seen" or "unseen" kinds, or "validation".
+        asked: What was given, as in `LabelledQuery`.
+        split: "seen" or "unseen" kinds, "validation", or "natural".
         num_queries: Number of queries; each is searched twice, with its kind and without.
         auroc: How often an answerable query has more confidence than an unanswerable one.
         false_alarms: Share of answerable queries without a match.
@@ -57,6 +71,7 @@ class ConfidenceRow:
 
     composer: str
     query: str
+    asked: str
     split: str
     num_queries: int
     auroc: float
@@ -69,6 +84,7 @@ class _Pair:
     """Standing of a query in the gallery, and in the gallery without its kind."""
 
     mode: QueryMode
+    asked: str
     split: str
     present: Standing
     absent: Standing
@@ -77,20 +93,22 @@ class _Pair:
 def confidence_rows(
     name: str, queries: Sequence[LabelledQuery], gallery: Gallery, calibrations: Calibrations
 ) -> list[ConfidenceRow]:
-    """Measure a calibration, for each of its query modes and each split."""
+    """Measure a calibration, for each of its query modes, what was given, and each split."""
     pairs = _pairs(queries, gallery)
     rows: list[ConfidenceRow] = []
-    for mode, split in dict.fromkeys((pair.mode, pair.split) for pair in pairs):
+    for key in dict.fromkeys((pair.mode, pair.asked, pair.split) for pair in pairs):
+        mode, asked, split = key
         if mode not in calibrations:
             continue
         calibration = calibrations[mode]
-        group = [pair for pair in pairs if (pair.mode, pair.split) == (mode, split)]
+        group = [pair for pair in pairs if (pair.mode, pair.asked, pair.split) == key]
         present = np.array([calibration.probability(pair.present) for pair in group])
         absent = np.array([calibration.probability(pair.absent) for pair in group])
         rows.append(
             ConfidenceRow(
                 composer=name,
                 query=mode.value,
+                asked=asked,
                 split=split,
                 num_queries=len(group),
                 auroc=auroc(present.tolist(), absent.tolist()),
@@ -101,13 +119,13 @@ def confidence_rows(
     return rows
 
 
-def calibrate(queries: Sequence[LabelledQuery], gallery: Gallery) -> Calibrations:
-    """Fit one calibration for each query mode.
+def calibrate(asked: Sequence[tuple[Sequence[LabelledQuery], Gallery]]) -> Calibrations:
+    """Fit one calibration for each query mode, on queries of one or several galleries.
 
     Raises:
         ValueError: There is no query.
     """
-    pairs = _pairs(queries, gallery)
+    pairs = [pair for queries, gallery in asked for pair in _pairs(queries, gallery)]
     return {
         mode: fit(
             [pair.present for pair in pairs if pair.mode is mode],
@@ -127,7 +145,13 @@ def _pairs(queries: Sequence[LabelledQuery], gallery: Gallery) -> list[_Pair]:
         )
         if present is not None and absent is not None:
             pairs.append(
-                _Pair(mode=labelled.mode, split=labelled.split, present=present, absent=absent)
+                _Pair(
+                    mode=labelled.mode,
+                    asked=labelled.asked,
+                    split=labelled.split,
+                    present=present,
+                    absent=absent,
+                )
             )
     return pairs
 
@@ -136,29 +160,46 @@ def gallery_queries(protocol: catalogue.Protocol, composer: Composer) -> list[La
     """Compose the cases of the shipped gallery in every mode; words alone name the kind."""
     encoded = catalogue.encode_sketches(protocol, composer)
     return [
-        LabelledQuery(
-            query=query,
-            mode=mode,
+        query
+        for case in protocol.cases
+        for query in _labelled(
+            composer,
+            encoded[case.design],
+            words=(case.attributes, case.caption, f"{case.colour} {case.kind}"),
             kind=case.kind,
             split="seen" if case.trained_kind else "unseen",
-        )
-        for case in protocol.cases
-        for mode, query in _queries_by_mode(
-            composer, encoded[case.design], case.attributes, case.caption
         )
     ]
 
 
-def _queries_by_mode(
-    composer: Composer, drawn: EncodedReference, attributes: str, caption: str
-) -> Iterator[tuple[QueryMode, ComposedQuery]]:
-    """Yield queries for a picture: by its drawing, with attributes too, and by its caption."""
-    yield QueryMode.REFERENCE, composer.compose(drawn, "")
-    yield QueryMode.BOTH, composer.compose(drawn, attributes)
-    yield QueryMode.WORDS, composer.compose(EncodedReference(), caption)
+def _labelled(
+    composer: Composer,
+    drawn: EncodedReference,
+    *,
+    words: tuple[str, str, str],
+    kind: str,
+    split: str,
+) -> Iterator[LabelledQuery]:
+    """Yield queries for a picture: by its drawing, with attributes too, by caption and two words.
+
+    Args:
+        composer: Any composer.
+        drawn: The drawing.
+        words: Attributes, caption, two words.
+        kind: What the picture shows.
+        split: What it may be used for.
+    """
+    attributes, caption, two_words = words
+    nothing = EncodedReference()
+    for asked, mode, query in (
+        ("drawing", QueryMode.REFERENCE, composer.compose(drawn, "")),
+        ("drawing and words", QueryMode.BOTH, composer.compose(drawn, attributes)),
+        ("caption", QueryMode.WORDS, composer.compose(nothing, caption)),
+        ("two words", QueryMode.WORDS, composer.compose(nothing, two_words)),
+    ):
+        yield LabelledQuery(query=query, mode=mode, asked=asked, kind=kind, split=split)
 
 
-@torch.inference_mode()
 def pack_gallery(pack: CataloguePack, backbone: Backbone, folder: Path) -> Gallery:
     """Index the validation photos of a training pack in an empty folder.
 
@@ -167,38 +208,91 @@ def pack_gallery(pack: CataloguePack, backbone: Backbone, folder: Path) -> Galle
         ValueError: The pack has no validation designs.
     """
     rows = pack.validation_photos()
-    manifest = Manifest(
-        gallery_hash=backbone.gallery_hash, dim=backbone.joint_dim, kit="validation", root="."
+    pictures = (
+        (pack.items[row].id, pack.items[row].kind, Image.fromarray(levels))
+        for at in range(0, len(rows), _BATCH)
+        for row, levels in zip(
+            rows[at : at + _BATCH],
+            pack.pixels(rows[at : at + _BATCH], backbone.image_size_px),
+            strict=True,
+        )
     )
-    store = Store.create(folder, manifest)
-    for start in range(0, len(rows), _BATCH):
-        part = rows[start : start + _BATCH]
-        pixels = pack.pixels(part, backbone.image_size_px)
-        images = [Image.fromarray(levels) for levels in pixels]
-        encoded = encode_with_regions(backbone, images)
-        items = [
-            Item(
-                id=content_id(pack.items[row].id.encode()),
-                path=pack.items[row].id,
-                kind=pack.items[row].kind,
-            )
-            for row in part
-        ]
-        store.add(items, encoded.features.cpu().numpy(), encoded.regions.cpu().numpy())
-    return Gallery(store, ExactIndex(store))
+    return _index(pictures, backbone, folder)
 
 
 @torch.inference_mode()
 def pack_queries(pack: CataloguePack, composer: Composer) -> list[LabelledQuery]:
-    """Compose a query of each mode for every validation photo; its row fixes the skill."""
+    """Compose the queries of every validation photo; its row fixes the skill."""
     queries: list[LabelledQuery] = []
     rows = pack.validation_photos()
     for row, sketch in zip(rows, validation_sketches(pack, rows), strict=True):
         item = pack.items[row]
         drawn = composer.encode(Query(sketch=sketch.sketch))
         words = attribute_wording(item).text
+        two_words = f"{item.part_colours[0]} {item.kind}" if item.part_colours else item.kind
+        queries += _labelled(
+            composer,
+            drawn,
+            words=(words, item.caption, two_words),
+            kind=item.kind,
+            split="validation",
+        )
+    return queries
+
+
+def natural_gallery(dataset: InstanceDataset, backbone: Backbone, folder: Path) -> Gallery:
+    """Index the photos of a data set of classes in an empty folder.
+
+    Raises:
+        GalleryError: The folder cannot be written.
+    """
+    pictures = ((str(p.path), p.class_name, dataset.image(p)) for p in dataset.photos)
+    return _index(pictures, backbone, folder)
+
+
+@torch.inference_mode()
+def natural_queries(
+    dataset: InstanceDataset, composer: Composer, split: str = NATURAL
+) -> list[LabelledQuery]:
+    """Compose a query for every drawing, and for the name of every class in three wordings."""
+    asked = [Query(sketch=dataset.sketch(drawing)) for drawing in dataset.drawings]
+    queries = [
+        LabelledQuery(
+            query=composer.compose(drawn, ""),
+            mode=QueryMode.REFERENCE,
+            asked="drawing",
+            kind=drawing.class_name,
+            split=split,
+        )
+        for drawing, drawn in zip(dataset.drawings, encode_all(composer, asked), strict=True)
+    ]
+    for name in sorted(dataset.classes):
+        noun = words_of_class(name)
         queries += [
-            LabelledQuery(query=query, mode=mode, kind=item.kind, split="validation")
-            for mode, query in _queries_by_mode(composer, drawn, words, item.caption)
+            LabelledQuery(
+                query=composer.compose(EncodedReference(), words),
+                mode=QueryMode.WORDS,
+                asked="name",
+                kind=name,
+                split=split,
+            )
+            for words in (noun, with_article(noun), f"a photo of {with_article(noun)}")
         ]
     return queries
+
+
+@torch.inference_mode()
+def _index(
+    pictures: Iterable[tuple[str, str, Image.Image]], backbone: Backbone, folder: Path
+) -> Gallery:
+    """Index pictures, each with a name and its kind."""
+    manifest = Manifest(
+        gallery_hash=backbone.gallery_hash, dim=backbone.joint_dim, kit="validation", root="."
+    )
+    store = Store.create(folder, manifest)
+    waiting = iter(pictures)
+    while part := list(islice(waiting, _BATCH)):
+        encoded = encode_with_regions(backbone, [image for _, _, image in part])
+        items = [Item(id=content_id(name.encode()), path=name, kind=kind) for name, kind, _ in part]
+        store.add(items, encoded.features.cpu().numpy(), encoded.regions.cpu().numpy())
+    return Gallery(store, ExactIndex(store))

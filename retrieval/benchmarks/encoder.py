@@ -21,10 +21,10 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from composer.backbone import Backbone
-from composer.data import archives, heldout
+from composer.data import archives
+from composer.data.encoder_sets import Part, sketchy_of
 from composer.data.instances import Drawing, InstanceDataset
 from composer.data.qmul import chairv2_parts, open_chairv2
-from composer.data.sketchy import open_sketchy
 from composer.layout import NUM_CODES, SHORT_LIST, blend
 from composer.medium import Medium
 from composer.query import Query
@@ -63,9 +63,7 @@ def encoder_rows(
         DatasetError: An archive is missing or has another layout.
     """
     chairs = chairv2_parts(open_chairv2(natural / archives.CHAIRV2)).held_out
-    sketchy = open_sketchy(natural / archives.SKETCHY, with_extension=False).where(
-        lambda item: heldout.sketchy_is_held_out(item.class_name)
-    )
+    sketchy = sketchy_of(natural, Part.HELD_OUT)
     rows = [*_chair_rows(backbone, chairs, seed), *_class_rows(backbone, sketchy, seed)]
     return [{"encoder": name, **row} for row in rows]
 

@@ -11,12 +11,18 @@ import numpy as np
 from PIL import Image
 
 from composer import names
+from composer.data.encoder_sets import Part, sketchy_of
 from composer.query import Query
 from composer.sketch import Sketch, rasterise
 from generation import benchmark
 from generation.judge import Judge
 from retrieval.benchmarks import catalogue
-from retrieval.benchmarks.confidence import confidence_rows, gallery_queries
+from retrieval.benchmarks.confidence import (
+    confidence_rows,
+    gallery_queries,
+    natural_gallery,
+    natural_queries,
+)
 from retrieval.benchmarks.end_to_end import end_to_end_rows, lance_row, synthetic_gallery
 from retrieval.benchmarks.engines import engine_rows
 from retrieval.benchmarks.metrics import Interval, bootstrap, paired_bootstrap
@@ -143,10 +149,13 @@ def bench_scale(_: Engine, options: BenchOptions) -> list[dict[str, Any]]:
     return rows
 
 
-def bench_confidence(engine: Engine, _: BenchOptions) -> list[dict[str, Any]]:
+def bench_confidence(engine: Engine, options: BenchOptions) -> list[dict[str, Any]]:
     """Measure confidence on the shipped gallery, with the targets in it and with them removed.
 
+    With `--natural`, also on photos of Sketchy's held-out classes.
+
     Raises:
+        DatasetError: The archive of Sketchy is missing or has another layout.
         GalleryError: The gallery is not there, or not indexed by this kit.
         UsageError: The kit has no calibration of the default composer.
     """
@@ -158,8 +167,16 @@ def bench_confidence(engine: Engine, _: BenchOptions) -> list[dict[str, Any]]:
     calibrations = load_calibrations(engine.kit.search_tower.confidence[DEFAULT_COMPOSER])
     gallery = engine.gallery()
     protocol = catalogue.read_protocol(gallery, assets_folder() / "gallery")
-    queries = gallery_queries(protocol, engine.composer(DEFAULT_COMPOSER))
-    rows = confidence_rows(DEFAULT_COMPOSER, queries, gallery, calibrations)
+    composer = engine.composer(DEFAULT_COMPOSER)
+    rows = confidence_rows(
+        DEFAULT_COMPOSER, gallery_queries(protocol, composer), gallery, calibrations
+    )
+    if options.natural is not None:
+        photos = sketchy_of(options.natural, Part.HELD_OUT)
+        with tempfile.TemporaryDirectory() as folder:
+            shown = natural_gallery(photos, engine.search_backbone, Path(folder, "index"))
+            asked = natural_queries(photos, composer)
+            rows += confidence_rows(DEFAULT_COMPOSER, asked, shown, calibrations)
     return [asdict(row) for row in rows]
 
 

@@ -111,7 +111,9 @@ def _slerp(job: TrainingJob) -> Sequence[str | Path]:
 
 def _confidence(job: TrainingJob) -> Sequence[str | Path]:
     weights = _composer_file(job.kit, names.DUET)
+    natural: list[str | Path] = ["--natural", job.natural] if job.natural else []
     return [
+        *natural,
         *("--data", job.pack, "--clip", job.kit / "clip", "--weights", weights),
         *("--output", weights.with_suffix(CONFIDENCE_SUFFIX)),
     ]
