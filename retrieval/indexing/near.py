@@ -1,8 +1,9 @@
 """Near-duplicates: re-saved, resized or slightly cropped copies, by the cosine of features."""
 
 import numpy as np
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Bool, Float, Int, Shaped
 
+from retrieval.indexing.pixels import PixelComparison
 from retrieval.store.columns import IdsAndVectors
 from retrieval.store.table import Store
 
@@ -18,12 +19,17 @@ ROWS_PER_PIVOT = 4096
 PIVOTS_OF_A_ROW = 2
 
 
-def mark_near_duplicates(store: Store, *, threshold: float = NEAR) -> int:
+def mark_near_duplicates(store: Store, *, threshold: float = NEAR, confirms: bool = True) -> int:
     """Mark pictures that have not been compared with the first picture of their group.
 
     A picture joins the group of the first picture that it is near to, by order of arrival, then by
     path. If the first picture of a group was removed, the others are compared again. Above about
     sixty thousand pictures at a time, only pictures near the same pivots are compared.
+
+    Args:
+        store: The index.
+        threshold: Least cosine of the features of near-duplicates.
+        confirms: Whether the files are compared, too: pictures whose pixels differ are not near.
 
     Returns:
         The number of pictures that are near another.
@@ -42,7 +48,9 @@ def mark_near_duplicates(store: Store, *, threshold: float = NEAR) -> int:
     near = [item.near for item in items]
     if num_marked < len(items):
         order = np.array([item.id for item in items], "S32")
-        first = _Comparison(store.ids_and_vectors(), order).first_similar(num_marked, threshold)
+        pixels = PixelComparison([store.root / item.path for item in items]) if confirms else None
+        comparison = _Comparison(store.ids_and_vectors(), order, pixels)
+        first = comparison.first_similar(num_marked, threshold)
         for position in range(num_marked, len(items)):
             earlier = int(first[position])
             near[position] = "" if earlier == NONE else near[earlier] or items[earlier].id
@@ -53,7 +61,13 @@ def mark_near_duplicates(store: Store, *, threshold: float = NEAR) -> int:
 class _Comparison:
     """Comparison of items in a given order; vectors are gathered as needed."""
 
-    def __init__(self, gallery: IdsAndVectors, order: Shaped[np.ndarray, " n"]) -> None:
+    def __init__(
+        self,
+        gallery: IdsAndVectors,
+        order: Shaped[np.ndarray, " n"],
+        pixels: PixelComparison | None,
+    ) -> None:
+        self._pixels = pixels
         self._vectors = gallery.vectors
         # An item removed meanwhile gets the vector of a neighbour; marking it has no effect.
         self._rows = np.searchsorted(gallery.ids, order).clip(max=max(0, len(gallery.ids) - 1))
@@ -88,8 +102,26 @@ class _Comparison:
                 columns = positions[left : min(left + COLUMNS_AT_ONCE, start + len(rows))]
                 alike = matrix @ self._gather(columns).T >= threshold
                 alike &= columns < rows[:, None]
+                alike &= columns < first[rows][:, None]
+                self._confirm(alike, rows, columns)
                 earliest = np.where(alike.any(1), columns[alike.argmax(1)], NONE)
                 first[rows] = np.minimum(first[rows], earliest)
+
+    def _confirm(
+        self,
+        alike: Bool[np.ndarray, "r c"],
+        rows: Int[np.ndarray, " r"],
+        columns: Int[np.ndarray, " c"],
+    ) -> None:
+        """Unmark pairs whose pixels differ, after the first pair of each row that are copies."""
+        if self._pixels is None:
+            return
+        pending = np.flatnonzero(alike.any(1))
+        while pending.size:
+            nearest = alike[pending].argmax(1)
+            same = self._pixels.confirm(rows[pending], columns[nearest])
+            alike[pending[~same], nearest[~same]] = False
+            pending = pending[~same & alike[pending].any(1)]
 
     def _groups(self) -> list[Int[np.ndarray, " k"]]:
         """Return the positions near each of many pivots; every position is in two groups."""

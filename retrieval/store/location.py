@@ -16,6 +16,7 @@ import lancedb
 import pyarrow as pa
 
 from retrieval.errors import GalleryError
+from retrieval.files import check_utf8
 from retrieval.store.address import IndexLocation, is_object_store
 from retrieval.store.disk import Checkpoint, exclusive_writer, translate_errors
 from retrieval.store.schema import (
@@ -261,9 +262,10 @@ def storage_at(location: IndexLocation) -> Storage:
     """Return the storage at a path, or at an address such as s3://bucket/gallery.
 
     Raises:
-        GalleryError: The address is not of an object store.
+        GalleryError: The address is not of an object store, or the path is not UTF-8.
     """
     if isinstance(location, Path):
+        check_utf8(location)
         return Folder(location)
     if is_object_store(location):
         return Bucket(location)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from composer.backbone import Backbone
 from retrieval.errors import GalleryError
-from retrieval.files import printable
+from retrieval.files import check_utf8, printable
 from retrieval.store.address import IndexLocation
 from retrieval.store.location import storage_at
 from retrieval.store.schema import Manifest
@@ -31,12 +31,15 @@ def manifest_of(
     folder replaces it, and the manifest is rewritten.
 
     Raises:
-        GalleryError: A folder does not exist, or lies outside the root of the index.
+        GalleryError: A folder does not exist, has a name that is not UTF-8, or lies outside the
+            root of the index.
     """
     for folder in folders:
         if not folder.is_dir():
             raise GalleryError(f"There is no folder {printable(folder)}; check the path.")
     real = [folder.resolve() for folder in folders]
+    for folder in real:
+        check_utf8(folder)
     storage = storage_at(index)
     new = Manifest(
         gallery_hash=backbone.gallery_hash,
