@@ -8,8 +8,6 @@ from contextlib import contextmanager
 from io import BufferedReader
 from pathlib import Path
 
-from retrieval.errors import GalleryError
-
 
 def content_id(data: bytes) -> str:
     """Return the id of a picture: 32 hex digits of the hash of its file."""
@@ -44,20 +42,6 @@ def _open_regular(file: Path) -> Generator[BufferedReader, None, None]:
         if not stat.S_ISREG(os.fstat(handle).st_mode):
             raise OSError(f"{file} is not a regular file.")
         yield opened
-
-
-def check_utf8(folder: Path) -> None:
-    """Check that an index can record a path.
-
-    Raises:
-        GalleryError: A name in it is not UTF-8.
-    """
-    try:
-        str(folder.resolve()).encode()
-    except UnicodeEncodeError as error:
-        raise GalleryError(
-            f"The name of {printable(folder)} is not UTF-8; rename the folder."
-        ) from error
 
 
 def printable(path: str | Path) -> str:

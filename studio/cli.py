@@ -4,6 +4,7 @@ import argparse
 import importlib
 import os
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ Command = Callable[[Any], int]  # each takes its options
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code: 0, or 2 after an error of the user."""
     namespace = parser().parse_args(arguments)
+    # Pillow warns of damaged metadata of a picture that is read all the same.
+    warnings.filterwarnings("ignore", module=r"PIL\.")
     try:
         return _run(namespace)
     except KeyboardInterrupt:
@@ -43,7 +46,9 @@ def _run(namespace: argparse.Namespace) -> int:
     try:
         return command(options)
     except USER_ERRORS as error:
-        print(f"duet: {error}", file=sys.stderr)
+        from retrieval.files import printable
+
+        print(f"duet: {printable(str(error))}", file=sys.stderr)
         return EXIT_USER
 
 

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
+from retrieval.files import printable
+
 PAPER = (250, 249, 246)
 INK = (34, 34, 34)
 FAINT = (120, 118, 112)
@@ -58,7 +60,7 @@ def _draw_tile(sheet: Image.Image, tile: Tile, corner: tuple[int, int], tile_px:
     font = ImageFont.load_default(size=13)
     x, y = corner[0], corner[1] + tile_px + 4
     for number, (line, colour) in enumerate(((tile.title, INK), (tile.subtitle, FAINT))):
-        text = _shorten(line, tile_px, pen, font)
+        text = _shorten(printable(line), tile_px, pen, font)
         pen.text((x, y + 17 * number), text, fill=colour, font=font)
 
 

@@ -10,9 +10,24 @@ from filelock import FileLock, Timeout
 
 from composer.files import sync
 from retrieval.errors import GalleryError
+from retrieval.files import printable
 
 LOCK = "maintenance.lock"
 LOCK_TIMEOUT_S = 600
+
+
+def check_utf8(folder: Path) -> None:
+    """Check that an index can record a path.
+
+    Raises:
+        GalleryError: A name in it is not UTF-8.
+    """
+    try:
+        str(folder.resolve()).encode()
+    except UnicodeEncodeError as error:
+        raise GalleryError(
+            f"The name of {printable(folder)} is not UTF-8; rename the folder."
+        ) from error
 
 
 @contextmanager

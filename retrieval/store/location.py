@@ -16,9 +16,8 @@ import lancedb
 import pyarrow as pa
 
 from retrieval.errors import GalleryError
-from retrieval.files import check_utf8
 from retrieval.store.address import IndexLocation, is_object_store
-from retrieval.store.disk import Checkpoint, exclusive_writer, translate_errors
+from retrieval.store.disk import Checkpoint, check_utf8, exclusive_writer, translate_errors
 from retrieval.store.schema import (
     MANIFEST,
     Manifest,

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from composer.backbone import Backbone
 from retrieval.errors import GalleryError
-from retrieval.files import check_utf8, printable
+from retrieval.files import printable
 from retrieval.store.address import IndexLocation
+from retrieval.store.disk import check_utf8
 from retrieval.store.location import storage_at
 from retrieval.store.schema import Manifest
 

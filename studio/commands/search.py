@@ -12,6 +12,7 @@ from composer.query import Query
 from composer.sketch import rasterise
 from retrieval.confidence import Confidence
 from retrieval.evidence import Evidence
+from retrieval.files import printable
 from retrieval.filters.language import parse
 from retrieval.search import Hit, Ranking, Refinement
 from retrieval.store.schema import MANIFEST
@@ -29,6 +30,7 @@ from studio.evidence_marks import evidence_as_json, explain_hit, legend, mark_ev
 from studio.sheet import Tile, contact_sheet
 
 NOTHING_MATCHES = "Nothing in this gallery matches well; the closest pictures are:"
+NOTHING_PASSES = "No picture of this gallery passes the filter, or is among the earlier hits."
 SHEET_TILE_PX = 200
 DEFAULT_INDEX = ".duet"
 
@@ -59,7 +61,9 @@ def run(options: SearchOptions) -> int:
         hits = [_as_json(hit, evidence if options.evidence else None) for hit in ranking.hits]
         print_json({"hits": hits, "confidence": confidence and round(confidence.probability, 4)})
     else:
-        _print_hits(ranking, confidence)
+        _print_hits(
+            ranking, confidence, is_narrowed=where is not None or options.within is not None
+        )
     return 0
 
 
@@ -87,12 +91,17 @@ def _outputs(options: SearchOptions) -> tuple[Path | None, Path | None]:
     )
 
 
-def _print_hits(ranking: Ranking, confidence: Confidence | None) -> None:
+def _print_hits(ranking: Ranking, confidence: Confidence | None, *, is_narrowed: bool) -> None:
+    if not ranking.hits and is_narrowed:
+        print_line(NOTHING_PASSES)
+        return
     if confidence is not None and not confidence.matches:
         print_line(NOTHING_MATCHES)
     for hit in ranking.hits:
-        caption = hit.metadata.get("caption", "")
-        print_line(f"{hit.rank:3}  {hit.score:.3f}  {hit.path}  {caption}")
+        caption = printable(str(hit.metadata.get("caption", "")))
+        print_line(f"{hit.rank:3}  {hit.score:.3f}  {printable(hit.path)}  {caption}")
+    if num_folded := sum(len(hit.near_duplicates) for hit in ranking.hits):
+        print_line(f"{num_folded} near-duplicates of these are left out; --all-copies lists them.")
 
 
 def _refinement(options: SearchOptions) -> Refinement:

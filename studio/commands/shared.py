@@ -2,6 +2,7 @@
 
 import errno
 import json
+import re
 import sys
 import time
 from collections.abc import Generator
@@ -20,6 +21,9 @@ from studio.commands.options import KitOptions, QueryOptions
 from studio.engine import ComposeOptions, Engine
 from studio.errors import UsageError
 from studio.kits import load_kit
+
+# Controls, marks that change the direction of writing, and halves of pairs.
+_STEERING = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def open_engine(options: KitOptions, loras: tuple[LoraSource, ...] = ()) -> Engine:
@@ -84,17 +88,23 @@ def compose_query(engine: Engine, options: QueryOptions) -> tuple[Query | None, 
 
 def print_json(value: Any) -> None:  # noqa: ANN401  any JSON value
     """Print one JSON document."""
-    print(json.dumps(value, indent=2, ensure_ascii=False))  # noqa: T201
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    print(_STEERING.sub(lambda found: f"\\u{ord(found[0]):04x}", text))  # noqa: T201
 
 
 def print_line(text: str) -> None:
     """Print one line of text."""
-    print(text)  # noqa: T201
+    print(without_controls(text))  # noqa: T201
+
+
+def without_controls(text: str) -> str:
+    """Return a text whose characters cannot steer a terminal; line ends and tabs are kept."""
+    return _STEERING.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def warn(sentence: str) -> None:
     """Print a sentence on stderr."""
-    print(f"duet: {sentence}", file=sys.stderr)  # noqa: T201
+    print(f"duet: {without_controls(sentence)}", file=sys.stderr)  # noqa: T201
 
 
 @contextmanager
