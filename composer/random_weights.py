@@ -1,6 +1,7 @@
 """Models at full size with random weights, made cheaply, to measure time and memory with."""
 
 import math
+import threading
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any, Final, TypeVar
@@ -12,6 +13,8 @@ Model = TypeVar("Model", bound=nn.Module)
 
 # A prime, so that the rows of a matrix do not repeat.
 _POOL_SIZE: Final = 4_194_301
+_PATCHING = threading.Lock()
+_REGISTER: Final = nn.Module.register_parameter
 _KEPT: Final = frozenset({"logit_scale", "logit_bias"})
 
 
@@ -54,20 +57,22 @@ def count_parameters(build: Callable[[], nn.Module]) -> int:
 def _parameters_without_memory() -> Generator[None, None, None]:
     """Put parameters on the meta device as they are registered, where initialising costs nothing.
 
-    Buffers are left alone, as their values matter. For one thread at a time.
+    Buffers are left alone, as their values matter, and so is what other threads construct.
     """
-    register = nn.Module.register_parameter
+    register, owner = _REGISTER, threading.get_ident()
 
     def register_on_meta(self: nn.Module, name: str, param: nn.Parameter | None) -> None:
-        if param is not None and not param.is_meta:
+        is_ours = threading.get_ident() == owner
+        if is_ours and param is not None and not param.is_meta:
             param = nn.Parameter(param.to("meta"), requires_grad=False)
         register(self, name, param)
 
-    nn.Module.register_parameter = register_on_meta
-    try:
-        yield
-    finally:
-        nn.Module.register_parameter = register
+    with _PATCHING:
+        nn.Module.register_parameter = register_on_meta
+        try:
+            yield
+        finally:
+            nn.Module.register_parameter = register
 
 
 def _random(name: str, like: Tensor, pool: Tensor, start: int) -> Tensor:

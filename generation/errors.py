@@ -2,6 +2,7 @@
 
 from generation.cancel import GenerationCancelledError
 from generation.lora_header import LoraError
+from generation.memory_plan import MemoryPlanError
 from generation.model_files import PipelineError
 from generation.provenance import ProvenanceError
 from generation.request import RequestError
@@ -11,6 +12,7 @@ GENERATION_ERRORS: tuple[type[Exception], ...] = (
     RequestError,
     PipelineError,
     LoraError,
+    MemoryPlanError,
     ProvenanceError,
     BusyError,
     OutOfMemoryError,

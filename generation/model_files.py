@@ -101,7 +101,7 @@ def open_models(source: PipelineSource, dtype: torch.dtype) -> Models:
     """
     _silence()
     check_loras(source.loras, source.folder)
-    family = _family(source.folder)
+    family = family_of(source.folder)
     is_random = source.random_around is not None
     _check_without(family, source.without)
     if source.checkpoint is None or is_random:
@@ -129,7 +129,7 @@ def check_loras(loras: Sequence[LoraSource], folder: Path) -> None:
     if not loras:
         return
     check_peft()
-    family = _family(folder)
+    family = family_of(folder)
     config = folder / DENOISER[family] / "config.json"
     try:
         width = json.loads(config.read_text(encoding="utf-8")).get("cross_attention_dim")
@@ -140,7 +140,12 @@ def check_loras(loras: Sequence[LoraSource], folder: Path) -> None:
         check_lora_header(lora.file, model)
 
 
-def _family(folder: Path) -> Family:
+def family_of(folder: Path) -> Family:
+    """Return the family of a diffusers folder.
+
+    Raises:
+        PipelineError: it is none, or of an unknown class.
+    """
     if not folder.is_dir():
         raise PipelineError(f"There is no model folder {folder}.")
     index = folder / "model_index.json"
@@ -280,7 +285,7 @@ def parameter_counts(folder: Path, controlnet: Path | None) -> dict[str, int]:
     import diffusers
     import transformers
 
-    family = _family(folder)
+    family = family_of(folder)
     models = {
         **{name: (diffusers, kind) for name, kind in DIFFUSERS_MODELS[family].items()},
         **{name: (transformers, kind) for name, kind in TRANSFORMERS_MODELS[family].items()},

@@ -4,11 +4,18 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from generation.families import DENOISER, TRANSFORMERS_MODELS, Family
 from generation.model_files import Models, Pipe, PipelineError
 
 _Models = Sequence[tuple[str, Any]]
+
+ROW_TOLERANCE = 0.02
+"""Distance of two rows, as a share of their length, that half precision explains; bf16: 0.004."""
+MOVED_SHARE = 0.01
+"""Share of rows that may be further apart, such as words that a fine-tune added."""
 
 
 def check_parts(models: Models) -> None:
@@ -72,3 +79,27 @@ def _check_sd3_widths(base: Pipe, models: _Models) -> None:
                 f"The {name} expects text of width {joint}, the text encoders give {given}. "
                 "Choose one of the same family."
             )
+
+
+def check_token_tables(encoder_table: Float[Tensor, "v w"], table: Float[Tensor, "u x"]) -> None:
+    """Check that a text encoder's token table is a CLIP's, but for rounding.
+
+    Raises:
+        PipelineError: vocabulary or width differ, or the rows of more than a few words do.
+    """
+    if encoder_table.shape != table.shape:
+        raise PipelineError(
+            f"The pipeline's token table is {tuple(encoder_table.shape)}, the CLIP's "
+            f"{tuple(table.shape)}. A kit needs one text encoder."
+        )
+    theirs, ours = encoder_table.detach().float().cpu(), table.detach().float().cpu()
+    distances = (theirs - ours).norm(dim=1) / ours.norm(dim=1).clamp(min=1e-12)
+    moved = distances > ROW_TOLERANCE
+    if float(moved.float().mean()) > MOVED_SHARE:
+        raise PipelineError(
+            f"The pipeline's token table differs from the CLIP's by "
+            f"{float(distances[moved].mean()):.0%} in {float(moved.float().mean()):.0%} of its "
+            "words, so it would draw something else than what is searched for. Choose a "
+            "pipeline whose text encoder was left as it was, or the CLIP that it was tuned "
+            "from."
+        )

@@ -21,13 +21,16 @@ from generation.families import (
     DENOISER,
     PIPELINES,
     SHARED_PARTS,
+    TRANSFORMERS_MODELS,
     Family,
 )
 from generation.fused_attention import FUSED
 from generation.guidance import CONDITIONERS
-from generation.levers import DEFAULT, PLAIN, Levers
+from generation.levers import DEFAULT, PLAIN, Levers, without_fixed_weights
+from generation.memory_plan import MemoryPlan, Offload, plan_for
 from generation.model_files import Models, Pipe, PipelineError, PipelineSource, open_models
-from generation.part_checks import check_parts
+from generation.part_checks import check_parts, check_token_tables
+from generation.placement import Placement
 from generation.request import RequestError, Scheduler
 
 if TYPE_CHECKING:
@@ -38,10 +41,6 @@ TEXT_HASH_KEY = "duet_text_hash"
 """Key in the text encoder's config.json that names the CLIP text tower it carries."""
 
 NUM_KEPT_STATES = 8
-ROW_TOLERANCE = 0.02
-"""Distance of two rows, as a share of their length, that half precision explains; bf16: 0.004."""
-MOVED_SHARE = 0.01
-"""Share of rows that may be further apart, such as words that a fine-tune added."""
 
 
 class ImagePipeline:
@@ -51,11 +50,12 @@ class ImagePipeline:
     importing diffusers.
     """
 
-    def __init__(self, models: Models, text_hash: str) -> None:
+    def __init__(self, models: Models, text_hash: str, placement: Placement) -> None:
         """Take models that fit together; see `from_parts`."""
         self.slot = threading.Lock()
         self.family, self.text_hash = models.family, text_hash
         self._base, self._controlnet = models.base, models.controlnet
+        self._placement = placement
         self.loras = models.loras
         self._conditioner = CONDITIONERS[models.family](models.base)
         self._scheduler_config = dict(self._base.scheduler.config)
@@ -73,13 +73,16 @@ class ImagePipeline:
         device: str = "cpu",
         dtype: torch.dtype = torch.float32,
         levers: Levers = DEFAULT,
+        offload: Offload = Offload.AUTO,
     ) -> "ImagePipeline":
         """Open a pipeline's files on disk; nothing is downloaded.
 
         Raises:
             PipelineError: a file is missing, damaged or no safetensors, the pipeline is of an
                 unknown class, or its parts do not fit together.
+            MemoryPlanError: the device has too little memory.
         """
+        plan = plan_for(source, torch.device(device), dtype, offload)
         models = open_models(source, dtype)
         declared = getattr(models.base.text_encoder.config, TEXT_HASH_KEY, None)
         text_hash = source.text_hash or declared
@@ -93,10 +96,7 @@ class ImagePipeline:
                 f"The pipeline in {source.folder.name} carries text tower {declared}, the kit's "
                 f"CLIP has {text_hash}. Both must be trained together."
             )
-        models.base.to(device)
-        if models.controlnet is not None:
-            torch.nn.Module.to(models.controlnet, device)
-        pipeline = cls._of_models(models, text_hash)
+        pipeline = cls._of_models(models, text_hash, torch.device(device), plan)
         pipeline.set_levers(levers)
         return pipeline
 
@@ -110,16 +110,19 @@ class ImagePipeline:
             PipelineError: the parts do not fit together.
         """
         family = Family(type(base).__name__)
-        return cls._of_models(Models(family=family, base=base, controlnet=controlnet), text_hash)
+        models = Models(family=family, base=base, controlnet=controlnet)
+        return cls._of_models(models, text_hash, base.device)
 
     @classmethod
-    def _of_models(cls, models: Models, text_hash: str) -> "ImagePipeline":
+    def _of_models(
+        cls, models: Models, text_hash: str, device: torch.device, plan: MemoryPlan | None = None
+    ) -> "ImagePipeline":
         check_parts(models)
         for module in (*models.base.components.values(), models.controlnet):
             if isinstance(module, torch.nn.Module):
                 module.requires_grad_(False).eval()
         models.base.set_progress_bar_config(disable=True)
-        return cls(models, text_hash)
+        return cls(models, text_hash, Placement(models, device, plan))
 
     @property
     def levers(self) -> Levers:
@@ -136,6 +139,8 @@ class ImagePipeline:
         Raises:
             PipelineError: one does not fit the models.
         """
+        if not self._placement.is_fixed:
+            levers = without_fixed_weights(levers)
         if self._steps is not None:
             self._steps.remove()
         self._steps, self._levers = None, PLAIN
@@ -145,7 +150,7 @@ class ImagePipeline:
         for model in (*self._step_models, self._base.vae):
             torch.nn.Module.to(model, memory_format=layout)
         if levers != PLAIN:
-            tools = tools or tools_for(self._base.device)
+            tools = tools or tools_for(self._placement.device)
             self._steps = Denoising(self._denoiser, self._step_models[1:], levers, tools)
         self._levers = levers
 
@@ -213,7 +218,7 @@ class ImagePipeline:
     def device_name(self) -> str:
         """Device, dtype and inexact levers; with the request they decide the bytes of an image."""
         dtype = str(self._denoiser.dtype).removeprefix("torch.")
-        return "/".join((self._base.device.type, dtype, *self._levers.inexact_names))
+        return "/".join((self._placement.device.type, dtype, *self._levers.inexact_names))
 
     @property
     def weights_hash(self) -> str:
@@ -254,11 +259,10 @@ class ImagePipeline:
 
     def _known_states(self, query: ComposedQuery, negative_text: str) -> GuidanceStates:
         """Return the states of a query; those of recent ones are kept."""
-        if not self._levers.reuse_text:
-            return self._conditioner.states(query, negative_text)
         key = (query.digest, negative_text)
-        if key not in self._states:
-            self._states[key] = self._conditioner.states(query, negative_text)
+        if key not in self._states or not self._levers.reuse_text:
+            with self._placement.encoding_text():
+                self._states[key] = self._conditioner.states(query, negative_text)
             if len(self._states) > NUM_KEPT_STATES:
                 self._states.popitem(last=False)
         return self._states[key]
@@ -298,23 +302,7 @@ class ImagePipeline:
         Raises:
             PipelineError: vocabulary or width differ, or the rows of more than a few words do.
         """
-        encoder_table = token_table(self.text_encoder)
-        if encoder_table.shape != table.shape:
-            raise PipelineError(
-                f"The pipeline's token table is {tuple(encoder_table.shape)}, the CLIP's "
-                f"{tuple(table.shape)}. A kit needs one text encoder."
-            )
-        theirs, ours = encoder_table.detach().float().cpu(), table.detach().float().cpu()
-        distances = (theirs - ours).norm(dim=1) / ours.norm(dim=1).clamp(min=1e-12)
-        moved = distances > ROW_TOLERANCE
-        if float(moved.float().mean()) > MOVED_SHARE:
-            raise PipelineError(
-                f"The pipeline's token table differs from the CLIP's by "
-                f"{float(distances[moved].mean()):.0%} in {float(moved.float().mean()):.0%} of its "
-                "words, so it would draw something else than what is searched for. Choose a "
-                "pipeline whose text encoder was left as it was, or the CLIP that it was tuned "
-                "from."
-            )
+        check_token_tables(token_table(self.text_encoder), table)
 
     def run(
         self, *, scheduler: Scheduler, use_control: bool, use_image: bool, **call: object
@@ -345,17 +333,23 @@ class ImagePipeline:
                 "Set `controlnet_conditioning_scale` to 0."
             )
         pipe = self._pipe(use_control, use_image)
+        if not self._placement.is_fixed:
+            _ = self.weights_hash  # while they are all in one place
+        self._placement.prepare(pipe)
         pipe.scheduler = self._fresh_scheduler(scheduler)
         if self._steps is not None:
             self._steps.start()
         samples_control = use_control and self.family is Family.SD3
-        with torch.inference_mode(), self._seeded(call) if samples_control else nullcontext():
+        # Weights that are moved in inference mode could not be moved again.
+        mode = torch.inference_mode() if self._placement.is_fixed else torch.no_grad()
+        with mode, self._seeded(call) if samples_control else nullcontext():
             return pipe(output_type="pil", **call).images
 
     @contextmanager
     def _seeded(self, call: Mapping[str, Any]) -> Generator[None, None, None]:
         """Seed the global generators, which a control image's latent is drawn from, for a run."""
-        devices = [self._base.device] if self._base.device.type == "cuda" else []
+        device = self._placement.device
+        devices = [device] if device.type == "cuda" else []
         with torch.random.fork_rng(devices):
             torch.manual_seed(call["generator"][0].initial_seed())
             yield
@@ -367,13 +361,19 @@ class ImagePipeline:
         if name not in self._pipes:
             extra = {"controlnet": self._controlnet} if use_control else {}
             pipe = getattr(diffusers, name)(
-                **{part: getattr(self._base, part) for part in SHARED_PARTS[self.family]},
+                **{part: self._part(part) for part in SHARED_PARTS[self.family]},
                 **ABSENT_PARTS[self.family],
                 **extra,
             )
             pipe.set_progress_bar_config(disable=True)
             self._pipes[name] = pipe
         return self._pipes[name]
+
+    def _part(self, name: str) -> Any:  # noqa: ANN401  a model of diffusers or transformers
+        """Return a part of a pipeline; encoders stay out of one that moves its models."""
+        if name in TRANSFORMERS_MODELS[self.family] and not self._placement.is_fixed:
+            return None
+        return getattr(self._base, name)
 
     def _fresh_scheduler(self, scheduler: Scheduler) -> "SchedulerMixin":
         from diffusers import DPMSolverMultistepScheduler, UniPCMultistepScheduler

@@ -29,7 +29,7 @@ class RememberingLinear(nn.Linear):
 
         Whoever recorded its address, as a CUDA graph does, then reads the new values.
         """
-        result = super().forward(states)
+        result = self(states)  # through hooks that bring its weights
         if states.shape in self.results:
             self.results[states.shape].copy_(result)
         else:
@@ -64,6 +64,7 @@ class TextMemory:
         """
         if states is self.states:
             return
+        self.states = None
         for layer in self._layers:
             layer.store(states)
         self.states = states

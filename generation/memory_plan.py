@@ -1,0 +1,225 @@
+"""Plans for the memory of a card: which models stay on it, and how much that takes."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+
+from composer.hardware import memory_of
+from generation.families import DENOISER, Family
+from generation.model_files import (
+    CONTROL_NETWORK,
+    PipelineSource,
+    family_of,
+    parameter_counts,
+)
+
+GIB: Final = 1 << 30
+# Peak of the tensors alive in a step with control network, in maps of the first width at the size
+# of the latents, per image of the guidance batch; traced without memory at full size, where it is
+# the same for every batch, size and precision. SD 3.5's transformer is not traced: the larger.
+_STEP_MAPS: Final[Mapping[Family, float]] = {
+    Family.SD: 33.25,
+    Family.SDXL: 21.54,
+    Family.SD3: 33.25,
+}
+# The same of the decoder, in maps of its first width at the size of the image.
+_DECODE_MAPS: Final = 6.0
+# Workspaces of convolutions and fragmentation: a share, and a constant.
+_LARGE_BYTES: Final = 1_000_000_000
+_SLACK: Final = 1.1
+_RESERVE_BYTES: Final = 400_000_000
+_LARGEST_LAYER_SHARE: Final = 0.02  # of a denoiser, generously, as one layer at a time is loaded
+
+
+class Offload(StrEnum):
+    """What leaves the card while it is not at work; `AUTO` takes the first that fits."""
+
+    AUTO = "auto"
+    NONE = "none"
+    MODEL = "model"
+    SEQUENTIAL = "sequential"
+
+
+class MemoryPlanError(ValueError):
+    """There is too little memory for a kit, whatever leaves the card."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Footprint:
+    """Bytes of a kit's models, and of what they compute with, for one image of the native size.
+
+    Attributes:
+        text_bytes: all text encoders.
+        step_models_bytes: denoiser and control network.
+        denoiser_bytes: the denoiser alone.
+        decoder_bytes: autoencoder.
+        step_bytes: tensors alive in a step of both halves of guidance.
+        decode_bytes: tensors alive while an image is decoded.
+        tile_bytes: the same for one tile.
+    """
+
+    text_bytes: int
+    step_models_bytes: int
+    denoiser_bytes: int
+    decoder_bytes: int
+    step_bytes: int
+    decode_bytes: int
+    tile_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MemoryPlan:
+    """A way to draw with a card.
+
+    Attributes:
+        offload: what leaves the card.
+        tiles: whether images are decoded in tiles of half the native side.
+        has_text_on_card: whether text is encoded on the card.
+        peak_bytes: computed need.
+    """
+
+    offload: Offload
+    tiles: bool
+    has_text_on_card: bool
+    peak_bytes: int
+
+
+def footprint(folder: Path, controlnet: Path | None, dtype: torch.dtype) -> Footprint:
+    """Compute the footprint of a pipeline from its configs; no weights are opened.
+
+    Raises:
+        PipelineError: a config is missing or damaged.
+    """
+    family = family_of(folder)
+    item_bytes = torch.finfo(dtype).bits // 8
+    counts = parameter_counts(folder, controlnet)
+    denoiser, vae = _config(folder / DENOISER[family]), _config(folder / "vae")
+    # The autoencoder of SDXL overflows in fp16 and is run in fp32 then.
+    is_upcast = dtype is torch.float16 and vae.get("force_upcast", True) and family is Family.SDXL
+    vae_bytes = 4 if is_upcast else item_bytes
+    latent_px = int(denoiser["sample_size"])
+    side_px = latent_px * 2 ** (len(vae["block_out_channels"]) - 1)
+    first, width = _first_width(denoiser), int(vae["block_out_channels"][0])
+    decode_bytes = _DECODE_MAPS * width * vae_bytes
+    step_models = counts[DENOISER[family]] + counts.get(CONTROL_NETWORK, 0)
+    text = sum(count for name, count in counts.items() if name.startswith("text_encoder"))
+    return Footprint(
+        text_bytes=text * item_bytes,
+        step_models_bytes=step_models * item_bytes,
+        denoiser_bytes=counts[DENOISER[family]] * item_bytes,
+        decoder_bytes=counts["vae"] * vae_bytes,
+        step_bytes=int(_STEP_MAPS[family] * 2 * first * latent_px**2 * item_bytes),
+        decode_bytes=int(decode_bytes * side_px**2),
+        tile_bytes=int(decode_bytes * min(side_px, int(vae["sample_size"]) // 2) ** 2),
+    )
+
+
+def plan_for(
+    source: PipelineSource, device: torch.device, dtype: torch.dtype, wanted: Offload
+) -> MemoryPlan | None:
+    """Return the plan of a pipeline on a device; None where all simply stays there.
+
+    The free memory of a card is compared, but all of main memory, as the system makes room there.
+
+    Raises:
+        MemoryPlanError: there is too little memory, or nothing to offload from.
+        PipelineError: a config is missing or damaged.
+    """
+    if device.type != "cuda" and wanted in (Offload.MODEL, Offload.SEQUENTIAL):
+        raise MemoryPlanError(
+            f"--offload {wanted} moves models away from a GPU, and this kit draws on "
+            f"{device.type}. Leave it out."
+        )
+    memory = memory_of(device)
+    available = memory.free_bytes if device.type == "cuda" else memory.total_bytes
+    if available is None or (device.type != "cuda" and _weights_bytes(source) < _LARGE_BYTES):
+        return None
+    need = footprint(source.folder, source.controlnet, dtype)
+    return choose_plan(need, available, wanted if device.type == "cuda" else Offload.NONE)
+
+
+def plans(need: Footprint) -> tuple[MemoryPlan, ...]:
+    """Return all plans, the fastest first, each smaller than the one before."""
+    entries: list[MemoryPlan] = []
+    for offload in (Offload.NONE, Offload.MODEL, Offload.SEQUENTIAL):
+        for tiles in (False, True):
+            plan = _plan(need, offload, tiles=tiles)
+            if not entries or plan.peak_bytes < entries[-1].peak_bytes:
+                entries.append(plan)
+    return tuple(entries)
+
+
+def choose_plan(need: Footprint, free_bytes: int, wanted: Offload = Offload.AUTO) -> MemoryPlan:
+    """Return the fastest plan that fits.
+
+    Args:
+        need: of the kit.
+        free_bytes: of the card.
+        wanted: the plans to choose from.
+
+    Raises:
+        MemoryPlanError: none fits; the message says what to do.
+    """
+    entries = [plan for plan in plans(need) if wanted in (Offload.AUTO, plan.offload)]
+    for plan in entries:
+        if plan.peak_bytes <= free_bytes:
+            return plan
+    least = entries[-1]
+    advice = "draw with another device or a smaller kit"
+    if wanted in (Offload.NONE, Offload.MODEL):
+        advice = f"let it choose with --offload auto, or {advice}"
+    raise MemoryPlanError(
+        f"This kit needs {gigabytes(least.peak_bytes)} of memory on the device to draw, of which "
+        f"{gigabytes(free_bytes)} are free: close other programs, {advice}."
+    )
+
+
+def gigabytes(count: int) -> str:
+    """Return bytes in words."""
+    return f"{count / GIB:.1f} GiB"
+
+
+def _plan(need: Footprint, offload: Offload, *, tiles: bool) -> MemoryPlan:
+    decode = need.tile_bytes if tiles else need.decode_bytes
+    layers = int(_LARGEST_LAYER_SHARE * need.denoiser_bytes)
+    resident, stages = {
+        Offload.NONE: (
+            need.text_bytes + need.step_models_bytes + need.decoder_bytes,
+            (need.step_bytes, decode),
+        ),
+        Offload.MODEL: (
+            0,
+            (need.step_models_bytes + need.step_bytes, need.decoder_bytes + decode),
+        ),
+        Offload.SEQUENTIAL: (0, (layers + need.step_bytes, layers + decode)),
+    }[offload]
+    has_text = offload is Offload.NONE or need.text_bytes <= max(stages)
+    return MemoryPlan(
+        offload=offload,
+        tiles=tiles,
+        has_text_on_card=has_text,
+        peak_bytes=int(_SLACK * (resident + max(stages))) + _RESERVE_BYTES,
+    )
+
+
+def _weights_bytes(source: PipelineSource) -> int:
+    folders = [one for one in (source.folder, source.controlnet) if one is not None]
+    if source.random_around is not None:
+        return _LARGE_BYTES
+    files = (file for folder in folders for file in folder.rglob("*.safetensors"))
+    return sum(file.stat().st_size for file in files)
+
+
+def _config(folder: Path) -> Mapping[str, Any]:
+    return json.loads((folder / "config.json").read_text(encoding="utf-8"))
+
+
+def _first_width(denoiser: Mapping[str, Any]) -> int:
+    if "block_out_channels" in denoiser:
+        return int(denoiser["block_out_channels"][0])
+    return int(denoiser["num_attention_heads"]) * int(denoiser["attention_head_dim"])
