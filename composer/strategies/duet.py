@@ -27,6 +27,7 @@ SCHEMA = "duet-composer/2"
 INITIAL_PROMPT = "a photo of"
 MAX_PROMPT_LENGTH = 16
 _RESIDUAL = "residual"
+_RESIDUAL_ALONE = "residual_alone"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,12 +70,13 @@ class DuetModel(nn.Module):
     Attributes:
         residual: How much of the reference's own feature is added to the prompt's before the sum
             is normalised. Zero is the paper's query; validation chooses it, nothing trains on it.
+        residual_alone: The same where there are no words.
     """
 
     def __init__(self, backbone: Backbone, shape: DuetShape = DEFAULT_SHAPE) -> None:
         super().__init__()
         self.backbone, self.shape = backbone, shape
-        self.residual = 0.0
+        self.residual = self.residual_alone = 0.0
         table = backbone.token_table().detach().float()
         self.tower = backbone.copy_vision_tower()
         self.converter = Converter.of(backbone, shape.num_tokens)
@@ -119,9 +121,10 @@ class DuetModel(nn.Module):
         """
         residual = torch.tensor([self.residual])
         tensors = {**self.trainable_state(), _RESIDUAL: residual}
-        size = {name: str(value) for name, value in asdict(self.shape).items()}
+        facts = {name: str(value) for name, value in asdict(self.shape).items()}
+        facts[_RESIDUAL_ALONE] = str(self.residual_alone)
         write_composer(
-            path, SCHEMA, tensors, self.backbone, half=half, notes={**(notes or {}), **size}
+            path, SCHEMA, tensors, self.backbone, half=half, notes={**(notes or {}), **facts}
         )
 
     @classmethod
@@ -131,9 +134,11 @@ class DuetModel(nn.Module):
         Raises:
             ComposerError: It belongs to another backbone, or is damaged.
         """
-        model = cls(backbone, _read_shape(path, read_origin(path, SCHEMA, backbone)))
+        facts = read_origin(path, SCHEMA, backbone)
+        model = cls(backbone, _read_shape(path, facts))
         live = model.trainable_state()
         model.residual = load_with_number(path, SCHEMA, live, backbone, number=_RESIDUAL)
+        model.residual_alone = _read_alone(path, facts, model.residual)
         return model.eval()
 
 
@@ -194,7 +199,16 @@ class DuetComposer:
             balance,
             prefix=self.model.prompt,
             residual=self.model.residual,
+            residual_alone=self.model.residual_alone,
         )
+
+
+def _read_alone(path: Path, metadata: dict[str, str], residual: float) -> float:
+    """Return the share that a file states for references alone; `residual` where it states none."""
+    try:
+        return float(metadata.get(_RESIDUAL_ALONE, residual))
+    except ValueError as error:
+        raise ComposerError(f"{path.name} is damaged: a share is no number.") from error
 
 
 def _read_shape(path: Path, metadata: dict[str, str]) -> DuetShape:

@@ -165,6 +165,7 @@ def compose_tokens(
     *,
     prefix: Float[Tensor, "k w"] | str = PLAIN_PROMPT,
     residual: float = 0.0,
+    residual_alone: float = 0.0,
 ) -> ComposedQuery:
     """Compose by reading prompts: `[prefix; tokens; words]`, and each side alone.
 
@@ -176,7 +177,8 @@ def compose_tokens(
         text: The words, if there are any.
         balance: As in `Composer.compose`.
         prefix: What precedes the tokens.
-        residual: Share of the reference's image feature that is added to its text feature.
+        residual: Share of the reference's image feature that is added to the text feature of both.
+        residual_alone: The same for the reference alone.
 
     Raises:
         InputError: There is neither a reference nor a word, or `balance` is not in [0, 1].
@@ -195,9 +197,10 @@ def compose_tokens(
             prompts += [build_prompt(backbone, prefix, tokens, ""), words]
     features = encode_prompts(backbone, prompts)
     image_feature = encoded.image_feature
-    if residual and image_feature is not None:
-        with_reference = features[:2]  # both and reference, or the reference alone
-        features[:2] = [complete(f, image_feature, residual) for f in with_reference]
+    if tokens is not None and image_feature is not None:
+        shares = (residual, residual_alone) if has_words else (residual_alone,)
+        for place, share in enumerate(shares):
+            features[place] = complete(features[place], image_feature, share)
     parts = ComposedFeatures(
         both=features[0],
         reference=None if tokens is None else features[min(1, len(features) - 1)],

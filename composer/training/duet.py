@@ -252,18 +252,18 @@ class DuetObjective:
 
     def validate(self) -> DuetScores:
         """Score the validation split."""
-        scores = validate(self.model, self._data.queries, self._data.held_gallery)
-        natural = self._data.natural
+        natural, data = self._data.natural, self._data
+        chairs = None if natural is None else natural.chairs
+        asked = None if chairs is None else chairs.asked(self.model)
+        scores = validate(self.model, data.queries, data.held_gallery, asked)
         if natural is None:
             return scores
-        if natural.chairs is not None:
-            alone, named = natural.chairs.accuracies(self.model, scores.residual)
-            scores = replace(scores, chairs=alone, named_chairs=named)
         return replace(scores, category=natural.held.precision(self._read_alone))
 
     def export(self, path: Path, scores: DuetScores, notes: dict[str, str]) -> None:
-        """Write `duet.safetensors` with the residual that validation chose."""
+        """Write `duet.safetensors` with the residuals that validation chose."""
         self.model.residual = scores.residual
+        self.model.residual_alone = scores.residual_alone
         self.model.save(path, half=True, notes=notes)
 
     def _read_alone(self, pixels: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n d"]:

@@ -15,7 +15,7 @@ from composer.medium import Medium
 from composer.prompt import assemble_prompts
 from composer.strategies.duet import DuetModel
 from composer.strategies.reference import complete
-from composer.training.duet_validation import Accuracy, accuracy, rerank
+from composer.training.duet_validation import Accuracy, Chairs, accuracy, rerank
 from composer.training.losses import multi_positive_nce
 from composer.training.pairs import HeldClasses, to_device
 
@@ -102,26 +102,30 @@ class HeldChairs:
         self._words = [said[row] for row in self._targets.tolist()]
 
     @torch.no_grad()
-    def accuracies(self, model: DuetModel, residual: float) -> tuple[Accuracy, Accuracy]:
-        """Return the accuracies of drawings alone and with their photos' colours.
+    def asked(self, model: DuetModel) -> Chairs:
+        """Return what the drawings' accuracy is, given words or not and a share of their feature.
 
         As a search orders them: all by feature, the best hundred by feature and layout.
         """
         backbone = self._backbone
         encoding = model.encode_image(self._pixels)
-        tokens, layouts = model.convert(encoding.features), backbone.layouts(encoding)
-        by_layout = layouts @ self._seen.layouts.float().T
-        found: list[Accuracy] = []
-        for words in ([""] * len(self._words), self._words):
-            ids = [[i for word in backbone.word_ids(text) for i in word] for text in words]
+        tokens = model.convert(encoding.features)
+        by_layout = backbone.layouts(encoding) @ self._seen.layouts.float().T
+        weight = backbone.layout_weight(Medium.DRAWING)
+        read: dict[bool, Float[Tensor, "n d"]] = {}
+        for has_words in (False, True):
+            said = self._words if has_words else [""] * len(self._words)
+            ids = [[i for word in backbone.word_ids(text) for i in word] for text in said]
             prompts = assemble_prompts(backbone, prefix=model.prompt, pseudo=tokens, word_ids=ids)
-            read = backbone.encode_embeddings(prompts.embeddings, prompts.end_positions).features
-            queries = complete(read.float(), encoding.features, residual)
-            similarities = queries @ self._seen.features.T
-            weight = backbone.layout_weight(Medium.DRAWING)
-            ordered = rerank(similarities, by_layout, weight)
-            found.append(accuracy(ordered, self._targets.to(ordered.device)))
-        return found[0], found[1]
+            found = backbone.encode_embeddings(prompts.embeddings, prompts.end_positions)
+            read[has_words] = found.features.float()
+
+        def try_one(has_words: bool, residual: float) -> Accuracy:
+            queries = complete(read[has_words], encoding.features, residual)
+            ordered = rerank(queries @ self._seen.features.T, by_layout, weight)
+            return accuracy(ordered, self._targets.to(ordered.device))
+
+        return try_one
 
 
 class CachedNatural:

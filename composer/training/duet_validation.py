@@ -4,6 +4,7 @@ A delta_w may carry the whole photo while words are ignored, and accuracies of q
 show it. So a run is selected by these three.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -22,7 +23,7 @@ from composer.training.phrases import NEUTRAL_VALIDATION
 
 _BATCH = 64
 TOLERANCE = 0.005  # of a score: about two queries
-RESIDUALS = tuple(round(0.05 * step, 2) for step in range(11))
+RESIDUALS = (*(round(0.05 * step, 2) for step in range(11)), 0.75, 1.0, 1.5, 2.0, 3.0)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,7 +50,8 @@ class DuetScores:
         category: Share of the 25 nearest photos that show the drawn class, among the validation
             classes of Sketchy; None without natural archives.
         residual: The smallest of `RESIDUALS` that is within `TOLERANCE` of the best with sketch and
-            words, re-ranked; the first three accuracies are with it.
+            words, re-ranked, on the catalogue and on chairs where there are any.
+        residual_alone: The same of the sketch alone.
     """
 
     reference: Accuracy
@@ -58,14 +60,19 @@ class DuetScores:
     words: Accuracy
     moved_by_neutral: float
     residual: float
+    residual_alone: float
     category: float | None = None
     chairs: Accuracy | None = None
     named_chairs: Accuracy | None = None
 
     @property
     def score(self) -> float:
-        """The number a run is selected by: Acc@1 of sketch and words re-ranked, then Acc@10."""
-        return _score(self.reranked)
+        """The number a run is selected by: Acc@1 of sketch and words re-ranked, then Acc@10.
+
+        The mean of the catalogue's and that of chairs where there are any.
+        """
+        both = [self.reranked, *([] if self.named_chairs is None else [self.named_chairs])]
+        return _mean([_score(one) for one in both])
 
     def summary(self) -> str:
         """Return one line for the log."""
@@ -82,14 +89,29 @@ class DuetScores:
         parts.append(f"neutral {self.moved_by_neutral:.3f}")
         if self.category is not None:
             parts.append(f"class of the nearest 25 {self.category:.1%}")
-        return " ".join([*parts, f"residual {self.residual:g}"])
+        return " ".join([*parts, f"residual {self.residual:g}, alone {self.residual_alone:g}"])
+
+
+# The accuracy of drawn chairs with a share of their own feature, alone or with words.
+Chairs = Callable[[bool, float], Accuracy]
 
 
 @torch.inference_mode()
-def validate(model: DuetModel, queries: ValidationQueries, gallery: GalleryFeatures) -> DuetScores:
+def validate(
+    model: DuetModel,
+    queries: ValidationQueries,
+    gallery: GalleryFeatures,
+    chairs: Chairs | None = None,
+) -> DuetScores:
     """Rank all validation photos for every query; the right answer of query i is photo i.
 
-    The model's residual is ignored: all of `RESIDUALS` are tried.
+    The model's residuals are ignored: all of `RESIDUALS` are tried.
+
+    Args:
+        model: The duet.
+        queries: A drawing and words for each photo.
+        gallery: The photos.
+        chairs: Tries the same with drawn chairs, with words or without.
     """
     backbone = model.backbone
     word_ids = [[i for word in backbone.word_ids(text) for i in word] for text in queries.words]
@@ -121,19 +143,32 @@ def validate(model: DuetModel, queries: ValidationQueries, gallery: GalleryFeatu
     def completed(name: str, residual: float) -> Float[Tensor, "n m"]:
         return complete(features[name], features["image"], residual) @ gallery.features.T
 
-    tried = {
-        residual: accuracy(rerank(completed("composed", residual), layouts, weight), right)
-        for residual in RESIDUALS
-    }
-    enough = max(_score(encoded) for encoded in tried.values()) - TOLERANCE
-    best = min(residual for residual, encoded in tried.items() if _score(encoded) >= enough)
+    def choose(name: str, *, has_words: bool) -> tuple[float, Accuracy, Accuracy | None]:
+        """Return the best residual, and the accuracies of the catalogue and of chairs with it."""
+        tried = {
+            residual: (
+                accuracy(rerank(completed(name, residual), layouts, weight), right),
+                None if chairs is None else chairs(has_words, residual),
+            )
+            for residual in RESIDUALS
+        }
+        scores = {r: _mean([_score(one) for one in both if one]) for r, both in tried.items()}
+        enough = max(scores.values()) - TOLERANCE
+        best = min(residual for residual, score in scores.items() if score >= enough)
+        return best, *tried[best]
+
+    residual, reranked, named_chairs = choose("composed", has_words=True)
+    residual_alone, _, drawn_chairs = choose("reference", has_words=False)
     return DuetScores(
-        reference=accuracy(completed("reference", best), right),
-        composed=accuracy(completed("composed", best), right),
-        reranked=tried[best],
+        reference=accuracy(completed("reference", residual_alone), right),
+        composed=accuracy(completed("composed", residual), right),
+        reranked=reranked,
         words=accuracy(features["words"] @ gallery.features.T, right),
         moved_by_neutral=float(distance(features["neutral"], features["reference"]).mean()),
-        residual=best,
+        residual=residual,
+        residual_alone=residual_alone,
+        chairs=drawn_chairs,
+        named_chairs=named_chairs,
     )
 
 
@@ -157,6 +192,10 @@ def accuracy(similarities: Float[Tensor, "n m"], right: Int[Tensor, " n"]) -> Ac
     rank = (similarities >= right_scores).sum(dim=1)  # 1 is the best
     shares = [float((rank <= k).float().mean()) for k in (1, 5, 10)]
     return Accuracy(at_1=shares[0], at_5=shares[1], at_10=shares[2])
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
 
 
 def _score(result: Accuracy) -> float:

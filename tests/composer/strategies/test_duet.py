@@ -56,7 +56,7 @@ def test_the_untrained_tower_is_the_frozen_one():
 
 def test_the_file_holds_the_trained_part_alone_and_round_trips(model, tmp_path):
     path = tmp_path / "duet.safetensors"
-    model.residual = 0.15
+    model.residual, model.residual_alone = 0.15, 1.5
     model.save(path, notes={"steps": "7"})
     with safe_open(path, "pt") as file:
         names, metadata = set(file.keys()), file.metadata()
@@ -68,7 +68,7 @@ def test_the_file_holds_the_trained_part_alone_and_round_trips(model, tmp_path):
     pixels = torch.randn(1, 3, 64, 64)
     assert torch.equal(loaded.encode_image(pixels).features, model.encode_image(pixels).features)
     assert torch.equal(loaded.prompt, model.prompt)
-    assert loaded.residual == 0.15
+    assert (loaded.residual, loaded.residual_alone) == (0.15, 1.5)
     assert set(norm_layers(loaded.tower)) == set(norm_layers(model.tower))
 
 
@@ -129,17 +129,29 @@ def test_the_residual_leads_towards_the_reference_and_leaves_words_and_tokens_al
     encoded = composer.encode(Query(sketch=SKETCH))
     image_feature = encoded.image_feature
     paper = composer.compose(encoded, "red")
-    model.residual = 0.5
+    model.residual, model.residual_alone = 0.5, 2.0
     completed = composer.compose(encoded, "red")
-    for name in ("both_feature", "reference_feature"):
+    for name, share in {"both_feature": 0.5, "reference_feature": 2.0}.items():
         before, after = getattr(paper, name), getattr(completed, name)
-        torch.testing.assert_close(
-            after, (before + 0.5 * image_feature) / (before + 0.5 * image_feature).norm()
-        )
+        moved = before + share * image_feature
+        torch.testing.assert_close(after, moved / moved.norm())
     assert torch.equal(completed.words_feature, paper.words_feature)
     assert torch.equal(completed.prompt_embeddings, paper.prompt_embeddings)
     alone = composer.compose(encoded, "")
     torch.testing.assert_close(alone.both_feature, completed.reference_feature)
+
+
+def test_a_file_of_one_share_has_it_for_references_alone_too(tmp_path, model):
+    path, older = tmp_path / "duet.safetensors", tmp_path / "older.safetensors"
+    model.residual = 0.25
+    model.save(path)
+    found = read_safetensors(path)
+    facts = {n: v for n, v in found.metadata.items() if n != "residual_alone"}
+    write_safetensors(older, found.tensors, facts)
+    assert DuetModel.load(older, tiny_backbone()).residual_alone == 0.25
+    write_safetensors(older, found.tensors, {**facts, "residual_alone": "much"})
+    with pytest.raises(ComposerError, match="a share is no number"):
+        DuetModel.load(older, tiny_backbone())
 
 
 def test_another_size_is_kept_in_the_file_and_a_wrong_one_refused(tmp_path):
