@@ -31,6 +31,7 @@ class Shares:
         empty: the empty prompt, for guidance.
         photo_token: share of the token conditions whose token comes from a photo of the design
             instead of a sketch, as in a transfer.
+        view_caption: share of the captions that also say view and framing, where the pack does.
     """
 
     caption: float = 0.4
@@ -38,6 +39,7 @@ class Shares:
     token: float = 0.1
     empty: float = 0.1
     photo_token: float = 0.2
+    view_caption: float = 0.5
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -129,9 +131,7 @@ class Conditioner:
         if choice < shares.empty:
             plain[index] = ""
         elif reference is None or choice < shares.empty + shares.caption:
-            texts = (item.caption, *item.paraphrases)
-            weights = np.array([1.0 + len(item.paraphrases), *(1.0 for _ in item.paraphrases)])
-            plain[index] = texts[int(rng.choice(len(texts), p=weights / weights.sum()))]
+            plain[index] = self._caption(row, rng)
         elif item.domain != PHOTO:  # without its name the medium would leak into photos
             spliced[index] = (reference, sample_domain_wording(item, rng).text)
         elif choice < shares.empty + shares.caption + shares.token_words:
@@ -139,6 +139,19 @@ class Conditioner:
             spliced[index] = (reference, words)
         else:
             spliced[index] = (reference, "")
+
+    def _caption(self, row: int, rng: np.random.Generator) -> str:
+        """Draw a caption; in each half the fullest is as frequent as all others together."""
+        texts = (self.pack.items[row].caption, *self.pack.items[row].paraphrases)
+        if self.pack.has_views and rng.random() < self.shares.view_caption:
+            texts = self.pack.view(row).captions
+        weights = np.array([len(texts), *(1.0 for _ in texts[1:])])
+        return texts[int(rng.choice(len(texts), p=weights / weights.sum()))]
+
+    @torch.no_grad()
+    def encode_texts(self, texts: list[str]) -> Float[Tensor, "n l w"]:
+        """Return the hidden states of plain texts."""
+        return self._encode(len(texts), dict(enumerate(texts)), {})
 
     def _reference(self, design: str, rng: np.random.Generator) -> int | None:
         sketches = self.tokens.of_sketches.get(design, ())

@@ -32,7 +32,7 @@ def cached_latents(
     They are read from `path` if it was written for the same autoencoder, pictures and `shrink`,
     the factor by which pictures are reduced before they are encoded.
     """
-    key = f"{_key(vae, pack, rows)}/{shrink}"
+    key = f"{latents_key(vae, pack, rows)}/{shrink}"
     if path.is_file():
         try:
             weights = read_safetensors(path, {"latents": (len(rows), 4, None, None)})
@@ -55,7 +55,8 @@ def cached_latents(
     return encoded.to(device)
 
 
-def _key(vae: AutoencoderKL, pack: CataloguePack, rows: np.ndarray) -> str:
+def latents_key(vae: AutoencoderKL, pack: CataloguePack, rows: Int[np.ndarray, " n"]) -> str:
+    """Return what tells latents of other pictures or another autoencoder apart."""
     digest = hashlib.sha256("\n".join(pack.items[row].id for row in rows).encode())
     for name, tensor in vae.state_dict().items():
         digest.update(name.encode())

@@ -15,6 +15,7 @@ from composer.strategies.duet import DuetModel
 from composer.training.loop import Budget
 from generation.training.command import Scale, StageOptions
 from generation.training.loop import Optimisation
+from tests.composer.data.fake_pack import view_columns
 from tests.composer.tiny import write_clip
 
 COLOURS = {"red": (200, 50, 40), "blue": (50, 80, 190), "green": (60, 150, 70)}
@@ -43,7 +44,7 @@ def encode(image: Image.Image, kind: str) -> bytes:
     return buffer.getvalue()
 
 
-def write_pack(folder: Path) -> Path:
+def write_pack(folder: Path, *, has_views: bool = False) -> Path:
     """8 train and 2 validation designs in 3 colours, some in watercolour, 2 sketches each."""
     images, sketches = [], []
     for number in range(10):
@@ -83,6 +84,8 @@ def write_pack(folder: Path) -> Path:
                     "strokes": json.dumps(strokes),
                 }
             )
+    if has_views:
+        images = [row | view_columns(row) for row in images]
     folder.mkdir(parents=True, exist_ok=True)
     pq.write_table(pa.Table.from_pylist(images), folder / "images-0.parquet")
     pq.write_table(pa.Table.from_pylist(sketches), folder / "sketches-0.parquet")
