@@ -18,6 +18,7 @@ from composer.strategies.protocol import ComposerError, EncodedReference
 from composer.strategies.reference import (
     compose_tokens,
     learned_layout,
+    photo_of,
     reference_medium,
     reference_pixels,
 )
@@ -179,6 +180,7 @@ class DuetComposer:
             pseudo_tokens=self.model.convert(encoding.features)[0],
             patch_features=encoding.patch_features[0],
             layout=learned_layout(self.backbone, encoding),
+            photo=photo_of(self.backbone, query, pixels),
         )
 
     def encode_pictures(self, pixels: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n d"]:

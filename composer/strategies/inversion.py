@@ -19,6 +19,7 @@ from composer.strategies.protocol import EncodedReference
 from composer.strategies.reference import (
     compose_tokens,
     learned_layout,
+    photo_as_seen,
     reference_medium,
     reference_pixels,
 )
@@ -155,6 +156,7 @@ class InversionComposer:
                 pseudo_tokens=tokens[row],
                 patch_features=encodings[row].patch_features[0],
                 layout=learned_layout(self.backbone, encodings[row]),
+                photo=photo_as_seen(self.backbone, encodings[row]),
             )
         return encoded
 

@@ -18,6 +18,7 @@ from composer.strategies.protocol import EncodedReference
 from composer.strategies.reference import (
     compose_features,
     learned_layout,
+    photo_of,
     reference_medium,
     reference_pixels,
 )
@@ -149,6 +150,7 @@ class ModalityComposer:
             pseudo_tokens=tokens,
             patch_features=encoding.patch_features[0],
             layout=learned_layout(self.backbone, encoding),
+            photo=photo_of(self.backbone, query, pixels),
         )
 
     def encode_pictures(self, pixels: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n d"]:

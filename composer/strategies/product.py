@@ -73,6 +73,8 @@ class ProductComposer:
         """
         query = compose_features(self, encoded, text, balance, mix=middle)
         has_words = query.words_feature is not None
+        if encoded.photo is not None and not has_words:
+            return query
         fusion = Fusion(
             reference=query.reference_feature,
             words=text_features(self.backbone, [text])[0] if has_words else None,

@@ -16,6 +16,7 @@ from composer.strategies.protocol import EncodedReference
 from composer.strategies.reference import (
     compose_features,
     learned_layout,
+    photo_of,
     reference_medium,
     reference_pixels,
 )
@@ -151,6 +152,7 @@ class PromptedComposer:
             else converter.from_images(encoding.features)[0],
             patch_features=encoding.patch_features[0],
             layout=learned_layout(self.backbone, encoding),
+            photo=photo_of(self.backbone, query, pixels),
         )
 
     def encode_pictures(self, pixels: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n d"]:

@@ -28,6 +28,24 @@ class WeightedWord:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class EncodedPhoto:
+    """A photo as galleries hold it: alone, it searches by this, whatever the composer.
+
+    A composer translates what is not a photo, or completes it by words. A photo alone needs neither
+    and would only lose detail, so that it would not find itself.
+
+    Attributes:
+        feature: Unit vector in the joint space from the backbone's frozen tower.
+        patch_features: As in `EncodedReference`, from that tower.
+        layout: As in `ComposedQuery`, from that tower.
+    """
+
+    feature: Float[Tensor, " d"]
+    patch_features: Float[Tensor, "p d"]
+    layout: LearnedLayout | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class EncodedReference:
     """An encoded reference: the expensive half of a composition, reusable with other words.
 
@@ -42,6 +60,7 @@ class EncodedReference:
         fusion: The reference's side of a fusion; None where the composer makes one feature.
         words: The reference in words, the nearest first; empty where the composer has no use for
             them.
+        photo: The reference as the gallery's tower encodes it; None for a drawing.
     """
 
     image_feature: Float[Tensor, " d"] | None = None
@@ -50,6 +69,7 @@ class EncodedReference:
     layout: LearnedLayout | None = None
     fusion: Fusion | None = None
     words: tuple[WeightedWord, ...] = ()
+    photo: "EncodedPhoto | None" = None
 
 
 @runtime_checkable

@@ -1,7 +1,7 @@
 """Functions shared by composers: pixels of a reference, prompts, the composed query."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
@@ -16,7 +16,7 @@ from composer.medium import Medium
 from composer.prompt import Prompt, build_prompt, stack_prompts
 from composer.query import Query
 from composer.sketch import rasterise
-from composer.strategies.protocol import Composer, EncodedReference
+from composer.strategies.protocol import Composer, EncodedPhoto, EncodedReference
 from composer.vision import ImageEncoding
 
 PLAIN_PROMPT = "a photo of"
@@ -67,6 +67,29 @@ def learned_layout(backbone: Backbone, seen: ImageEncoding) -> LearnedLayout | N
     return LearnedLayout(vector=backbone.layouts(seen)[0], weight=weight)
 
 
+def photo_of(
+    backbone: Backbone, query: Query, pixels: Float[Tensor, "1 3 h w"]
+) -> EncodedPhoto | None:
+    """Encode the photo of a query as the gallery's pictures are; None for a drawing.
+
+    Costs one pass of the frozen tower.
+    """
+    if query.image is None:
+        return None
+    return photo_as_seen(backbone, backbone.encode_image(pixels, Medium.PHOTO))
+
+
+def photo_as_seen(backbone: Backbone, seen: ImageEncoding) -> EncodedPhoto | None:
+    """Return one picture that the frozen tower has encoded; None for a drawing."""
+    if seen.medium is not Medium.PHOTO:
+        return None
+    return EncodedPhoto(
+        feature=seen.features[0],
+        patch_features=seen.patch_features[0],
+        layout=learned_layout(backbone, seen),
+    )
+
+
 def encode_prompts(backbone: Backbone, prompts: list[Prompt]) -> list[Float[Tensor, " d"]]:
     """Return unit text features of several prompts, in one batch."""
     batch = stack_prompts(prompts)
@@ -83,10 +106,18 @@ def composed_query(
 ) -> ComposedQuery:
     """Make a composed query of its features and prompt.
 
+    A photo alone searches by itself: its tokens are for drawing only.
+
     Raises:
         InputError: `balance` is not in [0, 1].
     """
-    backbone, prompt = composer.backbone, parts.prompt
+    backbone, prompt, photo = composer.backbone, parts.prompt, encoded.photo
+    patches, layout = encoded.patch_features, encoded.layout
+    if photo is not None:
+        parts = replace(parts, reference=photo.feature)
+        if parts.words is None:
+            parts = replace(parts, both=photo.feature)
+            patches, layout = photo.patch_features, photo.layout
     no_tokens = backbone.token_table().new_zeros(0, backbone.token_width)
     return ComposedQuery(
         pseudo_tokens=no_tokens if encoded.pseudo_tokens is None else encoded.pseudo_tokens,
@@ -97,8 +128,8 @@ def composed_query(
         both_feature=parts.both,
         reference_feature=parts.reference,
         words_feature=parts.words,
-        patch_features=encoded.patch_features,
-        layout=encoded.layout,
+        patch_features=patches,
+        layout=layout,
         balance=float(balance),
         composer=composer.name,
         text=text,

@@ -20,6 +20,7 @@ from composer.strategies.protocol import ComposerError, EncodedReference
 from composer.strategies.reference import (
     PLAIN_PROMPT,
     compose_tokens,
+    photo_of,
     reference_medium,
     reference_pixels,
 )
@@ -296,7 +297,10 @@ class SentenceComposer:
         if pixels is None:
             return EncodedReference()
         is_photo = torch.tensor([reference_medium(query) is Medium.PHOTO], device=pixels.device)
-        return EncodedReference(pseudo_tokens=self.tokens(pixels, is_photo)[0])
+        return EncodedReference(
+            pseudo_tokens=self.tokens(pixels, is_photo)[0],
+            photo=photo_of(self.backbone, query, pixels),
+        )
 
     @torch.no_grad()
     def compose(self, encoded: EncodedReference, text: str, balance: float = 0.5) -> ComposedQuery:

@@ -16,6 +16,8 @@ from composer.strategies.protocol import EncodedReference
 from composer.strategies.reference import (
     compose_features,
     learned_layout,
+    photo_as_seen,
+    photo_of,
     reference_medium,
     reference_pixels,
 )
@@ -101,6 +103,9 @@ class SlerpComposer:
             pseudo_tokens=None if converter is None else converter.from_images(feature[None])[0],
             patch_features=encoding.patch_features[0],
             layout=learned_layout(self.backbone, encoding),
+            photo=photo_as_seen(self.backbone, encoding)
+            if self._tuned is None
+            else photo_of(self.backbone, query, pixels),
         )
 
     @torch.no_grad()

@@ -20,7 +20,12 @@ from composer.query import Query
 from composer.sketch import Sketch, Stroke
 from composer.strategies.converter import TextConverter
 from composer.strategies.protocol import EncodedReference
-from composer.strategies.reference import learned_layout, reference_medium, reference_pixels
+from composer.strategies.reference import (
+    learned_layout,
+    photo_as_seen,
+    reference_medium,
+    reference_pixels,
+)
 from composer.strategies.slerp import modality_shift
 from composer.vision import ImageEncoding
 
@@ -77,6 +82,7 @@ def as_reference(
         pseudo_tokens=None if converter is None else converter.from_images(feature[None])[0],
         patch_features=seen.patch_features[0],
         layout=learned_layout(backbone, seen),
+        photo=photo_as_seen(backbone, seen),
     )
 
 
