@@ -6,28 +6,38 @@ Sketches are ink_on_white; only this module inverts them.
 
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
-from PIL import Image
+from PIL import Image, ImageOps
 from scipy import ndimage
 
 from composer.sketch import Sketch, rasterise
+from generation.controls import LINE_SHARES, ControlKind
+from generation.request import RequestError
 
-CONTROL_LINE_SHARE = 3 / 128
-"""Line width of a control image as a share of its shorter side."""
+CONTROL_LINE_SHARE = LINE_SHARES[ControlKind.SCRIBBLE]
+"""Line width of a scribble as a share of its shorter side."""
 
 _SUPERSAMPLING = 2
 
 
-def control_image(sketch: Sketch, height: int, width: int) -> UInt8[np.ndarray, "h w"]:
+def control_image(
+    sketch: Sketch, height: int, width: int, line_share: float = CONTROL_LINE_SHARE
+) -> UInt8[np.ndarray, "h w"]:
     """Turn a sketch into a control image.
 
     The drawing is framed as `composer.sketch.rasterise` frames it (centred, filling 80 %), in the
     largest centred square of the output, then binarised and drawn white on black.
 
+    Args:
+        sketch: the drawing; the lines of a raster keep their width.
+        height: pixels of the output.
+        width: pixels of the output.
+        line_share: width of its strokes, as a share of the shorter side.
+
     Returns:
         Values 0 or 255.
     """
     side = min(height, width)
-    line_px = max(1.0, CONTROL_LINE_SHARE * side)
+    line_px = max(1.0, line_share * side)
     ink = rasterise(sketch, side * _SUPERSAMPLING, line_px * _SUPERSAMPLING)  # ink_on_white
     small = Image.fromarray(ink).resize((side, side), Image.Resampling.BOX)
     lines = binarise(np.asarray(small))
@@ -35,6 +45,27 @@ def control_image(sketch: Sketch, height: int, width: int) -> UInt8[np.ndarray, 
     top, left = (height - side) // 2, (width - side) // 2
     canvas[top : top + side, left : left + side] = np.where(lines, 255, 0)
     return canvas
+
+
+def line_share(kind: ControlKind | None) -> float:
+    """Return the width of the lines that a control network follows, as a share of the side.
+
+    Raises:
+        RequestError: it follows no lines.
+    """
+    if kind is None:
+        return CONTROL_LINE_SHARE
+    if kind not in LINE_SHARES:
+        raise RequestError(
+            f"The control {kind} follows no lines, so nothing can be made of a drawing or of edges "
+            "for it; give a finished control image."
+        )
+    return LINE_SHARES[kind]
+
+
+def fit_control(image: Image.Image, height: int, width: int) -> UInt8[np.ndarray, "h w"]:
+    """Return a finished control image of a size: cut to its proportions and resized, as grey."""
+    return np.asarray(ImageOps.fit(image.convert("L"), (width, height), Image.Resampling.LANCZOS))
 
 
 def binarise(ink: UInt8[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
@@ -48,18 +79,21 @@ def binarise(ink: UInt8[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
     return ink <= np.clip(int(spread.argmax()), 96, 208)
 
 
-def edge_image(image: Image.Image, height: int, width: int) -> UInt8[np.ndarray, "h w"]:
+def edge_image(
+    image: Image.Image, height: int, width: int, line_share: float = CONTROL_LINE_SHARE
+) -> UInt8[np.ndarray, "h w"]:
     """Make a control image from the edges of a picture, for transfer.
 
     Args:
         image: RGB, of the output's size.
         height: pixels of the output.
         width: pixels of the output.
+        line_share: width of the lines, as a share of the shorter side.
     """
     if image.size != (width, height):
         raise ValueError(f"The image must be {width} x {height} px, got {image.size}.")
     edges = find_edges(np.asarray(image.convert("RGB")))
-    return dilate(edges, max(1.0, CONTROL_LINE_SHARE * min(height, width)))
+    return dilate(edges, max(1.0, line_share * min(height, width)))
 
 
 def find_edges(

@@ -83,8 +83,21 @@ class Denoising:
             self.regions = CompiledRegions(self._models, tools.compile_block)
         self._run_denoiser: Callable[..., Any] = denoiser.forward
         denoiser.forward = self._step
-        for controlnet in controlnets:
-            controlnet.forward = self._deferring(controlnet)
+        self._control_memories: dict[Callable[..., Any], TextMemory] = {}
+        for number, controlnet in enumerate(controlnets, start=1):
+            memory = self._memories[number] if self._memories else None
+            controlnet.forward = self._deferring(controlnet, memory)
+
+    def add(self, controlnet: nn.Module) -> None:
+        """Take over a further control network, whose blocks are not compiled."""
+        memory = None
+        if self._memories:
+            memory = TextMemory(controlnet)
+            self._memories.append(memory)
+        if self._is_fused:
+            fuse_projections((controlnet,))
+        self._models = (*self._models, controlnet)
+        controlnet.forward = self._deferring(controlnet, memory)
 
     @property
     def problems(self) -> tuple[str, ...]:
@@ -129,11 +142,15 @@ class Denoising:
         if self._deep is not None:
             self._deep.remove()
 
-    def _deferring(self, controlnet: nn.Module) -> Callable[..., tuple[_Slot, ...]]:
+    def _deferring(
+        self, controlnet: nn.Module, memory: TextMemory | None
+    ) -> Callable[..., tuple[_Slot, ...]]:
         """Return a forward that returns slots in place of a control network's results."""
         compute = controlnet.forward
         if self._deep is not None:
             compute = self._deep.reusing(controlnet, compute)
+        if memory is not None:
+            self._control_memories[compute] = memory
 
         def defer(*args: Any, **kwargs: Any) -> tuple[_Slot, ...]:  # noqa: ANN401
             call = _ControlCall(compute=compute, args=args, kwargs=kwargs)
@@ -181,9 +198,9 @@ class Denoising:
 
     def _fill(self, call: Any) -> None:  # noqa: ANN401
         _, kwargs, _, control = call
-        states = [kwargs.get("encoder_hidden_states")]
-        if control is not None:
-            states.append(control[2].get("encoder_hidden_states"))
-        for memory, own in zip(self._memories, states, strict=False):
-            if own is not None:
-                memory.fill(own)
+        filled = [(memory, kwargs) for memory in self._memories[:1]]
+        if control is not None and control[0] in self._control_memories:
+            filled.append((self._control_memories[control[0]], control[2]))
+        for memory, arguments in filled:
+            if (states := arguments.get("encoder_hidden_states")) is not None:
+                memory.fill(states)

@@ -25,12 +25,19 @@ DIFFUSERS_MODELS: Final[Mapping[Family, Mapping[str, str]]] = {
     Family.SDXL: {"unet": "UNet2DConditionModel", "vae": "AutoencoderKL"},
     Family.SD3: {"transformer": "SD3Transformer2DModel", "vae": "AutoencoderKL"},
 }
-CONTROL_MODEL: Final[Mapping[Family, str]] = {
-    Family.SD: "ControlNetModel",
-    Family.SDXL: "ControlNetModel",
-    Family.SD3: "SD3ControlNetModel",
+UNION_MODEL: Final = "ControlNetUnionModel"
+"""Class of a control network that serves several kinds of control images."""
+
+CONTROL_MODELS: Final[Mapping[Family, Mapping[str, str]]] = {
+    Family.SD: {"ControlNetModel": "ControlNetModel"},
+    Family.SDXL: {
+        "ControlNetModel": "ControlNetModel",
+        "ControlNetModel_Union": UNION_MODEL,
+        UNION_MODEL: UNION_MODEL,
+    },
+    Family.SD3: {"SD3ControlNetModel": "SD3ControlNetModel"},
 }
-"""Class of a family's control networks, as their `config.json` names it."""
+"""Classes of a family's control networks, by the name in their `config.json`; the usual first."""
 
 TRANSFORMERS_MODELS: Final[Mapping[Family, Mapping[str, str]]] = {
     Family.SD: {"text_encoder": "CLIPTextModel"},
@@ -95,6 +102,12 @@ PIPELINES: Final[Mapping[Family, Mapping[tuple[bool, bool], str]]] = {
     },
 }
 """Classes of diffusers, by whether the control network runs and whether an image is redrawn."""
+
+UNION_PIPELINES: Final[Mapping[bool, str]] = {
+    False: "StableDiffusionXLControlNetUnionPipeline",
+    True: "StableDiffusionXLControlNetUnionImg2ImgPipeline",
+}
+"""Classes of diffusers that run a union control network, by whether an image is redrawn."""
 
 CONTROL_ARGUMENT: Final[Mapping[Family, str]] = {
     Family.SD: "image",

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 from PIL import Image
 
-from generation.control import control_image
+from generation.control import control_image, line_share
 from generation.pipeline import ImagePipeline
-from generation.request import GenerateRequest, effective_control_scale
+from generation.request import GenerateRequest, RequestError, effective_control_scale
 from generation.sample import (
     DEFAULT_OPTIONS,
     Result,
@@ -51,13 +51,19 @@ def plan_generation(pipeline: ImagePipeline, request: GenerateRequest) -> Sampli
     """Resolve size, control image and control strength of a request.
 
     Raises:
-        RequestError: the size is beyond the caps.
+        RequestError: the size is beyond the caps, or the control network that is named follows no
+            lines or has nothing to follow.
     """
     height, width = output_size(pipeline, request.settings)
     scale = effective_control_scale(request)
-    control = request.control
+    control, name = request.control, request.settings.control_name
+    if name and control is None and request.control_sketch is None:
+        raise RequestError(
+            f"The control {name!r} has nothing to follow; give a drawing or a control image."
+        )
     if request.control_sketch is not None and scale > 0:
-        control = control_image(request.control_sketch, height, width)
+        share = line_share(pipeline.control_kind(name))
+        control = control_image(request.control_sketch, height, width, share)
     return SamplingPlan(
         request=request, height=height, width=width, control=control, control_scale=scale
     )

@@ -11,27 +11,26 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
 from composer.random_weights import count_parameters, make_random
 from composer.weights import WeightsError, check_safetensors_header
+from generation.controls import Control, ControlKind, ControlSource
 from generation.families import (
     ABSENT_PARTS,
-    CONTROL_MODEL,
+    CONTROL_MODELS,
     DENOISER,
     DIFFUSERS_MODELS,
     OPTIONAL_PARTS,
     SCHEDULERS,
     TRANSFORMERS_MODELS,
+    UNION_MODEL,
     Family,
 )
 from generation.lora import LoraSource, MergedLora, check_peft, merge_lora
 from generation.lora_header import DrawingModel, check_lora_header
-
-if TYPE_CHECKING:
-    from diffusers import ControlNetModel
 
 Pipe = Any
 """Any pipeline of diffusers; their calls differ and are not typed."""
@@ -53,6 +52,7 @@ class PipelineSource:
     Attributes:
         folder: diffusers folder of a pipeline.
         controlnet: diffusers folder of its control network, or None.
+        control_kind: what that follows.
         text_hash: hash of the CLIP text tower the pipeline belongs to; None reads it from the
             text encoder's config.
         checkpoint: one file with all weights, in place of those in `folder`.
@@ -66,6 +66,7 @@ class PipelineSource:
 
     folder: Path
     controlnet: Path | None = None
+    control_kind: ControlKind = ControlKind.SCRIBBLE
     text_hash: str | None = None
     checkpoint: Path | None = None
     loras: Sequence[LoraSource] = ()
@@ -81,13 +82,13 @@ class Models:
     Attributes:
         family: what they are.
         base: the text-to-image pipeline of diffusers.
-        controlnet: the control network, or None.
+        control: the control network, or None.
         loras: what was merged into the weights, in this order.
     """
 
     family: Family
     base: Pipe
-    controlnet: "ControlNetModel | None"
+    control: Control | None
     loras: tuple[MergedLora, ...] = ()
 
 
@@ -108,15 +109,16 @@ def open_models(source: PipelineSource, dtype: torch.dtype) -> Models:
         base = _open_folder(family, source, dtype)
     else:
         base = _open_checkpoint(family, source.checkpoint, source.folder, dtype)
-    controlnet = None
+    control = None
     if source.controlnet is not None:
-        controlnet = _open_controlnet(family, source.controlnet, dtype, is_random=is_random)
+        control_source = ControlSource(folder=source.controlnet, kind=source.control_kind)
+        control = open_control(family, control_source, dtype, is_random=is_random)
     loras = tuple(merge_lora(base, lora) for lora in source.loras)
     if source.scheduler:
         base.scheduler = _scheduler(family, base, source.scheduler)
     if source.random_around is not None:
         base.text_encoder.get_input_embeddings().weight.copy_(source.random_around)
-    return Models(family=family, base=base, controlnet=controlnet, loras=loras)
+    return Models(family=family, base=base, control=control, loras=loras)
 
 
 def check_loras(loras: Sequence[LoraSource], folder: Path) -> None:
@@ -238,23 +240,39 @@ def _open_checkpoint(family: Family, file: Path, folder: Path, dtype: torch.dtyp
         )
 
 
-def _open_controlnet(
-    family: Family, folder: Path, dtype: torch.dtype, *, is_random: bool = False
-) -> "ControlNetModel":
+def open_control(
+    family: Family, source: ControlSource, dtype: torch.dtype, *, is_random: bool = False
+) -> Control:
+    """Open a control network on the CPU.
+
+    Args:
+        family: of the pipeline that it controls.
+        source: its files.
+        dtype: precision of its weights.
+        is_random: make it with random weights, for measurements.
+
+    Raises:
+        PipelineError: a file is missing, damaged or not safetensors, or it is of another family.
+    """
     import diffusers
 
-    _check_folder(folder)
-    expected = CONTROL_MODEL[family]
-    found = _read_config(folder).get("_class_name", expected)
-    if found != expected:
+    _check_folder(source.folder)
+    classes = CONTROL_MODELS[family]
+    usual = next(iter(classes))
+    found = _read_config(source.folder).get("_class_name", usual)
+    if found not in classes:
         raise PipelineError(
-            f"The control network in {folder} is a {found}, the pipeline takes a {expected}. "
+            f"The control network in {source.folder} is a {found}, the pipeline takes a {usual}. "
             "Choose one of the same family."
         )
-    kind = getattr(diffusers, expected)
-    if is_random:
-        return _random_model(kind, folder, dtype)
-    return _open_model(kind, folder, _DIFFUSERS_STEM, dtype)
+    name = classes[found]
+    kind = getattr(diffusers, name)
+    model = (
+        _random_model(kind, source.folder, dtype)
+        if is_random
+        else _open_model(kind, source.folder, _DIFFUSERS_STEM, dtype)
+    )
+    return Control(model=model, kind=source.kind, is_union=name == UNION_MODEL)
 
 
 def _read_config(folder: Path) -> Mapping[str, Any]:
@@ -295,7 +313,10 @@ def parameter_counts(folder: Path, controlnet: Path | None) -> dict[str, int]:
         name: (getattr(*models[name]), folder / name) for name in models if name not in left_out
     }
     if controlnet is not None:
-        places[CONTROL_NETWORK] = getattr(diffusers, CONTROL_MODEL[family]), controlnet
+        found = _read_config(controlnet).get("_class_name", "")
+        usual = next(iter(CONTROL_MODELS[family]))
+        name = CONTROL_MODELS[family].get(found, usual)
+        places[CONTROL_NETWORK] = getattr(diffusers, name), controlnet
     with _translate_errors(f"The configs of {folder}"):
         return {
             name: count_parameters(partial(_build_model, kind, place))

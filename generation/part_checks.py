@@ -1,16 +1,14 @@
 """Whether the models of a pipeline fit together."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from generation.controls import Control
 from generation.families import DENOISER, TRANSFORMERS_MODELS, Family
 from generation.model_files import Models, Pipe, PipelineError
-
-_Models = Sequence[tuple[str, Any]]
 
 ROW_TOLERANCE = 0.02
 """Distance of two rows, as a share of their length, that half precision explains; bf16: 0.004."""
@@ -32,53 +30,71 @@ def check_parts(models: Models) -> None:
                 f"The tokenizer of {part} has {len(getattr(base, name))} entries, its token table "
                 f"{encoder.config.vocab_size}. Both must come from one repository."
             )
-    checked: Any = (("UNet", getattr(base, denoiser)), ("control network", models.controlnet))
-    if models.family is Family.SD3:
-        checked = (("transformer", getattr(base, denoiser)), ("control network", models.controlnet))
-        _check_sd3_widths(base, checked)
+    name = "transformer" if models.family is Family.SD3 else "UNet"
+    check_model(models.family, base, name, getattr(base, denoiser))
+    if models.control is not None:
+        check_control(models.family, base, models.control)
+    _check_finite("autoencoder", base.vae)
+
+
+def check_control(family: Family, base: Pipe, control: Control) -> None:
+    """Check that a control network fits a pipeline and is whole.
+
+    Raises:
+        PipelineError: it does not, or is not.
+    """
+    check_model(family, base, "control network", control.model)
+
+
+def check_model(family: Family, base: Pipe, name: str, model: Any) -> None:  # noqa: ANN401
+    """Check that a model reads what a pipeline's text encoders give, and has finite weights.
+
+    Raises:
+        PipelineError: it does not, or has not.
+    """
+    if family is Family.SD3:
+        _check_sd3_widths(base, name, model)
     else:
-        _check_widths(models.family, base, checked)
-    finite: Any = (*checked, ("autoencoder", base.vae))
-    for name, module in finite:
-        for key, tensor in module.state_dict().items() if module is not None else ():
-            if not bool(torch.isfinite(tensor).all()):
-                raise PipelineError(f"The {name}'s weights are damaged: {key} is not finite.")
+        _check_widths(family, base, name, model)
+    _check_finite(name, model)
 
 
-def _check_widths(family: Family, base: Pipe, models: _Models) -> None:
-    """Check that models attend to states as wide as the text encoders' are side by side."""
+def _check_finite(name: str, model: torch.nn.Module) -> None:
+    for key, tensor in model.state_dict().items():
+        if not bool(torch.isfinite(tensor).all()):
+            raise PipelineError(f"The {name}'s weights are damaged: {key} is not finite.")
+
+
+def _check_widths(family: Family, base: Pipe, name: str, model: Any) -> None:  # noqa: ANN401
+    """Check that a model attends to states as wide as the text encoders' are side by side."""
     encoders = [getattr(base, part) for part in TRANSFORMERS_MODELS[family]]
     width = sum(int(encoder.config.hidden_size) for encoder in encoders)
-    for name, module in models:
-        if module is not None and module.config.cross_attention_dim != width:
-            raise PipelineError(
-                f"The {name} expects text of width {module.config.cross_attention_dim}, the text "
-                f"encoder gives {width}. Choose one of the same family."
-            )
+    if model.config.cross_attention_dim != width:
+        raise PipelineError(
+            f"The {name} expects text of width {model.config.cross_attention_dim}, the text "
+            f"encoder gives {width}. Choose one of the same family."
+        )
 
 
-def _check_sd3_widths(base: Pipe, models: _Models) -> None:
-    """Check that models take the pooled features of both CLIPs, and states as wide as T5's."""
+def _check_sd3_widths(base: Pipe, name: str, model: Any) -> None:  # noqa: ANN401
+    """Check that a model takes the pooled features of both CLIPs, and states as wide as T5's."""
     clips, t5 = (base.text_encoder, base.text_encoder_2), base.text_encoder_3
     pooled = sum(int(clip.config.projection_dim) for clip in clips)
     width = sum(int(clip.config.hidden_size) for clip in clips)
-    for name, module in models:
-        if module is None:
-            continue
-        if module.config.pooled_projection_dim != pooled:
-            raise PipelineError(
-                f"The {name} expects pooled text of width {module.config.pooled_projection_dim}, "
-                f"the text encoders give {pooled}. Choose one of the same family."
-            )
-        joint = module.config.joint_attention_dim
-        if joint is None:  # some control networks read no text
-            continue
-        if joint < width or (t5 is not None and t5.config.d_model != joint):
-            given = f"{width} and {t5.config.d_model}" if t5 is not None else str(width)
-            raise PipelineError(
-                f"The {name} expects text of width {joint}, the text encoders give {given}. "
-                "Choose one of the same family."
-            )
+    if model.config.pooled_projection_dim != pooled:
+        raise PipelineError(
+            f"The {name} expects pooled text of width {model.config.pooled_projection_dim}, "
+            f"the text encoders give {pooled}. Choose one of the same family."
+        )
+    joint = model.config.joint_attention_dim
+    if joint is None:  # some control networks read no text
+        return
+    if joint < width or (t5 is not None and t5.config.d_model != joint):
+        given = f"{width} and {t5.config.d_model}" if t5 is not None else str(width)
+        raise PipelineError(
+            f"The {name} expects text of width {joint}, the text encoders give {given}. "
+            "Choose one of the same family."
+        )
 
 
 def check_token_tables(encoder_table: Float[Tensor, "v w"], table: Float[Tensor, "u x"]) -> None:

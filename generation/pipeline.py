@@ -5,6 +5,8 @@ import threading
 from collections import OrderedDict
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -14,6 +16,7 @@ from torch import Tensor
 
 from composer.composed import ComposedQuery
 from generation.conditioning import GuidanceStates, Tokenizer, token_table
+from generation.controls import UNION_MODES, Control, ControlKind, ControlSource
 from generation.denoising import Denoising, StepTools, tools_for
 from generation.families import (
     ABSENT_PARTS,
@@ -22,14 +25,22 @@ from generation.families import (
     PIPELINES,
     SHARED_PARTS,
     TRANSFORMERS_MODELS,
+    UNION_PIPELINES,
     Family,
 )
 from generation.fused_attention import FUSED
 from generation.guidance import CONDITIONERS
 from generation.levers import DEFAULT, PLAIN, Levers, without_fixed_weights
 from generation.memory_plan import MemoryPlan, Offload, plan_for
-from generation.model_files import Models, Pipe, PipelineError, PipelineSource, open_models
-from generation.part_checks import check_parts, check_token_tables
+from generation.model_files import (
+    Models,
+    Pipe,
+    PipelineError,
+    PipelineSource,
+    open_control,
+    open_models,
+)
+from generation.part_checks import check_control, check_parts, check_token_tables
 from generation.placement import Placement
 from generation.request import RequestError, Scheduler
 
@@ -41,6 +52,8 @@ TEXT_HASH_KEY = "duet_text_hash"
 """Key in the text encoder's config.json that names the CLIP text tower it carries."""
 
 NUM_KEPT_STATES = 8
+DEFAULT_CONTROL = ""
+"""Name that stands for the kit's default control network."""
 
 
 class ImagePipeline:
@@ -54,14 +67,16 @@ class ImagePipeline:
         """Take models that fit together; see `from_parts`."""
         self.slot = threading.Lock()
         self.family, self.text_hash = models.family, text_hash
-        self._base, self._controlnet = models.base, models.controlnet
-        self._placement = placement
+        self._base, self._placement = models.base, placement
+        self._controls = {} if models.control is None else {DEFAULT_CONTROL: models.control}
         self.loras = models.loras
         self._conditioner = CONDITIONERS[models.family](models.base)
         self._scheduler_config = dict(self._base.scheduler.config)
         self._scheduler_class = type(self._base.scheduler)
-        self._pipes: dict[str, Pipe] = {}
-        self._hash: str | None = None
+        self._folders: dict[Path, Control] = {}
+        self._pipes: dict[tuple[str, int | None], Pipe] = {}
+        self._hashes: dict[str, str] = {}
+        self._digest: Any = None
         self._levers, self._steps = PLAIN, None
         self._states: OrderedDict[tuple[str, str], GuidanceStates] = OrderedDict()
 
@@ -110,7 +125,8 @@ class ImagePipeline:
             PipelineError: the parts do not fit together.
         """
         family = Family(type(base).__name__)
-        models = Models(family=family, base=base, controlnet=controlnet)
+        control = None if controlnet is None else Control(model=controlnet)
+        models = Models(family=family, base=base, control=control)
         return cls._of_models(models, text_hash, base.device)
 
     @classmethod
@@ -118,7 +134,8 @@ class ImagePipeline:
         cls, models: Models, text_hash: str, device: torch.device, plan: MemoryPlan | None = None
     ) -> "ImagePipeline":
         check_parts(models)
-        for module in (*models.base.components.values(), models.controlnet):
+        control = None if models.control is None else models.control.model
+        for module in (*models.base.components.values(), control):
             if isinstance(module, torch.nn.Module):
                 module.requires_grad_(False).eval()
         models.base.set_progress_bar_config(disable=True)
@@ -169,8 +186,8 @@ class ImagePipeline:
 
     @property
     def _step_models(self) -> tuple[Any, ...]:
-        controlnets = () if self._controlnet is None else (self._controlnet,)
-        return (self._denoiser, *controlnets)
+        controlnets = {id(control.model): control.model for control in self._controls.values()}
+        return (self._denoiser, *controlnets.values())
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -190,18 +207,47 @@ class ImagePipeline:
 
     @property
     def has_control(self) -> bool:
-        """Whether a control network was loaded."""
-        return self._controlnet is not None
+        """Whether the kit's default control network was loaded."""
+        return DEFAULT_CONTROL in self._controls
 
     @property
     def controls_transfers(self) -> bool:
-        """Whether the control network can run while an image is redrawn."""
-        return self.has_control and (True, True) in PIPELINES[self.family]
+        """Whether a control network can run while an image is redrawn."""
+        return (True, True) in PIPELINES[self.family]
 
-    @property
-    def control_argument(self) -> str:
-        """Name of the control image in a call without an image to redraw."""
-        return CONTROL_ARGUMENT[self.family]
+    def control_kind(self, name: str = DEFAULT_CONTROL) -> ControlKind | None:
+        """Return what a control network follows; None where it was not loaded."""
+        control = self._controls.get(name)
+        return None if control is None else control.kind
+
+    def add_control(self, name: str, source: ControlSource) -> None:
+        """Load a further control network, once; a union network serves several names.
+
+        Raises:
+            PipelineError: a file is missing, damaged or not safetensors, or the network does not
+                fit the pipeline.
+        """
+        with self.slot:
+            if name in self._controls:
+                return
+            loaded = self._folders.get(source.folder)
+            if loaded is None:
+                loaded = self._open_control(source)
+                self._folders[source.folder] = loaded
+            self._controls[name] = replace(loaded, kind=source.kind)
+            if not self._placement.is_fixed:
+                _ = self.hash_with(name)  # while they are all in one place
+
+    def _open_control(self, source: ControlSource) -> Control:
+        control = open_control(self.family, source, self._denoiser.dtype)
+        check_control(self.family, self._base, control)
+        model = control.model.requires_grad_(False).eval()
+        if self._levers.channels_last:
+            model.to(memory_format=torch.channels_last)
+        self._placement.place(model)
+        if self._steps is not None:
+            self._steps.add(model)
+        return control
 
     @property
     def size_multiple_px(self) -> int:
@@ -222,17 +268,21 @@ class ImagePipeline:
 
     @property
     def weights_hash(self) -> str:
-        """16 hex digits over the weights of denoiser, autoencoder and control network."""
-        if self._hash is None:
-            digest = hashlib.sha256()
-            for module in (self._denoiser, self._base.vae, self._controlnet):
-                for name, tensor in module.state_dict().items() if module is not None else ():
-                    if FUSED in name:  # the same weights once more
-                        continue
-                    digest.update(name.encode())
-                    digest.update(_as_bytes(tensor))
-            self._hash = digest.hexdigest()[:16]
-        return self._hash
+        """16 hex digits over the weights of denoiser, autoencoder and default control network."""
+        return self.hash_with(DEFAULT_CONTROL)
+
+    def hash_with(self, control_name: str) -> str:
+        """16 hex digits over the weights of denoiser, autoencoder and a control network."""
+        if control_name not in self._hashes:
+            if self._digest is None:
+                self._digest = hashlib.sha256()
+                _add_weights(self._digest, self._denoiser)
+                _add_weights(self._digest, self._base.vae)
+            digest = self._digest.copy()
+            if control_name in self._controls:
+                _add_weights(digest, self._controls[control_name].model)
+            self._hashes[control_name] = digest.hexdigest()[:16]
+        return self._hashes[control_name]
 
     @property
     def _denoiser(self) -> Any:  # noqa: ANN401  a model of diffusers
@@ -305,45 +355,69 @@ class ImagePipeline:
         check_token_tables(token_table(self.text_encoder), table)
 
     def run(
-        self, *, scheduler: Scheduler, use_control: bool, use_image: bool, **call: object
+        self,
+        *,
+        scheduler: Scheduler,
+        control_name: str | None,
+        use_image: bool,
+        **call: Any,  # noqa: ANN401  whatever the pipeline takes
     ) -> list[Image.Image]:
-        """Run one of the four pipelines; the caller holds `slot`.
+        """Run one of the pipelines of the family; the caller holds `slot`.
 
         Args:
             scheduler: the sampler; each run gets a fresh one.
-            use_control: with the control network.
+            control_name: name of the control network that runs; None for none.
             use_image: image-to-image.
-            **call: arguments of the diffusers call.
+            **call: arguments of the diffusers call; the control image is `control_image`.
 
         Returns:
             PIL images, RGB.
 
         Raises:
-            RequestError: `use_control` is set and the kit has no control network, or none that
-                can redraw an image; or the scheduler is of another family.
+            RequestError: the kit has no such control network, or none that can redraw an image; or
+                the scheduler is of another family.
         """
         assert self.slot.locked(), "hold the slot while running"
-        if use_control and not self.has_control:
-            raise RequestError(
-                "This kit has no control network. Set `controlnet_conditioning_scale` to 0."
-            )
-        if (use_control, use_image) not in PIPELINES[self.family]:
+        control = None if control_name is None else self._require_control(control_name)
+        if (control is not None, use_image) not in PIPELINES[self.family]:
             raise RequestError(
                 "This kit's control network cannot follow a drawing while an image is redrawn. "
                 "Set `controlnet_conditioning_scale` to 0."
             )
-        pipe = self._pipe(use_control, use_image)
+        if control is not None:
+            call = self._control_call(control, call, use_image=use_image)
+        pipe = self._pipe(control_name, use_image)
         if not self._placement.is_fixed:
-            _ = self.weights_hash  # while they are all in one place
+            _ = self.hash_with(control_name or DEFAULT_CONTROL)  # while all are in one place
         self._placement.prepare(pipe)
         pipe.scheduler = self._fresh_scheduler(scheduler)
         if self._steps is not None:
             self._steps.start()
-        samples_control = use_control and self.family is Family.SD3
+        samples_control = control is not None and self.family is Family.SD3
         # Weights that are moved in inference mode could not be moved again.
         mode = torch.inference_mode() if self._placement.is_fixed else torch.no_grad()
         with mode, self._seeded(call) if samples_control else nullcontext():
             return pipe(output_type="pil", **call).images
+
+    def _require_control(self, name: str) -> Control:
+        if name not in self._controls:
+            raise RequestError(
+                "This kit has no control network. Set `controlnet_conditioning_scale` to 0."
+                if name == DEFAULT_CONTROL
+                else f"The control network {name!r} was not loaded."
+            )
+        return self._controls[name]
+
+    def _control_call(
+        self, control: Control, call: dict[str, Any], *, use_image: bool
+    ) -> dict[str, Any]:
+        """Name and shape the control images as the pipeline of a control network takes them."""
+        call = dict(call)
+        images = call.pop("control_image")
+        if control.is_union:
+            return {**call, "control_image": [images], "control_mode": [UNION_MODES[control.kind]]}
+        name = "control_image" if use_image else CONTROL_ARGUMENT[self.family]
+        return {**call, name: images}
 
     @contextmanager
     def _seeded(self, call: Mapping[str, Any]) -> Generator[None, None, None]:
@@ -354,20 +428,24 @@ class ImagePipeline:
             torch.manual_seed(call["generator"][0].initial_seed())
             yield
 
-    def _pipe(self, use_control: bool, use_image: bool) -> Pipe:
+    def _pipe(self, control_name: str | None, use_image: bool) -> Pipe:
         import diffusers
 
-        name = PIPELINES[self.family][use_control, use_image]
-        if name not in self._pipes:
-            extra = {"controlnet": self._controlnet} if use_control else {}
+        control = None if control_name is None else self._controls[control_name]
+        name = PIPELINES[self.family][control is not None, use_image]
+        if control is not None and control.is_union:
+            name = UNION_PIPELINES[use_image]
+        key = (name, None if control is None else id(control.model))
+        if key not in self._pipes:
+            extra = {} if control is None else {"controlnet": control.model}
             pipe = getattr(diffusers, name)(
                 **{part: self._part(part) for part in SHARED_PARTS[self.family]},
                 **ABSENT_PARTS[self.family],
                 **extra,
             )
             pipe.set_progress_bar_config(disable=True)
-            self._pipes[name] = pipe
-        return self._pipes[name]
+            self._pipes[key] = pipe
+        return self._pipes[key]
 
     def _part(self, name: str) -> Any:  # noqa: ANN401  a model of diffusers or transformers
         """Return a part of a pipeline; encoders stay out of one that moves its models."""
@@ -388,6 +466,14 @@ class ImagePipeline:
             case Scheduler.UNIPC:
                 kind = UniPCMultistepScheduler
         return kind.from_config(self._scheduler_config)
+
+
+def _add_weights(digest: Any, model: torch.nn.Module) -> None:  # noqa: ANN401  of hashlib
+    for name, tensor in model.state_dict().items():
+        if FUSED in name:  # the same weights once more
+            continue
+        digest.update(name.encode())
+        digest.update(_as_bytes(tensor))
 
 
 def _as_bytes(tensor: Tensor) -> bytes:

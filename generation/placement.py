@@ -28,8 +28,8 @@ class Placement:
         self._encoders: Sequence[nn.Module] = [one for one in encoders if one is not None]
         if self._plan is None:
             models.base.to(device)
-            if models.controlnet is not None:
-                torch.nn.Module.to(models.controlnet, device)
+            if models.control is not None:
+                models.control.model.to(device)
         if plan is not None and plan.tiles:
             models.base.vae.enable_tiling()
             _halve_tiles(models.base.vae)
@@ -40,6 +40,11 @@ class Placement:
     def is_fixed(self) -> bool:
         """Whether all models stay where they are."""
         return self._plan is None
+
+    def place(self, model: nn.Module) -> None:
+        """Place a model that was opened later."""
+        if self._plan is None:
+            model.to(self.device)
 
     @contextmanager
     def encoding_text(self) -> Generator[None, None, None]:

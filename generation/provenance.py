@@ -42,7 +42,7 @@ SCHEMA = 1
 MAX_CHUNK_BYTES = 4 << 20
 MAX_FILE_BYTES = 64 << 20
 MAX_LORAS = 16
-_MAX_ARRAY_VALUES = 1 << 20
+_MAX_ARRAY_VALUES = 1 << 21
 _MAX_NAME_LENGTH = 80
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -78,11 +78,12 @@ def describe(result: Result, index: int, *, kit: str = "") -> Provenance:
         "device": result.device,
         "weights_hash": result.weights_hash,
         "scheduler": str(request.settings.scheduler),
+        "control_name": request.settings.control_name,
         "query": _pack_query(request.query),
         **{name: getattr(request.settings, name) for name in _PLAIN_FIELDS},
     }
     if result.control is not None:
-        fields["control"] = _pack_array(np.packbits(result.control > 127, axis=1))
+        fields |= _pack_control(result.control)
     if result.loras:
         fields["loras"] = [asdict(lora) for lora in result.loras]
     if isinstance(request, TransferRequest):
@@ -145,8 +146,8 @@ def rebuild_request(provenance: Provenance, source: Image.Image | None = None) -
             "query": _unpack_query(fields["query"]),
             "settings": _unpack_settings(fields),
         }
-        if "control" in fields:
-            shared["control"] = _unpack_control(fields["control"], int(fields["width"]))
+        if "control" in fields or "grey_control" in fields:
+            shared["control"] = _unpack_control(fields)
         if fields["kind"] == "generate":
             return GenerateRequest(**shared)
         if fields["kind"] != "transfer":
@@ -203,6 +204,7 @@ def _unpack_settings(fields: dict[str, Any]) -> DrawingSettings:
         height=fields["height"],
         width=fields["width"],
         scheduler=Scheduler(fields["scheduler"]),
+        control_name=fields.get("control_name", ""),
         **{name: fields[name] for name in _PLAIN_FIELDS},
     )
 
@@ -284,8 +286,20 @@ def _unpack_query(packed: dict[str, Any]) -> ComposedQuery:
     return query_from_fields(tensors, fields)
 
 
-def _unpack_control(packed: dict[str, Any], width: int) -> np.ndarray:
-    bits = np.unpackbits(_unpack_array(packed), axis=1, count=width)
+def _pack_control(control: np.ndarray) -> dict[str, Any]:
+    """Pack a control image: one bit a pixel where it is black and white."""
+    if np.isin(control, (0, 255)).all():
+        return {"control": _pack_array(np.packbits(control > 127, axis=1))}
+    return {"grey_control": _pack_array(control)}
+
+
+def _unpack_control(fields: dict[str, Any]) -> np.ndarray:
+    if "grey_control" in fields:
+        grey = _unpack_array(fields["grey_control"])
+        if grey.ndim != 2 or grey.dtype != np.uint8:
+            raise ProvenanceError("The PNG's provenance holds no control image.")
+        return grey
+    bits = np.unpackbits(_unpack_array(fields["control"]), axis=1, count=int(fields["width"]))
     return (bits * 255).astype(np.uint8)
 
 

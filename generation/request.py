@@ -36,6 +36,7 @@ class Caps:
     guidance_scale: float = 30.0
     controlnet_conditioning_scale: float = 2.0
     negative_text: int = 1000
+    control_name: int = 50
     seed: int = 2**63 - 1
 
 
@@ -56,6 +57,7 @@ class DrawingSettings:
         width: pixels, a multiple of 8, or None for the kit's native size.
         scheduler: the sampler.
         negative_text: what to stay away from; empty is the kit's empty prompt.
+        control_name: which of the kit's control networks runs; empty is its default.
     """
 
     seed: int = 0
@@ -67,6 +69,7 @@ class DrawingSettings:
     width: int | None = None
     scheduler: Scheduler = Scheduler.KIT
     negative_text: str = ""
+    control_name: str = ""
 
     def __post_init__(self) -> None:
         """Check every number against the caps; the number of pixels depends on the kit.
@@ -84,7 +87,7 @@ class GenerateRequest:
     Attributes:
         query: the composed query; its prompt steers, its balance weighs drawing against words.
         control_sketch: drawing that steers structure, or None to draw from the tokens alone.
-        control: finished control image of the output's size, white_on_black, in place of
+        control: finished control image of the output's size, white_on_black or depth, in place of
             `control_sketch`, as a re-run has it.
         settings: how the images are drawn.
     """
@@ -172,6 +175,10 @@ def _check_settings(settings: DrawingSettings, caps: Caps) -> None:
         0.0,
         caps.controlnet_conditioning_scale,
     )
+    if not isinstance(settings.control_name, str) or len(settings.control_name) > caps.control_name:
+        raise RequestError(
+            f"`control_name` must be text of at most {caps.control_name} characters."
+        )
     if not isinstance(settings.negative_text, str):
         raise RequestError("`negative_text` must be text.")
     if len(settings.negative_text) > caps.negative_text:

@@ -65,7 +65,7 @@ class Result:
     Attributes:
         request: the request.
         images: the images, in the order of their seeds.
-        control: control image used, white_on_black, or None.
+        control: control image used, white_on_black or depth, or None.
         height: pixels.
         width: pixels.
         duration_s: sampling time, without waiting.
@@ -93,7 +93,7 @@ class SamplingPlan:
         request: the request.
         height: pixels.
         width: pixels.
-        control: white_on_black control image, or None.
+        control: white_on_black or depth control image, or None.
         control_scale: control strength after the query's balance; 0 leaves the control unused.
         source: RGB image of the output's size for image-to-image, or None.
         strength: image-to-image strength; unused without a source.
@@ -111,6 +111,11 @@ class SamplingPlan:
     def uses_control(self) -> bool:
         """Whether the control network runs."""
         return self.control is not None and self.control_scale > 0
+
+    @property
+    def control_name(self) -> str | None:
+        """Name of the control network that runs, or None."""
+        return self.request.settings.control_name if self.uses_control else None
 
 
 def output_size(pipeline: ImagePipeline, settings: DrawingSettings) -> tuple[int, int]:
@@ -153,7 +158,7 @@ def sample(pipeline: ImagePipeline, plan: SamplingPlan, options: RunOptions) -> 
         start = time.perf_counter()
         images = _sample_or_split(pipeline, plan, options)
         duration_s = time.perf_counter() - start
-        weights_hash = pipeline.weights_hash
+        weights_hash = pipeline.hash_with(plan.request.settings.control_name)
     finally:
         pipeline.slot.release()
     return Result(
@@ -186,7 +191,7 @@ def sample_each(pipeline: ImagePipeline, plans: Sequence[SamplingPlan]) -> list[
     with pipeline.slot:
         return pipeline.run(
             scheduler=plans[0].request.settings.scheduler,
-            use_control=plans[0].uses_control,
+            control_name=plans[0].control_name,
             use_image=plans[0].source is not None,
             **_merge(calls),
         )
@@ -245,7 +250,7 @@ def _try_batch(
     try:
         return pipeline.run(
             scheduler=plan.request.settings.scheduler,
-            use_control=plan.uses_control,
+            control_name=plan.control_name,
             use_image=plan.source is not None,
             callback_on_step_end=step_callback(options.cancel, options.on_step),
             **_call(pipeline, plan, seeds),
@@ -278,9 +283,8 @@ def _call(pipeline: ImagePipeline, plan: SamplingPlan, seeds: list[int]) -> dict
     if plan.control is not None and plan.uses_control:
         _check_control_size(plan.control, plan.height, plan.width)
         image = Image.fromarray(plan.control).convert("RGB")
-        name = pipeline.control_argument if plan.source is None else "control_image"
         call |= {
-            name: [image] * len(seeds),
+            "control_image": [image] * len(seeds),
             "controlnet_conditioning_scale": plan.control_scale,
         }
     return call

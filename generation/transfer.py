@@ -2,7 +2,7 @@
 
 from PIL import Image, ImageOps
 
-from generation.control import control_image, edge_image
+from generation.control import control_image, edge_image, line_share
 from generation.pipeline import ImagePipeline
 from generation.request import TransferRequest, effective_control_scale
 from generation.sample import (
@@ -37,16 +37,18 @@ def plan_transfer(pipeline: ImagePipeline, request: TransferRequest) -> Sampling
     """Resolve size, source, control image and control strength of a request.
 
     Raises:
-        RequestError: the size is beyond the caps.
+        RequestError: the size is beyond the caps, or the control network that is named follows no
+            lines.
     """
     height, width = output_size(pipeline, request.settings)
     source = fit_source(request.source, height, width)
     scale = effective_control_scale(request)
-    control = request.control
+    control, name = request.control, request.settings.control_name
+    kind = pipeline.control_kind(name)
     if request.control_sketch is not None:
-        control = control_image(request.control_sketch, height, width)
-    elif control is None and pipeline.controls_transfers and scale > 0:
-        control = edge_image(source, height, width)
+        control = control_image(request.control_sketch, height, width, line_share(kind))
+    elif control is None and scale > 0 and (name or (kind and pipeline.controls_transfers)):
+        control = edge_image(source, height, width, line_share(kind))
     return SamplingPlan(
         request=request,
         height=height,

@@ -231,6 +231,10 @@ def _add_kits(commands: "Subparsers[argparse.ArgumentParser]") -> None:
     command.add_argument("action", nargs="?", choices=("fetch", "remove"), metavar="fetch|remove")
     command.add_argument("name", nargs="?", metavar="NAME", help="name or folder of the kit")
     command.add_argument(
+        "--control", nargs="+", default=[], dest="controls", metavar="CONTROL",
+        help="fetch: also these control networks of the kit",
+    )  # fmt: skip
+    command.add_argument(
         "--yes", action="store_true", dest="is_confirmed", help="download without asking"
     )
     _add_json(command)
@@ -347,6 +351,15 @@ def _add_drawing(command: argparse.ArgumentParser) -> None:
     ):
         command.add_argument(name, type=kind, help="default: the kit's")
     command.add_argument("--negative-text", default="")
+    command.add_argument(
+        "--control", default="", dest="control_name", metavar="CONTROL",
+        help="control network that follows the drawing: scribble, lineart, canny, depth, as far as "
+        "the kit has it (duet kits lists them)",
+    )  # fmt: skip
+    command.add_argument(
+        "--control-image", type=Path, metavar="IMAGE",
+        help="finished control image in place of the drawing's lines: white on black, or depth",
+    )  # fmt: skip
     _add_loras(command)
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import RLock
+from typing import TypeVar
 
 import torch
 
@@ -14,6 +15,7 @@ from composer.kit_parts import ComposerFiles
 from composer.query import Query
 from composer.strategies.drawable import with_tokens
 from composer.strategies.protocol import Composer
+from generation.controls import ControlSource
 from generation.generate import generate
 from generation.lora import LoraSource
 from generation.model_files import PipelineError, PipelineSource, check_loras
@@ -37,6 +39,7 @@ from studio.vocabulary import (
     unread_words_line,
 )
 
+_Request = TypeVar("_Request", GenerateRequest, TransferRequest)
 DEFAULT_COMPOSER, FALLBACK_COMPOSER = names.DUET, names.BASIC
 NO_MILVUS = (
     "Galleries on Milvus need its client. Install it with: pip install 'duet-studio[cluster]'"
@@ -238,6 +241,7 @@ class Engine:
                 source = PipelineSource(
                     folder=folder,
                     controlnet=self.kit.controlnet,
+                    control_kind=self.kit.control_kind,
                     text_hash=self.backbone.text_hash,
                     checkpoint=self.kit.checkpoint,
                     loras=(*own, *self.loras),
@@ -263,15 +267,39 @@ class Engine:
 
     def generate(self, request: GenerateRequest, options: RunOptions = DEFAULT_OPTIONS) -> Result:
         """Generate images; see `generation.generate.generate` for the errors."""
-        pipeline = self.pipeline  # first, as a kit may have none
-        drawable = replace(request, query=self._drawable(request.query))
-        return generate(pipeline, drawable, options)
+        return generate(self.pipeline, self._prepare(request), options)
 
     def transfer(self, request: TransferRequest, options: RunOptions = DEFAULT_OPTIONS) -> Result:
         """Move an image into another domain; see `generation.transfer.transfer` for the errors."""
-        pipeline = self.pipeline  # first, as a kit may have none
-        drawable = replace(request, query=self._drawable(request.query))
-        return transfer(pipeline, drawable, options)
+        return transfer(self.pipeline, self._prepare(request), options)
+
+    def load_control(self, name: str) -> str:
+        """Load a control network of the kit; return its name as requests have it.
+
+        Args:
+            name: As the kit names it; empty is the default.
+
+        Raises:
+            KitError: The kit has none of that name, or it was not downloaded.
+            PipelineError: It cannot be used.
+        """
+        found = self.kit.find_control(name)
+        if found:
+            files = self.kit.controls[found]
+            assert files.folder is not None
+            source = ControlSource(folder=files.folder, kind=files.kind)
+            self.pipeline.add_control(found, source)
+        return found
+
+    def _prepare(self, request: _Request) -> _Request:
+        """Return a request whose query has tokens and whose control network is loaded."""
+        _ = self.pipeline  # first, as a kit may have none
+        name = self.load_control(request.settings.control_name)
+        return replace(
+            request,
+            query=self._drawable(request.query),
+            settings=replace(request.settings, control_name=name),
+        )
 
     def _drawable(self, query: ComposedQuery) -> ComposedQuery:
         """Return the query with tokens; finding them takes seconds if its composer makes none."""

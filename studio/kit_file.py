@@ -8,13 +8,14 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 from composer.kit_parts import ComposerFiles
+from generation.controls import ControlKind
 from generation.defaults import DrawingDefaults
 
 KIT_FILE = "kit.toml"
 FILE_TYPES = (".safetensors", ".json", ".txt", ".model")
 CLIP, SEARCH, PIPELINE = "CLIP", "search tower", "pipeline"
-CONTROLNET, LORA = "control network", "LoRA "
-"""Names of parts; that of a LoRA is followed by its own."""
+CONTROLNET, CONTROL, LORA = "control network", "control network ", "LoRA "
+"""Names of parts; those of further control networks and of LoRAs are followed by their own."""
 
 
 class KitError(ValueError):
@@ -80,6 +81,19 @@ class LoraPart:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class ControlPart:
+    """A control network beside the kit's default one; it is downloaded on request.
+
+    Attributes:
+        part: Where its files are; a union network may serve several names.
+        kind: What it follows.
+    """
+
+    part: KitPart
+    kind: ControlKind
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class SearchPart:
     """The CLIP that galleries are indexed with, beside the one that draws.
 
@@ -106,7 +120,9 @@ class KitFile:
         pipeline: The diffusion pipeline, if the kit draws.
         checkpoint: One file with the pipeline's weights; its settings come from `pipeline`.
         without: Models of the pipeline that it does without.
-        controlnet: The control network, if there is one.
+        controlnet: The default control network, if there is one.
+        control_kind: What that follows; it is also its name.
+        controls: Further control networks, by name.
         loras: LoRAs of the pipeline, by name.
         drawing: What the pipeline is asked for unless a request says otherwise.
         scheduler: Sampler in place of the pipeline's, and its settings.
@@ -132,6 +148,8 @@ class KitFile:
     scheduler: Mapping[str, Any]
     composers: Mapping[str, ComposerFiles]
     without: tuple[str, ...] = ()
+    control_kind: ControlKind = ControlKind.SCRIBBLE
+    controls: Mapping[str, ControlPart] = field(default_factory=dict[str, ControlPart])
     confidence: Mapping[str, Path] = field(default_factory=dict[str, Path])
     converter: Path | None = None
     search: SearchPart | None = None
@@ -154,15 +172,26 @@ class KitFile:
         return {name: part for name, part in named.items() if part is not None} | loras
 
     @property
+    def optional_parts(self) -> dict[str, KitPart]:
+        """Parts that are downloaded on request only, by name."""
+        return {f"{CONTROL}{name}": control.part for name, control in self.controls.items()}
+
+    @property
+    def control_names(self) -> tuple[str, ...]:
+        """Names of its control networks, the default first."""
+        default = () if self.controlnet is None else (str(self.control_kind),)
+        return (*default, *self.controls)
+
+    @property
     def sources(self) -> tuple[HubSource, ...]:
-        """What the kit takes from the hub."""
-        locations = (part.location for part in self.parts.values())
-        return tuple(location for location in locations if isinstance(location, HubSource))
+        """What the kit takes from the hub, without the optional parts."""
+        return hub_sources(self.parts)
 
     @property
     def local_files(self) -> tuple[Path, ...]:
         """Files and folders on this machine that the kit names."""
-        locations = (part.location for part in self.parts.values())
+        parts = {**self.parts, **self.optional_parts}
+        locations = (part.location for part in parts.values())
         composers, confidence = dict(self.composers), dict(self.confidence)
         if self.search is not None:
             composers |= {f"{SEARCH} {n}": files for n, files in self.search.composers.items()}
@@ -173,6 +202,12 @@ class KitFile:
             *(location for location in locations if isinstance(location, Path)),
             *(path for path in named if path is not None),
         )
+
+
+def hub_sources(parts: Mapping[str, KitPart]) -> tuple[HubSource, ...]:
+    """Return what parts take from the hub."""
+    locations = (part.location for part in parts.values())
+    return tuple(location for location in locations if isinstance(location, HubSource))
 
 
 def assets_folder() -> Path:
@@ -285,6 +320,8 @@ def _kit_file(folders: tuple[Path, ...], fields: Mapping[str, Any]) -> KitFile:
         scheduler=dict(fields.get("scheduler", {})),
         composers={name: _composer(entry, converter) for name, entry in composers.items()},
         without=_names(pipeline.get("without", ())),
+        control_kind=ControlKind(controlnet.get("kind", ControlKind.SCRIBBLE)),
+        controls=_controls(fields.get("controls", {}), controlnet),
         confidence=_confidence(composers),
         converter=converter,
         search=_search(fields["search"]) if "search" in fields else None,
@@ -329,6 +366,17 @@ def _pipeline_part(entry: Mapping[str, Any]) -> KitPart:
         return _part(entry)
     settings = [pattern for pattern in entry["files"] if not pattern.endswith(".safetensors")]
     return _part({**entry, "files": settings, "size_mb": _SETTINGS_MB})
+
+
+def _controls(entries: Mapping[str, Any], default: Mapping[str, Any]) -> dict[str, ControlPart]:
+    """Return the control networks beside the default one, whose name is taken."""
+    controls = {
+        str(name): ControlPart(part=_part(entry), kind=ControlKind(entry.get("kind", name)))
+        for name, entry in entries.items()
+    }
+    if default and (taken := default.get("kind", ControlKind.SCRIBBLE)) in controls:
+        raise ValueError(f"[controls.{taken}] has the name of the default control network")
+    return controls
 
 
 def _names(value: Any) -> tuple[str, ...]:  # noqa: ANN401  any TOML value

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from composer.kit_parts import ComposerFiles
+from generation.controls import LINE_SHARES, ControlKind
 from generation.defaults import DrawingDefaults
 from studio.hub import Hub, default_hub
 from studio.kit_file import (
@@ -15,6 +16,7 @@ from studio.kit_file import (
     LORA,
     PIPELINE,
     SEARCH,
+    ControlPart,
     KitError,
     KitFile,
     KitPart,
@@ -31,6 +33,19 @@ class Lora:
 
     file: Path
     scale: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ControlFiles:
+    """A control network beside the kit's default one.
+
+    Attributes:
+        folder: Its diffusers folder; None where it was not downloaded.
+        kind: What it follows.
+    """
+
+    folder: Path | None
+    kind: ControlKind
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,7 +80,9 @@ class Kit:
         pipeline: The diffusers folder, if the kit draws.
         checkpoint: One file with the pipeline's weights, in place of those in the folder.
         without: Models of the pipeline that it does without.
-        controlnet: The control network's folder, if there is one.
+        controlnet: The default control network's folder, if there is one.
+        control_kind: What that follows; it is also its name.
+        controls: Further control networks, by name.
         loras: LoRAs that the pipeline is loaded with.
         drawing: What the pipeline is asked for unless a request says otherwise.
         scheduler: Sampler in place of the pipeline's, and its settings.
@@ -86,6 +103,8 @@ class Kit:
     checkpoint: Path | None = None
     without: tuple[str, ...] = ()
     controlnet: Path | None = None
+    control_kind: ControlKind = ControlKind.SCRIBBLE
+    controls: Mapping[str, ControlFiles] = field(default_factory=dict[str, ControlFiles])
     loras: tuple[Lora, ...] = ()
     drawing: DrawingDefaults = field(default_factory=DrawingDefaults)
     scheduler: Mapping[str, Any] = field(default_factory=dict[str, Any])
@@ -93,6 +112,43 @@ class Kit:
     licence: str = ""
     knows: str = ""
     domains: tuple[str, ...] = ()
+
+    @property
+    def control_names(self) -> tuple[str, ...]:
+        """Names of the control networks that are on this machine, the default first."""
+        default = () if self.controlnet is None else (str(self.control_kind),)
+        return (*default, *(n for n, files in self.controls.items() if files.folder is not None))
+
+    @property
+    def line_controls(self) -> tuple[str, ...]:
+        """Names of those of them that follow the lines of a drawing."""
+        kinds = {name: files.kind for name, files in self.controls.items()}
+        return tuple(
+            name for name in self.control_names if kinds.get(name, self.control_kind) in LINE_SHARES
+        )
+
+    def find_control(self, name: str) -> str:
+        """Return the name of a control network as requests have it: empty for the default one.
+
+        Raises:
+            KitError: The kit has none of that name, or it was not downloaded.
+        """
+        default = () if self.controlnet is None else (str(self.control_kind),)
+        if not name or name in default:
+            return ""
+        if name not in self.controls:
+            known = ", ".join((*default, *self.controls))
+            raise KitError(
+                f"The kit {self.name!r} has no control network {name!r}; choose one of: {known}."
+                if known
+                else f"The kit {self.name!r} has no control networks."
+            )
+        if self.controls[name].folder is None:
+            raise KitError(
+                f"The control network {name!r} of the kit {self.name!r} is not on this machine. "
+                f"Download it with: duet kits fetch {self.name} --control {name}"
+            )
+        return name
 
     @property
     def drawing_tower(self) -> TowerFiles:
@@ -154,6 +210,8 @@ def _locate(file: KitFile, name: str, hub: Hub) -> Kit:
         checkpoint=file.checkpoint,
         without=file.without,
         controlnet=found.get(CONTROLNET),
+        control_kind=file.control_kind,
+        controls={one: _control_files(part, hub) for one, part in file.controls.items()},
         loras=tuple(loras),
         drawing=file.drawing,
         scheduler=file.scheduler,
@@ -162,6 +220,14 @@ def _locate(file: KitFile, name: str, hub: Hub) -> Kit:
         knows=file.knows,
         domains=file.domains,
     )
+
+
+def _control_files(control: ControlPart, hub: Hub) -> ControlFiles:
+    location = control.part.location
+    if isinstance(location, Path):
+        return ControlFiles(folder=location, kind=control.kind)
+    folder = hub.locate(location, kit="") if hub.has(location) else None
+    return ControlFiles(folder=folder, kind=control.kind)
 
 
 def _search_tower(search: SearchPart, location: Path) -> TowerFiles:

@@ -5,10 +5,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
+from jaxtyping import UInt8
+
+from composer.images import open_image
+from generation.control import fit_control
 from generation.defaults import DrawingDefaults
 from generation.provenance import describe, write_png
 from generation.request import DEFAULT_CAPS, DrawingSettings, GenerateRequest, Request
-from generation.sample import Result, RunOptions
+from generation.sample import Result, RunOptions, output_size
 from studio.commands.adapters import parse_loras
 from studio.commands.options import DrawingOptions, GenerateOptions
 from studio.commands.outputs import OutputRules, plan_batch, save_all
@@ -33,15 +38,19 @@ def run(options: GenerateOptions) -> int:
         query_files.sketch,
         query_files.image,
         query_files.saved_query,
+        options.control_image,
         overwrite=options.overwrite,
     )
     paths = plan_batch(options.output, num_files(options.drawing), rules)
     engine = open_engine(options.kit, parse_loras(options.loras))
     query, composed = compose_query(engine, options.query)
+    settings = drawing_settings(options.drawing, engine.kit.drawing)
+    control = read_control(options.control_image, engine, settings)
     request = GenerateRequest(
         query=composed,
-        control_sketch=query.sketch if query else None,
-        settings=drawing_settings(options.drawing, engine.kit.drawing),
+        control_sketch=query.sketch if query and control is None else None,
+        control=control,
+        settings=settings,
     )
     print_notes(engine, request.settings)
     result = engine.generate(request, RunOptions(on_step=ProgressLine("step")))
@@ -59,6 +68,22 @@ def drawing_settings(options: DrawingOptions, defaults: DrawingDefaults) -> Draw
         warn(f"The seed is {fields['seed']}; --seed {fields['seed']} draws the same again.")
     missing = {name: getattr(defaults, name) for name, value in fields.items() if value is None}
     return DrawingSettings(**{**fields, **missing})
+
+
+def read_control(
+    path: Path | None, engine: Engine, settings: DrawingSettings
+) -> UInt8[np.ndarray, "h w"] | None:
+    """Return a finished control image, fitted to the output's size; None without a path.
+
+    Raises:
+        KitError: The kit has no such control network.
+        ImageError: The image cannot be read.
+    """
+    engine.kit.find_control(settings.control_name)  # first, as it costs nothing
+    if path is None:
+        return None
+    image = open_image(path)
+    return fit_control(image, *output_size(engine.pipeline, settings))
 
 
 def print_notes(engine: Engine, settings: DrawingSettings) -> None:

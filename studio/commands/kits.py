@@ -1,14 +1,22 @@
 """`duet kits`: which kits there are, and what is downloaded of them."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from studio.commands.options import KitsOptions
 from studio.commands.shared import print_json, print_line
 from studio.errors import UsageError
 from studio.hub import Hub, HubFile, Snapshot, default_hub, readable
-from studio.kit_file import HubSource, KitFile, embedded_kits, read_kit_file
+from studio.kit_file import (
+    CONTROL,
+    HubSource,
+    KitFile,
+    KitPart,
+    embedded_kits,
+    hub_sources,
+    read_kit_file,
+)
 
 
 def run(options: KitsOptions) -> int:
@@ -20,7 +28,7 @@ def run(options: KitsOptions) -> int:
         case _, None:
             raise UsageError(f"Name the kit: duet kits {options.action} NAME.")
         case "fetch", name:
-            _fetch(read_kit_file(name), name, hub, is_confirmed=options.is_confirmed)
+            _fetch(read_kit_file(name), options, hub)
         case _, name:
             _remove(read_kit_file(name), hub)
     return 0
@@ -48,6 +56,23 @@ def _list(options: KitsOptions, hub: Hub) -> None:
         composers = ", ".join(file.composers)
         print_line(f"{file.name}: {draws}; composers {composers}. {file.knows}{state}")
         print_line(f"  {file.licence}")
+        if file.control_names:
+            print_line(f"  Controls: {_controls_line(file, hub)}.")
+
+
+def _controls_line(file: KitFile, hub: Hub) -> str:
+    """Return the kit's control networks, with what is to be fetched for them."""
+    absent = {
+        name
+        for name, control in file.controls.items()
+        if isinstance(control.part.location, HubSource) and not hub.has(control.part.location)
+    }
+    return ", ".join(
+        f"{name} (fetched on request, {readable(file.controls[name].part.size_bytes)})"
+        if name in absent
+        else name
+        for name in file.control_names
+    )
 
 
 def _as_json(file: KitFile, hub: Hub) -> dict[str, object]:
@@ -57,22 +82,28 @@ def _as_json(file: KitFile, hub: Hub) -> dict[str, object]:
         "composers": sorted(file.composers),
         "draws": file.pipeline is not None,
         "has_control": file.controlnet is not None,
+        "controls": list(file.control_names),
         "licence": file.licence,
         "knows": file.knows,
         "present": _is_present(file, hub),
         "download_bytes": sum(part.size_bytes for part in file.parts.values()),
-        "parts": [
-            {
-                "name": name,
-                "repository": part.location.repository,
-                "licence": part.licence,
-                "bytes": part.size_bytes,
-                "present": hub.has(part.location),
-            }
-            for name, part in file.parts.items()
-            if isinstance(part.location, HubSource)
-        ],
+        "parts": _parts_as_json(file.parts, hub),
+        "optional_parts": _parts_as_json(file.optional_parts, hub),
     }
+
+
+def _parts_as_json(parts: Mapping[str, KitPart], hub: Hub) -> list[dict[str, object]]:
+    return [
+        {
+            "name": name,
+            "repository": part.location.repository,
+            "licence": part.licence,
+            "bytes": part.size_bytes,
+            "present": hub.has(part.location),
+        }
+        for name, part in parts.items()
+        if isinstance(part.location, HubSource)
+    ]
 
 
 def _is_present(file: KitFile, hub: Hub) -> bool:
@@ -83,12 +114,13 @@ def _size(file: KitFile) -> str:
     return readable(sum(part.size_bytes for part in file.parts.values()))
 
 
-def _fetch(file: KitFile, name: str, hub: Hub, *, is_confirmed: bool) -> None:
+def _fetch(file: KitFile, options: KitsOptions, hub: Hub) -> None:
     parts = [
         _resolve(part_name, part.licence, part.location, hub)
-        for part_name, part in file.parts.items()
+        for part_name, part in {**file.parts, **_chosen_controls(file, options.controls)}.items()
         if isinstance(part.location, HubSource)
     ]
+    name = options.name
     needed = sum(each.size_bytes for part in parts for each in part.missing)
     if not needed:
         for part in parts:  # locks what another program downloaded
@@ -98,12 +130,27 @@ def _fetch(file: KitFile, name: str, hub: Hub, *, is_confirmed: bool) -> None:
     for part in parts:
         size = readable(sum(each.size_bytes for each in part.missing)) if part.missing else "here"
         print_line(f"  {part.name}: {part.source.repository}, {size}. Licence: {part.licence}.")
-    if not is_confirmed:
+    if not options.is_confirmed:
         _confirm(f"Download {readable(needed)} under these licences?")
     hub.check_space(tuple(each for part in parts for each in part.missing))
     for part in parts:
         hub.fetch(part.source, report=_report)
     print_line(f"The kit {name} is on this machine.")
+
+
+def _chosen_controls(file: KitFile, names: Sequence[str]) -> dict[str, KitPart]:
+    """Return the parts of control networks by name; the default one is fetched anyway."""
+    for name in names:
+        if name not in file.control_names:
+            known = ", ".join(file.control_names) or "none"
+            raise UsageError(
+                f"The kit {file.name!r} has no control network {name!r}; choose one of: {known}."
+            )
+    return {
+        part_name: part
+        for part_name, part in file.optional_parts.items()
+        if part_name.removeprefix(CONTROL) in names
+    }
 
 
 def _resolve(name: str, licence: str, source: HubSource, hub: Hub) -> _Part:
@@ -141,12 +188,16 @@ def _remove(file: KitFile, hub: Hub) -> None:
         source.repository: other.name
         for other in others
         if other.sources and _is_present(other, hub)
-        for source in other.sources
+        for source in _all_sources(other)
     }
     if not file.sources:
         raise UsageError(f"The kit {file.name!r} was not downloaded; there is nothing to remove.")
-    freed = hub.remove([source for source in file.sources if source.repository not in used])
-    for repository in (source.repository for source in file.sources):
+    freed = hub.remove([each for each in _all_sources(file) if each.repository not in used])
+    for repository in dict.fromkeys(source.repository for source in file.sources):
         if repository in used:
             print_line(f"{repository} stays: the kit {used[repository]} uses it.")
     print_line(f"{readable(freed)} were freed.")
+
+
+def _all_sources(file: KitFile) -> tuple[HubSource, ...]:
+    return (*file.sources, *hub_sources(file.optional_parts))

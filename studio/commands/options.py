@@ -50,7 +50,7 @@ class QueryOptions:
 class DrawingOptions:
     """How images are drawn, for generation and transfer alike; None is the kit's own value.
 
-    A seed of None is drawn at random.
+    A seed of None is drawn at random; an empty control name is the kit's default.
     """
 
     seed: int | None
@@ -59,6 +59,7 @@ class DrawingOptions:
     guidance_scale: float | None
     controlnet_conditioning_scale: float | None
     negative_text: str
+    control_name: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -126,6 +127,7 @@ class GenerateOptions:
     query: QueryOptions
     drawing: DrawingOptions
     loras: tuple[str, ...]
+    control_image: Path | None
     output: Path
     overwrite: bool
     json: bool
@@ -138,6 +140,7 @@ class TransferOptions:
     kit: KitOptions
     drawing: DrawingOptions
     loras: tuple[str, ...]
+    control_image: Path | None
     source: Path
     to: str
     strength: float | None
@@ -169,12 +172,14 @@ class KitsOptions:
     Attributes:
         action: "fetch" or "remove"; None lists the kits.
         name: Name or folder of the kit to fetch or remove.
+        controls: Control networks to fetch beside the kit's default one.
         is_confirmed: Download without asking.
         json: Print JSON.
     """
 
     action: str | None
     name: str | None
+    controls: tuple[str, ...]
     is_confirmed: bool
     json: bool
 

@@ -44,7 +44,8 @@ def run(options: RerunOptions) -> int:
     kit = options.kit_name or _kit_of(options, provenance)
     loras = loras_of_rerun(options.loras, recorded_loras(provenance), load_kit(kit))
     engine = open_engine(KitOptions(kit=kit, device=options.device, dtype=options.dtype), loras)
-    _check_weights(options, provenance, engine)
+    name = engine.load_control(request.settings.control_name)
+    _check_weights(options, provenance, engine, engine.pipeline.hash_with(name))
     result = _draw(engine, request)
     image, facts = result.images[index].image, describe(result, index, kit=engine.kit.name)
     save_all([output], [lambda path: write_png(path, image, facts)])
@@ -84,10 +85,12 @@ def _kit_of(options: RerunOptions, provenance: Provenance) -> str:
     return name
 
 
-def _check_weights(options: RerunOptions, provenance: Provenance, engine: Engine) -> None:
+def _check_weights(
+    options: RerunOptions, provenance: Provenance, engine: Engine, weights_hash: str
+) -> None:
     """Check that the same models draw; warn where the device differs."""
     drawn_by, pipeline = provenance.fields.get("weights_hash"), engine.pipeline
-    if drawn_by != pipeline.weights_hash:
+    if drawn_by != weights_hash:
         raise UsageError(
             f"{options.image} was drawn with other weights than those of the kit "
             f"{engine.kit.name!r}; choose the kit that drew it: --kit KIT."

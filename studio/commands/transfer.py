@@ -5,7 +5,14 @@ from composer.query import Query
 from generation.request import TransferRequest
 from generation.sample import RunOptions
 from studio.commands.adapters import parse_loras
-from studio.commands.generate import drawing_settings, num_files, output_rules, print_notes, save
+from studio.commands.generate import (
+    drawing_settings,
+    num_files,
+    output_rules,
+    print_notes,
+    read_control,
+    save,
+)
 from studio.commands.options import TransferOptions
 from studio.commands.outputs import plan_batch
 from studio.commands.shared import ProgressLine, open_engine
@@ -22,7 +29,7 @@ def run(options: TransferOptions) -> int:
     """
     if not options.to.strip():
         raise UsageError("Name the domain to move the image into, such as --to watercolour.")
-    rules = output_rules(options.source, overwrite=options.overwrite)
+    rules = output_rules(options.source, options.control_image, overwrite=options.overwrite)
     paths = plan_batch(options.output, num_files(options.drawing), rules)
     engine = open_engine(options.kit, parse_loras(options.loras))
     source = open_image(options.source)
@@ -32,6 +39,8 @@ def run(options: TransferOptions) -> int:
             f"The kit {engine.kit.name!r} does not know the domain {options.to!r}; "
             f"choose one of {', '.join(domains)}, or other words it was trained on."
         )
+    settings = drawing_settings(options.drawing, engine.kit.drawing)
+    control = read_control(options.control_image, engine, settings)
     query = Query(image=source, text=options.to)
     request = TransferRequest(
         query=engine.compose(
@@ -39,7 +48,8 @@ def run(options: TransferOptions) -> int:
         ),
         source=source,
         strength=engine.kit.drawing.strength if options.strength is None else options.strength,
-        settings=drawing_settings(options.drawing, engine.kit.drawing),
+        control=control,
+        settings=settings,
     )
     print_notes(engine, request.settings)
     result = engine.transfer(request, RunOptions(on_step=ProgressLine("step")))

@@ -3,11 +3,11 @@
 import gradio as gr
 
 from composer.query import MAX_TEXT_LENGTH
-from generation.defaults import DrawingDefaults
 from generation.request import Caps
+from studio.kits import Kit
 from studio.ui.canvas import StrokeCanvas, page_file
 from studio.ui.handlers import NO_PIPELINE, PageHandlers
-from studio.ui.inputs import CheckedNumber, CheckedSlider, UploadedImage
+from studio.ui.inputs import CheckedDropdown, CheckedNumber, CheckedSlider, UploadedImage
 from studio.ui.layout import PRIVATE, HandOver, QuerySide, large_picture
 from studio.ui.present import loras_line
 from studio.ui.retrieve_tab import retrieve_tab
@@ -120,7 +120,7 @@ def _generate_tab(handlers: PageHandlers, query: QuerySide) -> HandOver:
     kept, number = gr.State(()), gr.State(0)
     with gr.Row(elem_id="dials"):
         context = handlers.context
-        sliders = _generate_sliders(context.caps.drawing, context.engine.kit.drawing)
+        sliders = _generate_sliders(context.caps.drawing, context.engine.kit)
     with gr.Row(elem_id="go"):
         start, stop = _start_and_stop("Generate", handlers)
         renew = gr.Button("New seed", min_width=110, scale=0, elem_id="new-seed")
@@ -147,8 +147,9 @@ def _generate_tab(handlers: PageHandlers, query: QuerySide) -> HandOver:
     return HandOver(button=button, fn=handlers.hand_over_result, inputs=[kept, number])
 
 
-def _generate_sliders(caps: Caps, defaults: DrawingDefaults) -> list[gr.Component]:
-    """Create the inputs of seed, steps, guidance and number of images, in this order."""
+def _generate_sliders(caps: Caps, kit: Kit) -> list[gr.Component]:
+    """Create the inputs of seed, steps, guidance, number of images and control, in this order."""
+    defaults = kit.drawing
     num_images = CheckedSlider(
         minimum=1,
         maximum=caps.num_images,
@@ -174,7 +175,16 @@ def _generate_sliders(caps: Caps, defaults: DrawingDefaults) -> list[gr.Componen
         min_width=120,
     )
     seed = CheckedNumber(value=0, label="Seed", precision=0, min_width=90)
-    return [seed, steps, guidance, num_images]
+    controls = kit.line_controls
+    control = CheckedDropdown(
+        choices=list(controls),
+        value=controls[0] if controls else None,
+        visible=len(controls) > 1,
+        label="Follow the drawing as",
+        min_width=140,
+        elem_id="control",
+    )
+    return [seed, steps, guidance, num_images, control]
 
 
 def _start_and_stop(what: str, handlers: PageHandlers) -> tuple[gr.Button, gr.Button]:

@@ -85,6 +85,7 @@ class PageHandlers:
         num_steps: object,
         guidance: object,
         num_images: object,
+        control: object,
         kept: tuple[PagePicture, ...],
         request: gr.Request,
         progress: Progress = gr.Progress(),  # noqa: B008  gradio reads the default
@@ -95,6 +96,7 @@ class PageHandlers:
         if query is None:
             raise UsageError("Draw something or write a few words first.")
         caps = self.context.caps.drawing
+        name = checked_text(control, "The control")
         drawing_request = GenerateRequest(
             query=self.context.compose(query, balance),
             control_sketch=query.sketch,
@@ -105,6 +107,7 @@ class PageHandlers:
                     num_steps, "The number of steps", caps.num_inference_steps
                 ),
                 guidance_scale=checked_float(guidance, "The guidance"),
+                control_name="" if query.sketch is None else name,
             ),
         )
         result = self._run(

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from generation import memory_plan
+from generation.controls import Control
 from generation.families import Family
 from generation.generate import generate
 from generation.levers import DEFAULT, FAST
@@ -129,7 +130,7 @@ def test_models_that_leave_and_return_draw_the_same(tmp_path, offload, has_text_
     ]
     expected = [drawn(plain, one) for one in asked]
     plan = MemoryPlan(offload=offload, tiles=False, has_text_on_card=has_text_on_card, peak_bytes=0)
-    models = Models(family=Family.SD, base=base, controlnet=controlnet)
+    models = Models(family=Family.SD, base=base, control=Control(model=controlnet))
     moving = ImagePipeline._of_models(models, tiny.TEXT_HASH, torch.device("cpu"), plan)
     moving.set_levers(FAST)
     assert moving.levers.names == ("reuse_text", "channels_last")
@@ -145,7 +146,7 @@ def test_models_that_leave_and_return_draw_the_same(tmp_path, offload, has_text_
 def test_tiles_are_half_the_native_side(tmp_path):
     base = tiny.make_pipeline(tmp_path)
     plan = MemoryPlan(offload=Offload.NONE, tiles=True, has_text_on_card=True, peak_bytes=0)
-    models = Models(family=Family.SD, base=base, controlnet=None)
+    models = Models(family=Family.SD, base=base, control=None)
     tiled = ImagePipeline._of_models(models, tiny.TEXT_HASH, torch.device("cpu"), plan)
     assert base.vae.use_tiling
     assert base.vae.tile_sample_min_size == 32

@@ -62,13 +62,13 @@ def test_what_is_asked_of_image_to_image_with_and_without_control(pipeline, call
     transfer(pipeline, request)
     transfer(pipeline, tiny.vary(request, controlnet_conditioning_scale=0.0))
     controlled, plain = calls
-    assert (controlled["use_control"], controlled["use_image"]) == (True, True)
+    assert (controlled["control_name"], controlled["use_image"]) == ("", True)
     assert (controlled["height"], controlled["width"]) == (40, 72)
     assert controlled["control_image"][0].size == (72, 40)
     assert controlled["controlnet_conditioning_scale"] == pytest.approx(
         request.settings.controlnet_conditioning_scale
     )
-    assert (plain["use_control"], plain["use_image"]) == (False, True)
+    assert (plain["control_name"], plain["use_image"]) == (None, True)
     assert not {"height", "width", "control_image"} & plain.keys()
     for call in calls:
         assert call["strength"] == 0.5
@@ -80,11 +80,11 @@ def test_what_is_asked_of_generation_with_and_without_control(pipeline, calls):
     generate(pipeline, make_request(control_sketch=sketch, controlnet_conditioning_scale=0.7))
     generate(pipeline, make_request())
     controlled, plain = calls
-    assert (controlled["use_control"], controlled["use_image"]) == (True, False)
+    assert (controlled["control_name"], controlled["use_image"]) == ("", False)
     assert controlled["controlnet_conditioning_scale"] == pytest.approx(0.7)
-    assert np.asarray(controlled["image"][0]).max() == 255
-    assert (plain["use_control"], plain["use_image"]) == (False, False)
-    assert not {"image", "strength", "controlnet_conditioning_scale"} & plain.keys()
+    assert np.asarray(controlled["control_image"][0]).max() == 255
+    assert (plain["control_name"], plain["use_image"]) == (None, False)
+    assert not {"control_image", "strength", "controlnet_conditioning_scale"} & plain.keys()
     for call in calls:
         assert (call["height"], call["width"]) == (64, 64)
 

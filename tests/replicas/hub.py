@@ -7,16 +7,19 @@ from tests.replicas.layout import Repository, read_folder
 from tests.replicas.loras import HYPER, LCM_SD15, LCM_SDXL, LIGHTNING, write_lora
 from tests.replicas.pipelines import (
     SD15,
+    SD15_CONTROLS,
     SD15_SCRIBBLE,
     SDXL,
     SDXL_SCRIBBLE,
     SDXL_TURBO,
+    SDXL_UNION,
     make_sd_unet,
     make_sdxl_unet,
     write_sd15,
     write_sd15_scribble,
     write_sdxl,
     write_sdxl_scribble,
+    write_sdxl_union,
 )
 from tests.replicas.sd35 import SD35, SD35_CANNY, write_sd35, write_sd35_canny
 
@@ -30,6 +33,9 @@ def write_all(folder: Path) -> dict[str, Repository]:
     write_sdxl(folder / "sdxl", clip)
     write_sdxl(folder / "turbo", clip, is_turbo=True)
     write_sdxl_scribble(folder / "sdxl-scribble")
+    for seed, name in enumerate(SD15_CONTROLS, start=1):
+        write_sd15_scribble(folder / f"sd15-{name}", seed=seed)
+    write_sdxl_union(folder / "sdxl-union")
     write_sd35(folder / "sd35", clip)
     write_sd35_canny(folder / "sd35-canny")
     sd, xl = make_sd_unet(), make_sdxl_unet(8)
@@ -43,6 +49,7 @@ def write_all(folder: Path) -> dict[str, Repository]:
         CLIP_L14: "l14", CLIP_B32: "b32", SD15: "sd15", SD15_SCRIBBLE: "sd15-scribble",
         SDXL: "sdxl", SDXL_TURBO: "turbo", SDXL_SCRIBBLE: "sdxl-scribble", LCM_SD15: "lcm",
         LCM_SDXL: "lcm-xl", HYPER: "hyper", LIGHTNING: "lightning", SD35: "sd35",
-        SD35_CANNY: "sd35-canny",
+        SD35_CANNY: "sd35-canny", SDXL_UNION: "sdxl-union",
+        **{repository: f"sd15-{name}" for name, repository in SD15_CONTROLS.items()},
     }  # fmt: skip
     return {repository: read_folder(folder / name) for repository, name in named.items()}

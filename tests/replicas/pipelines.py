@@ -19,6 +19,12 @@ SD15 = "stable-diffusion-v1-5/stable-diffusion-v1-5"
 SD15_SCRIBBLE = "lllyasviel/control_v11p_sd15_scribble"
 SDXL, SDXL_TURBO = "stabilityai/stable-diffusion-xl-base-1.0", "stabilityai/sdxl-turbo"
 SDXL_SCRIBBLE = "xinsir/controlnet-scribble-sdxl-1.0"
+SDXL_UNION = "xinsir/controlnet-union-sdxl-1.0"
+SD15_CONTROLS = {
+    "lineart": "lllyasviel/control_v11p_sd15_lineart",
+    "canny": "lllyasviel/control_v11p_sd15_canny",
+    "depth": "lllyasviel/control_v11f1p_sd15_depth",
+}
 _OLD_ATTENTION = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}
 
 
@@ -92,10 +98,15 @@ def make_controlnet(unet: Any) -> Any:
     control = diffusers.ControlNetModel.from_unet(
         unet, conditioning_embedding_out_channels=(4, 4, 4, 4), load_weights_from_unet=False
     )
-    with torch.no_grad():
-        for parameter in control.parameters():
-            parameter.add_(0.1 * torch.randn(parameter.shape))
+    _stir(control)
     return control
+
+
+def _stir(model: Any) -> None:
+    """Move all weights, as the last layers of an untrained control network are zero."""
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.1 * torch.randn(parameter.shape))
 
 
 def write_index(folder: Path, name: str, parts: dict[str, list[str | None]], **more: Any) -> None:
@@ -190,4 +201,32 @@ def write_sdxl_scribble(folder: Path, *, seed: int = 0) -> Path:
     """`xinsir/controlnet-scribble-sdxl-1.0`: half precision under the plain name."""
     torch.manual_seed(seed)
     make_controlnet(make_sdxl_unet(8)).half().save_pretrained(folder)
+    return folder
+
+
+def write_sdxl_union(folder: Path, *, seed: int = 0) -> Path:
+    """`xinsir/controlnet-union-sdxl-1.0`: six kinds of control, its class under its first name."""
+    import diffusers
+
+    torch.manual_seed(seed)
+    unet = make_sdxl_unet(8)
+    names = (
+        "down_block_types", "block_out_channels", "layers_per_block", "attention_head_dim",
+        "cross_attention_dim", "transformer_layers_per_block", "use_linear_projection",
+        "addition_embed_type", "addition_time_embed_dim", "projection_class_embeddings_input_dim",
+        "norm_num_groups",
+    )  # fmt: skip
+    control = diffusers.ControlNetUnionModel(
+        **{name: unet.config[name] for name in names},
+        conditioning_embedding_out_channels=(4, 4, 4, 4),
+        num_trans_channel=8,
+        num_trans_head=2,
+        num_proj_channel=8,
+    )
+    _stir(control)
+    control.half().save_pretrained(folder)
+    file = folder / "config.json"
+    file.write_text(
+        json.dumps({**json.loads(file.read_text()), "_class_name": "ControlNetModel_Union"})
+    )
     return folder

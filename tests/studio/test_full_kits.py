@@ -97,6 +97,41 @@ def test_the_second_and_third_pull_of_a_shared_part_download_nothing(world, save
     assert all("latent-consistency/lcm-lora-sdxl" in path for path in downloads)
 
 
+def test_further_control_networks_are_fetched_on_request_and_named(world, tmp_path, capsys):
+    folder, kit = world.folder, ("--kit", "sd15")
+    assert duet("kits", "fetch", "sd15", "--yes") == 0
+    query = ("--sketch", folder / "sketch.png", "--text", "a red chair", *kit, "--seed", 3, *QUICK)
+    output = tmp_path / "out.png"
+    named = ("--control", "lineart", "--output", output)
+    assert duet("generate", *query, *named) == 2
+    assert capsys.readouterr().err.endswith("with: duet kits fetch sd15 --control lineart\n")
+    assert duet("kits", "fetch", "sd15", "--yes", "--control", "softedge") == 2
+    assert "choose one of: scribble, lineart, canny, depth." in capsys.readouterr().err
+    assert duet("kits", "fetch", "sd15", "--yes", "--control", "lineart", "depth") == 0
+    assert duet("kits") == 0
+    said = capsys.readouterr().out
+    assert "Controls: scribble, lineart, canny (fetched on request, 723 MB), depth." in said
+    assert duet("generate", *query, *named) == 0
+    assert read_png(output).fields["control_name"] == "lineart"
+    assert duet("rerun", output, "--output", tmp_path / "again.png") == 0
+    assert pixels(tmp_path / "again.png") == pixels(output)
+    scribble, also = tmp_path / "scribble.png", tmp_path / "also.png"
+    assert duet("generate", *query, "--output", scribble) == 0
+    assert duet("generate", *query, "--control", "scribble", "--output", also) == 0
+    assert pixels(scribble) == pixels(also) != pixels(output)
+    capsys.readouterr()
+    assert duet("generate", *query, "--control", "pose", "--output", output) == 2
+    error = capsys.readouterr().err
+    assert "has no control network 'pose'; choose one of: scribble, lineart, canny, depth." in error
+    assert duet("generate", *query, "--control", "depth", "--output", output) == 2
+    assert "depth follows no lines" in capsys.readouterr().err
+    depth = ("--control", "depth", "--control-image", folder / "photo.jpg")
+    assert duet("generate", *query, *depth, "--output", tmp_path / "depth.png") == 0
+    to = ("--to", "watercolour", "--control", "lineart", "--output", tmp_path / "moved.png")
+    assert duet("transfer", folder / "photo.jpg", *to, *kit, *QUICK) == 0
+    assert read_png(tmp_path / "moved.png").fields["control_name"] == "lineart"
+
+
 def test_sd35_without_t5_is_fetched_without_it_and_draws_the_same_for_a_seed(
     world, saved_query, tmp_path, capsys
 ):

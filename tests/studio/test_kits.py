@@ -1,5 +1,6 @@
 """Kits on disk."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -85,3 +86,33 @@ def test_a_checkpoint_replaces_the_weights_of_its_base(tmp_path):
 def test_a_kit_file_that_contradicts_itself_is_one_sentence(tmp_path, text, sentence):
     with pytest.raises(KitError, match=sentence):
         read_kit_file(write_based(tmp_path, text))
+
+
+def test_control_networks_are_named_in_the_kit_file(tmp_path):
+    for folder in ("clip", "pipeline", "scribble", "thin"):
+        (tmp_path / folder).mkdir()
+    text = (
+        'name = "own"\n[backbone]\npath = "clip"\n[pipeline]\npath = "pipeline"\n'
+        '[controlnet]\npath = "scribble"\n'
+        '[controls.ink]\npath = "thin"\nkind = "lineart"\n'
+        '[controls.depth]\npath = "thin"\n'
+    )
+    (tmp_path / "kit.toml").write_text(text)
+    kit = load_kit(str(tmp_path))
+    assert kit.control_names == ("scribble", "ink", "depth")
+    assert kit.line_controls == ("scribble", "ink")
+    assert [kit.find_control(name) for name in ("", "scribble", "ink")] == ["", "", "ink"]
+    with pytest.raises(
+        KitError, match="no control network 'pose'; choose one of: scribble, ink, d"
+    ):
+        kit.find_control("pose")
+    for wrong, sentence in (
+        (text.replace("[controls.ink]", "[controls.scribble]"), "name of the default control"),
+        (text.replace('kind = "lineart"', 'kind = "pose"'), "pose"),
+    ):
+        (tmp_path / "kit.toml").write_text(wrong)
+        with pytest.raises(KitError, match=sentence):
+            load_kit(str(tmp_path))
+    bare = replace(kit, controlnet=None, controls={})
+    with pytest.raises(KitError, match="has no control networks"):
+        bare.find_control("canny")

@@ -3,13 +3,17 @@
 import json
 import math
 import resource
+from dataclasses import replace
 from pathlib import Path
 
 import gradio as gr
 import pytest
 from PIL import Image
 
+from generation.controls import ControlKind
 from generation.provenance import read_png
+from studio.kits import ControlFiles
+from studio.ui.app import _generate_sliders
 from studio.ui.context import read_query
 from studio.ui.present import ranking_line
 from studio.ui.security import PUBLIC_CAPS, Access
@@ -31,7 +35,10 @@ def silent(*_args, **_kwargs):
 
 
 def draw(handlers, strokes=HOUSE, words="red", kept=(), who="one", progress=silent, **changes):
-    dials = {"balance": 0.5, "seed": 7, "num_steps": 2, "guidance": 3.0, "num_images": 2} | changes
+    dials = {
+        "balance": 0.5, "seed": 7, "num_steps": 2, "guidance": 3.0, "num_images": 2,
+        "control": None,
+    } | changes  # fmt: skip
     return handlers.generate(
         strokes, words, *dials.values(), kept, request=visitor(who), progress=progress
     )
@@ -173,6 +180,31 @@ def test_generated_images_are_kept_with_seed_and_provenance(handlers):
     again = draw(handlers, seed=9, num_images=1, kept=kept)[1]
     assert [picture.label for picture in again] == ["seed 9", "seed 7", "seed 8"]
     assert handlers.pick_result(again, chosen(2))[1] == kept[1].file
+
+
+def test_the_page_offers_the_control_networks_that_follow_lines(handlers, monkeypatch):
+    engine = handlers.context.engine
+    assert engine.kit.controlnet is not None
+    others = {
+        kind: ControlFiles(folder=engine.kit.controlnet, kind=ControlKind(kind))
+        for kind in ("lineart", "depth")
+    }
+    others["canny"] = ControlFiles(folder=None, kind=ControlKind.CANNY)
+    with gr.Blocks(analytics_enabled=False):
+        alone = _generate_sliders(handlers.context.caps.drawing, engine.kit)[-1]
+        monkeypatch.setattr(engine, "kit", replace(engine.kit, controls=others))
+        several = _generate_sliders(handlers.context.caps.drawing, engine.kit)[-1]
+    assert not alone.visible
+    assert several.visible
+    assert [choice[0] for choice in several.choices] == ["scribble", "lineart"]
+    kept = draw(handlers, control="lineart", num_images=1)[1]
+    assert read_png(kept[0].file).fields["control_name"] == "lineart"
+    kept = draw(handlers, strokes="", control="lineart", num_images=1)[1]
+    assert read_png(kept[0].file).fields["control_name"] == ""
+    with pytest.raises(gr.Error, match="no control network 'pose'"):
+        draw(handlers, control="pose")
+    with pytest.raises(gr.Error, match="control must be text"):
+        draw(handlers, control=3)
 
 
 @pytest.mark.parametrize(
