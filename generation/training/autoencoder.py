@@ -2,6 +2,7 @@
 
 import sys
 from dataclasses import asdict
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -25,6 +26,7 @@ from generation.training.command import (
 )
 from generation.training.critic import PatchCritic
 from generation.training.crops import Crops
+from generation.training.inputs import load_autoencoder
 from generation.training.loop import step_generator
 from generation.training.reconstruction import (
     Reconstruction,
@@ -44,9 +46,16 @@ _NUM_CHECKED, _NUM_MEASURED = 12, 96
 
 
 def prepare_parts(
-    pack: CataloguePack, options: StageOptions, recipe: AutoencoderRecipe
+    pack: CataloguePack, options: StageOptions, recipe: AutoencoderRecipe, start: Path | None = None
 ) -> AutoencoderParts:
-    """Make an autoencoder that begins as a colour path, its critic, and its pictures.
+    """Make an autoencoder, its critic, and its pictures.
+
+    Args:
+        pack: The training pack.
+        options: Options of the stage.
+        recipe: Its recipe.
+        start: Folder of an autoencoder to go on from, whatever its size; without one it begins as a
+            colour path.
 
     Raises:
         PackError: The pack has no picture of a split.
@@ -54,10 +63,14 @@ def prepare_parts(
     """
     size_px = min(recipe.image_px, pack.image_px)
     pixels = Pixels(pack, pack.rows(split="train"), options.device, size_px)
-    vae = make_autoencoder(recipe, options.seed)
-    generator = step_generator(options.seed, -1)
-    images = pixels.take(draw_indices(generator, len(pixels), min(_NUM_COLOURS, len(pixels))))
-    start_as_colour_path(vae, images.cpu())
+    if start is None:
+        vae = make_autoencoder(recipe, options.seed)
+        generator = step_generator(options.seed, -1)
+        images = pixels.take(draw_indices(generator, len(pixels), min(_NUM_COLOURS, len(pixels))))
+        start_as_colour_path(vae, images.cpu())
+    else:
+        vae = load_autoencoder(start, torch.device("cpu")).requires_grad_(True)
+        vae.register_to_config(sample_size=recipe.image_px)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(options.seed)
         critic = PatchCritic(recipe.critic_width)
@@ -105,9 +118,14 @@ def _encode_sample(vae: AutoencoderKL, pixels: Pixels, seed: int) -> list[Tensor
 
 
 def train_autoencoder(
-    options: StageOptions, recipe: AutoencoderRecipe | None = None
+    options: StageOptions, recipe: AutoencoderRecipe | None = None, start: Path | None = None
 ) -> Reconstruction:
     """Train, whiten, export `<out>/autoencoder/vae` in fp16 and measure it on validation pictures.
+
+    Args:
+        options: Options of the stage.
+        recipe: The recipe; by default that of the scale.
+        start: Folder of an autoencoder to go on from.
 
     Raises:
         PackError: the pack cannot be read.
@@ -116,7 +134,7 @@ def train_autoencoder(
     recipe = recipe or RECIPES[options.scale]
     run = options.run(NAME)
     pack = CataloguePack.open(options.data)
-    parts = prepare_parts(pack, options, recipe)
+    parts = prepare_parts(pack, options, recipe, start)
     trained = AutoencoderTrainer(parts, recipe, run, options.seed).train()
     vae, pixels = parts.vae, parts.crops.pixels
     whiten_latents(vae, pixels, options.seed)
@@ -148,7 +166,9 @@ def _num_parameters(module: nn.Module) -> int:
 def main(arguments: list[str] | None = None) -> int:
     """Run the command."""
     parser = make_parser("Train the embedded kit's autoencoder.")
-    train_autoencoder(read_options(parser.parse_args(arguments), MINUTES))
+    parser.add_argument("--start", type=Path, help="folder of an autoencoder to go on from")
+    args = parser.parse_args(arguments)
+    train_autoencoder(read_options(args, MINUTES), start=args.start)
     return 0
 
 

