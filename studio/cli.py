@@ -229,7 +229,9 @@ def _add_rerun(commands: "Subparsers[argparse.ArgumentParser]") -> None:
 def _add_kits(commands: "Subparsers[argparse.ArgumentParser]") -> None:
     command = _command(commands, "kits", "list the kits, download or remove one")
     command.add_argument("action", nargs="?", choices=("fetch", "remove"), metavar="fetch|remove")
-    command.add_argument("name", nargs="?", metavar="NAME", help="name or folder of the kit")
+    command.add_argument(
+        "name", nargs="?", metavar="NAME", help="name or folder of the kit, or detectors"
+    )
     command.add_argument(
         "--control", nargs="+", default=[], dest="controls", metavar="CONTROL",
         help="fetch: also these control networks of the kit",
@@ -359,6 +361,11 @@ def _add_drawing(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--control-image", type=Path, metavar="IMAGE",
         help="finished control image in place of the drawing's lines: white on black, or depth",
+    )  # fmt: skip
+    command.add_argument(
+        "--control-from", metavar="DETECTOR",
+        help="make the control image of the photo, or the photographed drawing: hed, pidinet, "
+        "lineart or canny",
     )  # fmt: skip
     _add_loras(command)
 

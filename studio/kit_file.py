@@ -30,11 +30,14 @@ class HubSource:
         repository: "owner/name".
         patterns: Shell patterns of the files that are needed; each must match at least one.
         revision: Branch, tag or commit that a first download starts from.
+        is_weights_only: Whether `.pth` files are allowed, as torch's weights-only loader opens
+            them; never for the models of a kit.
     """
 
     repository: str
     patterns: tuple[str, ...]
     revision: str = "main"
+    is_weights_only: bool = False
 
     def __post_init__(self) -> None:
         """Check that no pattern asks for a format that can run code.
@@ -42,8 +45,9 @@ class HubSource:
         Raises:
             KitError: A pattern does not end in a safe file type.
         """
+        types = (*FILE_TYPES, ".pth") if self.is_weights_only else FILE_TYPES
         for pattern in self.patterns:
-            if PurePosixPath(pattern).suffix not in FILE_TYPES:
+            if PurePosixPath(pattern).suffix not in types:
                 raise KitError(
                     f"The files {pattern!r} of {self.repository} must be one of "
                     f"{', '.join(FILE_TYPES)}; other formats are not downloaded."

@@ -5,16 +5,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
-from jaxtyping import UInt8
-
-from composer.images import open_image
-from generation.control import fit_control
 from generation.defaults import DrawingDefaults
 from generation.provenance import describe, write_png
 from generation.request import DEFAULT_CAPS, DrawingSettings, GenerateRequest, Request
-from generation.sample import Result, RunOptions, output_size
+from generation.sample import Result, RunOptions
 from studio.commands.adapters import parse_loras
+from studio.commands.controls import ControlChoice, read_control
 from studio.commands.options import DrawingOptions, GenerateOptions
 from studio.commands.outputs import OutputRules, plan_batch, save_all
 from studio.commands.shared import (
@@ -45,7 +41,12 @@ def run(options: GenerateOptions) -> int:
     engine = open_engine(options.kit, parse_loras(options.loras))
     query, composed = compose_query(engine, options.query)
     settings = drawing_settings(options.drawing, engine.kit.drawing)
-    control = read_control(options.control_image, engine, settings)
+    choice = ControlChoice(
+        image=options.control_image,
+        detector=options.control_from,
+        photo=query_files.image or query_files.sketch,
+    )
+    control = read_control(choice, engine, settings)
     request = GenerateRequest(
         query=composed,
         control_sketch=query.sketch if query and control is None else None,
@@ -68,22 +69,6 @@ def drawing_settings(options: DrawingOptions, defaults: DrawingDefaults) -> Draw
         warn(f"The seed is {fields['seed']}; --seed {fields['seed']} draws the same again.")
     missing = {name: getattr(defaults, name) for name, value in fields.items() if value is None}
     return DrawingSettings(**{**fields, **missing})
-
-
-def read_control(
-    path: Path | None, engine: Engine, settings: DrawingSettings
-) -> UInt8[np.ndarray, "h w"] | None:
-    """Return a finished control image, fitted to the output's size; None without a path.
-
-    Raises:
-        KitError: The kit has no such control network.
-        ImageError: The image cannot be read.
-    """
-    engine.kit.find_control(settings.control_name)  # first, as it costs nothing
-    if path is None:
-        return None
-    image = open_image(path)
-    return fit_control(image, *output_size(engine.pipeline, settings))
 
 
 def print_notes(engine: Engine, settings: DrawingSettings) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from studio.commands.options import KitsOptions
 from studio.commands.shared import print_json, print_line
+from studio.detectors import DETECTORS, detector_parts, detector_sources
 from studio.errors import UsageError
 from studio.hub import Hub, HubFile, Snapshot, default_hub, readable
 from studio.kit_file import (
@@ -27,8 +28,14 @@ def run(options: KitsOptions) -> int:
             _list(options, hub)
         case _, None:
             raise UsageError(f"Name the kit: duet kits {options.action} NAME.")
+        case "fetch", name if name == DETECTORS:
+            _fetch(detector_parts(), options, hub)
         case "fetch", name:
-            _fetch(read_kit_file(name), options, hub)
+            file = read_kit_file(name)
+            _fetch({**file.parts, **_chosen_controls(file, options.controls)}, options, hub)
+        case _, name if name == DETECTORS:
+            freed = hub.remove(detector_sources().values())
+            print_line(f"{readable(freed)} were freed.")
         case _, name:
             _remove(read_kit_file(name), hub)
     return 0
@@ -48,7 +55,8 @@ class _Part:
 def _list(options: KitsOptions, hub: Hub) -> None:
     files = [read_kit_file(name) for name in embedded_kits()]
     if options.json:
-        print_json({"kits": [_as_json(file, hub) for file in files]})
+        kits = [_as_json(file, hub) for file in files]
+        print_json({"kits": kits, "detectors": _parts_as_json(detector_parts(), hub)})
         return
     for file in files:
         draws = "searches and draws" if file.pipeline else "searches"
@@ -58,6 +66,10 @@ def _list(options: KitsOptions, hub: Hub) -> None:
         print_line(f"  {file.licence}")
         if file.control_names:
             print_line(f"  Controls: {_controls_line(file, hub)}.")
+    parts = detector_parts()
+    size = readable(sum(part.size_bytes for part in parts.values()))
+    state = "" if all(map(hub.has, hub_sources(parts))) else f" Not downloaded ({size})."
+    print_line(f"{DETECTORS}: hed, pidinet, lineart, for --control-from of every kit.{state}")
 
 
 def _controls_line(file: KitFile, hub: Hub) -> str:
@@ -114,18 +126,18 @@ def _size(file: KitFile) -> str:
     return readable(sum(part.size_bytes for part in file.parts.values()))
 
 
-def _fetch(file: KitFile, options: KitsOptions, hub: Hub) -> None:
+def _fetch(chosen: Mapping[str, KitPart], options: KitsOptions, hub: Hub) -> None:
     parts = [
         _resolve(part_name, part.licence, part.location, hub)
-        for part_name, part in {**file.parts, **_chosen_controls(file, options.controls)}.items()
+        for part_name, part in chosen.items()
         if isinstance(part.location, HubSource)
     ]
-    name = options.name
+    what = "The detectors are" if options.name == DETECTORS else f"The kit {options.name} is"
     needed = sum(each.size_bytes for part in parts for each in part.missing)
     if not needed:
         for part in parts:  # locks what another program downloaded
             hub.fetch(part.source)
-        print_line(f"The kit {name} is on this machine.")
+        print_line(f"{what} on this machine.")
         return
     for part in parts:
         size = readable(sum(each.size_bytes for each in part.missing)) if part.missing else "here"
@@ -135,7 +147,7 @@ def _fetch(file: KitFile, options: KitsOptions, hub: Hub) -> None:
     hub.check_space(tuple(each for part in parts for each in part.missing))
     for part in parts:
         hub.fetch(part.source, report=_report)
-    print_line(f"The kit {name} is on this machine.")
+    print_line(f"{what} on this machine.")
 
 
 def _chosen_controls(file: KitFile, names: Sequence[str]) -> dict[str, KitPart]:

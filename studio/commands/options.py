@@ -128,6 +128,7 @@ class GenerateOptions:
     drawing: DrawingOptions
     loras: tuple[str, ...]
     control_image: Path | None
+    control_from: str | None
     output: Path
     overwrite: bool
     json: bool
@@ -141,6 +142,7 @@ class TransferOptions:
     drawing: DrawingOptions
     loras: tuple[str, ...]
     control_image: Path | None
+    control_from: str | None
     source: Path
     to: str
     strength: float | None

@@ -5,12 +5,12 @@ from composer.query import Query
 from generation.request import TransferRequest
 from generation.sample import RunOptions
 from studio.commands.adapters import parse_loras
+from studio.commands.controls import ControlChoice, read_control
 from studio.commands.generate import (
     drawing_settings,
     num_files,
     output_rules,
     print_notes,
-    read_control,
     save,
 )
 from studio.commands.options import TransferOptions
@@ -40,7 +40,10 @@ def run(options: TransferOptions) -> int:
             f"choose one of {', '.join(domains)}, or other words it was trained on."
         )
     settings = drawing_settings(options.drawing, engine.kit.drawing)
-    control = read_control(options.control_image, engine, settings)
+    choice = ControlChoice(
+        image=options.control_image, detector=options.control_from, photo=options.source
+    )
+    control = read_control(choice, engine, settings)
     query = Query(image=source, text=options.to)
     request = TransferRequest(
         query=engine.compose(
