@@ -31,6 +31,7 @@ from retrieval.benchmarks.scale import LEAST_ITEMS, scale_row
 from retrieval.confidence import load_calibrations
 from studio.commands.bench_ablations import bench_ablations
 from studio.commands.bench_composers import bench_composers, bench_evidence, bench_partial
+from studio.commands.bench_gallery import shipped_gallery
 from studio.commands.bench_index import bench_index
 from studio.commands.options import BenchOptions
 from studio.commands.shared import ProgressLine, open_engine, print_json, print_line
@@ -70,9 +71,9 @@ def bench_retrieval(engine: Engine, _: BenchOptions) -> list[dict[str, Any]]:
     `duet bench composers` measures all composers.
 
     Raises:
-        GalleryError: The gallery is not there, or not indexed by this kit.
+        GalleryError: The gallery is not there.
     """
-    gallery = engine.gallery()
+    gallery = shipped_gallery(engine)
     protocol = catalogue.read_protocol(gallery, assets_folder() / "gallery")
     ranks = {}
     rows: list[dict[str, Any]] = []
@@ -156,7 +157,7 @@ def bench_confidence(engine: Engine, options: BenchOptions) -> list[dict[str, An
 
     Raises:
         DatasetError: The archive of Sketchy is missing or has another layout.
-        GalleryError: The gallery is not there, or not indexed by this kit.
+        GalleryError: The gallery is not there.
         UsageError: The kit has no calibration of the default composer.
     """
     if DEFAULT_COMPOSER not in engine.kit.search_tower.confidence:
@@ -165,7 +166,7 @@ def bench_confidence(engine: Engine, options: BenchOptions) -> list[dict[str, An
             "duet train confidence"
         )
     calibrations = load_calibrations(engine.kit.search_tower.confidence[DEFAULT_COMPOSER])
-    gallery = engine.gallery()
+    gallery = shipped_gallery(engine)
     protocol = catalogue.read_protocol(gallery, assets_folder() / "gallery")
     composer = engine.composer(DEFAULT_COMPOSER)
     rows = confidence_rows(
@@ -184,19 +185,19 @@ def bench_generation(engine: Engine, options: BenchOptions) -> list[dict[str, An
     """Draw test queries in every condition and judge the images; the first row is of real ones.
 
     Raises:
-        GalleryError: The gallery is not there, or not indexed by this kit.
+        GalleryError: The gallery is not there.
         PipelineError: The kit does not draw.
         UsageError: The kit has no judge.
     """
     if engine.kit.judge is None:
         raise UsageError(f"The kit {engine.kit.name!r} has no judge of generated images.")
     judge = Judge.load(engine.kit.judge)
-    protocol = catalogue.read_protocol(engine.gallery(), assets_folder() / "gallery")
+    protocol = catalogue.read_protocol(shipped_gallery(engine), assets_folder() / "gallery")
     rng = np.random.default_rng(options.seed)
     chosen = rng.permutation(np.flatnonzero(protocol.trained_kinds))[:NUM_DRAWN]
     picked = [protocol.cases[number] for number in chosen]
     cases = [_generation_case(engine, protocol, case, options.seed) for case in picked]
-    gallery = engine.gallery()
+    gallery = shipped_gallery(engine)
     files = [gallery.root / gallery.items[case.target].path for case in picked]
     drawn = {"real": [Image.open(file).convert("RGB") for file in files]}
     progress = ProgressLine("conditions drawn")

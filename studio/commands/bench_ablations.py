@@ -7,6 +7,7 @@ from typing import Any
 from composer.training.ablations import AblationSettings, duet_ablations, variants
 from composer.training.duet import DuetTraining
 from retrieval.benchmarks import ablations, catalogue
+from studio.commands.bench_gallery import shipped_gallery
 from studio.commands.options import BenchOptions
 from studio.commands.shared import ProgressLine
 from studio.engine import DEFAULT_COMPOSER, Engine
@@ -21,7 +22,7 @@ def bench_ablations(engine: Engine, options: BenchOptions) -> list[dict[str, Any
     Trained variants are scored on the pack's validation designs, the others on the gallery.
 
     Raises:
-        GalleryError: The gallery is not there, or not indexed by this kit.
+        GalleryError: The gallery is not there.
         ValueError: The pack cannot be used.
     """
     parts = list(_untrained_parts(engine))
@@ -47,7 +48,7 @@ def bench_ablations(engine: Engine, options: BenchOptions) -> list[dict[str, Any
 
 def _untrained_parts(engine: Engine) -> Iterator[Iterator[dict[str, Any]]]:
     """Yield the ablations without training, each measured when it is iterated."""
-    gallery, folder = engine.gallery(), assets_folder() / "gallery"
+    gallery, folder = shipped_gallery(engine), assets_folder() / "gallery"
     protocol = catalogue.read_protocol(gallery, folder)
     composer = engine.composer(DEFAULT_COMPOSER)
     by_skill = {

@@ -26,6 +26,7 @@ from retrieval.benchmarks.rerank import both_ranks
 from retrieval.benchmarks.reworded import reworded
 from retrieval.benchmarks.scenes import read_scenes, scene_rows
 from retrieval.search import Gallery
+from studio.commands.bench_gallery import shipped_gallery
 from studio.commands.options import BenchOptions
 from studio.commands.shared import ProgressLine
 from studio.engine import DEFAULT_COMPOSER, Engine
@@ -91,12 +92,12 @@ def bench_composers(engine: Engine, options: BenchOptions) -> list[dict[str, Any
     """Measure every composer on the catalogue, and on real drawings with `--natural`.
 
     Raises:
-        GalleryError: The gallery is not there, or not indexed by this kit.
+        GalleryError: The gallery is not there.
         DatasetError: An archive of the natural folder is missing or has another layout.
         UsageError: The kit lacks a composer of `--composers`.
     """
     selected = _names(engine, options.composers)
-    gallery = engine.gallery()
+    gallery = shipped_gallery(engine)
     protocol = catalogue.read_protocol(gallery, assets_folder() / "gallery")
     sets = (
         {} if options.natural is None else real.open_real(options.natural, engine.search_backbone)
@@ -149,9 +150,9 @@ def bench_partial(engine: Engine, _: BenchOptions) -> list[dict[str, Any]]:
     """Measure the default composer on the first strokes of each drawing.
 
     Raises:
-        GalleryError: The gallery is not there, or not indexed by this kit.
+        GalleryError: The gallery is not there.
     """
-    gallery = engine.gallery()
+    gallery = shipped_gallery(engine)
     protocol = catalogue.read_protocol(gallery, assets_folder() / "gallery")
     composer = engine.composer(DEFAULT_COMPOSER)
     return partial_rows(DEFAULT_COMPOSER, composer, protocol, gallery)

@@ -37,7 +37,7 @@ def run(options: IndexCommandOptions) -> int:
         num_rows = export_vectors(Store.open(index), options.export_to)
         print_line(f"{num_rows} vectors were written to {options.export_to}.")
         return 0
-    items = _read_items(options.items, options.folders, index)
+    items = read_items(options.items, options.folders, index)
     engine = open_engine(options.kit)
     if options.rebuild and storage_at(index).exists:
         discard_index(index)
@@ -216,7 +216,7 @@ def _print_skipped(skipped: Sequence[Skipped]) -> None:
         print_line(f"  and {len(skipped) - NUM_LISTED} more; --json lists them all.")
 
 
-def _read_items(
+def read_items(
     items: Path | None, folders: Sequence[Path], index: IndexLocation
 ) -> Mapping[str, Mapping[str, str]]:
     """Read the metadata of pictures; paths start at the table's folder, or at the root."""

@@ -19,6 +19,7 @@ def item(design, colour, split="test"):
         "path": f"images/{design}-{colour}.png",
         "design": design,
         "kind": "chair",
+        "domain": "photo",
         "part_names": ["seat", "legs"],
         "part_finishes": [f"{colour} felt", "black metal"],
         "part_colours": [colour, "black"],

@@ -10,9 +10,10 @@ from composer.backbone import Backbone
 from composer.training import ablations
 from studio import engine
 from studio.cli import main
-from studio.commands import bench, bench_ablations, bench_composers
+from studio.commands import bench, bench_ablations, bench_composers, bench_gallery
 from studio.report import ReportQuery, write_report
 from tests.composer.data.fake_pack import write_pack
+from tests.composer.tiny import write_clip
 from tests.pictures import noise
 from tests.retrieval.tiny_world import write_world
 from tests.studio.tiny import write_kit
@@ -29,7 +30,7 @@ def folders(tmp_path_factory):
 @pytest.fixture
 def ask(folders, monkeypatch, capsys):
     assets, kit = folders
-    for module in (engine, bench, bench_ablations, bench_composers):
+    for module in (engine, bench, bench_ablations, bench_composers, bench_gallery):
         monkeypatch.setattr(module, "assets_folder", lambda: assets)
 
     def run(*more, what="composers"):
@@ -139,3 +140,18 @@ def test_ablations_are_measured_and_trained_by_one_command(ask, tmp_path, monkey
     trained = rows[len(measured) :]
     assert {row["ablation"] for row in trained} == {"loss", "prompt length", "tokens"}
     assert all(row["num_steps"] == 1 for row in trained)
+
+
+def test_a_kit_of_another_encoder_indexes_the_gallery_for_the_time(ask, folders, tmp_path, capsys):
+    assets, _ = folders
+    other = tmp_path / "other"
+    write_clip(other / "clip", seed=5)
+    (other / "kit.toml").write_text(
+        'name = "other"\n[backbone]\npath = "clip"\n[composers.slerp]\nalpha = 0.5\n'
+    )
+    before = {p: p.stat().st_mtime_ns for p in assets.rglob("*")}
+    asked = ["bench", "composers", "--composers", "slerp", "--json", "--kit", str(other)]
+    assert main(asked) == 0
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    assert {r["num_queries"] for r in rows if r.get("query") == "text"} == {1, 3}
+    assert {p: p.stat().st_mtime_ns for p in assets.rglob("*")} == before
