@@ -28,7 +28,7 @@ SCHEMA = "duet-composer/2"
 INITIAL_PROMPT = "a photo of"
 MAX_PROMPT_LENGTH = 16
 _RESIDUAL = "residual"
-_RESIDUAL_ALONE = "residual_alone"
+_SHARES = ("residual_alone", "words_share")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,12 +72,13 @@ class DuetModel(nn.Module):
         residual: How much of the reference's own feature is added to the prompt's before the sum
             is normalised. Zero is the paper's query; validation chooses it, nothing trains on it.
         residual_alone: The same where there are no words.
+        words_share: How much of the words' own feature is added where there are any.
     """
 
     def __init__(self, backbone: Backbone, shape: DuetShape = DEFAULT_SHAPE) -> None:
         super().__init__()
         self.backbone, self.shape = backbone, shape
-        self.residual = self.residual_alone = 0.0
+        self.residual = self.residual_alone = self.words_share = 0.0
         table = backbone.token_table().detach().float()
         self.tower = backbone.copy_vision_tower()
         self.converter = Converter.of(backbone, shape.num_tokens)
@@ -123,7 +124,7 @@ class DuetModel(nn.Module):
         residual = torch.tensor([self.residual])
         tensors = {**self.trainable_state(), _RESIDUAL: residual}
         facts = {name: str(value) for name, value in asdict(self.shape).items()}
-        facts[_RESIDUAL_ALONE] = str(self.residual_alone)
+        facts |= {name: str(getattr(self, name)) for name in _SHARES}
         write_composer(
             path, SCHEMA, tensors, self.backbone, half=half, notes={**(notes or {}), **facts}
         )
@@ -139,7 +140,9 @@ class DuetModel(nn.Module):
         model = cls(backbone, _read_shape(path, facts))
         live = model.trainable_state()
         model.residual = load_with_number(path, SCHEMA, live, backbone, number=_RESIDUAL)
-        model.residual_alone = _read_alone(path, facts, model.residual)
+        # A file of before states one share, for references with words and without.
+        model.residual_alone = _read_share(path, facts, "residual_alone", model.residual)
+        model.words_share = _read_share(path, facts, "words_share", 0.0)
         return model.eval()
 
 
@@ -202,13 +205,14 @@ class DuetComposer:
             prefix=self.model.prompt,
             residual=self.model.residual,
             residual_alone=self.model.residual_alone,
+            words_share=self.model.words_share,
         )
 
 
-def _read_alone(path: Path, metadata: dict[str, str], residual: float) -> float:
-    """Return the share that a file states for references alone; `residual` where it states none."""
+def _read_share(path: Path, metadata: dict[str, str], name: str, otherwise: float) -> float:
+    """Return a share that a file states, or another number where it states none."""
     try:
-        return float(metadata.get(_RESIDUAL_ALONE, residual))
+        return float(metadata.get(name, otherwise))
     except ValueError as error:
         raise ComposerError(f"{path.name} is damaged: a share is no number.") from error
 

@@ -197,6 +197,7 @@ def compose_tokens(
     prefix: Float[Tensor, "k w"] | str = PLAIN_PROMPT,
     residual: float = 0.0,
     residual_alone: float = 0.0,
+    words_share: float = 0.0,
 ) -> ComposedQuery:
     """Compose by reading prompts: `[prefix; tokens; words]`, and each side alone.
 
@@ -210,6 +211,7 @@ def compose_tokens(
         prefix: What precedes the tokens.
         residual: Share of the reference's image feature that is added to the text feature of both.
         residual_alone: The same for the reference alone.
+        words_share: Share of the feature of the words alone that is added to that of both.
 
     Raises:
         InputError: There is neither a reference nor a word, or `balance` is not in [0, 1].
@@ -229,9 +231,12 @@ def compose_tokens(
     features = encode_prompts(backbone, prompts)
     image_feature = encoded.image_feature
     if tokens is not None and image_feature is not None:
-        shares = (residual, residual_alone) if has_words else (residual_alone,)
-        for place, share in enumerate(shares):
-            features[place] = complete(features[place], image_feature, share)
+        if has_words:
+            both, alone, said = features
+            features[0] = complete(both + words_share * said, image_feature, residual)
+            features[1] = complete(alone, image_feature, residual_alone)
+        else:
+            features[0] = complete(features[0], image_feature, residual_alone)
     parts = ComposedFeatures(
         both=features[0],
         reference=None if tokens is None else features[min(1, len(features) - 1)],

@@ -261,8 +261,8 @@ class DuetObjective:
         return replace(scores, category=natural.held.precision(self._read_alone))
 
     def export(self, path: Path, scores: DuetScores, notes: dict[str, str]) -> None:
-        """Write `duet.safetensors` with the residuals that validation chose."""
-        self.model.residual = scores.residual
+        """Write `duet.safetensors` with the shares that validation chose."""
+        self.model.residual, self.model.words_share = scores.residual, scores.words_share
         self.model.residual_alone = scores.residual_alone
         self.model.save(path, half=True, notes=notes)
 

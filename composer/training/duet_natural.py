@@ -14,7 +14,7 @@ from composer.data.world import NaturalParts, PairBatches, PairTable, World
 from composer.medium import Medium
 from composer.prompt import assemble_prompts
 from composer.strategies.duet import DuetModel
-from composer.strategies.reference import complete
+from composer.strategies.reference import PLAIN_PROMPT, complete
 from composer.training.duet_validation import Accuracy, Chairs, accuracy, rerank
 from composer.training.losses import multi_positive_nce
 from composer.training.pairs import HeldClasses, to_device
@@ -103,7 +103,7 @@ class HeldChairs:
 
     @torch.no_grad()
     def asked(self, model: DuetModel) -> Chairs:
-        """Return what the drawings' accuracy is, given words or not and a share of their feature.
+        """Return what the drawings' accuracy is, given shares of their and the words' feature.
 
         As a search orders them: all by feature, the best hundred by feature and layout.
         """
@@ -112,16 +112,14 @@ class HeldChairs:
         tokens = model.convert(encoding.features)
         by_layout = backbone.layouts(encoding) @ self._seen.layouts.float().T
         weight = backbone.layout_weight(Medium.DRAWING)
-        read: dict[bool, Float[Tensor, "n d"]] = {}
-        for has_words in (False, True):
-            said = self._words if has_words else [""] * len(self._words)
-            ids = [[i for word in backbone.word_ids(text) for i in word] for text in said]
-            prompts = assemble_prompts(backbone, prefix=model.prompt, pseudo=tokens, word_ids=ids)
-            found = backbone.encode_embeddings(prompts.embeddings, prompts.end_positions)
-            read[has_words] = found.features.float()
+        silent: list[list[int]] = [[] for _ in self._words]
+        said = [[i for word in backbone.word_ids(text) for i in word] for text in self._words]
+        alone, both = (_read(model, tokens, ids) for ids in (silent, said))
+        words = backbone.encode_text([f"{PLAIN_PROMPT} {text}" for text in self._words]).float()
 
-        def try_one(has_words: bool, residual: float) -> Accuracy:
-            queries = complete(read[has_words], encoding.features, residual)
+        def try_one(residual: float, share: float | None) -> Accuracy:
+            read = alone if share is None else both + share * words
+            queries = complete(read, encoding.features, residual)
             ordered = rerank(queries @ self._seen.features.T, by_layout, weight)
             return accuracy(ordered, self._targets.to(ordered.device))
 
@@ -169,20 +167,14 @@ class CachedNatural:
         features = self._references[[query.reference for query in asked]]
         word_ids = [_ids(model, query, rng) for query in asked]
         with self._accelerator.autocast():
-            prompts = assemble_prompts(
-                model.backbone,
-                prefix=model.prompt,
-                pseudo=model.convert(features),
-                word_ids=word_ids,
-            )
-            found = model.backbone.encode_embeddings(prompts.embeddings, prompts.end_positions)
+            found = _read(model, model.convert(features), word_ids)
         is_right = torch.zeros(len(asked), len(self._gallery), dtype=torch.bool)
         is_ignored = torch.zeros_like(is_right)
         for row, query in enumerate(asked):
             is_right[row, list(query.answers)] = True
             is_ignored[row, list(query.ignored)] = True
         return multi_positive_nce(
-            found.features.float() @ self._gallery.T,
+            found @ self._gallery.T,
             is_right.to(self._gallery.device),
             is_ignored.to(self._gallery.device),
             temperature=temperature,
@@ -190,6 +182,15 @@ class CachedNatural:
 
     def _choose(self, source: tuple[NaturalQuery, ...], rng: np.random.Generator) -> NaturalQuery:
         return source[int(rng.integers(len(source)))]
+
+
+def _read(
+    model: DuetModel, tokens: Float[Tensor, "n k w"], word_ids: list[list[int]]
+) -> Float[Tensor, "n d"]:
+    """Return the text features of the prompts of tokens and words."""
+    backbone = model.backbone
+    prompts = assemble_prompts(backbone, prefix=model.prompt, pseudo=tokens, word_ids=word_ids)
+    return backbone.encode_embeddings(prompts.embeddings, prompts.end_positions).features.float()
 
 
 def _encode(queries: NaturalQueries, store: FeatureStore) -> Float[Tensor, "k d"]:

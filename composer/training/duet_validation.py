@@ -23,7 +23,8 @@ from composer.training.phrases import NEUTRAL_VALIDATION
 
 _BATCH = 64
 TOLERANCE = 0.005  # of a score: about two queries
-RESIDUALS = (*(round(0.05 * step, 2) for step in range(11)), 0.75, 1.0, 1.5, 2.0, 3.0)
+RESIDUALS = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 2.0, 5.0, 20.0)
+WORDS_SHARES = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,9 +50,11 @@ class DuetScores:
         named_chairs: Of the same with their photos' colours in words.
         category: Share of the 25 nearest photos that show the drawn class, among the validation
             classes of Sketchy; None without natural archives.
-        residual: The smallest of `RESIDUALS` that is within `TOLERANCE` of the best with sketch and
-            words, re-ranked, on the catalogue and on chairs where there are any.
+        residual: Of `RESIDUALS`, and `words_share` of `WORDS_SHARES`: those of the least sum that
+            are within `TOLERANCE` of the best with sketch and words, re-ranked, on the catalogue
+            and on chairs where there are any.
         residual_alone: The same of the sketch alone.
+        words_share: See `residual`.
     """
 
     reference: Accuracy
@@ -61,6 +64,7 @@ class DuetScores:
     moved_by_neutral: float
     residual: float
     residual_alone: float
+    words_share: float
     category: float | None = None
     chairs: Accuracy | None = None
     named_chairs: Accuracy | None = None
@@ -89,11 +93,14 @@ class DuetScores:
         parts.append(f"neutral {self.moved_by_neutral:.3f}")
         if self.category is not None:
             parts.append(f"class of the nearest 25 {self.category:.1%}")
-        return " ".join([*parts, f"residual {self.residual:g}, alone {self.residual_alone:g}"])
+        shares = (self.residual, self.words_share, self.residual_alone)
+        parts.append("residual {:g}, of words {:g}, alone {:g}".format(*shares))
+        return " ".join(parts)
 
 
-# The accuracy of drawn chairs with a share of their own feature, alone or with words.
-Chairs = Callable[[bool, float], Accuracy]
+# The accuracy of drawn chairs with a share of their own feature; with one of the words' feature, or
+# without words where that is None.
+Chairs = Callable[[float, float | None], Accuracy]
 
 
 @torch.inference_mode()
@@ -105,7 +112,7 @@ def validate(
 ) -> DuetScores:
     """Rank all validation photos for every query; the right answer of query i is photo i.
 
-    The model's residuals are ignored: all of `RESIDUALS` are tried.
+    The model's shares are ignored: all of `RESIDUALS` and `WORDS_SHARES` are tried.
 
     Args:
         model: The duet.
@@ -140,36 +147,56 @@ def validate(
     layouts = features["layouts"] @ gallery.layouts.float().T
     weight = backbone.layout_weight(Medium.DRAWING)
 
-    def completed(name: str, residual: float) -> Float[Tensor, "n m"]:
-        return complete(features[name], features["image"], residual) @ gallery.features.T
+    def completed(residual: float, share: float | None) -> Float[Tensor, "n m"]:
+        """Return the similarities of sketches, with a share of the words unless it is None."""
+        read = features["reference"]
+        if share is not None:
+            read = features["composed"] + share * features["words"]
+        return complete(read, features["image"], residual) @ gallery.features.T
 
-    def choose(name: str, *, has_words: bool) -> tuple[float, Accuracy, Accuracy | None]:
-        """Return the best residual, and the accuracies of the catalogue and of chairs with it."""
-        tried = {
-            residual: (
-                accuracy(rerank(completed(name, residual), layouts, weight), right),
-                None if chairs is None else chairs(has_words, residual),
+    def choose(shares: Sequence[float | None]) -> _Choice:
+        tried = [
+            _Choice(
+                residual=residual,
+                share=share,
+                catalogue=accuracy(rerank(completed(residual, share), layouts, weight), right),
+                chairs=None if chairs is None else chairs(residual, share),
             )
             for residual in RESIDUALS
-        }
-        scores = {r: _mean([_score(one) for one in both if one]) for r, both in tried.items()}
-        enough = max(scores.values()) - TOLERANCE
-        best = min(residual for residual, score in scores.items() if score >= enough)
-        return best, *tried[best]
+            for share in shares
+        ]
+        enough = max(choice.score for choice in tried) - TOLERANCE
+        good = [choice for choice in tried if choice.score >= enough]
+        return min(good, key=lambda choice: choice.residual + (choice.share or 0))
 
-    residual, reranked, named_chairs = choose("composed", has_words=True)
-    residual_alone, _, drawn_chairs = choose("reference", has_words=False)
+    both, alone = choose(WORDS_SHARES), choose([None])
     return DuetScores(
-        reference=accuracy(completed("reference", residual_alone), right),
-        composed=accuracy(completed("composed", residual), right),
-        reranked=reranked,
+        reference=accuracy(completed(alone.residual, None), right),
+        composed=accuracy(completed(both.residual, both.share), right),
+        reranked=both.catalogue,
         words=accuracy(features["words"] @ gallery.features.T, right),
         moved_by_neutral=float(distance(features["neutral"], features["reference"]).mean()),
-        residual=residual,
-        residual_alone=residual_alone,
-        chairs=drawn_chairs,
-        named_chairs=named_chairs,
+        residual=both.residual,
+        residual_alone=alone.residual,
+        words_share=both.share or 0.0,
+        chairs=alone.chairs,
+        named_chairs=both.chairs,
     )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Choice:
+    """Shares of the features of reference and words, and what is found with them, re-ranked."""
+
+    residual: float
+    share: float | None
+    catalogue: Accuracy
+    chairs: Accuracy | None
+
+    @property
+    def score(self) -> float:
+        """The mean of the catalogue's and the chairs' score."""
+        return _mean([_score(one) for one in (self.catalogue, self.chairs) if one is not None])
 
 
 def rerank(

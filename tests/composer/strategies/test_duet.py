@@ -56,7 +56,7 @@ def test_the_untrained_tower_is_the_frozen_one():
 
 def test_the_file_holds_the_trained_part_alone_and_round_trips(model, tmp_path):
     path = tmp_path / "duet.safetensors"
-    model.residual, model.residual_alone = 0.15, 1.5
+    model.residual, model.residual_alone, model.words_share = 0.15, 1.5, 0.75
     model.save(path, notes={"steps": "7"})
     with safe_open(path, "pt") as file:
         names, metadata = set(file.keys()), file.metadata()
@@ -68,7 +68,7 @@ def test_the_file_holds_the_trained_part_alone_and_round_trips(model, tmp_path):
     pixels = torch.randn(1, 3, 64, 64)
     assert torch.equal(loaded.encode_image(pixels).features, model.encode_image(pixels).features)
     assert torch.equal(loaded.prompt, model.prompt)
-    assert (loaded.residual, loaded.residual_alone) == (0.15, 1.5)
+    assert (loaded.residual, loaded.residual_alone, loaded.words_share) == (0.15, 1.5, 0.75)
     assert set(norm_layers(loaded.tower)) == set(norm_layers(model.tower))
 
 
@@ -129,12 +129,12 @@ def test_the_residual_leads_towards_the_reference_and_leaves_words_and_tokens_al
     encoded = composer.encode(Query(sketch=SKETCH))
     image_feature = encoded.image_feature
     paper = composer.compose(encoded, "red")
-    model.residual, model.residual_alone = 0.5, 2.0
+    model.residual, model.residual_alone, model.words_share = 0.5, 2.0, 0.25
     completed = composer.compose(encoded, "red")
-    for name, share in {"both_feature": 0.5, "reference_feature": 2.0}.items():
-        before, after = getattr(paper, name), getattr(completed, name)
-        moved = before + share * image_feature
-        torch.testing.assert_close(after, moved / moved.norm())
+    both = paper.both_feature + 0.25 * paper.words_feature + 0.5 * image_feature
+    alone = paper.reference_feature + 2.0 * image_feature
+    torch.testing.assert_close(completed.both_feature, both / both.norm())
+    torch.testing.assert_close(completed.reference_feature, alone / alone.norm())
     assert torch.equal(completed.words_feature, paper.words_feature)
     assert torch.equal(completed.prompt_embeddings, paper.prompt_embeddings)
     alone = composer.compose(encoded, "")
@@ -146,9 +146,11 @@ def test_a_file_of_one_share_has_it_for_references_alone_too(tmp_path, model):
     model.residual = 0.25
     model.save(path)
     found = read_safetensors(path)
-    facts = {n: v for n, v in found.metadata.items() if n != "residual_alone"}
+    added = ("residual_alone", "words_share")
+    facts = {n: v for n, v in found.metadata.items() if n not in added}
     write_safetensors(older, found.tensors, facts)
-    assert DuetModel.load(older, tiny_backbone()).residual_alone == 0.25
+    loaded = DuetModel.load(older, tiny_backbone())
+    assert (loaded.residual_alone, loaded.words_share) == (0.25, 0.0)
     write_safetensors(older, found.tensors, {**facts, "residual_alone": "much"})
     with pytest.raises(ComposerError, match="a share is no number"):
         DuetModel.load(older, tiny_backbone())

@@ -94,7 +94,7 @@ def test_chairs_are_asked_for_alone_and_by_their_colours(folder, tmp_path, natur
 
     monkeypatch.setattr(type(model.backbone), "encode_embeddings", lambda _, *p: encode(*p))
     asked = chairs.asked(model)
-    alone, named = asked(False, 0.0), asked(True, 0.0)
+    alone, named = asked(0.0, None), asked(0.0, 0.0)
     assert (alone.at_1, named.at_1) == (0.0, 1.0)
     assert read[1] > read[0]
 
