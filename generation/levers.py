@@ -90,6 +90,11 @@ def read_levers(table: Mapping[str, Any]) -> Levers:
     return Levers(**table)
 
 
+def for_device(levers: Levers, device_type: str) -> Levers:
+    """Return the levers that pay on a device; graphs and compiled blocks do on CUDA."""
+    return levers if device_type == "cuda" else replace(levers, graph=False, compiled=False)
+
+
 def without_fixed_weights(levers: Levers) -> Levers:
     """Return the levers that work while weights move between main memory and the card."""
     return replace(levers, graph=False, fused_projections=False, compiled=False)

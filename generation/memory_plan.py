@@ -96,9 +96,21 @@ def footprint(folder: Path, controlnet: Path | None, dtype: torch.dtype) -> Foot
         PipelineError: a config is missing or damaged.
     """
     family = family_of(folder)
-    item_bytes = torch.finfo(dtype).bits // 8
     counts = parameter_counts(folder, controlnet)
-    denoiser, vae = _config(folder / DENOISER[family]), _config(folder / "vae")
+    return footprint_of(
+        family, counts, _config(folder / DENOISER[family]), _config(folder / "vae"), dtype
+    )
+
+
+def footprint_of(
+    family: Family,
+    counts: Mapping[str, int],
+    denoiser: Mapping[str, Any],
+    vae: Mapping[str, Any],
+    dtype: torch.dtype,
+) -> Footprint:
+    """Compute the footprint of a pipeline from the numbers of its weights and two configs."""
+    item_bytes = torch.finfo(dtype).bits // 8
     # The autoencoder of SDXL overflows in fp16 and is run in fp32 then.
     is_upcast = dtype is torch.float16 and vae.get("force_upcast", True) and family is Family.SDXL
     vae_bytes = 4 if is_upcast else item_bytes

@@ -1,4 +1,4 @@
-"""The plain diffusers call on the same folder, for comparison of timings."""
+"""Plain calls of diffusers, for comparison of timings."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -6,7 +6,11 @@ from pathlib import Path
 import torch
 from PIL import Image
 
+from generation.generate import plan_generation
+from generation.levers import PLAIN
+from generation.pipeline import ImagePipeline
 from generation.request import GenerateRequest
+from generation.sample import call_arguments
 
 
 def plain_call(folder: Path, request: GenerateRequest) -> Callable[[], Image.Image]:
@@ -34,5 +38,33 @@ def plain_call(folder: Path, request: GenerateRequest) -> Callable[[], Image.Ima
             generator=torch.Generator().manual_seed(request.settings.seed),
         )
         return output.images[0]  # pyright: ignore[reportAttributeAccessIssue]
+
+    return draw
+
+
+def plain_images(
+    pipeline: ImagePipeline, request: GenerateRequest
+) -> Callable[[], list[Image.Image]]:
+    """Return the call of diffusers that a request comes down to, on the same models.
+
+    All levers are off. Text is encoded at each call, as a user of diffusers would have it.
+
+    Raises:
+        RequestError: the request does not fit the pipeline.
+    """
+    plan = plan_generation(pipeline, request)
+    settings = request.settings
+    seeds = [settings.seed + number for number in range(settings.num_images)]
+    with pipeline.slot:
+        pipeline.set_levers(PLAIN)
+
+    def draw() -> list[Image.Image]:
+        with pipeline.slot:
+            return pipeline.run(
+                scheduler=settings.scheduler,
+                control_name=plan.control_name,
+                use_image=False,
+                **call_arguments(pipeline, plan, seeds),
+            )
 
     return draw

@@ -179,6 +179,12 @@ class ImagePipeline:
         if self._steps is not None and self._steps.regions is not None:
             self._steps.regions.warm_up()
 
+    @property
+    def waits_for_compiler(self) -> bool:
+        """Whether `warm_up` would compile something."""
+        regions = None if self._steps is None else self._steps.regions
+        return regions is not None and bool(regions.waiting)
+
     def free_memory(self) -> None:
         """Drop what only makes the next image faster; the caller holds `slot`."""
         if self._steps is not None:
@@ -192,8 +198,12 @@ class ImagePipeline:
     @property
     def notes(self) -> tuple[str, ...]:
         """Sentences about what is approximate in this pipeline or cannot be used, for the user."""
-        problems = () if self._steps is None else self._steps.problems
-        return (*self._conditioner.notes, *problems)
+        return (*self._conditioner.notes, *self.problems)
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """Sentences about levers that this machine cannot use."""
+        return () if self._steps is None else self._steps.problems
 
     @property
     def text_encoder(self) -> "CLIPTextModel":

@@ -187,7 +187,7 @@ def sample_each(pipeline: ImagePipeline, plans: Sequence[SamplingPlan]) -> list[
     """
     for plan in plans:
         pipeline.check_query(plan.request.query)
-    calls = [_call(pipeline, plan, [plan.request.settings.seed]) for plan in plans]
+    calls = [call_arguments(pipeline, plan, [plan.request.settings.seed]) for plan in plans]
     with pipeline.slot:
         return pipeline.run(
             scheduler=plans[0].request.settings.scheduler,
@@ -253,7 +253,7 @@ def _try_batch(
             control_name=plan.control_name,
             use_image=plan.source is not None,
             callback_on_step_end=step_callback(options.cancel, options.on_step),
-            **_call(pipeline, plan, seeds),
+            **call_arguments(pipeline, plan, seeds),
         )
     except torch.OutOfMemoryError:
         pass
@@ -266,7 +266,7 @@ def _try_batch(
     return None
 
 
-def _call(pipeline: ImagePipeline, plan: SamplingPlan, seeds: list[int]) -> dict[str, Any]:
+def call_arguments(pipeline: ImagePipeline, plan: SamplingPlan, seeds: list[int]) -> dict[str, Any]:
     """Return the arguments of the diffusers call."""
     settings = plan.request.settings
     states = pipeline.condition(plan.request.query, settings.negative_text)

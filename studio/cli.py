@@ -101,6 +101,8 @@ def _add_demo(commands: "Subparsers[argparse.ArgumentParser]") -> None:
         "--no-browser", action="store_false", dest="opens_browser", help="print the address only"
     )
     _add_loras(command)
+    _add_fast(command)
+    _add_offload(command)
 
 
 def _add_index(commands: "Subparsers[argparse.ArgumentParser]") -> None:
@@ -291,7 +293,31 @@ def _add_bench(commands: "Subparsers[argparse.ArgumentParser]") -> None:
         "--count", type=int, help="index: pictures (5,000); search, scale: items (1,000,000)"
     )
     command.add_argument("--publish", metavar="ADDRESS", help="scale: also measure Milvus there")
-    command.add_argument("--steps", type=int, default=60, help="ablations: steps of each training")
+    command.add_argument(
+        "--steps", type=int, help="ablations: steps of each training (60); speed: of drawing (20)"
+    )
+    command.add_argument(
+        "--random-weights",
+        action="store_true",
+        dest="has_random_weights",
+        help="speed: random weights at full size in place of the kit's, for time and memory",
+    )
+    command.add_argument(
+        "--batch", type=int, nargs="+", dest="batches", help="speed: images at once (1 4; CPU: 1)"
+    )
+    command.add_argument(
+        "--columns",
+        nargs="*",
+        choices=("exact", "close", "lossy", "few-steps"),
+        help="speed: only these ways to draw (none: the plain call alone)",
+    )
+    command.add_argument(
+        "--control",
+        choices=("both", "with", "without"),
+        default="both",
+        help="speed: with the control network, without it, or both in turn (default)",
+    )
+    _add_offload(command)
     command.add_argument("--dim", type=int, default=512, help="search, scale: width of the vectors")
     command.add_argument(
         "--items",
@@ -368,6 +394,8 @@ def _add_drawing(command: argparse.ArgumentParser) -> None:
         "lineart or canny",
     )  # fmt: skip
     _add_loras(command)
+    _add_fast(command)
+    _add_offload(command)
 
 
 def _add_loras(command: argparse.ArgumentParser) -> None:
@@ -380,7 +408,23 @@ def _add_loras(command: argparse.ArgumentParser) -> None:
 
 def _add_kit(command: argparse.ArgumentParser) -> None:
     command.add_argument("--kit", default="mini", help="name or folder of a kit (default: mini)")
+    command.set_defaults(fast=False, offload="auto")
     _add_hardware(command)
+
+
+def _add_fast(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--fast", action="store_true", help="draw faster; images differ by rounding only"
+    )
+
+
+def _add_offload(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--offload",
+        choices=("auto", "none", "model", "sequential"),
+        default="auto",
+        help="what leaves the card while it is not at work; default: auto, what its memory needs",
+    )
 
 
 def _add_hardware(command: argparse.ArgumentParser) -> None:

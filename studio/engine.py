@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from threading import RLock
+from threading import RLock, Thread
 from typing import TypeVar
 
 import torch
@@ -15,9 +15,12 @@ from composer.kit_parts import ComposerFiles
 from composer.query import Query
 from composer.strategies.drawable import with_tokens
 from composer.strategies.protocol import Composer
+from composer.urgent import urgent
 from generation.controls import ControlSource
 from generation.generate import generate
+from generation.levers import FAST, Levers, for_device, read_levers
 from generation.lora import LoraSource
+from generation.memory_plan import Offload
 from generation.model_files import PipelineError, PipelineSource, check_loras
 from generation.pipeline import ImagePipeline
 from generation.request import GenerateRequest, TransferRequest
@@ -57,6 +60,25 @@ class ComposeOptions:
 DEFAULT_COMPOSE_OPTIONS = ComposeOptions()
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DrawingMode:
+    """How images are drawn, as opposed to what they show.
+
+    Attributes:
+        is_fast: With all levers that keep the image but for rounding.
+        compiles: On CUDA, with compiled blocks too, for sizes that were drawn before; a thread
+            compiles.
+        offload: What leaves the card while it is not at work.
+    """
+
+    is_fast: bool = False
+    compiles: bool = False
+    offload: Offload = Offload.AUTO
+
+
+DEFAULT_MODE = DrawingMode()
+
+
 class Engine:
     """A kit in memory. Each part loads at first use; all methods are thread-safe."""
 
@@ -68,6 +90,7 @@ class Engine:
         dtype: torch.dtype = torch.float32,
         has_random_weights: bool = False,
         loras: tuple[LoraSource, ...] = (),
+        mode: DrawingMode = DEFAULT_MODE,
     ) -> None:
         """Store the kit and check LoRAs that are added to its own; nothing is loaded yet.
 
@@ -78,6 +101,7 @@ class Engine:
             has_random_weights: Make the models of the kit's configs with random weights, to measure
                 time and memory; for a kit of `studio.random_kit`.
             loras: LoRAs to draw with besides the kit's own.
+            mode: How fast images are drawn, and from which memory.
 
         Raises:
             PipelineError: There are LoRAs, and the kit draws nothing.
@@ -86,7 +110,8 @@ class Engine:
         self.kit, self.device, self.dtype, self.loras = kit, device, dtype, loras
         if loras:
             check_loras(loras, self._pipeline_folder)
-        self._has_random_weights = has_random_weights
+        self._has_random_weights, self._mode = has_random_weights, mode
+        self._compiling: Thread | None = None
         self._lock = RLock()
         self._drawing = Tower(
             kit.drawing_tower, device=device, dtype=dtype, has_random_weights=has_random_weights
@@ -165,12 +190,13 @@ class Engine:
             ComposerError: The kit has no such composer.
             InputError: The balance is not in [0, 1].
         """
-        searching = self._searching.compose(query, options.composer, options.balance)
-        if self._searching is self._drawing:
-            return searching
-        composers = self.kit.composers
-        name = options.composer if options.composer in composers else _default(composers)
-        return with_prompt_of(searching, self._drawing.compose(query, name, options.balance))
+        with urgent(self.device):
+            searching = self._searching.compose(query, options.composer, options.balance)
+            if self._searching is self._drawing:
+                return searching
+            composers = self.kit.composers
+            name = options.composer if options.composer in composers else _default(composers)
+            return with_prompt_of(searching, self._drawing.compose(query, name, options.balance))
 
     def gallery(self, index: Path | str | None = None) -> Gallery:
         """Return an open index: a folder, or an address of Milvus or of an object store.
@@ -208,7 +234,8 @@ class Engine:
             InputError: `top_k` is out of range, or the refinement is malformed.
         """
         gallery = self.gallery(index)
-        return gallery.search(query, top_k=top_k, where=where, refinement=refinement)
+        with urgent(self.device):
+            return gallery.search(query, top_k=top_k, where=where, refinement=refinement)
 
     def confidence(self, query: ComposedQuery, ranking: Ranking) -> Confidence | None:
         """Return the probability that the gallery holds what the query describes.
@@ -251,7 +278,13 @@ class Engine:
                     ),
                     without=self.kit.without,
                 )
-                pipeline = ImagePipeline.load(source, device=self.device, dtype=self.dtype)
+                pipeline = ImagePipeline.load(
+                    source,
+                    device=self.device,
+                    dtype=self.dtype,
+                    levers=self._levers(),
+                    offload=self._mode.offload,
+                )
                 pipeline.check_token_table(self.backbone.token_table())
                 self._pipeline = pipeline
             return self._pipeline
@@ -267,11 +300,15 @@ class Engine:
 
     def generate(self, request: GenerateRequest, options: RunOptions = DEFAULT_OPTIONS) -> Result:
         """Generate images; see `generation.generate.generate` for the errors."""
-        return generate(self.pipeline, self._prepare(request), options)
+        result = generate(self.pipeline, self._prepare(request), options)
+        self._compile_later(self.pipeline)
+        return result
 
     def transfer(self, request: TransferRequest, options: RunOptions = DEFAULT_OPTIONS) -> Result:
         """Move an image into another domain; see `generation.transfer.transfer` for the errors."""
-        return transfer(self.pipeline, self._prepare(request), options)
+        result = transfer(self.pipeline, self._prepare(request), options)
+        self._compile_later(self.pipeline)
+        return result
 
     def load_control(self, name: str) -> str:
         """Load a control network of the kit; return its name as requests have it.
@@ -297,13 +334,30 @@ class Engine:
         name = self.load_control(request.settings.control_name)
         return replace(
             request,
-            query=self._drawable(request.query),
+            query=self.drawable(request.query),
             settings=replace(request.settings, control_name=name),
         )
 
-    def _drawable(self, query: ComposedQuery) -> ComposedQuery:
+    def drawable(self, query: ComposedQuery) -> ComposedQuery:
         """Return the query with tokens; finding them takes seconds if its composer makes none."""
         return with_tokens(self.backbone, query) if query.missing_tokens else query
+
+    def _levers(self) -> Levers:
+        """Return the kit's levers, with all that keep the image if it is to be fast."""
+        levers = read_levers(self.kit.speed)
+        if not self._mode.is_fast:
+            return levers
+        fast = replace(FAST, compiled=self._mode.compiles, cache_interval=levers.cache_interval)
+        return for_device(fast, torch.device(self.device).type)
+
+    def _compile_later(self, pipeline: ImagePipeline) -> None:
+        """Compile for sizes that were just drawn for the first time, in one thread at a time."""
+        with self._lock:
+            is_busy = self._compiling is not None and self._compiling.is_alive()
+            if is_busy or not pipeline.waits_for_compiler:
+                return
+            self._compiling = Thread(target=pipeline.warm_up, daemon=True)
+            self._compiling.start()
 
 
 def _default(composers: Mapping[str, ComposerFiles]) -> str:

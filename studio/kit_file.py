@@ -130,6 +130,7 @@ class KitFile:
         loras: LoRAs of the pipeline, by name.
         drawing: What the pipeline is asked for unless a request says otherwise.
         scheduler: Sampler in place of the pipeline's, and its settings.
+        speed: Levers of speed, by name.
         composers: Files and settings of each composer, by name.
         confidence: Calibration of a composer's rankings, by its name.
         converter: Weights that turn joint features into tokens.
@@ -155,6 +156,7 @@ class KitFile:
     control_kind: ControlKind = ControlKind.SCRIBBLE
     controls: Mapping[str, ControlPart] = field(default_factory=dict[str, ControlPart])
     confidence: Mapping[str, Path] = field(default_factory=dict[str, Path])
+    speed: Mapping[str, Any] = field(default_factory=dict[str, Any])
     converter: Path | None = None
     search: SearchPart | None = None
     judge: Path | None = None
@@ -322,6 +324,7 @@ def _kit_file(folders: tuple[Path, ...], fields: Mapping[str, Any]) -> KitFile:
         loras={name: _lora(entry) for name, entry in fields.get("loras", {}).items()},
         drawing=DrawingDefaults(**fields.get("drawing", {})),
         scheduler=dict(fields.get("scheduler", {})),
+        speed=dict(fields.get("speed", {})),
         composers={name: _composer(entry, converter) for name, entry in composers.items()},
         without=_names(pipeline.get("without", ())),
         control_kind=ControlKind(controlnet.get("kind", ControlKind.SCRIBBLE)),

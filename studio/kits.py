@@ -86,6 +86,7 @@ class Kit:
         loras: LoRAs that the pipeline is loaded with.
         drawing: What the pipeline is asked for unless a request says otherwise.
         scheduler: Sampler in place of the pipeline's, and its settings.
+        speed: Levers of speed, by name.
         judge: Classifier of kinds and colours for `duet bench generation`, if there is one.
         licence: One line about the permitted uses of the weights.
         knows: One line about what the kit was trained on, shown on the page.
@@ -108,6 +109,7 @@ class Kit:
     loras: tuple[Lora, ...] = ()
     drawing: DrawingDefaults = field(default_factory=DrawingDefaults)
     scheduler: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    speed: Mapping[str, Any] = field(default_factory=dict[str, Any])
     judge: Path | None = None
     licence: str = ""
     knows: str = ""
@@ -215,6 +217,7 @@ def _locate(file: KitFile, name: str, hub: Hub) -> Kit:
         loras=tuple(loras),
         drawing=file.drawing,
         scheduler=file.scheduler,
+        speed=file.speed,
         judge=file.judge,
         licence=file.licence,
         knows=file.knows,

@@ -5,18 +5,31 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+import torch
+
 from composer.clip_files import write_vocabulary
-from studio.kit_file import CLIP, CONTROLNET, PIPELINE, KitError, KitFile, read_kit_file
+from generation.families import DENOISER, Family
+from generation.memory_plan import Footprint, footprint_of
+from studio.kit_file import (
+    CLIP,
+    CONTROLNET,
+    PIPELINE,
+    KitError,
+    KitFile,
+    embedded_kits,
+    read_kit_file,
+)
 from studio.kits import Kit
 
 SHAPES_FILE: Final = "shapes.json"
+PARAMETERS: Final = "parameters"
 _PARTS: Final = (CLIP, PIPELINE, CONTROLNET)
 _END: Final = "<|endoftext|>"
 # The second tokenizer of SDXL pads with "!", all others with the end of text.
 _PADDING: Final = {"tokenizer": _END, "tokenizer_2": "!"}
 
 Shapes = Mapping[str, Mapping[str, Any]]
-"""Small files of each part of a kit: configs by path."""
+"""Small files of each part of a kit: configs by path; and the numbers of weights by model."""
 
 
 def random_kit(name: str, folder: Path) -> Kit:
@@ -44,6 +57,7 @@ def random_kit(name: str, folder: Path) -> Kit:
         controlnet=folder / CONTROLNET if CONTROLNET in shapes else None,
         drawing=file.drawing,
         scheduler=file.scheduler,
+        speed=file.speed,
         licence="The weights are random; the pictures show nothing.",
         knows="Nothing: the weights are random.",
     )
@@ -55,16 +69,41 @@ def read_shapes(file: KitFile) -> Shapes:
     Raises:
         KitError: They are not known.
     """
-    shapes: dict[str, Mapping[str, Any]] = {}
-    for folder in file.folders:
-        path = folder / SHAPES_FILE
-        if path.is_file():
-            shapes = json.loads(path.read_text(encoding="utf-8")) | shapes
+    shapes = _known_shapes(file)
     if CLIP not in shapes:
         raise KitError(
             f"The shapes of the models of {file.name!r} are not known, so random weights cannot "
             "stand in for them. Choose a kit such as sd15 or sdxl."
         )
+    return shapes
+
+
+def full_size_footprints(dtype: torch.dtype) -> dict[str, Footprint]:
+    """Return the footprints of the shipped kits that draw and whose shapes are known, by name."""
+    footprints: dict[str, Footprint] = {}
+    for name in embedded_kits():
+        file = read_kit_file(name)
+        shapes = _known_shapes(file)
+        if file.pipeline is None or PARAMETERS not in shapes:
+            continue
+        configs = shapes[PIPELINE]
+        family = Family(configs["model_index.json"]["_class_name"])
+        footprints[name] = footprint_of(
+            family,
+            shapes[PARAMETERS],
+            configs[f"{DENOISER[family]}/config.json"],
+            configs["vae/config.json"],
+            dtype,
+        )
+    return footprints
+
+
+def _known_shapes(file: KitFile) -> Shapes:
+    shapes: dict[str, Mapping[str, Any]] = {}
+    for folder in file.folders:
+        path = folder / SHAPES_FILE
+        if path.is_file():
+            shapes = json.loads(path.read_text(encoding="utf-8")) | shapes
     return shapes
 
 

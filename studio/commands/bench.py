@@ -33,13 +33,14 @@ from studio.commands.bench_ablations import bench_ablations
 from studio.commands.bench_composers import bench_composers, bench_evidence, bench_partial
 from studio.commands.bench_gallery import shipped_gallery
 from studio.commands.bench_index import bench_index
+from studio.commands.bench_speed import bench_speed, measured_engine
 from studio.commands.options import BenchOptions
-from studio.commands.shared import ProgressLine, open_engine, print_json, print_line
+from studio.commands.shared import ProgressLine, print_json, print_line
 from studio.engine import DEFAULT_COMPOSER, Engine
 from studio.errors import UsageError
 from studio.kit_file import assets_folder
 from studio.sheet import Tile, contact_sheet
-from studio.speed import SKETCH, timings
+from studio.speed import SKETCH
 
 COMPARED = (DEFAULT_COMPOSER, names.SLERP)
 NUM_DRAWN = 200
@@ -49,8 +50,8 @@ NUM_VECTORS = 1_000_000
 
 def run(options: BenchOptions) -> int:
     """Measure, then print a table or JSON."""
-    engine = open_engine(options.kit)
-    rows = BENCHES[options.bench](engine, options)
+    with measured_engine(options) as engine:
+        rows = BENCHES[options.bench](engine, options)
     heading = {
         "bench": options.bench,
         "kit": engine.kit.name,
@@ -98,11 +99,6 @@ def bench_retrieval(engine: Engine, _: BenchOptions) -> list[dict[str, Any]]:
             }
         )
     return rows
-
-
-def bench_speed(engine: Engine, _: BenchOptions) -> list[dict[str, Any]]:
-    """Time queries, searches and drawings."""
-    return [timing.as_json() for timing in timings(engine, str(engine.kit.folder))]
 
 
 def bench_search(engine: Engine, options: BenchOptions) -> list[dict[str, Any]]:

@@ -15,6 +15,8 @@ from studio.kit_file import assets_folder
 
 INVERSION_TOKENS = 4
 
+NUM_STEPS = 60  # of each short training
+
 
 def bench_ablations(engine: Engine, options: BenchOptions) -> list[dict[str, Any]]:
     """Vary the settings of the kit's composers; with a pack, train variants of duet as well.
@@ -31,7 +33,7 @@ def bench_ablations(engine: Engine, options: BenchOptions) -> list[dict[str, Any
     if options.pack is not None:
         recipe = DuetTraining(clip=engine.kit.backbone, data=options.pack)
         settings = AblationSettings(
-            num_steps=options.steps, seed=options.seed, device=engine.device
+            num_steps=options.steps or NUM_STEPS, seed=options.seed, device=engine.device
         )
         total += len(variants(recipe))
     progress = ProgressLine("ablations")

@@ -35,7 +35,7 @@ def run(options: DemoOptions) -> int:
     # Service managers send SIGTERM: the private folder must be removed then, too.
     signal.signal(signal.SIGTERM, _interrupt)
     options = _with_absolute_paths(options)
-    engine = open_engine(options.kit, parse_loras(options.loras))
+    engine = open_engine(options.kit, parse_loras(options.loras), compiles=True)
     port = free_port(access.host, options.port)
     # Gradio reads these once, when it is imported; it would request its version from the network.
     os.environ.update(GRADIO_ANALYTICS_ENABLED="False", HF_HUB_DISABLE_TELEMETRY="1")

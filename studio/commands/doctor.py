@@ -6,8 +6,17 @@ from importlib import metadata
 import torch
 
 from composer.hardware import Memory, memory_of
+from generation.memory_plan import (
+    MemoryPlan,
+    MemoryPlanError,
+    Offload,
+    choose_plan,
+    gigabytes,
+    plans,
+)
 from studio.commands.options import DoctorOptions
 from studio.commands.shared import open_engine, print_json, print_line
+from studio.random_kit import full_size_footprints
 
 _GIB = 1 << 30
 LIBRARIES = (
@@ -39,12 +48,43 @@ def run(options: DoctorOptions) -> int:
         "text_hash": engine.backbone.text_hash,
         "weights licence": engine.kit.licence,
     }
+    fits = what_fits(torch.device(engine.device), engine.dtype)
     if options.json:
-        print_json(report)
-    else:
-        for name, value in report.items():
-            print_line(f"{name:16} {value}")
+        print_json({**report, "fits": fits})
+        return 0
+    for name, value in {**report, **{f"fits: {kit}": how for kit, how in fits.items()}}.items():
+        print_line(f"{name:20} {value}")
     return 0
+
+
+def what_fits(device: torch.device, dtype: torch.dtype) -> dict[str, str]:
+    """Say of each full kit that draws how it fits into the memory of a device, as computed.
+
+    A card is compared by what is free on it, main memory by all of it.
+    """
+    memory = memory_of(device)
+    available = memory.free_bytes if device.type == "cuda" else memory.total_bytes
+    if available is None:
+        return {}
+    wanted = Offload.AUTO if device.type == "cuda" else Offload.NONE
+    answers: dict[str, str] = {}
+    for name, need in full_size_footprints(dtype).items():
+        try:
+            answers[name] = _describe_plan(choose_plan(need, available, wanted))
+        except MemoryPlanError:
+            least = plans(need)[-1] if wanted is Offload.AUTO else plans(need)[0]
+            answers[name] = f"no: needs {gigabytes(least.peak_bytes)}"
+    return answers
+
+
+def _describe_plan(plan: MemoryPlan) -> str:
+    how = {
+        Offload.NONE: "yes",
+        Offload.MODEL: "yes, its models take turns (--offload model)",
+        Offload.SEQUENTIAL: "slowly, layer by layer (--offload sequential)",
+    }[plan.offload]
+    tiles = ", decoding in tiles" if plan.tiles else ""
+    return f"{how}{tiles}; needs {gigabytes(plan.peak_bytes)}"
 
 
 def _describe_memory(memory: Memory) -> str:

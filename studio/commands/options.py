@@ -18,11 +18,15 @@ class KitOptions:
         kit: Name, or path of the kit's folder.
         device: As torch names it; "auto" is the fastest present.
         dtype: Precision; "auto" is the fastest that the device computes natively.
+        fast: Draw with all levers of speed that keep the image but for rounding.
+        offload: What leaves the card while it is not at work.
     """
 
     kit: str
     device: str
     dtype: str
+    fast: bool = False
+    offload: str = "auto"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -213,7 +217,11 @@ class BenchOptions:
     pack: Path | None
     count: int | None
     publish: str | None
-    steps: int
+    steps: int | None
+    has_random_weights: bool
+    batches: tuple[int, ...] | None
+    columns: tuple[str, ...] | None
+    control: str
     dim: int
     items: int
     json: bool

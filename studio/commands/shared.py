@@ -17,17 +17,30 @@ from composer.images import open_image
 from composer.query import Query
 from composer.sketch import Sketch
 from generation.lora import LoraSource
+from generation.memory_plan import Offload
 from studio.commands.options import KitOptions, QueryOptions
-from studio.engine import ComposeOptions, Engine
+from studio.engine import ComposeOptions, DrawingMode, Engine
 from studio.errors import UsageError
-from studio.kits import load_kit
+from studio.kits import Kit, load_kit
 
 # Controls, marks that change the direction of writing, and halves of pairs.
 _STEERING = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
-def open_engine(options: KitOptions, loras: tuple[LoraSource, ...] = ()) -> Engine:
+def open_engine(
+    options: KitOptions,
+    loras: tuple[LoraSource, ...] = (),
+    *,
+    compiles: bool = False,
+    kit: Kit | None = None,
+) -> Engine:
     """Return the engine of a kit on a device.
+
+    Args:
+        options: The kit and the hardware.
+        loras: LoRAs to draw with besides the kit's own.
+        compiles: Compile blocks in the background, if images are to be drawn fast.
+        kit: A kit of random weights in place of the one that the options name.
 
     Raises:
         KitError: There is no such kit.
@@ -36,7 +49,14 @@ def open_engine(options: KitOptions, loras: tuple[LoraSource, ...] = ()) -> Engi
     """
     device = resolve_device(options.device)
     dtype = resolve_dtype(options.dtype, device)
-    return Engine(load_kit(options.kit), device=str(device), dtype=dtype, loras=loras)
+    return Engine(
+        kit or load_kit(options.kit),
+        device=str(device),
+        dtype=dtype,
+        has_random_weights=kit is not None,
+        loras=loras,
+        mode=DrawingMode(is_fast=options.fast, compiles=compiles, offload=Offload(options.offload)),
+    )
 
 
 def read_sketch(path: Path) -> Sketch:
