@@ -23,7 +23,7 @@ OPTIONAL_TENSORS = ("reference_feature", "words_feature", "patch_features", "dra
 _OPTIONAL = "optional."
 _TEXTS = ("composer", "text", "gallery_hash", "text_hash", "missing_tokens")
 MAX_PSEUDO_TOKENS = 32
-MAX_PROMPT_LENGTH = 512
+MAX_PROMPT_LENGTH = 1024
 BALANCED = 0.5
 
 
@@ -38,7 +38,8 @@ class ComposedQuery:
     Attributes:
         pseudo_tokens: The reference as pseudo-word tokens; no rows where there is no reference.
         prompt_embeddings: The whole spliced prompt before positions are added, padded with
-            end-of-text; no rows where `missing_tokens` says why.
+            end-of-text; no rows where `missing_tokens` says why. Words that one context has no room
+            for follow in further prompts of its length, each with start and end.
         end_position: Index of the prompt's first end-of-text.
         pseudo_positions: Indices of the pseudo-words in the prompt.
         feature: Unit vector in the joint space that searches, at this `balance`.

@@ -6,9 +6,12 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.nn import functional
 
 from composer.backbone import Backbone
 from composer.splice import splice
+
+MAX_PARTS = 12  # of a long text; a thousand letters fill nine contexts of forty tokens
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,6 +32,14 @@ class Prompt:
     end_position: int
     pseudo_positions: tuple[int, ...]
     word_positions: tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TextPart:
+    """A part of a text that one prompt has room for, and the number of its tokens."""
+
+    text: str
+    num_tokens: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -74,6 +85,85 @@ def build_prompt(
         pseudo_positions=tuple(range(first_pseudo, first_pseudo + num_pseudo)),
         word_positions=_positions(words, first_pseudo + num_pseudo, end),
     )
+
+
+def text_parts(backbone: Backbone, text: str, num_beside: int) -> tuple[TextPart, ...]:
+    """Split a text by words into parts that a prompt has room for; one where all of it fits.
+
+    Args:
+        backbone: Gives the tokens.
+        text: The user's words.
+        num_beside: Tokens of each prompt beside start, end and words.
+
+    Returns:
+        At most `MAX_PARTS`; words beyond are left out (`words_beyond`).
+    """
+    return _all_parts(backbone, text, num_beside)[:MAX_PARTS]
+
+
+def words_beyond(backbone: Backbone, text: str, num_beside: int) -> tuple[str, ...]:
+    """Return the words that `text_parts` leaves out, in order."""
+    left_out = _all_parts(backbone, text, num_beside)[MAX_PARTS:]
+    return tuple(word for part in left_out for word in part.text.split())
+
+
+def _all_parts(backbone: Backbone, text: str, num_beside: int) -> tuple[TextPart, ...]:
+    room = max(1, backbone.context_length - 2 - num_beside)
+    parts: list[list[str]] = [[]]
+    sizes = [0]
+    for word in text.split():
+        # Without token embeddings the ids of a backbone stand for words: two tokens on average.
+        size = len(_flatten(backbone.word_ids(word))) if backbone.has_tokens else 2
+        if sizes[-1] and sizes[-1] + size > room:
+            parts.append([])
+            sizes.append(0)
+        parts[-1].append(word)
+        sizes[-1] += size
+    if len(parts) == 1:
+        return (TextPart(text=text, num_tokens=sizes[0]),)
+    return tuple(
+        TextPart(text=" ".join(words), num_tokens=size)
+        for words, size in zip(parts, sizes, strict=True)
+    )
+
+
+def mean_of_parts(
+    parts: Sequence[TextPart], features: Sequence[Float[Tensor, " d"]]
+) -> Float[Tensor, " d"]:
+    """Return the unit mean of the features of a text's parts, weighed by their tokens."""
+    if len(parts) == 1:
+        return features[0]
+    weighed = [part.num_tokens * one for part, one in zip(parts, features, strict=True)]
+    return functional.normalize(torch.stack(weighed).sum(dim=0), dim=-1)
+
+
+def build_prompts(
+    backbone: Backbone,
+    prefix: Float[Tensor, "k w"] | str,
+    pseudo: Float[Tensor, "n w"] | None,
+    text: str,
+) -> tuple[Prompt, ...]:
+    """Lay out as many prompts as a text needs; prefix and pseudo-words are in the first.
+
+    Args:
+        backbone: As for `build_prompt`.
+        prefix: As for `build_prompt`.
+        pseudo: As for `build_prompt`.
+        text: The user's words, of any length.
+    """
+    first, *others = text_parts(backbone, text, num_beside(backbone, prefix, pseudo))
+    return (
+        build_prompt(backbone, prefix, pseudo, first.text),
+        *(build_prompt(backbone, "", None, part.text) for part in others),
+    )
+
+
+def num_beside(
+    backbone: Backbone, prefix: Float[Tensor, "k w"] | str, pseudo: Float[Tensor, "n w"] | None
+) -> int:
+    """Return the number of tokens that prefix and pseudo-words take."""
+    num_prefix = len(_flatten(backbone.word_ids(prefix)) if isinstance(prefix, str) else prefix)
+    return num_prefix + (0 if pseudo is None else len(pseudo))
 
 
 def assemble_prompts(

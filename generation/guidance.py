@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from composer.composed import ComposedQuery
+from generation.chunks import query_chunks, states_in_chunks
 from generation.conditioning import (
     ClipStates,
     GuidanceStates,
@@ -53,6 +54,10 @@ class SdConditioner:
 
     def states(self, query: ComposedQuery, negative_text: str) -> GuidanceStates:
         """Return the states of a query, the negative half first."""
+        table = token_table(self._text_encoder)
+        return states_in_chunks(self._states, query, negative_text, self._tokenizer, table)
+
+    def _states(self, query: ComposedQuery, negative_text: str) -> GuidanceStates:
         hidden = guidance_pair(
             self._text_encoder, self._tokenizer, query.require_tokens(), negative_text
         )
@@ -78,6 +83,16 @@ class _ClipPair:
             f"{self.token_map.error:.2f} of the variance on held-out words (cosine "
             f"{self.token_map.cosine:.2f}).",
         )
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The first encoder's tokenizer."""
+        return self._tokenizers[0]
+
+    @property
+    def first_table(self) -> Float[Tensor, "v w"]:
+        """The first encoder's token embeddings."""
+        return token_table(self._first)
 
     def encode_query(self, query: ComposedQuery) -> tuple[ClipStates, ClipStates]:
         """Return what each encoder makes of a query's prompt."""
@@ -149,6 +164,12 @@ class SdxlConditioner:
     @torch.no_grad()
     def states(self, query: ComposedQuery, negative_text: str) -> GuidanceStates:
         """Return the states of a query, the negative half first."""
+        clips = self._clips
+        return states_in_chunks(
+            self._states, query, negative_text, clips.tokenizer, clips.first_table
+        )
+
+    def _states(self, query: ComposedQuery, negative_text: str) -> GuidanceStates:
         positive = _side_by_side(*self._clips.encode_query(query))
         if not negative_text and self._zeros_for_nothing:
             negative = tuple(torch.zeros_like(part) for part in positive)
@@ -176,7 +197,8 @@ class Sd3Conditioner:
 
     Penultimate states of the CLIPs side by side, padded with zeros to T5's width, then T5's states
     after them; pooled features of both CLIPs. T5 has no pseudo-words: it reads the plain words of
-    the query. Without T5 its states are zeros. An empty negative text is encoded like any other.
+    the query, also those beyond the context of the CLIPs, which read one context. Without T5 its
+    states are zeros. An empty negative text is encoded like any other.
     """
 
     def __init__(self, base: Any) -> None:  # noqa: ANN401  a pipeline of diffusers
@@ -202,7 +224,8 @@ class Sd3Conditioner:
     @torch.no_grad()
     def states(self, query: ComposedQuery, negative_text: str) -> GuidanceStates:
         """Return the states of a query, the negative half first."""
-        positive = self._joined(self._clips.encode_query(query), query.text)
+        first = query_chunks(query, int(self._clips.tokenizer.model_max_length))[0]
+        positive = self._joined(self._clips.encode_query(first), query.text)
         negative = self._joined(self._clips.encode_text(negative_text), negative_text)
         return GuidanceStates(
             hidden=torch.cat([negative[0], positive[0]]),

@@ -15,6 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from composer.composed import ComposedQuery
+from composer.prompt import MAX_PARTS
 from generation.conditioning import GuidanceStates, Tokenizer, token_table
 from generation.controls import UNION_MODES, Control, ControlKind, ControlSource
 from generation.denoising import Denoising, StepTools, tools_for
@@ -343,9 +344,10 @@ class ImagePipeline:
                 f"`token_width` must equal the text encoder's width ({table.shape[1]}), got "
                 f"{width}. Compose the query with this kit."
             )
-        if length != context:
+        if length % context or not 0 < length <= MAX_PARTS * context:
             raise RequestError(
-                f"A prompt must be {context} tokens long, got {length}. "
+                f"A prompt must be {context} tokens long, or a multiple of that up to {MAX_PARTS}, "
+                f"got {length}. "
                 "Compose the query with this kit."
             )
         if query.text_hash != self.text_hash:

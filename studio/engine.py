@@ -36,6 +36,8 @@ from studio.kits import Kit
 from studio.tower import Tower
 from studio.vocabulary import (
     UnknownWord,
+    script_line,
+    syntax_line,
     unknown_words,
     unknown_words_line,
     unread_words,
@@ -156,7 +158,10 @@ class Engine:
         return unknown_words(self.search_backbone, text, self._searching.learned_names)
 
     def notes_on_words(self, query: ComposedQuery) -> tuple[str, ...]:
-        """Return a sentence about unknown words of a query, and one about words that are not read.
+        """Return sentences about what a query's words will not do.
+
+        About words unknown to the kit, other scripts, syntax of other programs, and words that are
+        not read.
 
         Raises:
             BackboneError: The CLIP cannot be loaded.
@@ -166,7 +171,12 @@ class Engine:
         unread = unread_words(self.backbone, query.text, num_before)
         has_table = self._searching.learned_names is not None
         unknown = unknown_words_line(self.unknown_words(query.text), has_table=has_table)
-        lines = (unknown, unread_words_line(unread))
+        lines = (
+            unknown,
+            script_line(self.backbone, query.text),
+            syntax_line(query.text),
+            unread_words_line(unread),
+        )
         return tuple(line for line in lines if line)
 
     def composer(self, name: str) -> Composer:

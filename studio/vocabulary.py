@@ -1,14 +1,20 @@
 """Words of a text that a kit has not learned."""
 
 import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from composer.backbone import Backbone
 from composer.learned import LearnedNames
+from composer.prompt import words_beyond
 
 _WORD = re.compile(r"[^\W\d_]{2,}")
 _MAX_NAMED_WORDS = 3
+_NETWORK = re.compile(r"<(?:lora|lyco|hypernet|embedding|ti):[^<>]*>", re.IGNORECASE)
+_EMPHASIS = re.compile(
+    r"\([^()]*:\s*\d*\.?\d+\s*\)|\({2,}[^()]+\){2,}|\[[^\[\]]+\]|\{[^{}]+\}|\S+[+]{2,}(?!\S)"
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,20 +55,47 @@ def unknown_words(
 
 
 def unread_words(backbone: Backbone, text: str, num_before: int = 0) -> tuple[str, ...]:
-    """Return the words at the end of a text that a prompt has no room for, in order.
+    """Return the words at the end of a text that are beyond what is read in parts, in order.
 
     Args:
-        backbone: The CLIP that reads the prompt.
+        backbone: The CLIP that reads the prompts.
         text: Its words.
         num_before: Tokens between the start and the words.
     """
-    room = backbone.context_length - 2 - num_before
-    unread: list[str] = []
-    for word, ids in zip(backbone.words(text), backbone.word_ids(text), strict=True):
-        room -= len(ids)
-        if room < 0:
-            unread.append(word)
-    return tuple(unread)
+    return words_beyond(backbone, text, num_before)
+
+
+def syntax_line(text: str) -> str:
+    """Return the sentence about syntax of other programs in a text; empty without it."""
+    sentences: list[str] = []
+    if found := _NETWORK.search(text):
+        sentences.append(
+            f"“{found[0]}” is read as words: a LoRA is chosen by its file, with --lora."
+        )
+    if found := _EMPHASIS.search(_NETWORK.sub("", text)):
+        sentences.append(
+            f"“{found[0]}” is read as plain words: brackets and numbers add no weight here."
+        )
+    return " ".join(sentences)
+
+
+def script_line(backbone: Backbone, text: str) -> str:
+    """Return the sentence about words in other scripts than Latin; empty without such words.
+
+    Kits without token embeddings may have learned many languages and are believed.
+    """
+    if not backbone.has_tokens:
+        return ""
+    words = [word for word in text.split() if any(map(_is_of_other_script, word))]
+    if not words:
+        return ""
+    more = " ..." if len(words) > _MAX_NAMED_WORDS else ""
+    named = ", ".join(f"“{word}”" for word in words[:_MAX_NAMED_WORDS])
+    return f"This kit reads words in Latin letters; {named}{more} may mean nothing to it."
+
+
+def _is_of_other_script(letter: str) -> bool:
+    return letter.isalpha() and not unicodedata.name(letter, "LATIN").startswith("LATIN")
 
 
 def unread_words_line(words: Sequence[str]) -> str:

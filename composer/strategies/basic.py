@@ -12,6 +12,7 @@ from composer.composed import ComposedQuery
 from composer.fusion import Fusion
 from composer.medium import Medium
 from composer.names import BASIC
+from composer.prompt import text_parts
 from composer.query import Query
 from composer.strategies.converter import TextConverter
 from composer.strategies.protocol import EncodedReference
@@ -27,6 +28,7 @@ from composer.strategies.untrained import (
 from composer.word_lists import STYLES, SUBJECTS
 
 MOST_COMPONENTS = 250
+_CONTEXT_TOKENS = 6  # of the longest subject
 _STYLES_IN_MEAN = STYLES[::4]
 
 
@@ -143,6 +145,13 @@ class BasicComposer:
 
     def _in_context(self, text: str) -> Float[Tensor, " d"]:
         """Return the mean text feature of words before and behind each context."""
+        parts = text_parts(self.backbone, text, _CONTEXT_TOKENS)
+        sums = [part.num_tokens * self._mean_around(part.text) for part in parts]
+        if len(sums) == 1:
+            return self._mean_around(text)
+        return torch.stack(sums).sum(dim=0) / sum(part.num_tokens for part in parts)
+
+    def _mean_around(self, text: str) -> Float[Tensor, " d"]:
         around = [f"{subject} {text}" for subject in self._contexts]
         around += [f"{text} {subject}" for subject in self._contexts]
         return text_features(self.backbone, around or [text]).mean(dim=0)

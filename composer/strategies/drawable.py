@@ -2,9 +2,11 @@
 
 from dataclasses import replace
 
+import torch
+
 from composer.backbone import Backbone
 from composer.composed import ComposedQuery
-from composer.prompt import build_prompt
+from composer.prompt import build_prompts
 from composer.strategies.inversion import InversionSettings, invert
 from composer.strategies.reference import PLAIN_PROMPT
 
@@ -33,12 +35,12 @@ def with_tokens(
     if not query.missing_tokens or reference is None:
         return query
     inversion = invert(backbone, reference[None], settings)
-    prompt = build_prompt(backbone, PLAIN_PROMPT, inversion.tokens[0], query.text)
+    prompts = build_prompts(backbone, PLAIN_PROMPT, inversion.tokens[0], query.text)
     return replace(
         query,
         pseudo_tokens=inversion.tokens[0],
-        prompt_embeddings=prompt.token_embeddings,
-        end_position=prompt.end_position,
-        pseudo_positions=prompt.pseudo_positions,
+        prompt_embeddings=torch.cat([prompt.token_embeddings for prompt in prompts]),
+        end_position=prompts[0].end_position,
+        pseudo_positions=prompts[0].pseudo_positions,
         missing_tokens="",
     )

@@ -12,6 +12,7 @@ from composer.backbone import Backbone
 from composer.composed import ComposedQuery
 from composer.medium import Medium
 from composer.names import FREEDOM
+from composer.prompt import text_parts
 from composer.query import Query
 from composer.strategies.converter import TextConverter
 from composer.strategies.protocol import EncodedReference, WeightedWord
@@ -25,6 +26,8 @@ from composer.strategies.untrained import (
 )
 from composer.vision import ImageEncoding
 from composer.word_lists import SUBJECTS
+
+_PROMPT_TOKENS = 10  # of the prompt and the longest subject
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -100,13 +103,22 @@ class FreedomComposer:
         """
 
         def combine(image: Float[Tensor, " d"], _: Float[Tensor, " d"]) -> Float[Tensor, " d"]:
-            prompts = [f"{PLAIN_PROMPT} a {named.word} {text}" for named in encoded.words]
-            prompts += [f"{text} of a {named.word}" for named in encoded.words]
-            features = text_features(self.backbone, prompts).unflatten(0, (2, -1)).mean(dim=0)
+            parts = text_parts(self.backbone, text, _PROMPT_TOKENS)
+            read = [self._read(encoded, part.text) for part in parts]
+            features = read[0]
+            if len(parts) > 1:
+                sizes = torch.tensor([part.num_tokens for part in parts]).to(features)
+                features = (torch.stack(read) * sizes[:, None, None]).sum(dim=0) / sizes.sum()
             weights = torch.tensor([named.weight for named in encoded.words]).to(features)
             return functional.normalize(weights @ features, dim=-1).to(image)
 
         return compose_features(self, encoded, text, balance, mix=combine)
+
+    def _read(self, encoded: EncodedReference, text: str) -> Float[Tensor, "n d"]:
+        """Return the text feature of each word of a reference with words of the user."""
+        prompts = [f"{PLAIN_PROMPT} a {named.word} {text}" for named in encoded.words]
+        prompts += [f"{text} of a {named.word}" for named in encoded.words]
+        return text_features(self.backbone, prompts).unflatten(0, (2, -1)).mean(dim=0)
 
     @cached_property
     def _vocabulary(self) -> Float[Tensor, "n d"]:

@@ -3,11 +3,14 @@
 from dataclasses import dataclass, replace
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from composer.backbone import Backbone
 from composer.composed import ComposedQuery
 from composer.fusion import Fusion
 from composer.names import PRODUCT
+from composer.prompt import mean_of_parts, text_parts
 from composer.query import Query
 from composer.strategies.converter import TextConverter
 from composer.strategies.protocol import EncodedReference
@@ -77,7 +80,13 @@ class ProductComposer:
             return query
         fusion = Fusion(
             reference=query.reference_feature,
-            words=text_features(self.backbone, [text])[0] if has_words else None,
+            words=self._words(text) if has_words else None,
             floor=self.settings.floor,
         )
         return replace(query, fusion=fusion)
+
+    def _words(self, text: str) -> Float[Tensor, " d"]:
+        parts = text_parts(self.backbone, text, 0)
+        return mean_of_parts(
+            parts, list(text_features(self.backbone, [part.text for part in parts]))
+        )

@@ -13,7 +13,15 @@ from composer.composed import ComposedQuery, interpolate
 from composer.errors import InputError
 from composer.layout import LearnedLayout
 from composer.medium import Medium
-from composer.prompt import Prompt, build_prompt, stack_prompts
+from composer.prompt import (
+    Prompt,
+    build_prompt,
+    build_prompts,
+    mean_of_parts,
+    num_beside,
+    stack_prompts,
+    text_parts,
+)
 from composer.query import Query
 from composer.sketch import rasterise
 from composer.strategies.protocol import Composer, EncodedPhoto, EncodedReference
@@ -30,14 +38,15 @@ class ComposedFeatures:
         both: Unit feature of the composed query; the reference or the words where one is missing.
         reference: Unit feature of the reference alone.
         words: Unit feature of the words alone.
-        prompt: The spliced prompt; None where `missing_tokens` says why there is none.
+        prompts: The spliced prompt, and prompts of the words that it has no room for; none where
+            `missing_tokens` says why.
         missing_tokens: One sentence; empty where there is a prompt.
     """
 
     both: Float[Tensor, " d"]
     reference: Float[Tensor, " d"] | None
     words: Float[Tensor, " d"] | None
-    prompt: Prompt | None
+    prompts: tuple[Prompt, ...]
     missing_tokens: str = ""
 
 
@@ -90,6 +99,13 @@ def photo_as_seen(backbone: Backbone, seen: ImageEncoding) -> EncodedPhoto | Non
     )
 
 
+def encode_words(backbone: Backbone, text: str) -> Float[Tensor, " d"]:
+    """Return the unit text feature of "a photo of" and words of any length."""
+    parts = text_parts(backbone, text, num_beside(backbone, PLAIN_PROMPT, None))
+    features = backbone.encode_text([f"{PLAIN_PROMPT} {part.text}" for part in parts])
+    return mean_of_parts(parts, list(features))
+
+
 def encode_prompts(backbone: Backbone, prompts: list[Prompt]) -> list[Float[Tensor, " d"]]:
     """Return unit text features of several prompts, in one batch."""
     batch = stack_prompts(prompts)
@@ -111,7 +127,7 @@ def composed_query(
     Raises:
         InputError: `balance` is not in [0, 1].
     """
-    backbone, prompt, photo = composer.backbone, parts.prompt, encoded.photo
+    backbone, prompts, photo = composer.backbone, parts.prompts, encoded.photo
     patches, layout = encoded.patch_features, encoded.layout
     if photo is not None:
         parts = replace(parts, reference=photo.feature)
@@ -121,9 +137,11 @@ def composed_query(
     no_tokens = backbone.token_table().new_zeros(0, backbone.token_width)
     return ComposedQuery(
         pseudo_tokens=no_tokens if encoded.pseudo_tokens is None else encoded.pseudo_tokens,
-        prompt_embeddings=no_tokens if prompt is None else prompt.token_embeddings,
-        end_position=0 if prompt is None else prompt.end_position,
-        pseudo_positions=() if prompt is None else prompt.pseudo_positions,
+        prompt_embeddings=torch.cat([prompt.token_embeddings for prompt in prompts])
+        if prompts
+        else no_tokens,
+        end_position=prompts[0].end_position if prompts else 0,
+        pseudo_positions=prompts[0].pseudo_positions if prompts else (),
         feature=interpolate(parts.both, parts.reference, parts.words, balance),
         both_feature=parts.both,
         reference_feature=parts.reference,
@@ -169,7 +187,7 @@ def compose_features(
         raise InputError("The query is empty; draw something or write a few words.")
     words = None
     if has_words:
-        words = backbone.encode_text([f"{PLAIN_PROMPT} {text}"])[0]
+        words = encode_words(backbone, text)
         words = words if move_words is None else move_words(words)
     both = reference if words is None else words
     if reference is not None and words is not None:
@@ -180,9 +198,9 @@ def compose_features(
         both=both,
         reference=reference,
         words=words,
-        prompt=build_prompt(backbone, PLAIN_PROMPT, encoded.pseudo_tokens, text)
+        prompts=build_prompts(backbone, PLAIN_PROMPT, encoded.pseudo_tokens, text)
         if has_tokens
-        else None,
+        else (),
         missing_tokens="" if has_tokens else _no_tokens(composer.name),
     )
     return composed_query(composer, encoded, parts, text=text, balance=balance)
@@ -220,15 +238,20 @@ def compose_tokens(
     has_words = bool(backbone.word_ids(text))
     if tokens is None and not has_words:
         raise InputError("The query is empty; draw something or write a few words.")
-    words = build_prompt(backbone, PLAIN_PROMPT, None, text) if has_words else None
+    start = PLAIN_PROMPT if tokens is None else prefix
+    texts = text_parts(backbone, text, num_beside(backbone, start, tokens))
+    words = [build_prompt(backbone, PLAIN_PROMPT, None, part.text) for part in texts]
     if tokens is None:
-        assert words is not None
-        prompts = [words]
+        prompts = words
     else:
-        prompts = [build_prompt(backbone, prefix, tokens, text)]
-        if words is not None:
-            prompts += [build_prompt(backbone, prefix, tokens, ""), words]
-    features = encode_prompts(backbone, prompts)
+        prompts = [build_prompt(backbone, prefix, tokens, part.text) for part in texts]
+        if has_words:
+            prompts += [build_prompt(backbone, prefix, tokens, ""), *words]
+    encoded_prompts = encode_prompts(backbone, prompts)
+    num_parts = len(texts)
+    features = [mean_of_parts(texts, encoded_prompts[:num_parts])]
+    if tokens is not None and has_words:
+        features += [encoded_prompts[num_parts], mean_of_parts(texts, encoded_prompts[-num_parts:])]
     image_feature = encoded.image_feature
     if tokens is not None and image_feature is not None:
         if has_words:
@@ -241,7 +264,7 @@ def compose_tokens(
         both=features[0],
         reference=None if tokens is None else features[min(1, len(features) - 1)],
         words=features[-1] if has_words else None,
-        prompt=prompts[0],
+        prompts=build_prompts(backbone, start, tokens, text),
     )
     return composed_query(composer, encoded, parts, text=text, balance=balance)
 

@@ -22,7 +22,7 @@ from studio.commands.shared import (
     warn,
 )
 from studio.engine import Engine
-from studio.vocabulary import unread_words, unread_words_line
+from studio.vocabulary import syntax_line, unread_words, unread_words_line
 
 NUM_RANDOM_SEEDS = 2**32
 
@@ -72,9 +72,10 @@ def drawing_settings(options: DrawingOptions, defaults: DrawingDefaults) -> Draw
 
 
 def print_notes(engine: Engine, settings: DrawingSettings) -> None:
-    """Print on stderr what is approximate in the kit's pipeline, and negative words not read."""
+    """Print on stderr what is approximate in the pipeline, and what negative words will not do."""
+    syntax = syntax_line(settings.negative_text)
     unread = unread_words_line(unread_words(engine.backbone, settings.negative_text))
-    for note in (*engine.pipeline.notes, *filter(None, (unread,))):
+    for note in (*engine.pipeline.notes, *filter(None, (syntax, unread))):
         warn(note)
 
 

@@ -55,12 +55,16 @@ def test_without_a_seed_a_random_one_is_drawn_and_printed(world, tmp_path, capsy
 
 def test_words_that_are_not_read_or_not_known_are_told(world, tmp_path, capsys):
     arguments = ("generate", "--output", tmp_path / "a.png", "--text")
-    assert run(world, *arguments, "red " * 70 + "oak", "--negative-text", "blue " * 99) == 0
+    assert run(world, *arguments, "blue " * 190 + "red", "--negative-text", "blue " * 190) == 0
     told = capsys.readouterr().err
     assert "on it is not read" in told
     assert told.count("too long for this kit") == 2
     assert run(world, *arguments, "a red zebra") == 0
     assert "“zebra” is unknown" in capsys.readouterr().err
+    assert run(world, *arguments, "a (red:1.3) стул", "--negative-text", "[blue]") == 0
+    told = capsys.readouterr().err
+    for part in ("“(red:1.3)” is read as plain words", "“стул” may mean", "“[blue]” is read"):
+        assert part in told
 
 
 def test_transfer_takes_a_photo_and_words(world, tmp_path, capsys):

@@ -18,6 +18,7 @@ from PIL import Image
 
 from composer.errors import InputError
 from composer.learned import LearnedNames
+from composer.prompt import MAX_PARTS
 from composer.sketch import Sketch
 from generation.request import RequestError
 from retrieval.confidence import Confidence
@@ -33,6 +34,8 @@ from studio.ui.thumbnails import SMALL_PX, Thumbnails
 from studio.vocabulary import (
     UnknownWord,
     knows_any_word,
+    script_line,
+    syntax_line,
     unknown_words,
     unknown_words_line,
     unread_words,
@@ -171,12 +174,43 @@ def test_unknown_words_are_listed_whole():
     assert "and 2 more" in unknown_words_line([UnknownWord(word=word) for word in "abcde"])
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a (red:1.3) chair", "“(red:1.3)” is read as plain words"),
+        ("((red)) chair", "“((red))” is read as plain words"),
+        ("a [red] chair", "“[red]” is read as plain words"),
+        ("a {red} chair", "“{red}” is read as plain words"),
+        ("red++ chair", "“red++” is read as plain words"),
+        ("chair <lora:oak:0.8>", "“<lora:oak:0.8>” is read as words: a LoRA is chosen by its file"),
+    ],
+)
+def test_syntax_of_other_programs_is_told(text, said):
+    assert said in syntax_line(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["a red chair", "chair (oak)", "50:50, 3:4", "a < b > c", "C+ grade"]
+)
+def test_plain_text_is_no_syntax(text):
+    assert syntax_line(text) == ""
+
+
+def test_other_scripts_are_told():
+    backbone = tiny_backbone()
+    assert script_line(backbone, "café Stuhl, 50 %, naïve") == ""
+    for word in ("красный", "赤い", "كرسي", "ξύλο"):
+        assert f"“{word}” may mean nothing" in script_line(backbone, f"a {word} chair")
+    line = script_line(backbone, "стул красный дерево стол")
+    assert "“стул”, “красный”, “дерево” ..." in line
+
+
 def test_words_beyond_the_context_are_named():
     backbone = tiny_backbone()
-    text = " ".join(["red"] * (backbone.context_length - 2))
+    text = " ".join(["red"] * MAX_PARTS * (backbone.context_length - 2))
     assert unread_words(backbone, text) == ()
     assert unread_words(backbone, f"{text} oak chair") == ("oak", "chair")
-    assert unread_words(backbone, text, num_before=1) == ("red",)
+    assert unread_words(backbone, text, num_before=1) == ("red",) * MAX_PARTS
     assert unread_words_line(()) == ""
     line = unread_words_line(("oak", "chair", "red", "seat"))
     assert "from “oak chair red ...” on it is not read" in line

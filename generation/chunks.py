@@ -1,0 +1,95 @@
+"""Prompts longer than a text encoder's context: encoded in chunks whose states follow each other.
+
+The denoiser attends to states of any number. What an encoder pools comes from the first chunk.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional
+
+from composer.composed import ComposedQuery
+from composer.prompt import MAX_PARTS
+from generation.conditioning import GuidanceStates, Tokenizer, tokenize
+
+Encode = Callable[[ComposedQuery, str], GuidanceStates]
+
+
+def query_chunks(query: ComposedQuery, context: int) -> tuple[ComposedQuery, ...]:
+    """Return a query once for each chunk of its prompt.
+
+    Args:
+        query: A query with tokens; the pseudo-words are in the first chunk.
+        context: Tokens of a chunk, start and end included.
+    """
+    first, *others = query.require_tokens().split(context)
+    further = [
+        replace(query, prompt_embeddings=chunk, end_position=_end_of(chunk), pseudo_positions=())
+        for chunk in others
+    ]
+    return (replace(query, prompt_embeddings=first), *further)
+
+
+def text_chunks(tokenizer: Tokenizer, text: str) -> tuple[str, ...]:
+    """Split a text by words into parts that the tokenizer does not cut; at most `MAX_PARTS`."""
+    room = int(tokenizer.model_max_length) - 2
+    chunks: list[list[str]] = [[]]
+    used = 0
+    for word in text.split():
+        length = len(tokenizer(word, add_special_tokens=False).input_ids)
+        if used and used + length > room:
+            chunks.append([])
+            used = 0
+        chunks[-1].append(word)
+        used += length
+    return tuple(" ".join(words) for words in chunks[:MAX_PARTS])
+
+
+def states_in_chunks(
+    encode: Encode,
+    query: ComposedQuery,
+    negative_text: str,
+    tokenizer: Tokenizer,
+    table: Float[Tensor, "v w"],
+) -> GuidanceStates:
+    """Return the states of a query and a negative text of any length.
+
+    The shorter of both is filled with chunks without words, as the halves of guidance must be of
+    one length. What fits one chunk is encoded as it is.
+
+    Args:
+        encode: Encodes one chunk of each.
+        query: A query with tokens.
+        negative_text: What to stay away from.
+        tokenizer: Of the first encoder.
+        table: Token embeddings of the first encoder.
+    """
+    queries = query_chunks(query, int(tokenizer.model_max_length))
+    texts = text_chunks(tokenizer, negative_text)
+    if len(queries) == len(texts) == 1:
+        return encode(queries[0], negative_text)
+    count = max(len(queries), len(texts))
+    if len(queries) < count:
+        ids = tokenize(tokenizer, [""])[0].to(table.device)
+        silent = replace(
+            query,
+            prompt_embeddings=functional.embedding(ids, table),
+            end_position=1,
+            pseudo_positions=(),
+        )
+        queries = (*queries, *[silent] * (count - len(queries)))
+    # A blank is encoded where nothing at all might be taken for zeros.
+    texts = (*texts, *[" " if negative_text else ""] * (count - len(texts)))
+    states = [encode(chunk, text) for chunk, text in zip(queries, texts, strict=True)]
+    return GuidanceStates(
+        hidden=torch.cat([part.hidden for part in states], dim=1), pooled=states[0].pooled
+    )
+
+
+def _end_of(chunk: Float[Tensor, "l w"]) -> int:
+    """Return the index of the first end of text: prompts are filled with it."""
+    others = (chunk != chunk[-1]).any(dim=1).nonzero()
+    return int(others[-1]) + 1

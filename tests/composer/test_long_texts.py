@@ -1,0 +1,112 @@
+"""Words beyond one context are read in further parts: for search, and for drawing."""
+
+import pytest
+import torch
+from torch.nn import functional
+
+from composer.composed import ComposedQuery
+from composer.prompt import MAX_PARTS, build_prompts, text_parts, words_beyond
+from composer.query import Query
+from composer.strategies.basic import BasicComposer
+from composer.strategies.duet import DuetComposer, DuetModel
+from composer.strategies.freedom import FreedomComposer
+from composer.strategies.product import ProductComposer
+from composer.strategies.slerp import SlerpComposer
+from retrieval.fusion import similarities
+from tests.composer.tiny import tiny_backbone
+from tests.retrieval.pictures import picture
+
+COMPOSERS = {
+    "duet": lambda backbone: DuetComposer(DuetModel(backbone)),
+    "slerp": SlerpComposer,
+    "basic": BasicComposer,
+    "freedom": FreedomComposer,
+    "product": ProductComposer,
+}
+
+
+@pytest.fixture(scope="module")
+def backbone():
+    return tiny_backbone()
+
+
+@pytest.fixture(scope="module", params=COMPOSERS)
+def composer(request, backbone):
+    return COMPOSERS[request.param](backbone)
+
+
+@pytest.fixture(scope="module")
+def photo():
+    return Query(image=picture(1))
+
+
+def long_text(backbone, last, num_contexts=2):
+    return " ".join(["red"] * (num_contexts * backbone.context_length) + [last])
+
+
+@pytest.mark.parametrize("with_photo", [True, False])
+@pytest.mark.parametrize("num_contexts", [1, 2, 4])
+def test_the_last_word_of_a_long_text_counts(composer, photo, with_photo, num_contexts):
+    encoded = composer.encode(photo if with_photo else Query(text="any"))
+    oak, zinc = (
+        composer.compose(encoded, long_text(composer.backbone, word, num_contexts))
+        for word in ("oak", "zinc")
+    )
+    vectors = functional.normalize(torch.randn(30, composer.backbone.joint_dim), dim=1)
+    first, second = similarities([oak, zinc], vectors)
+    assert (first - second).abs().max() > 1e-5
+    if not oak.missing_tokens:
+        assert not torch.equal(oak.prompt_embeddings, zinc.prompt_embeddings)
+
+
+def test_a_text_that_fits_is_one_part_and_stays_as_it_is(backbone):
+    text = "  a red   chair "
+    (part,) = text_parts(backbone, text, 3)
+    assert part.text == text
+    assert len(build_prompts(backbone, "a photo of", None, text)) == 1
+
+
+def test_parts_hold_every_word_whole_and_in_order(backbone):
+    words = [f"chair{number}" for number in range(40)]
+    parts = text_parts(backbone, " ".join(words), 5)
+    assert [word for part in parts for word in part.text.split()] == words
+    for part in parts:
+        ids = [i for word in backbone.word_ids(part.text) for i in word]
+        assert len(ids) <= backbone.context_length - 2 - 5
+    assert len(parts) > 2
+
+
+def test_words_beyond_the_last_part_are_named(backbone):
+    text = long_text(backbone, "oak", MAX_PARTS + 1)
+    left_out = words_beyond(backbone, text, 0)
+    assert left_out[-1] == "oak"
+    read = " ".join(part.text for part in text_parts(backbone, text, 0))
+    assert f"{read} {' '.join(left_out)}" == text
+    assert words_beyond(backbone, long_text(backbone, "oak", 3), 0) == ()
+
+
+def test_the_prompts_of_a_long_text(backbone):
+    tokens = torch.randn(2, backbone.token_width)
+    first, *others = build_prompts(backbone, "a photo of", tokens, long_text(backbone, "oak"))
+    torch.testing.assert_close(
+        first.token_embeddings[list(first.pseudo_positions)], tokens, atol=0, rtol=0
+    )
+    table = backbone.token_table()
+    (last,) = (i for word in backbone.word_ids("oak") for i in word[-1:])
+    assert others
+    for prompt in others:
+        assert len(prompt.token_embeddings) == backbone.context_length
+        assert prompt.pseudo_positions == ()
+        assert torch.equal(prompt.token_embeddings[0], table[backbone.start_id])
+        assert torch.equal(prompt.token_embeddings[prompt.end_position], table[backbone.end_id])
+    end = others[-1].end_position
+    assert torch.equal(others[-1].token_embeddings[end - 1], table[last])
+
+
+def test_a_query_with_a_long_text_is_saved_and_loaded(backbone, photo, tmp_path):
+    composer = DuetComposer(DuetModel(backbone))
+    query = composer.compose(composer.encode(photo), long_text(backbone, "red", 5))
+    assert len(query.require_tokens()) % backbone.context_length == 0
+    assert len(query.require_tokens()) > 5 * backbone.context_length
+    query.save(tmp_path / "q.safetensors")
+    assert ComposedQuery.load(tmp_path / "q.safetensors").digest == query.digest
