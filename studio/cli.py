@@ -95,6 +95,10 @@ def _add_demo(commands: "Subparsers[argparse.ArgumentParser]") -> None:
         help="site that may show the page in a frame; may be repeated",
     )  # fmt: skip
     command.add_argument(
+        "--root-path", default="", metavar="PATH",
+        help="path under which a proxy offers the page, such as /studio",
+    )  # fmt: skip
+    command.add_argument(
         "--public", action="store_true", dest="is_public", help="allow others to reach the page"
     )
     command.add_argument(

@@ -31,6 +31,7 @@ def run(options: DemoOptions) -> int:
         allowed_hosts=options.allowed_hosts,
         is_public=options.is_public,
         frame_ancestors=options.frame_ancestors,
+        root_path=options.root_path.rstrip("/"),
     )
     # Service managers send SIGTERM: the private folder must be removed then, too.
     signal.signal(signal.SIGTERM, _interrupt)

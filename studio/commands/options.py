@@ -77,6 +77,7 @@ class DemoOptions:
     allowed_hosts: tuple[str, ...]
     frame_ancestors: tuple[str, ...]
     is_public: bool
+    root_path: str
     opens_browser: bool
     loras: tuple[str, ...]
 

@@ -80,6 +80,7 @@ def _transfer_tab(handlers: PageHandlers, query: QuerySide) -> UploadedImage:
                 label="Picture", type="filepath", sources=["upload", "clipboard"], height=200,
                 buttons=[], elem_id="source",
             )  # fmt: skip
+            source.upload(handlers.note_upload, source, None, **PRIVATE)
             domain = gr.Radio(DOMAINS, value="watercolour", label="Into", elem_id="domain")
             own_words = gr.Textbox(
                 label="Or in your own words", placeholder="a faded poster", max_lines=1,
@@ -231,6 +232,7 @@ def launch(page: gr.Blocks, access: Access, port: int) -> str:
         allowed_paths=[],
         footer_links=[],
         strict_cors=True,
+        root_path=access.root_path,
         max_file_size=access.caps.upload_bytes,
         state_session_capacity=500,
         app_kwargs={"lifespan": lifespan(access), "docs_url": None, "redoc_url": None},

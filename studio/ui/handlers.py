@@ -192,6 +192,16 @@ class PageHandlers:
         if not self.draws:
             raise UsageError(NO_PIPELINE)
 
+    def note_upload(self, source: object, request: gr.Request) -> None:
+        """Register an upload as this visitor's, from when it arrives."""
+        file = Path(source).resolve() if isinstance(source, str) and source else None
+        if file is not None and file.is_relative_to(self.context.folder):
+            self._note_upload(file, request)
+
+    def _note_upload(self, file: Path, request: gr.Request) -> None:
+        if not any(file.is_relative_to(folder) for folder in self._private_folders):
+            self.sessions.note_upload(_session(request), file)
+
     def _source(self, source: object, request: gr.Request) -> Image.Image:
         """Read the upload; accept only files that were uploaded to this server."""
         if not isinstance(source, str) or not source:
@@ -201,8 +211,7 @@ class PageHandlers:
         file = Path(source).resolve()
         if not file.is_relative_to(self.context.folder):
             raise UsageError("The picture was not uploaded to this page.")
-        if not any(file.is_relative_to(folder) for folder in self._private_folders):
-            self.sessions.note_upload(_session(request), file)
+        self._note_upload(file, request)
         caps = self.context.caps
         try:
             return open_image(file, ImageLimits(max_bytes=caps.upload_bytes, max_px=caps.upload_px))

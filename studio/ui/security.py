@@ -65,19 +65,21 @@ class Access:
         allowed_hosts: Names besides the local ones that a Host header may have.
         is_public: Whether other machines may reach the page.
         frame_ancestors: Sites besides the page's that may show it in a frame.
+        root_path: Path under which a proxy offers the page, such as "/studio"; empty for none.
     """
 
     host: str = "127.0.0.1"
     allowed_hosts: tuple[str, ...] = ()
     is_public: bool = False
     frame_ancestors: tuple[str, ...] = ()
+    root_path: str = ""
 
     def __post_init__(self) -> None:
         """Check that the page is not made public by accident.
 
         Raises:
-            UsageError: The address is not a loopback address and `--public` is missing, or a name
-                is no host name.
+            UsageError: The address is not a loopback address and `--public` is missing, a name is
+                no host name, or the path is none.
         """
         if not is_loopback(self.host) and not self.is_public:
             raise UsageError(
@@ -87,6 +89,10 @@ class Access:
         for name in (*self.allowed_hosts, *self.frame_ancestors):
             if not re.fullmatch(r"[A-Za-z0-9.:/_*-]+", name) or name == "*":
                 raise UsageError(f"{name!r} is not the name of a host.")
+        if self.root_path and not re.fullmatch(
+            r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+", self.root_path
+        ):
+            raise UsageError(f"--root-path must be like /studio, got {self.root_path!r}.")
 
     @property
     def caps(self) -> PageCaps:
@@ -166,7 +172,7 @@ class SecurityMiddleware:
     def __init__(self, app: ASGIApp, access: Access) -> None:
         """Wrap `app`."""
         self._app = TrustedHostMiddleware(app, allowed_hosts=access.hosts, www_redirect=False)
-        self._headers = security_headers(access)
+        self._headers, self._root_path = security_headers(access), access.root_path
         self._upload_bytes = access.caps.upload_bytes + MEBIBYTE
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -189,7 +195,7 @@ class SecurityMiddleware:
         await self._app(scope, _capped(receive, self._cap(scope)), send_safely)
 
     def _refusal(self, scope: Scope) -> PlainTextResponse | None:
-        path: str = scope["path"]
+        path = self._path(scope)
         file = _FILE.match(path)
         if file and not _is_plain_path(file["path"]):
             return PlainTextResponse("This file is not served.", status_code=403)
@@ -199,6 +205,12 @@ class SecurityMiddleware:
         if not length.isdigit() or int(length) > self._cap(scope):
             return PlainTextResponse("The request is too large.", status_code=413)
         return None
+
+    def _path(self, scope: Scope) -> str:
+        """Return the path of a request as the routes see it: without the path of the proxy."""
+        path: str = scope["path"]
+        root = self._root_path
+        return path.removeprefix(root) if root and path.startswith(f"{root}/") else path
 
     def _cap(self, scope: Scope) -> int:
         is_upload = scope["path"].rstrip("/").endswith("/upload")

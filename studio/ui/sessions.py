@@ -63,6 +63,8 @@ class Sessions:
         with self._lock:
             folder = self._folders.pop(session, None)
             uploads = self._uploads.pop(session, set())
+            # Uploads of one name and content share a file, which stays while a visitor uses it.
+            uploads = uploads.difference(*self._uploads.values())
         for file in uploads:
             file.unlink(missing_ok=True)
         if folder is not None:
