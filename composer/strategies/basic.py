@@ -120,7 +120,7 @@ class BasicComposer:
         """
         query = compose_features(self, encoded, text, balance, mix=middle)
         if query.words_feature is None:
-            return query if encoded.photo is not None else replace(query, fusion=encoded.fusion)
+            return replace(query, fusion=encoded.fusion)
         words = self._in_context(text) - self._words_mean
         if encoded.fusion is None:
             alone = Fusion(reference=None, words=words, floor=self.settings.floor)

@@ -76,8 +76,6 @@ class ProductComposer:
         """
         query = compose_features(self, encoded, text, balance, mix=middle)
         has_words = query.words_feature is not None
-        if encoded.photo is not None and not has_words:
-            return query
         fusion = Fusion(
             reference=query.reference_feature,
             words=self._words(text) if has_words else None,
