@@ -7,6 +7,8 @@ GUIDANCE_SCALE = 3.0
 CONTROLNET_CONDITIONING_SCALE = 1.0
 STRENGTH = 0.8
 """Share of the way to noise that a transfer takes its source."""
+IP_ADAPTER_SCALE = 0.6
+"""Strength of a style image beside the words."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

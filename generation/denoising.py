@@ -1,6 +1,7 @@
 """One step of denoising, control network and denoiser together, with the levers of speed."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -128,6 +129,19 @@ class Denoising:
             memory.clear()
         if self._deep is not None:
             self._deep.clear()
+
+    @contextmanager
+    def paused(self) -> Generator[None, None, None]:
+        """Run the models as diffusers calls them, for what the levers know nothing of."""
+        self.start()
+        if self.regions is not None:
+            self.regions.pause()
+        forwards = [model.__dict__.pop("forward") for model in self._models]
+        try:
+            yield
+        finally:
+            for model, forward in zip(self._models, forwards, strict=True):
+                model.forward = forward
 
     def remove(self) -> None:
         """Give the models back as they were, but for rounding."""

@@ -7,12 +7,14 @@ from generation.model_files import PipelineError
 from generation.provenance import ProvenanceError
 from generation.request import RequestError
 from generation.sample import BusyError, OutOfMemoryError
+from generation.style_files import StyleError
 
 GENERATION_ERRORS: tuple[type[Exception], ...] = (
     RequestError,
     PipelineError,
     LoraError,
     MemoryPlanError,
+    StyleError,
     ProvenanceError,
     BusyError,
     OutOfMemoryError,

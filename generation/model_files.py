@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -31,6 +31,10 @@ from generation.families import (
 )
 from generation.lora import LoraSource, MergedLora, check_peft, merge_lora
 from generation.lora_header import DrawingModel, check_lora_header
+from generation.style_files import StyleSource, check_style_files
+
+if TYPE_CHECKING:
+    from transformers import CLIPVisionModelWithProjection
 
 Pipe = Any
 """Any pipeline of diffusers; their calls differ and are not typed."""
@@ -57,6 +61,7 @@ class PipelineSource:
             text encoder's config.
         checkpoint: one file with all weights, in place of those in `folder`.
         loras: LoRAs to merge into the weights, in this order.
+        style: IP-Adapter, opened when a request first has a style image; None for none.
         scheduler: name of a sampler of diffusers as "class", and settings of it; empty leaves the
             folder's.
         random_around: where given, no weights are read: the models of the configs get random ones,
@@ -71,6 +76,7 @@ class PipelineSource:
     checkpoint: Path | None = None
     loras: Sequence[LoraSource] = ()
     scheduler: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    style: StyleSource | None = None
     random_around: torch.Tensor | None = None
     without: tuple[str, ...] = ()
 
@@ -84,12 +90,14 @@ class Models:
         base: the text-to-image pipeline of diffusers.
         control: the control network, or None.
         loras: what was merged into the weights, in this order.
+        style: files of an IP-Adapter that fit, or None.
     """
 
     family: Family
     base: Pipe
     control: Control | None
     loras: tuple[MergedLora, ...] = ()
+    style: StyleSource | None = None
 
 
 def open_models(source: PipelineSource, dtype: torch.dtype) -> Models:
@@ -99,10 +107,13 @@ def open_models(source: PipelineSource, dtype: torch.dtype) -> Models:
         PipelineError: a file is missing, damaged, not safetensors, or does not fill its model; or
             the parts are of different families.
         LoraError: a LoRA is for another model, or cannot be used.
+        StyleError: the IP-Adapter is for another model, or lacks its image encoder.
     """
     _silence()
     check_loras(source.loras, source.folder)
     family = family_of(source.folder)
+    if source.style is not None:
+        check_style_files(source.style, _read_config(source.folder / DENOISER[family]))
     is_random = source.random_around is not None
     _check_without(family, source.without)
     if source.checkpoint is None or is_random:
@@ -118,7 +129,7 @@ def open_models(source: PipelineSource, dtype: torch.dtype) -> Models:
         base.scheduler = _scheduler(family, base, source.scheduler)
     if source.random_around is not None:
         base.text_encoder.get_input_embeddings().weight.copy_(source.random_around)
-    return Models(family=family, base=base, control=control, loras=loras)
+    return Models(family=family, base=base, control=control, loras=loras, style=source.style)
 
 
 def check_loras(loras: Sequence[LoraSource], folder: Path) -> None:
@@ -131,13 +142,8 @@ def check_loras(loras: Sequence[LoraSource], folder: Path) -> None:
     if not loras:
         return
     check_peft()
-    family = family_of(folder)
-    config = folder / DENOISER[family] / "config.json"
-    try:
-        width = json.loads(config.read_text(encoding="utf-8")).get("cross_attention_dim")
-    except (AttributeError, OSError, ValueError) as error:
-        raise PipelineError(f"{config} is missing or damaged.") from error
-    model = DrawingModel(text_width=width)
+    config = _read_config(folder / DENOISER[family_of(folder)])
+    model = DrawingModel(text_width=config.get("cross_attention_dim"))
     for lora in loras:
         check_lora_header(lora.file, model)
 
@@ -329,6 +335,18 @@ def _build_model(kind: Any, folder: Path) -> Any:  # noqa: ANN401
     if hasattr(kind, "load_config"):
         return kind.from_config(kind.load_config(folder, local_files_only=True))
     return kind(kind.config_class.from_pretrained(folder, local_files_only=True))
+
+
+def open_image_encoder(folder: Path, dtype: torch.dtype) -> "CLIPVisionModelWithProjection":
+    """Open a CLIP vision model of transformers on the CPU.
+
+    Raises:
+        PipelineError: a file is missing, damaged, not safetensors, or does not fill the model.
+    """
+    from transformers import CLIPVisionModelWithProjection
+
+    _check_folder(folder)
+    return _open_model(CLIPVisionModelWithProjection, folder, _TRANSFORMERS_STEM, dtype)
 
 
 def _open_model(kind: Any, folder: Path, stem: str, dtype: torch.dtype) -> Any:  # noqa: ANN401

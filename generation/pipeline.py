@@ -44,6 +44,7 @@ from generation.model_files import (
 from generation.part_checks import check_control, check_parts, check_token_tables
 from generation.placement import Placement
 from generation.request import RequestError, Scheduler
+from generation.style import StyleAdapter
 
 if TYPE_CHECKING:
     from diffusers import ControlNetModel, SchedulerMixin
@@ -71,6 +72,7 @@ class ImagePipeline:
         self._base, self._placement = models.base, placement
         self._controls = {} if models.control is None else {DEFAULT_CONTROL: models.control}
         self.loras = models.loras
+        self._style_source, self._style = models.style, None
         self._conditioner = CONDITIONERS[models.family](models.base)
         self._scheduler_config = dict(self._base.scheduler.config)
         self._scheduler_class = type(self._base.scheduler)
@@ -220,6 +222,30 @@ class ImagePipeline:
     def has_control(self) -> bool:
         """Whether the kit's default control network was loaded."""
         return DEFAULT_CONTROL in self._controls
+
+    @property
+    def has_style(self) -> bool:
+        """Whether a picture can steer the style."""
+        return self._style_source is not None
+
+    def style_adapter(self) -> StyleAdapter:
+        """Return the IP-Adapter, opened once; the caller holds `slot`.
+
+        Raises:
+            RequestError: the kit has none, or the memory plan loads layer by layer.
+            StyleError: it does not fit the UNet.
+            PipelineError: its image encoder is damaged.
+        """
+        if self._style_source is None:
+            raise RequestError("This kit has no IP-Adapter. Leave out the style image.")
+        if self._placement.loads_layers:
+            raise RequestError(
+                "A style image needs the denoiser in one piece, and the memory plan loads it layer "
+                "by layer. Choose another plan, or leave out the style image."
+            )
+        if self._style is None:
+            self._style = StyleAdapter(self._base, self._style_source, self._placement.device)
+        return self._style
 
     @property
     def controls_transfers(self) -> bool:
@@ -372,6 +398,7 @@ class ImagePipeline:
         scheduler: Scheduler,
         control_name: str | None,
         use_image: bool,
+        style_scale: float = 0.0,
         **call: Any,  # noqa: ANN401  whatever the pipeline takes
     ) -> list[Image.Image]:
         """Run one of the pipelines of the family; the caller holds `slot`.
@@ -380,6 +407,7 @@ class ImagePipeline:
             scheduler: the sampler; each run gets a fresh one.
             control_name: name of the control network that runs; None for none.
             use_image: image-to-image.
+            style_scale: strength of the style whose features are in the call; 0 where none are.
             **call: arguments of the diffusers call; the control image is `control_image`.
 
         Returns:
@@ -406,9 +434,11 @@ class ImagePipeline:
         if self._steps is not None:
             self._steps.start()
         samples_control = control is not None and self.family is Family.SD3
+        styled = self._styled(style_scale) if style_scale else nullcontext()
+        seeded = self._seeded(call) if samples_control else nullcontext()
         # Weights that are moved in inference mode could not be moved again.
         mode = torch.inference_mode() if self._placement.is_fixed else torch.no_grad()
-        with mode, self._seeded(call) if samples_control else nullcontext():
+        with styled, mode, seeded:
             return pipe(output_type="pil", **call).images
 
     def _require_control(self, name: str) -> Control:
@@ -430,6 +460,13 @@ class ImagePipeline:
             return {**call, "control_image": [images], "control_mode": [UNION_MODES[control.kind]]}
         name = "control_image" if use_image else CONTROL_ARGUMENT[self.family]
         return {**call, name: images}
+
+    @contextmanager
+    def _styled(self, scale: float) -> Generator[None, None, None]:
+        """Adapt the UNet for a run; the levers of speed know nothing of an adapter and pause."""
+        paused = nullcontext() if self._steps is None else self._steps.paused()
+        with paused, self.style_adapter().active(scale):
+            yield
 
     @contextmanager
     def _seeded(self, call: Mapping[str, Any]) -> Generator[None, None, None]:

@@ -46,6 +46,11 @@ class Placement:
         if self._plan is None:
             model.to(self.device)
 
+    @property
+    def loads_layers(self) -> bool:
+        """Whether each layer is on the card only while it works."""
+        return self._plan is not None and self._plan.offload is Offload.SEQUENTIAL
+
     @contextmanager
     def encoding_text(self) -> Generator[None, None, None]:
         """Have the text encoders where they work best, for the time of a block."""

@@ -32,6 +32,7 @@ from generation.request import (
     Request,
     RequestError,
     Scheduler,
+    StyleImage,
     TransferRequest,
 )
 from generation.sample import Result, pixels_hash
@@ -86,6 +87,12 @@ def describe(result: Result, index: int, *, kit: str = "") -> Provenance:
         fields |= _pack_control(result.control)
     if result.loras:
         fields["loras"] = [asdict(lora) for lora in result.loras]
+    if request.style is not None and request.style.scale > 0:
+        fields["style"] = {
+            "image_hash": pixels_hash(request.style.image),
+            "scale": request.style.scale,
+            "adapter_sha256": result.adapter_hash,
+        }
     if isinstance(request, TransferRequest):
         fields["strength"] = request.strength
         fields["source_hash"] = _source_hash(request.source, result.height, result.width)
@@ -129,12 +136,17 @@ def read_png(source: Path | bytes) -> Provenance:
     return Provenance(fields=fields, parameters=texts.get("parameters", ""))
 
 
-def rebuild_request(provenance: Provenance, source: Image.Image | None = None) -> Request:
+def rebuild_request(
+    provenance: Provenance,
+    source: Image.Image | None = None,
+    style_image: Image.Image | None = None,
+) -> Request:
     """Rebuild the request that an image came from.
 
     Args:
         provenance: as read, untrusted: every value passes the request's own checks.
         source: the RGB image that was transferred; unused for a generated image.
+        style_image: the RGB image that steered the style; unused where none did.
 
     Raises:
         ProvenanceError: something is missing or of the wrong kind, or the source is another image.
@@ -145,6 +157,7 @@ def rebuild_request(provenance: Provenance, source: Image.Image | None = None) -
         shared: dict[str, Any] = {
             "query": _unpack_query(fields["query"]),
             "settings": _unpack_settings(fields),
+            "style": _unpack_style(fields, style_image),
         }
         if "control" in fields or "grey_control" in fields:
             shared["control"] = _unpack_control(fields)
@@ -162,6 +175,16 @@ def rebuild_request(provenance: Provenance, source: Image.Image | None = None) -
     if _source_hash(source, fields["height"], fields["width"]) != fields.get("source_hash"):
         raise ProvenanceError("The source is not the image that was transferred.")
     return request
+
+
+def _unpack_style(fields: dict[str, Any], image: Image.Image | None) -> StyleImage | None:
+    if "style" not in fields:
+        return None
+    if image is None:
+        raise ProvenanceError("To make this image again, give its style image too.")
+    if pixels_hash(image) != fields["style"]["image_hash"]:
+        raise ProvenanceError("The style image is not the one that the image was drawn with.")
+    return StyleImage(image=image, scale=fields["style"]["scale"])
 
 
 def recorded_loras(provenance: Provenance) -> tuple[MergedLora, ...]:

@@ -100,6 +100,10 @@ class CompiledRegions:
                 return
             self._warm.add(size)
 
+    def pause(self) -> None:
+        """Run all blocks as they are, until the next step begins."""
+        self._switch(is_on=False)
+
     def remove(self) -> None:
         """Give the blocks back."""
         self.end()

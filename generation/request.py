@@ -35,6 +35,7 @@ class Caps:
     num_images: int = 8
     guidance_scale: float = 30.0
     controlnet_conditioning_scale: float = 2.0
+    ip_adapter_scale: float = 2.0
     negative_text: int = 1000
     control_name: int = 50
     seed: int = 2**63 - 1
@@ -81,6 +82,29 @@ class DrawingSettings:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class StyleImage:
+    """A picture that steers the style, through the kit's IP-Adapter.
+
+    Attributes:
+        image: RGB; its centre square is read.
+        scale: strength, called `ip_adapter_scale` by diffusers; 0 switches it off.
+    """
+
+    image: Image.Image
+    scale: float = defaults.IP_ADAPTER_SCALE
+
+    def __post_init__(self) -> None:
+        """Check mode and scale.
+
+        Raises:
+            RequestError: the picture is not RGB, or the scale is beyond the cap.
+        """
+        if self.image.mode != "RGB":
+            raise RequestError(f"The style image must be RGB, got mode {self.image.mode}.")
+        _check_real("ip_adapter_scale", self.scale, 0.0, DEFAULT_CAPS.ip_adapter_scale)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class GenerateRequest:
     """Everything that influences generated images.
 
@@ -89,12 +113,14 @@ class GenerateRequest:
         control_sketch: drawing that steers structure, or None to draw from the tokens alone.
         control: finished control image of the output's size, white_on_black or depth, in place of
             `control_sketch`, as a re-run has it.
+        style: picture that steers the style, or None.
         settings: how the images are drawn.
     """
 
     query: ComposedQuery
     control_sketch: Sketch | None = None
     control: UInt8[np.ndarray, "h w"] | None = None
+    style: StyleImage | None = None
     settings: DrawingSettings = field(default_factory=DrawingSettings)
 
     def __post_init__(self) -> None:
@@ -116,6 +142,7 @@ class TransferRequest:
         strength: share of the way to noise the source is taken, in (0, 1]; 1 forgets its colours.
         control_sketch: drawing that steers structure, or None for the source's own edges.
         control: as in `GenerateRequest`.
+        style: as in `GenerateRequest`.
         settings: how the images are drawn.
     """
 
@@ -124,6 +151,7 @@ class TransferRequest:
     strength: float = defaults.STRENGTH
     control_sketch: Sketch | None = None
     control: UInt8[np.ndarray, "h w"] | None = None
+    style: StyleImage | None = None
     settings: DrawingSettings = field(default_factory=DrawingSettings)
 
     def __post_init__(self) -> None:

@@ -72,6 +72,7 @@ class Result:
         device: device and dtype, such as "cpu/float32".
         weights_hash: hash of the models that drew.
         loras: LoRAs that are part of these models.
+        adapter_hash: SHA-256 of the IP-Adapter that read the style image; empty without one.
     """
 
     request: Request
@@ -83,6 +84,7 @@ class Result:
     device: str
     weights_hash: str
     loras: tuple[MergedLora, ...] = ()
+    adapter_hash: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -116,6 +118,11 @@ class SamplingPlan:
     def control_name(self) -> str | None:
         """Name of the control network that runs, or None."""
         return self.request.settings.control_name if self.uses_control else None
+
+    @property
+    def style_scale(self) -> float:
+        """Strength of the style image; 0 where there is none."""
+        return 0.0 if self.request.style is None else float(self.request.style.scale)
 
 
 def output_size(pipeline: ImagePipeline, settings: DrawingSettings) -> tuple[int, int]:
@@ -159,6 +166,7 @@ def sample(pipeline: ImagePipeline, plan: SamplingPlan, options: RunOptions) -> 
         images = _sample_or_split(pipeline, plan, options)
         duration_s = time.perf_counter() - start
         weights_hash = pipeline.hash_with(plan.request.settings.control_name)
+        adapter_hash = pipeline.style_adapter().sha256 if plan.style_scale else ""
     finally:
         pipeline.slot.release()
     return Result(
@@ -171,6 +179,7 @@ def sample(pipeline: ImagePipeline, plan: SamplingPlan, options: RunOptions) -> 
         device=pipeline.device_name,
         weights_hash=weights_hash,
         loras=pipeline.loras,
+        adapter_hash=adapter_hash,
     )
 
 
@@ -187,6 +196,8 @@ def sample_each(pipeline: ImagePipeline, plans: Sequence[SamplingPlan]) -> list[
     """
     for plan in plans:
         pipeline.check_query(plan.request.query)
+        if plan.style_scale:
+            raise RequestError("Requests with a style image are drawn one at a time.")
     calls = [call_arguments(pipeline, plan, [plan.request.settings.seed]) for plan in plans]
     with pipeline.slot:
         return pipeline.run(
@@ -252,6 +263,7 @@ def _try_batch(
             scheduler=plan.request.settings.scheduler,
             control_name=plan.control_name,
             use_image=plan.source is not None,
+            style_scale=plan.style_scale,
             callback_on_step_end=step_callback(options.cancel, options.on_step),
             **call_arguments(pipeline, plan, seeds),
         )
@@ -280,6 +292,12 @@ def call_arguments(pipeline: ImagePipeline, plan: SamplingPlan, seeds: list[int]
         call |= {"height": plan.height, "width": plan.width}
     if plan.source is not None:
         call |= {"image": [plan.source] * len(seeds), "strength": float(plan.strength)}
+    if plan.request.style is not None and plan.style_scale:
+        features = pipeline.style_adapter().encode(plan.request.style.image)
+        # Without guidance there is no half that knows nothing of the picture.
+        call["ip_adapter_image_embeds"] = [
+            features if settings.guidance_scale > 1 else features[1:]
+        ]
     if plan.control is not None and plan.uses_control:
         _check_control_size(plan.control, plan.height, plan.width)
         image = Image.fromarray(plan.control).convert("RGB")

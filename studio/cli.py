@@ -225,6 +225,9 @@ def _add_rerun(commands: "Subparsers[argparse.ArgumentParser]") -> None:
         "--lora", action="append", default=[], dest="loras", metavar="FILE",
         help="LoRA that the image was drawn with; may be repeated",
     )  # fmt: skip
+    command.add_argument(
+        "--style-image", type=Path, metavar="IMAGE", help="the image that steered the style"
+    )
     command.add_argument("--output", type=Path, required=True, metavar="PNG")
     _add_overwrite(command)
     command.add_argument("--kit", dest="kit_name", help="default: the kit that the PNG names")
@@ -398,8 +401,17 @@ def _add_drawing(command: argparse.ArgumentParser) -> None:
         "lineart or canny",
     )  # fmt: skip
     _add_loras(command)
+    _add_style(command)
     _add_fast(command)
     _add_offload(command)
+
+
+def _add_style(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--style-image", metavar="FILE[:SCALE]",
+        help="picture whose style is taken on, by kits with an IP-Adapter, and how strongly "
+        "(default: 0.6)",
+    )  # fmt: skip
 
 
 def _add_loras(command: argparse.ArgumentParser) -> None:

@@ -282,6 +282,7 @@ class Engine:
                     text_hash=self.backbone.text_hash,
                     checkpoint=self.kit.checkpoint,
                     loras=(*own, *self.loras),
+                    style=self.kit.ip_adapter,
                     scheduler=self.kit.scheduler,
                     random_around=(
                         self.backbone.token_table() if self._has_random_weights else None

@@ -16,6 +16,7 @@ FILE_TYPES = (".safetensors", ".json", ".txt", ".model")
 CLIP, SEARCH, PIPELINE = "CLIP", "search tower", "pipeline"
 CONTROLNET, CONTROL, LORA = "control network", "control network ", "LoRA "
 """Names of parts; those of further control networks and of LoRAs are followed by their own."""
+IP_ADAPTER = "IP-Adapter"
 
 
 class KitError(ValueError):
@@ -98,6 +99,21 @@ class ControlPart:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class IpAdapterPart:
+    """An IP-Adapter, through which a picture steers the style.
+
+    Attributes:
+        part: Where its files are.
+        adapter: Name of its weights within the repository or folder.
+        image_encoder: Folder of its image encoder there.
+    """
+
+    part: KitPart
+    adapter: str
+    image_encoder: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class SearchPart:
     """The CLIP that galleries are indexed with, beside the one that draws.
 
@@ -128,6 +144,7 @@ class KitFile:
         control_kind: What that follows; it is also its name.
         controls: Further control networks, by name.
         loras: LoRAs of the pipeline, by name.
+        ip_adapter: The IP-Adapter, if there is one.
         drawing: What the pipeline is asked for unless a request says otherwise.
         scheduler: Sampler in place of the pipeline's, and its settings.
         speed: Levers of speed, by name.
@@ -155,6 +172,7 @@ class KitFile:
     without: tuple[str, ...] = ()
     control_kind: ControlKind = ControlKind.SCRIBBLE
     controls: Mapping[str, ControlPart] = field(default_factory=dict[str, ControlPart])
+    ip_adapter: IpAdapterPart | None = None
     confidence: Mapping[str, Path] = field(default_factory=dict[str, Path])
     speed: Mapping[str, Any] = field(default_factory=dict[str, Any])
     converter: Path | None = None
@@ -173,6 +191,7 @@ class KitFile:
             SEARCH: search,
             PIPELINE: self.pipeline,
             CONTROLNET: self.controlnet,
+            IP_ADAPTER: None if self.ip_adapter is None else self.ip_adapter.part,
         }
         loras = {f"{LORA}{name}": lora.part for name, lora in self.loras.items()}
         return {name: part for name, part in named.items() if part is not None} | loras
@@ -329,6 +348,7 @@ def _kit_file(folders: tuple[Path, ...], fields: Mapping[str, Any]) -> KitFile:
         without=_names(pipeline.get("without", ())),
         control_kind=ControlKind(controlnet.get("kind", ControlKind.SCRIBBLE)),
         controls=_controls(fields.get("controls", {}), controlnet),
+        ip_adapter=_ip_adapter(fields["ip_adapter"]) if "ip_adapter" in fields else None,
         confidence=_confidence(composers),
         converter=converter,
         search=_search(fields["search"]) if "search" in fields else None,
@@ -400,6 +420,19 @@ def _lora(entry: Mapping[str, Any]) -> LoraPart:
     path = Path(entry["path"])
     part = KitPart(location=path, licence=str(entry.get("licence", "")))
     return LoraPart(part=part, file=path.name, scale=scale)
+
+
+def _ip_adapter(entry: Mapping[str, Any]) -> IpAdapterPart:
+    if "image_encoder" not in entry:
+        raise KitError(
+            "An [ip_adapter] reads pictures through the image encoder it was trained with; name "
+            'its folder, such as image_encoder = "models/image_encoder".'
+        )
+    return IpAdapterPart(
+        part=_part(entry),
+        adapter=str(entry["adapter"]),
+        image_encoder=str(entry["image_encoder"]),
+    )
 
 
 def _composer(entry: Mapping[str, Any], converter: Path | None) -> ComposerFiles:

@@ -8,15 +8,18 @@ from typing import Any
 from composer.kit_parts import ComposerFiles
 from generation.controls import LINE_SHARES, ControlKind
 from generation.defaults import DrawingDefaults
+from generation.style_files import StyleSource
 from studio.hub import Hub, default_hub
 from studio.kit_file import (
     CLIP,
     CONTROLNET,
+    IP_ADAPTER,
     KIT_FILE,
     LORA,
     PIPELINE,
     SEARCH,
     ControlPart,
+    IpAdapterPart,
     KitError,
     KitFile,
     KitPart,
@@ -84,6 +87,7 @@ class Kit:
         control_kind: What that follows; it is also its name.
         controls: Further control networks, by name.
         loras: LoRAs that the pipeline is loaded with.
+        ip_adapter: Through which a picture steers the style, if there is one.
         drawing: What the pipeline is asked for unless a request says otherwise.
         scheduler: Sampler in place of the pipeline's, and its settings.
         speed: Levers of speed, by name.
@@ -107,6 +111,7 @@ class Kit:
     control_kind: ControlKind = ControlKind.SCRIBBLE
     controls: Mapping[str, ControlFiles] = field(default_factory=dict[str, ControlFiles])
     loras: tuple[Lora, ...] = ()
+    ip_adapter: StyleSource | None = None
     drawing: DrawingDefaults = field(default_factory=DrawingDefaults)
     scheduler: Mapping[str, Any] = field(default_factory=dict[str, Any])
     speed: Mapping[str, Any] = field(default_factory=dict[str, Any])
@@ -215,6 +220,7 @@ def _locate(file: KitFile, name: str, hub: Hub) -> Kit:
         control_kind=file.control_kind,
         controls={one: _control_files(part, hub) for one, part in file.controls.items()},
         loras=tuple(loras),
+        ip_adapter=_style_source(file.ip_adapter, found.get(IP_ADAPTER)),
         drawing=file.drawing,
         scheduler=file.scheduler,
         speed=file.speed,
@@ -235,6 +241,12 @@ def _control_files(control: ControlPart, hub: Hub) -> ControlFiles:
 
 def _search_tower(search: SearchPart, location: Path) -> TowerFiles:
     return TowerFiles(backbone=location, composers=search.composers, confidence=search.confidence)
+
+
+def _style_source(part: IpAdapterPart | None, location: Path | None) -> StyleSource | None:
+    if part is None or location is None:
+        return None
+    return StyleSource(weights=location / part.adapter, image_encoder=location / part.image_encoder)
 
 
 def _lora_file(location: Path, name: str) -> Path:

@@ -5,7 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from composer.files import sha256_of
+from composer.images import open_image
+from generation.defaults import IP_ADAPTER_SCALE
 from generation.lora import LoraSource, MergedLora
+from generation.request import StyleImage
 from studio.errors import UsageError
 from studio.kits import Kit
 
@@ -35,6 +38,26 @@ def parse_scaled_file(text: str, option: str) -> ScaledFile:
             f"{option} {text}: what follows the last colon must be a number, such as "
             f"{Path(path).name}:0.8, got {scale!r}."
         ) from error
+
+
+def read_style(text: str | None, kit: Kit) -> StyleImage | None:
+    """Read the value of `--style-image`; None where it was not given.
+
+    Raises:
+        UsageError: The kit has no IP-Adapter, or the scale is no number.
+        ImageError: The picture cannot be read.
+        RequestError: The scale is beyond the cap.
+    """
+    if text is None:
+        return None
+    if kit.ip_adapter is None:
+        raise UsageError(
+            f"The kit {kit.name!r} has no IP-Adapter, so it takes no --style-image. Choose "
+            "sd15-style or sdxl-style, or add [ip_adapter] to a kit of your own."
+        )
+    given = parse_scaled_file(text, "--style-image")
+    scale = IP_ADAPTER_SCALE if given.scale is None else given.scale
+    return StyleImage(image=open_image(given.file), scale=scale)
 
 
 def parse_loras(texts: Sequence[str]) -> tuple[LoraSource, ...]:

@@ -126,7 +126,7 @@ class SearchOptions:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GenerateOptions:
-    """Options of `duet generate`; `loras` are files, each with a scale if one is given."""
+    """Options of `duet generate`; `loras` and `style_image` are files, some with a scale."""
 
     kit: KitOptions
     query: QueryOptions
@@ -134,6 +134,7 @@ class GenerateOptions:
     loras: tuple[str, ...]
     control_image: Path | None
     control_from: str | None
+    style_image: str | None
     output: Path
     overwrite: bool
     json: bool
@@ -148,6 +149,7 @@ class TransferOptions:
     loras: tuple[str, ...]
     control_image: Path | None
     control_from: str | None
+    style_image: str | None
     source: Path
     to: str
     strength: float | None
@@ -166,6 +168,7 @@ class RerunOptions:
     dtype: str
     image: Path
     source: Path | None
+    style_image: Path | None
     loras: tuple[str, ...]
     output: Path
     overwrite: bool

@@ -1,5 +1,6 @@
 """`duet rerun`."""
 
+from composer.files import sha256_of
 from composer.images import open_image
 from generation.provenance import (
     Provenance,
@@ -34,7 +35,7 @@ def run(options: RerunOptions) -> int:
 
     Raises:
         ProvenanceError: The file is no PNG of Duet Studio, or its metadata is damaged.
-        UsageError: The source or a LoRA is missing, or another kit drew the image.
+        UsageError: The source, the style image or a LoRA is missing, or another kit drew the image.
     """
     rules = output_rules(options.image, options.source, overwrite=options.overwrite)
     output = plan_output(options.output, rules)
@@ -63,7 +64,12 @@ def _request(options: RerunOptions, provenance: Provenance) -> Request:
             "--source IMAGE."
         )
     source = None if options.source is None else open_image(options.source)
-    return rebuild_request(provenance, source)
+    if "style" in provenance.fields and options.style_image is None:
+        raise UsageError(
+            f"{options.image} was drawn with a style image; give it: --style-image IMAGE."
+        )
+    style_image = None if options.style_image is None else open_image(options.style_image)
+    return rebuild_request(provenance, source, style_image)
 
 
 def _image_index(provenance: Provenance, num_images: int) -> int:
@@ -95,11 +101,24 @@ def _check_weights(
             f"{options.image} was drawn with other weights than those of the kit "
             f"{engine.kit.name!r}; choose the kit that drew it: --kit KIT."
         )
+    _check_adapter(options, provenance, engine)
     device = str(provenance.fields.get("device", ""))[:100]
     if device != pipeline.device_name:
         warn(
             f"The image was drawn on {device}, not {pipeline.device_name}; "
             "the result may differ slightly."
+        )
+
+
+def _check_adapter(options: RerunOptions, provenance: Provenance, engine: Engine) -> None:
+    if "style" not in provenance.fields:
+        return
+    adapter = engine.kit.ip_adapter
+    known = "" if adapter is None else sha256_of(adapter.weights)
+    if provenance.fields["style"].get("adapter_sha256") != known:
+        raise UsageError(
+            f"{options.image} was drawn with another IP-Adapter than that of the kit "
+            f"{engine.kit.name!r}; choose the kit that drew it: --kit KIT."
         )
 
 

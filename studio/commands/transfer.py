@@ -4,7 +4,7 @@ from composer.images import open_image
 from composer.query import Query
 from generation.request import TransferRequest
 from generation.sample import RunOptions
-from studio.commands.adapters import parse_loras
+from studio.commands.adapters import parse_loras, read_style
 from studio.commands.controls import ControlChoice, read_control
 from studio.commands.generate import (
     drawing_settings,
@@ -32,6 +32,7 @@ def run(options: TransferOptions) -> int:
     rules = output_rules(options.source, options.control_image, overwrite=options.overwrite)
     paths = plan_batch(options.output, num_files(options.drawing), rules)
     engine = open_engine(options.kit, parse_loras(options.loras))
+    style = read_style(options.style_image, engine.kit)
     source = open_image(options.source)
     domains = engine.kit.domains
     if domains and not knows_any_word(engine.backbone, options.to):
@@ -52,6 +53,7 @@ def run(options: TransferOptions) -> int:
         source=source,
         strength=engine.kit.drawing.strength if options.strength is None else options.strength,
         control=control,
+        style=style,
         settings=settings,
     )
     print_notes(engine, request.settings)

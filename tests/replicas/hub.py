@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from tests.replicas.adapters import IP_ADAPTER, write_ip_adapter
 from tests.replicas.clips import CLIP_B32, CLIP_L14, write_clip_b32, write_clip_l14
 from tests.replicas.layout import Repository, read_folder
 from tests.replicas.loras import HYPER, LCM_SD15, LCM_SDXL, LIGHTNING, write_lora
@@ -38,6 +39,7 @@ def write_all(folder: Path) -> dict[str, Repository]:
     write_sdxl_union(folder / "sdxl-union")
     write_sd35(folder / "sd35", clip)
     write_sd35_canny(folder / "sd35-canny")
+    write_ip_adapter(folder / "ip-adapter")
     sd, xl = make_sd_unet(), make_sdxl_unet(8)
     plain = "pytorch_lora_weights.safetensors"
     write_lora(folder / "lcm" / plain, sd)
@@ -49,7 +51,7 @@ def write_all(folder: Path) -> dict[str, Repository]:
         CLIP_L14: "l14", CLIP_B32: "b32", SD15: "sd15", SD15_SCRIBBLE: "sd15-scribble",
         SDXL: "sdxl", SDXL_TURBO: "turbo", SDXL_SCRIBBLE: "sdxl-scribble", LCM_SD15: "lcm",
         LCM_SDXL: "lcm-xl", HYPER: "hyper", LIGHTNING: "lightning", SD35: "sd35",
-        SD35_CANNY: "sd35-canny", SDXL_UNION: "sdxl-union",
+        SD35_CANNY: "sd35-canny", SDXL_UNION: "sdxl-union", IP_ADAPTER: "ip-adapter",
         **{repository: f"sd15-{name}" for name, repository in SD15_CONTROLS.items()},
     }  # fmt: skip
     return {repository: read_folder(folder / name) for repository, name in named.items()}

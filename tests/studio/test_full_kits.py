@@ -18,7 +18,8 @@ pytestmark = pytest.mark.kits
 
 DRAWING = sorted(name for name in embedded_kits() if name.startswith("sd"))
 FULL = ["sd15", "sdxl", "sd35-medium"]
-FEW_STEPS = [name for name in DRAWING if name not in FULL and "sd35" not in name]
+OTHERS = ("sd35-medium-clip", "sd15-style", "sdxl-style")
+FEW_STEPS = [name for name in DRAWING if name not in (*FULL, *OTHERS)]
 QUICK = ("--num-inference-steps", 2)
 
 
