@@ -57,8 +57,10 @@ class Control:
         model: of diffusers.
         kind: what it follows.
         is_union: whether it is told at each step what it follows.
+        is_adapter: whether it is a T2I-Adapter, which runs once for a drawing.
     """
 
     model: Any
     kind: ControlKind = ControlKind.SCRIBBLE
     is_union: bool = False
+    is_adapter: bool = False

@@ -28,12 +28,16 @@ DIFFUSERS_MODELS: Final[Mapping[Family, Mapping[str, str]]] = {
 UNION_MODEL: Final = "ControlNetUnionModel"
 """Class of a control network that serves several kinds of control images."""
 
+ADAPTER_MODEL: Final = "T2IAdapter"
+"""Class of the adapters that may take the place of a control network beside a UNet."""
+
 CONTROL_MODELS: Final[Mapping[Family, Mapping[str, str]]] = {
-    Family.SD: {"ControlNetModel": "ControlNetModel"},
+    Family.SD: {"ControlNetModel": "ControlNetModel", ADAPTER_MODEL: ADAPTER_MODEL},
     Family.SDXL: {
         "ControlNetModel": "ControlNetModel",
         "ControlNetModel_Union": UNION_MODEL,
         UNION_MODEL: UNION_MODEL,
+        ADAPTER_MODEL: ADAPTER_MODEL,
     },
     Family.SD3: {"SD3ControlNetModel": "SD3ControlNetModel"},
 }

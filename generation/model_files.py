@@ -20,6 +20,7 @@ from composer.weights import WeightsError, check_safetensors_header
 from generation.controls import Control, ControlKind, ControlSource
 from generation.families import (
     ABSENT_PARTS,
+    ADAPTER_MODEL,
     CONTROL_MODELS,
     DENOISER,
     DIFFUSERS_MODELS,
@@ -278,7 +279,12 @@ def open_control(
         if is_random
         else _open_model(kind, source.folder, _DIFFUSERS_STEM, dtype)
     )
-    return Control(model=model, kind=source.kind, is_union=name == UNION_MODEL)
+    return Control(
+        model=model,
+        kind=source.kind,
+        is_union=name == UNION_MODEL,
+        is_adapter=name == ADAPTER_MODEL,
+    )
 
 
 def _read_config(folder: Path) -> Mapping[str, Any]:

@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from generation.controls import Control
+from generation.drawing_adapter import check_adapter
 from generation.families import DENOISER, TRANSFORMERS_MODELS, Family
 from generation.model_files import Models, Pipe, PipelineError
 
@@ -43,7 +44,11 @@ def check_control(family: Family, base: Pipe, control: Control) -> None:
     Raises:
         PipelineError: it does not, or is not.
     """
-    check_model(family, base, "control network", control.model)
+    if control.is_adapter:
+        check_adapter(control.model, base.unet)
+        _check_finite("adapter", control.model)
+    else:
+        check_model(family, base, "control network", control.model)
 
 
 def check_model(family: Family, base: Pipe, name: str, model: Any) -> None:  # noqa: ANN401

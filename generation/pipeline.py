@@ -4,11 +4,12 @@ import hashlib
 import threading
 from collections import OrderedDict
 from collections.abc import Generator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from PIL import Image
@@ -19,6 +20,7 @@ from composer.prompt import MAX_PARTS
 from generation.conditioning import GuidanceStates, Tokenizer, token_table
 from generation.controls import UNION_MODES, Control, ControlKind, ControlSource
 from generation.denoising import Denoising, StepTools, tools_for
+from generation.drawing_adapter import DrawingAdapter, adding
 from generation.families import (
     ABSENT_PARTS,
     CONTROL_ARGUMENT,
@@ -77,6 +79,7 @@ class ImagePipeline:
         self._scheduler_config = dict(self._base.scheduler.config)
         self._scheduler_class = type(self._base.scheduler)
         self._folders: dict[Path, Control] = {}
+        self._adapters: dict[int, DrawingAdapter] = {}
         self._pipes: dict[tuple[str, int | None], Pipe] = {}
         self._hashes: dict[str, str] = {}
         self._digest: Any = None
@@ -195,7 +198,8 @@ class ImagePipeline:
 
     @property
     def _step_models(self) -> tuple[Any, ...]:
-        controlnets = {id(control.model): control.model for control in self._controls.values()}
+        controls = [control for control in self._controls.values() if not control.is_adapter]
+        controlnets = {id(control.model): control.model for control in controls}
         return (self._denoiser, *controlnets.values())
 
     @property
@@ -282,7 +286,7 @@ class ImagePipeline:
         if self._levers.channels_last:
             model.to(memory_format=torch.channels_last)
         self._placement.place(model)
-        if self._steps is not None:
+        if self._steps is not None and not control.is_adapter:
             self._steps.add(model)
         return control
 
@@ -424,7 +428,10 @@ class ImagePipeline:
                 "This kit's control network cannot follow a drawing while an image is redrawn. "
                 "Set `controlnet_conditioning_scale` to 0."
             )
-        if control is not None:
+        added: AbstractContextManager[None] = nullcontext()
+        if control is not None and control.is_adapter:
+            added = self._adding(control, call, use_image=use_image)
+        elif control is not None:
             call = self._control_call(control, call, use_image=use_image)
         pipe = self._pipe(control_name, use_image)
         if not self._placement.is_fixed:
@@ -438,8 +445,21 @@ class ImagePipeline:
         seeded = self._seeded(call) if samples_control else nullcontext()
         # Weights that are moved in inference mode could not be moved again.
         mode = torch.inference_mode() if self._placement.is_fixed else torch.no_grad()
-        with styled, mode, seeded:
+        with styled, mode, seeded, added:
             return pipe(output_type="pil", **call).images
+
+    def _adding(
+        self, control: Control, call: dict[str, Any], *, use_image: bool
+    ) -> AbstractContextManager[None]:
+        """Take the drawing out of a call, and return the context that adds its features."""
+        images = call.pop("control_image")
+        scale = float(call.pop("controlnet_conditioning_scale"))
+        if use_image:  # a plain pipeline takes the size from the image
+            del call["height"], call["width"]
+        if any(image is not images[0] for image in images):
+            raise RequestError("Drawings for an adapter are drawn from one at a time.")
+        adapter = self._adapters.setdefault(id(control.model), DrawingAdapter(control.model))
+        return adding(self._denoiser, adapter.features(np.asarray(images[0].convert("L"))), scale)
 
     def _require_control(self, name: str) -> Control:
         if name not in self._controls:
@@ -481,6 +501,8 @@ class ImagePipeline:
         import diffusers
 
         control = None if control_name is None else self._controls[control_name]
+        if control is not None and control.is_adapter:
+            control = None  # a plain pipeline runs, whose UNet is added to
         name = PIPELINES[self.family][control is not None, use_image]
         if control is not None and control.is_union:
             name = UNION_PIPELINES[use_image]

@@ -12,6 +12,7 @@ from tests.replicas.pipelines import (
     SD15_SCRIBBLE,
     SDXL,
     SDXL_SCRIBBLE,
+    SDXL_SKETCH_ADAPTER,
     SDXL_TURBO,
     SDXL_UNION,
     make_sd_unet,
@@ -20,6 +21,7 @@ from tests.replicas.pipelines import (
     write_sd15_scribble,
     write_sdxl,
     write_sdxl_scribble,
+    write_sdxl_sketch_adapter,
     write_sdxl_union,
 )
 from tests.replicas.sd35 import SD35, SD35_CANNY, write_sd35, write_sd35_canny
@@ -40,6 +42,7 @@ def write_all(folder: Path) -> dict[str, Repository]:
     write_sd35(folder / "sd35", clip)
     write_sd35_canny(folder / "sd35-canny")
     write_ip_adapter(folder / "ip-adapter")
+    write_sdxl_sketch_adapter(folder / "sdxl-sketch-adapter")
     sd, xl = make_sd_unet(), make_sdxl_unet(8)
     plain = "pytorch_lora_weights.safetensors"
     write_lora(folder / "lcm" / plain, sd)
@@ -52,6 +55,7 @@ def write_all(folder: Path) -> dict[str, Repository]:
         SDXL: "sdxl", SDXL_TURBO: "turbo", SDXL_SCRIBBLE: "sdxl-scribble", LCM_SD15: "lcm",
         LCM_SDXL: "lcm-xl", HYPER: "hyper", LIGHTNING: "lightning", SD35: "sd35",
         SD35_CANNY: "sd35-canny", SDXL_UNION: "sdxl-union", IP_ADAPTER: "ip-adapter",
+        SDXL_SKETCH_ADAPTER: "sdxl-sketch-adapter",
         **{repository: f"sd15-{name}" for name, repository in SD15_CONTROLS.items()},
     }  # fmt: skip
     return {repository: read_folder(folder / name) for repository, name in named.items()}

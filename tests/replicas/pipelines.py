@@ -18,6 +18,7 @@ from tests.replicas.text_encoders import (
 SD15 = "stable-diffusion-v1-5/stable-diffusion-v1-5"
 SD15_SCRIBBLE = "lllyasviel/control_v11p_sd15_scribble"
 SDXL, SDXL_TURBO = "stabilityai/stable-diffusion-xl-base-1.0", "stabilityai/sdxl-turbo"
+SDXL_SKETCH_ADAPTER = "TencentARC/t2i-adapter-sketch-sdxl-1.0"
 SDXL_SCRIBBLE = "xinsir/controlnet-scribble-sdxl-1.0"
 SDXL_UNION = "xinsir/controlnet-union-sdxl-1.0"
 SD15_CONTROLS = {
@@ -229,4 +230,37 @@ def write_sdxl_union(folder: Path, *, seed: int = 0) -> Path:
     file.write_text(
         json.dumps({**json.loads(file.read_text()), "_class_name": "ControlNetModel_Union"})
     )
+    return folder
+
+
+def make_drawing_adapter(unet: Any, *, is_xl: bool) -> Any:
+    """A T2I-Adapter for a UNet: one channel in for SD 1.5, three for SDXL."""
+    import diffusers
+
+    kind, in_channels = ("full_adapter_xl", 3) if is_xl else ("full_adapter", 1)
+    channels = list(unet.config.block_out_channels)
+    adapter = diffusers.T2IAdapter(
+        in_channels=in_channels,
+        channels=[*channels, channels[-1]] if is_xl else channels,
+        num_res_blocks=1,
+        downscale_factor=16 if is_xl else 8,
+        adapter_type=kind,
+    )
+    with torch.no_grad():  # drawn small, the features of a tiny model hardly differ
+        for parameter in adapter.parameters():
+            parameter.mul_(3.0)
+    return adapter
+
+
+def write_sd15_sketch_adapter(folder: Path, *, seed: int = 0) -> Path:
+    """`TencentARC/t2iadapter_sketch_sd15v2`, converted: the repository has a pickle alone."""
+    torch.manual_seed(seed)
+    make_drawing_adapter(make_sd_unet(), is_xl=False).save_pretrained(folder)
+    return folder
+
+
+def write_sdxl_sketch_adapter(folder: Path, *, seed: int = 0) -> Path:
+    """`TencentARC/t2i-adapter-sketch-sdxl-1.0`."""
+    torch.manual_seed(seed)
+    _save_variant(make_drawing_adapter(make_sdxl_unet(8), is_xl=True), folder)
     return folder

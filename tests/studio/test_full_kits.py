@@ -18,7 +18,7 @@ pytestmark = pytest.mark.kits
 
 DRAWING = sorted(name for name in embedded_kits() if name.startswith("sd"))
 FULL = ["sd15", "sdxl", "sd35-medium"]
-OTHERS = ("sd35-medium-clip", "sd15-style", "sdxl-style")
+OTHERS = ("sd35-medium-clip", "sd15-style", "sdxl-style", "sdxl-live")
 FEW_STEPS = [name for name in DRAWING if name not in (*FULL, *OTHERS)]
 QUICK = ("--num-inference-steps", 2)
 
