@@ -40,6 +40,15 @@ def parse_scaled_file(text: str, option: str) -> ScaledFile:
         ) from error
 
 
+def style_file(text: str | None) -> Path | None:
+    """Return the file that the value of `--style-image` names; None where it was not given.
+
+    Raises:
+        UsageError: The scale is no number.
+    """
+    return None if text is None else parse_scaled_file(text, "--style-image").file
+
+
 def read_style(text: str | None, kit: Kit) -> StyleImage | None:
     """Read the value of `--style-image`; None where it was not given.
 

@@ -9,7 +9,7 @@ from generation.defaults import DrawingDefaults
 from generation.provenance import describe, write_png
 from generation.request import DEFAULT_CAPS, DrawingSettings, GenerateRequest, Request
 from generation.sample import Result, RunOptions
-from studio.commands.adapters import parse_loras, read_style
+from studio.commands.adapters import parse_loras, read_style, style_file
 from studio.commands.controls import ControlChoice, read_control
 from studio.commands.options import DrawingOptions, GenerateOptions
 from studio.commands.outputs import OutputRules, plan_batch, save_all
@@ -35,6 +35,7 @@ def run(options: GenerateOptions) -> int:
         query_files.image,
         query_files.saved_query,
         options.control_image,
+        style_file(options.style_image),
         overwrite=options.overwrite,
     )
     paths = plan_batch(options.output, num_files(options.drawing), rules)

@@ -37,7 +37,8 @@ def run(options: RerunOptions) -> int:
         ProvenanceError: The file is no PNG of Duet Studio, or its metadata is damaged.
         UsageError: The source, the style image or a LoRA is missing, or another kit drew the image.
     """
-    rules = output_rules(options.image, options.source, overwrite=options.overwrite)
+    inputs = (options.image, options.source, options.style_image)
+    rules = output_rules(*inputs, overwrite=options.overwrite)
     output = plan_output(options.output, rules)
     provenance = read_png(options.image)
     request = _request(options, provenance)

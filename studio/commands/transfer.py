@@ -4,7 +4,7 @@ from composer.images import open_image
 from composer.query import Query
 from generation.request import TransferRequest
 from generation.sample import RunOptions
-from studio.commands.adapters import parse_loras, read_style
+from studio.commands.adapters import parse_loras, read_style, style_file
 from studio.commands.controls import ControlChoice, read_control
 from studio.commands.generate import (
     drawing_settings,
@@ -29,7 +29,9 @@ def run(options: TransferOptions) -> int:
     """
     if not options.to.strip():
         raise UsageError("Name the domain to move the image into, such as --to watercolour.")
-    rules = output_rules(options.source, options.control_image, overwrite=options.overwrite)
+    style_path = style_file(options.style_image)
+    inputs = (options.source, options.control_image, style_path)
+    rules = output_rules(*inputs, overwrite=options.overwrite)
     paths = plan_batch(options.output, num_files(options.drawing), rules)
     engine = open_engine(options.kit, parse_loras(options.loras))
     style = read_style(options.style_image, engine.kit)

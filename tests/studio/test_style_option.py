@@ -86,6 +86,14 @@ def test_bad_options_are_one_sentence(world, tmp_path, capsys):
         assert not image.exists()
 
 
+def test_the_picture_is_never_written_over(world, capsys):
+    style = world.folder / "style-1.png"
+    before = style.read_bytes()
+    assert generate(world, style, "--style-image", f"{style}:0.5", "--overwrite") == 2
+    assert "style-1.png" in said(capsys)
+    assert style.read_bytes() == before
+
+
 def test_a_kit_file_must_name_the_image_encoder(tmp_path):
     (tmp_path / "kit.toml").write_text(
         'base = "sd15"\nname = "mine"\n[ip_adapter]\npath = "adapter"\nadapter = "a.safetensors"\n'
