@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from PIL import Image
 
-from composer.images import ImageError, open_picture
+from composer.images import ImageError, is_large, open_picture
 
 # Correlations of grey levels at 64 x 64, of a picture and a copy of it: saved as JPEG of quality 40
 # at least 0.985, of quality 15 at least 0.961; at half, twice or a third of its size 0.983; cropped
@@ -80,9 +80,15 @@ class PixelComparison:
         missing = sorted(number for number in numbers if number not in self._prints)
         for number in numbers.difference(missing):
             self._prints.move_to_end(number)
+        files = {number: self._files[number] for number in missing}
         with ThreadPoolExecutor(NUM_THREADS) as pool:
-            files = [self._files[number] for number in missing]
-            self._prints.update(zip(missing, pool.map(_print_of, files), strict=True))
+            large = dict(zip(missing, pool.map(_is_large, files.values()), strict=True))
+            small = [number for number in missing if not large[number]]
+            prints = pool.map(_print_of, [files[number] for number in small])
+            found = dict(zip(small, prints, strict=True))
+        # Large ones in one thread: a single one is in memory at a time, in the memory of the last.
+        found |= {number: _print_of(files[number]) for number in missing if large[number]}
+        self._prints.update((number, found[number]) for number in missing)
 
     def _are_copies(self, one: int, other: int) -> bool:
         first, second = self._prints[one], self._prints[other]
@@ -106,8 +112,9 @@ def are_copies(first: _Print, second: _Print) -> bool:
 def print_of(image: Image.Image) -> _Print:
     """Reduce an RGB picture to what is compared."""
     if max(image.size) > 8 * SIDE_PX:
-        image = image.copy()
-        image.thumbnail((8 * SIDE_PX, 8 * SIDE_PX), Image.Resampling.BOX)
+        shrink = 8 * SIDE_PX / max(image.size)
+        size = (max(1, round(shrink * image.width)), max(1, round(shrink * image.height)))
+        image = image.resize(size, Image.Resampling.BOX)
     width, height = image.size
     grey = image.convert("L").convert("F")  # in floats, a dark picture keeps its shades
     crops: list[Float[np.ndarray, " f"]] = []
@@ -131,6 +138,13 @@ def _print_of(file: Path) -> _Print | None:
         return print_of(open_picture(file, least_px=2 * SIDE_PX).image)
     except ImageError:
         return None
+
+
+def _is_large(file: Path) -> bool:
+    try:
+        return is_large(file.read_bytes(), least_px=2 * SIDE_PX)
+    except OSError:
+        return False
 
 
 def _levels(

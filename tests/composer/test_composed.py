@@ -158,7 +158,7 @@ def test_missing_tokens_are_said_when_asked_for():
         {"pseudo_positions": (1, 2)},
         {"balance": 3.0},
         {"pseudo_tokens": torch.zeros(40, 4), "pseudo_positions": tuple(range(40))},
-        {"prompt_embeddings": torch.zeros(1000, 4)},
+        {"prompt_embeddings": torch.zeros(2000, 4)},
         {"feature": torch.tensor([1.0, math.nan, 0])},
         {"balance": -0.01},
         {"pseudo_positions": (0,)},
@@ -166,7 +166,7 @@ def test_missing_tokens_are_said_when_asked_for():
         {"pseudo_positions": ()},
         {"end_position": 9},
         {"end_position": 0, "pseudo_positions": (), "pseudo_tokens": torch.zeros(0, 4)},
-        {"prompt_embeddings": torch.zeros(513, 4)},
+        {"prompt_embeddings": torch.zeros(1025, 4)},
         {
             "pseudo_tokens": torch.zeros(33, 4),
             "pseudo_positions": tuple(range(1, 34)),

@@ -108,7 +108,10 @@ def test_a_truncated_file_is_one_sentence(tmp_path, folder):
     ("change", "message"),
     [
         ({"prompt_embeddings": torch.zeros(12, 16)}, r"text encoder's width \(32\), got 16"),
-        ({"prompt_embeddings": torch.zeros(9, 32)}, "12 tokens long, got 9"),
+        (
+            {"prompt_embeddings": torch.zeros(9, 32)},
+            "a multiple of that up to 12, got 9",
+        ),
         ({"text_hash": "ffffffffffffffff"}, "text tower ffffffffffffffff"),
         ({"prompt_embeddings": torch.full((12, 32), torch.nan)}, "not finite"),
     ],

@@ -94,6 +94,6 @@ def test_without_being_asked_for_no_weights_are_random(tmp_path):
     with pytest.raises(ValueError, match=r"model\.safetensors"):
         Engine(kit).compose(Query(text="red"), ComposeOptions(composer="slerp"))
     fields = json.loads((folder / "shapes.json").read_text())
-    assert fields.keys() == {"CLIP", "pipeline", "control network"}
+    assert fields.keys() == {"CLIP", "pipeline", "control network", "parameters"}
     with pytest.raises(KitError):
         load_kit(str(folder))

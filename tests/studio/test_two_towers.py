@@ -107,7 +107,7 @@ def test_missing_tokens_are_found_in_the_space_that_draws(folder):
     engine = Engine(load_kit(str(bare)))
     composed = engine.compose(QUERY, ComposeOptions(composer="slerp"))
     assert composed.missing_tokens
-    drawable = engine._drawable(composed)
+    drawable = engine.drawable(composed)
     tokens = invert(engine.backbone, composed.drawing_feature[None], SETTINGS).tokens[0]
     torch.testing.assert_close(drawable.pseudo_tokens, tokens)
 

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from composer.kit_parts import ComposerFiles
+from composer.prompt import text_parts
 from composer.query import Query
 from composer.sketch import Sketch
 from composer.strategies import load_composer
@@ -55,19 +56,31 @@ def test_subjects_vary_along_the_components_and_styles_do_not():
 
 
 def test_the_words_are_read_among_the_contexts_and_centred_by_styles(composer):
-    def among(text):
+    def in_parts(text, read):
+        """Long texts come in parts, each weighed by its tokens."""
+        parts = text_parts(tiny_backbone(), text, 6)
+        sizes = torch.tensor([float(part.num_tokens) for part in parts])
+        means = torch.stack([read(part.text) for part in parts])
+        return (sizes[:, None] * means).sum(dim=0) / sizes.sum()
+
+    def around(text):
         prompts = [f"{subject} {text}" for subject in contexts(2)]
         prompts += [f"{text} {subject}" for subject in contexts(2)]
-        return torch.stack([tiny_backbone().encode_text([p])[0] for p in prompts]).mean(dim=0)
+        return torch.stack([bare(prompt) for prompt in prompts]).mean(dim=0)
 
-    styles = torch.stack([among(style) for style in STYLES[::4]]).mean(dim=0)
+    def bare(text):
+        return tiny_backbone().encode_text([text])[0]
+
+    def expected(read):
+        styles = torch.stack([in_parts(style, read) for style in STYLES[::4]]).mean(dim=0)
+        return in_parts("red oak", read) - styles
+
     query = composer.compose(composer.encode(SKETCH), "red oak")
     assert query.fusion is not None
-    torch.testing.assert_close(query.fusion.words, among("red oak") - styles, atol=1e-5, rtol=0)
-    bare = BasicComposer(tiny_backbone(), BasicSettings(num_contexts=0, num_components=5))
-    words = bare.compose(bare.encode(SKETCH), "red oak").fusion.words
-    plain = tiny_backbone().encode_text(["red oak", *STYLES[::4]])
-    torch.testing.assert_close(words, plain[0] - plain[1:].mean(dim=0), atol=1e-5, rtol=0)
+    torch.testing.assert_close(query.fusion.words, expected(around), atol=1e-5, rtol=0)
+    plain = BasicComposer(tiny_backbone(), BasicSettings(num_contexts=0, num_components=5))
+    words = plain.compose(plain.encode(SKETCH), "red oak").fusion.words
+    torch.testing.assert_close(words, expected(bare), atol=1e-5, rtol=0)
 
 
 def test_drawings_are_centred_by_two_means_of_drawings_and_photos_by_the_gallery(composer):

@@ -62,7 +62,7 @@ def test_every_file_is_indexed_or_listed_with_a_reason(folder):
     assert "damaged" in reasons["broken.png"]
     assert "not a PNG, JPEG, WebP, AVIF or HEIC" in reasons["text.jpg"]
     assert "empty" in reasons["empty.webp"]
-    assert reasons["copy.png"] == "It has the same content as a.png."
+    assert reasons["copy.png"].startswith("It has the same content as a.png.")
 
 
 def test_the_stored_vectors_are_those_of_the_frozen_tower(folder):

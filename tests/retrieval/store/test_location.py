@@ -83,7 +83,7 @@ def test_another_encoder_is_refused_and_the_manifest_replaced(bucket):
     storage_at(bucket).write_manifest(replace(MANIFEST, root="/elsewhere"))
     assert Store.open(bucket).root == Path("/elsewhere")
     storage_at(bucket).write_manifest(replace(MANIFEST, schema=99))
-    with pytest.raises(GalleryError, match="must be 2 or earlier, got 99"):
+    with pytest.raises(GalleryError, match="must be 3 or earlier, got 99"):
         Store.open(bucket)
 
 

@@ -4,6 +4,8 @@ from dataclasses import replace
 
 from composer.data.duet_batches import encode_references
 from composer.data.feature_store import FeatureStore
+from composer.data.natural_queries import NaturalQueries, NaturalQuery
+from composer.medium import Medium
 from composer.training.duet import DuetTraining, duet_trainer
 from composer.training.loop import Budget
 from composer.training.trainer import RunSettings
@@ -26,3 +28,19 @@ def encoded_by(tower, pack, batches, gallery, backbone, count=1):
     copy = getattr(tower, "tower", None)  # of a duet; the backbone itself has none
     store = FeatureStore(backbone, tower=copy, encode=tower.encode_image)
     return encode_references(pack, batches.designs, gallery.rows, store, count=count)
+
+
+def queries_of(folder, world, *, num_drawings, seed):
+    """Every photo of the world asks for itself: alone, and for its neighbour in words."""
+    count = len(world.photos)
+    alone = [NaturalQuery(reference=i, words=(), answers=(i,)) for i in range(count)]
+    named = [
+        NaturalQuery(reference=i, words=("next",), answers=((i + 1) % count,), ignored=(i,))
+        for i in range(count)
+    ]
+    return NaturalQueries(
+        pictures=world.photos,
+        references=world.photos,
+        media=(Medium.PHOTO,) * (count - 2) + (Medium.DRAWING,) * 2,
+        by_source={"alone": tuple(alone), "in words": tuple(named)},
+    )

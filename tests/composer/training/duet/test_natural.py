@@ -8,13 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from composer.data.natural_queries import NaturalQueries, NaturalQuery
 from composer.data.world import NaturalParts, PairTable
-from composer.medium import Medium
 from composer.sketch import Sketch
 from composer.training import duet
 from composer.training.duet_objective import DuetWeights
-from tests.composer.training.duet.runs import trainer_of
+from tests.composer.training.duet.runs import queries_of, trainer_of
 
 
 @pytest.fixture
@@ -42,22 +40,6 @@ def natural(monkeypatch):
     monkeypatch.setattr(duet, "natural_tables", lambda folder, size_px: parts)
     monkeypatch.setattr(duet, "read_natural_queries", queries_of)
     return {"natural": Path("archives"), "num_natural": 16, "num_natural_cached": 12}
-
-
-def queries_of(folder, world, *, num_drawings, seed):
-    """Every photo of the world asks for itself: alone, and for its neighbour in words."""
-    count = len(world.photos)
-    alone = [NaturalQuery(reference=i, words=(), answers=(i,)) for i in range(count)]
-    named = [
-        NaturalQuery(reference=i, words=("next",), answers=((i + 1) % count,), ignored=(i,))
-        for i in range(count)
-    ]
-    return NaturalQueries(
-        pictures=world.photos,
-        references=world.photos,
-        media=(Medium.PHOTO,) * (count - 2) + (Medium.DRAWING,) * 2,
-        by_source={"alone": tuple(alone), "in words": tuple(named)},
-    )
 
 
 def test_drawings_of_the_natural_world_are_learnt_and_validated(folder, tmp_path, natural):
