@@ -86,9 +86,7 @@ def test_modules_cite_pages_that_are_there():
     assert broken == []
 
 
-def test_the_ledger_names_what_is_there_or_planned():
-    """A row may reserve room for files that do not exist yet."""
+def test_the_ledger_names_what_is_there():
     text = (ROOT / "assets" / "README.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| `(.+?)` \|", text, re.MULTILINE)
-    absent = [row for row in rows if not (ROOT / "assets" / row).exists()]
-    assert set(absent) <= {"models/mini/few_step/"}
+    assert [row for row in rows if not (ROOT / "assets" / row).exists()] == []
