@@ -31,6 +31,7 @@ from retrieval.errors import GalleryError
 from retrieval.filters.tree import Filter
 from retrieval.search import UNREFINED, Gallery, Ranking, Refinement
 from retrieval.store.address import is_milvus
+from retrieval.store.table import Store
 from studio.kit_file import assets_folder
 from studio.kits import Kit
 from studio.tower import Tower
@@ -220,6 +221,8 @@ class Engine:
         with self._lock:
             if address not in self._galleries:
                 gallery_hash = self.search_backbone.gallery_hash
+                if isinstance(address, Path) and index is None:
+                    self._check_shipped(address)
                 opened = (
                     _open_published(address, gallery_hash)
                     if isinstance(address, str) and is_milvus(address)
@@ -227,6 +230,16 @@ class Engine:
                 )
                 self._galleries[address] = opened
             return self._galleries[address]
+
+    def _check_shipped(self, index: Path) -> None:
+        """Raise where the shipped gallery is of another kit; nobody needs to rebuild that one."""
+        manifest = Store.open(index).manifest
+        if manifest.gallery_hash != self.search_backbone.gallery_hash:
+            raise GalleryError(
+                f"The shipped gallery is indexed for the kit {manifest.kit!r}. Index pictures of "
+                f"your own with: duet index FOLDER --kit {self.kit.name}; then name them with "
+                "--index FOLDER."
+            )
 
     def search(
         self,

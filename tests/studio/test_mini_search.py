@@ -73,7 +73,15 @@ def test_it_does_not_draw(tmp_path, capsys):
     assert KIT in capsys.readouterr().err
 
 
-def test_the_table_of_figures_names_the_shipped_files(capsys):
+def test_the_shipped_gallery_is_of_another_kit_and_nobody_rebuilds_it(capsys):
+    assert main(["search", "--kit", KIT, "--text", "a chair"]) == 2
+    said = capsys.readouterr().err
+    assert "indexed for the kit 'mini'" in said
+    assert f"duet index FOLDER --kit {KIT}" in said
+    assert "--rebuild" not in said
+
+
+def test_the_kit_is_listed_as_present(capsys):
     assert main(["kits", "--json"]) == 0
     listed = {kit["name"]: kit for kit in json.loads(capsys.readouterr().out)["kits"]}
     assert listed[KIT]["present"] is True
