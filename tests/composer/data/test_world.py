@@ -9,6 +9,7 @@ from PIL import Image
 from composer.data import heldout
 from composer.data.augment import turn_raster
 from composer.data.catalogue import CataloguePack
+from composer.data.encoder_sets import Part, chair_part
 from composer.data.instances import Drawing, InstanceDataset, Photo
 from composer.data.tree import Tree
 from composer.data.world import (
@@ -143,10 +144,15 @@ def test_nothing_held_out_is_trained_on_or_chooses():
     assert len(set(chosen.photo_classes)) == 8
     assert len(set(learnt.photo_classes)) == 104 - 20 - 8
     assert not set(learnt.photo_classes) & set(chosen.photo_classes)
-    stems = {name.rsplit("/", 1)[1] for name in chairs.photo_instances}
-    assert len(stems) == 240
-    assert not any(heldout.chairv2_is_held_out(stem) for stem in stems)
+    # Chairs are looked for among all, but those that choose are not trained on.
+    among = {name.rsplit("/", 1)[1] for name in parts.chairs.photo_instances}
+    assert len(among) == 240
+    assert not any(heldout.chairv2_is_held_out(stem) for stem in among)
     assert set(chairs.drawing_instances) <= set(chairs.photo_instances)
+    choosing = set(parts.chairs.drawing_instances)
+    assert len(set(chairs.photo_instances)) == 240 - len(choosing)
+    assert not choosing & set(chairs.photo_instances)
+    assert {chair_part(name.rsplit("/", 1)[1]) for name in choosing} == {Part.VALIDATION}
 
 
 def test_validation_classes_do_not_depend_on_the_order():
