@@ -65,9 +65,8 @@ def read_natural_queries(
 ) -> NaturalQueries:
     """Make the queries of the training parts of Sketchy, ChairV2 and PACS.
 
-    A drawing alone asks for the photo it was drawn from; where that is not known, or it is of a
-    class of its own, for all photos of its class. A drawn chair with its colours asks for that
-    chair. A picture of PACS with words for a domain asks for its class there.
+    A drawing of Sketchy asks for all photos of its class, a drawn chair, alone or with its colours
+    in words, for that chair. A picture of PACS with words for a domain asks for its class there.
 
     Args:
         folder: Of the archives.
@@ -81,8 +80,8 @@ def read_natural_queries(
     drawn, queries = _drawn(world, num_drawings, seed)
     size_px = world.photos.shape[1]
     pacs = pacs_parts(open_pacs(folder / archives.PACS)).train
-    shown, is_drawn = _pacs_references(pacs, size_px)
     pictures = np.stack([fit_square(pacs.image(photo), size_px) for photo in pacs.photos])
+    shown, is_drawn = _pacs_references(pacs, pictures)
     queries["pacs"] = _pacs_queries(pacs, first=len(world.photos), first_reference=len(drawn))
     media = [Medium.DRAWING if flag else Medium.PHOTO for flag in is_drawn]
     return NaturalQueries(
@@ -107,16 +106,13 @@ def _drawn(
         for _ in range(num_drawings):
             number = len(ink)
             ink.append(world.ink(row, rng))
-            alone = NaturalQuery(reference=number, words=(), answers=_rows(of_class))
-            if table != _CHAIRS:
-                queries.setdefault(table, []).append(alone)
-                continue
-            found = queries.setdefault(table, [])
-            found.append(NaturalQuery(reference=number, words=(), answers=_rows(own)))
-            words = _chair_words(said[own[0]]) if len(own) else ()
+            answers = _rows(own if table == _CHAIRS else of_class)
+            alone = NaturalQuery(reference=number, words=(), answers=answers)
+            queries.setdefault(table, []).append(alone)
+            words = _chair_words(said[own[0]]) if table == _CHAIRS and len(own) else ()
             if words:
                 named = queries.setdefault(f"{table} in words", [])
-                named.append(NaturalQuery(reference=number, words=words, answers=_rows(own)))
+                named.append(NaturalQuery(reference=number, words=words, answers=answers))
     return np.repeat(np.stack(ink)[..., None], 3, axis=-1), queries
 
 
@@ -126,19 +122,16 @@ def _chair_words(said: str) -> tuple[str, ...]:
 
 
 def _pacs_references(
-    pacs: InstanceDataset, size_px: int
+    pacs: InstanceDataset, pictures: UInt8[np.ndarray, "k s s 3"]
 ) -> tuple[UInt8[np.ndarray, "k s s 3"], list[bool]]:
-    """Return every picture of PACS as a reference, sketches framed as drawings."""
+    """Return the pictures as references, sketches framed as drawings, and which these are."""
     drawings = {drawing.path: drawing for drawing in pacs.drawings}
-    pictures: list[np.ndarray] = []
-    for photo in pacs.photos:
-        drawing = drawings.get(photo.path)
-        if drawing is None:
-            pictures.append(fit_square(pacs.image(photo), size_px))
-        else:
-            ink = rasterise(pacs.sketch(drawing), size_px)
-            pictures.append(np.repeat(ink[..., None], 3, axis=-1))
-    return np.stack(pictures), [photo.path in drawings for photo in pacs.photos]
+    references = pictures.copy()
+    for row, photo in enumerate(pacs.photos):
+        if photo.path in drawings:
+            ink = rasterise(pacs.sketch(drawings[photo.path]), pictures.shape[1])
+            references[row] = ink[..., None]
+    return references, [photo.path in drawings for photo in pacs.photos]
 
 
 def _pacs_queries(pacs: InstanceDataset, *, first: int, first_reference: int) -> list[NaturalQuery]:

@@ -99,10 +99,14 @@ class DuetModel(nn.Module):
 
     def read_alone(self, features: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
         """Return unit text features of the prompts `[P_L; s_w]` of references' features."""
-        tokens = self.convert(features)
-        silent: list[list[int]] = [[] for _ in features]
+        return self.read(self.convert(features), [[] for _ in features])
+
+    def read(
+        self, tokens: Float[Tensor, "n k w"], word_ids: list[list[int]]
+    ) -> Float[Tensor, "n d"]:
+        """Return unit text features of the prompts `[P_L; tokens; words]`."""
         prompts = assemble_prompts(
-            self.backbone, prefix=self.prompt, pseudo=tokens, word_ids=silent
+            self.backbone, prefix=self.prompt, pseudo=tokens, word_ids=word_ids
         )
         encoding = self.backbone.encode_embeddings(prompts.embeddings, prompts.end_positions)
         return encoding.features.float()

@@ -12,12 +12,12 @@ from composer.data.feature_store import FeatureStore
 from composer.data.natural_queries import NaturalQueries, NaturalQuery
 from composer.data.world import NaturalParts, PairBatches, PairTable, World
 from composer.medium import Medium
-from composer.prompt import assemble_prompts
 from composer.strategies.duet import DuetModel
 from composer.strategies.reference import PLAIN_PROMPT, complete
 from composer.training.duet_validation import Accuracy, Chairs, accuracy, rerank
 from composer.training.losses import multi_positive_nce
 from composer.training.pairs import HeldClasses, to_device
+from composer.vision import in_order, rows_by_medium
 
 NATURAL_SHARES = {"sketchy": 0.4, "chairv2": 0.6}
 _PER_CLASS = 4
@@ -114,7 +114,7 @@ class HeldChairs:
         weight = backbone.layout_weight(Medium.DRAWING)
         silent: list[list[int]] = [[] for _ in self._words]
         said = [[i for word in backbone.word_ids(text) for i in word] for text in self._words]
-        alone, both = (_read(model, tokens, ids) for ids in (silent, said))
+        alone, both = (model.read(tokens, ids) for ids in (silent, said))
         words = backbone.encode_text([f"{PLAIN_PROMPT} {text}" for text in self._words]).float()
 
         def try_one(residual: float, share: float | None) -> Accuracy:
@@ -167,7 +167,7 @@ class CachedNatural:
         features = self._references[[query.reference for query in asked]]
         word_ids = [_ids(model, query, rng) for query in asked]
         with self._accelerator.autocast():
-            found = _read(model, model.convert(features), word_ids)
+            found = model.read(model.convert(features), word_ids)
         is_right = torch.zeros(len(asked), len(self._gallery), dtype=torch.bool)
         is_ignored = torch.zeros_like(is_right)
         for row, query in enumerate(asked):
@@ -184,27 +184,14 @@ class CachedNatural:
         return source[int(rng.integers(len(source)))]
 
 
-def _read(
-    model: DuetModel, tokens: Float[Tensor, "n k w"], word_ids: list[list[int]]
-) -> Float[Tensor, "n d"]:
-    """Return the text features of the prompts of tokens and words."""
-    backbone = model.backbone
-    prompts = assemble_prompts(backbone, prefix=model.prompt, pseudo=tokens, word_ids=word_ids)
-    return backbone.encode_embeddings(prompts.embeddings, prompts.end_positions).features.float()
-
-
 def _encode(queries: NaturalQueries, store: FeatureStore) -> Float[Tensor, "k d"]:
-    is_drawn = np.array([medium is Medium.DRAWING for medium in queries.media])
-    features: Tensor | None = None
-    for medium, rows in ((Medium.DRAWING, is_drawn), (Medium.PHOTO, ~is_drawn)):
-        if not rows.any():
-            continue
-        found = store.features(queries.references[rows], medium)
-        if features is None:
-            features = found.new_zeros(len(is_drawn), found.shape[1])
-        features[torch.from_numpy(rows)] = found
-    assert features is not None
-    return features
+    is_photo = torch.tensor([medium is Medium.PHOTO for medium in queries.media])
+    rows = rows_by_medium(is_photo)
+    seen = [
+        store.features(queries.references[chosen.numpy()], medium)
+        for medium, chosen in rows.items()
+    ]
+    return in_order(seen, [chosen.to(seen[0].device) for chosen in rows.values()])
 
 
 def _ids(model: DuetModel, query: NaturalQuery, rng: np.random.Generator) -> list[int]:
