@@ -17,6 +17,7 @@ import torch
 
 from composer.random_weights import count_parameters, make_random
 from composer.weights import WeightsError, check_safetensors_header
+from generation.configs import read_config
 from generation.controls import Control, ControlKind, ControlSource
 from generation.families import (
     ABSENT_PARTS,
@@ -292,12 +293,9 @@ def _read_config(folder: Path) -> Mapping[str, Any]:
     if not file.is_file():
         raise PipelineError(f"The model in {folder} has no config.json.")
     try:
-        config = json.loads(file.read_text(encoding="utf-8"))
+        return read_config(file)
     except ValueError as error:
-        raise PipelineError(f"{file} is damaged; it is no JSON object.") from error
-    if not isinstance(config, dict):
-        raise PipelineError(f"{file} is damaged; it is no JSON object.")
-    return config
+        raise PipelineError(str(error)) from error
 
 
 def _random_model(kind: Any, folder: Path, dtype: torch.dtype) -> Any:  # noqa: ANN401

@@ -1,6 +1,5 @@
 """Files of an IP-Adapter, and what their headers say about the models they were trained with."""
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from composer.weights import WeightsError, check_safetensors_header
+from generation.configs import read_config
 
 
 class StyleError(ValueError):
@@ -83,9 +83,6 @@ def _read_encoder_config(source: StyleSource) -> Mapping[str, Any]:
             "folder in the kit."
         )
     try:
-        config = json.loads(file.read_text(encoding="utf-8"))
+        return read_config(file)
     except ValueError as error:
-        raise StyleError(f"{file} is damaged; it is no JSON object.") from error
-    if not isinstance(config, dict):
-        raise StyleError(f"{file} is damaged; it is no JSON object.")
-    return config
+        raise StyleError(str(error)) from error

@@ -136,11 +136,11 @@ def validate(
         encoded["layouts"].append(backbone.layouts(encoding))
         silent: list[list[int]] = [[] for _ in ids]
         encoded["image"].append(image_features)
-        encoded["reference"].append(_encode(backbone, model.prompt, s_w, silent))
-        encoded["composed"].append(_encode(backbone, model.prompt, s_w, ids))
+        encoded["reference"].append(model.read(s_w, silent))
+        encoded["composed"].append(model.read(s_w, ids))
         phrases = [neutral[i % len(neutral)] for i in range(len(ids))]
-        encoded["neutral"].append(_encode(backbone, model.prompt, s_w, phrases))
-        encoded["words"].append(_encode(backbone, plain, None, ids))
+        encoded["neutral"].append(model.read(s_w, phrases))
+        encoded["words"].append(_encode_words(backbone, plain, ids))
     right = torch.arange(len(word_ids), device=gallery.features.device)
     features = {name: torch.cat(parts) for name, parts in encoded.items()}
 
@@ -229,11 +229,8 @@ def _score(result: Accuracy) -> float:
     return result.at_1 + 0.1 * result.at_10
 
 
-def _encode(
-    backbone: Backbone,
-    prefix: Float[Tensor, "k w"] | list[int],
-    pseudo: Float[Tensor, "n p w"] | None,
-    word_ids: list[list[int]],
+def _encode_words(
+    backbone: Backbone, prefix: list[int], word_ids: list[list[int]]
 ) -> Float[Tensor, "n d"]:
-    batch = assemble_prompts(backbone, prefix=prefix, pseudo=pseudo, word_ids=word_ids)
+    batch = assemble_prompts(backbone, prefix=prefix, pseudo=None, word_ids=word_ids)
     return backbone.encode_embeddings(batch.embeddings, batch.end_positions).features.float()
