@@ -83,6 +83,8 @@ def drawn(pipeline, request):
 def test_a_named_control_network_draws_thinner_lines_with_weights_of_its_own(sd15):
     scribble = generate(sd15, request_for(sd15, ""))
     lineart = generate(sd15, request_for(sd15, "lineart"))
+    assert scribble.control is not None
+    assert lineart.control is not None
     assert (lineart.control > 0).sum() < 0.8 * (scribble.control > 0).sum()
     assert scribble.weights_hash == sd15.weights_hash != lineart.weights_hash
     same_lines = request_for(sd15, "lineart", control=scribble.control)

@@ -251,7 +251,7 @@ def test_sd35_refuses_what_it_cannot_draw(folders):
         ImagePipeline.load(source(folders, "sd35", checkpoint=file))
 
 
-def _break(folder, change):
+def _break(folder, change: str):
     part = folder / "transformer" / "diffusion_pytorch_model.safetensors"
     match change:
         case "missing shard":
@@ -269,6 +269,8 @@ def _break(folder, change):
             part.write_bytes(part.read_bytes()[:-50])
         case "no T5":
             shutil.rmtree(folder / "text_encoder_3")
+        case _:
+            raise AssertionError(change)
 
 
 @pytest.mark.parametrize(

@@ -131,6 +131,8 @@ def test_the_residual_leads_towards_the_reference_and_leaves_words_and_tokens_al
     paper = composer.compose(encoded, "red")
     model.residual, model.residual_alone, model.words_share = 0.5, 2.0, 0.25
     completed = composer.compose(encoded, "red")
+    assert paper.words_feature is not None
+    assert paper.reference_feature is not None
     both = paper.both_feature + 0.25 * paper.words_feature + 0.5 * image_feature
     alone = paper.reference_feature + 2.0 * image_feature
     torch.testing.assert_close(completed.both_feature, both / both.norm())
