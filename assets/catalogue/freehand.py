@@ -297,7 +297,7 @@ def _slip_end(path: np.ndarray, hand: Hand, rng: np.random.Generator) -> np.ndar
 def _again(path: np.ndarray, hand: Hand, rng: np.random.Generator) -> np.ndarray:
     """Go over a stretch of a path again, a little beside it."""
     num_points = len(path)
-    span = max(int(num_points * rng.uniform(0.4, 1.0)), 2)
+    span = min(max(int(num_points * rng.uniform(0.4, 1.0)), 2), num_points)
     start = int(rng.integers(0, num_points - span + 1))
     beside = rng.normal(0.0, 1.0 + hand.wobble_px, 2)
     return _move(path[start : start + span] + beside, hand, rng)

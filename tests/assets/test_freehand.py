@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy.spatial import KDTree
 
+from assets.catalogue import freehand
 from assets.catalogue.freehand import draw, draw_in_place, rasterise
 from assets.catalogue.sketch import Curve, CurveKind, contours
 from assets.catalogue.strokes import corners, simplify
@@ -159,3 +160,10 @@ def test_only_proportions_are_kept_in_place_the_hand_still_slips(chair):
     assert lines.query(np.vstack(rough))[0].mean() > lines.query(np.vstack(fine))[0].mean()
     with pytest.raises(ValueError, match="`skill` must be 0, 1 or 2"):
         draw_in_place(chair, skill=3, rng=np.random.default_rng(3))
+
+
+def test_a_stroke_of_one_point_is_gone_over_again_too():
+    hand, rng = freehand.HANDS[0], np.random.default_rng(0)
+    again = freehand._again(np.array([[5.0, 5.0]]), hand, rng)
+    assert np.isfinite(again).all()
+    assert np.abs(again - 5.0).max() < 20.0
