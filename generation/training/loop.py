@@ -60,6 +60,9 @@ class Optimisation:
         seed: it and the number of the step determine every batch.
         save_every_s: seconds between states on disk.
         log_every: steps between log lines.
+        check_every_s: seconds between checks, of runs that have one.
+        skips_non_finite: whether a step whose gradients are not finite changes nothing.
+        channels_last: layout of the weights while they are trained.
     """
 
     batch_size: int
@@ -73,6 +76,9 @@ class Optimisation:
     seed: int = 0
     save_every_s: float = 120.0
     log_every: int = 50
+    check_every_s: float = 1200.0
+    skips_non_finite: bool = False
+    channels_last: bool = True
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -118,13 +124,24 @@ class TrainingResult:
         return sum(recent) / len(recent) if recent else None
 
 
-def train(stage: TrainingStage, optimisation: Optimisation, run: Run) -> TrainingResult:
+def train(
+    stage: TrainingStage,
+    optimisation: Optimisation,
+    run: Run,
+    check: Callable[[], object] | None = None,
+) -> TrainingResult:
     """Train a stage to the end of its budget; its module then holds the averaged weights.
 
     A run that was killed resumes from its last state and ends with exactly the weights of an
     uninterrupted one (on one device, with a budget in steps).
+
+    Args:
+        stage: what is trained.
+        optimisation: rates and schedule.
+        run: where and how long.
+        check: called every `check_every_s` seconds while the module holds the averaged weights.
     """
-    trainer = _Trainer(stage, optimisation, run)
+    trainer = _Trainer(stage, optimisation, run, check)
     trainer.resume()
     while (progress := trainer.progress) < 1.0:
         trainer.step(progress)
@@ -154,10 +171,18 @@ def step_generator(seed: int, step: int) -> torch.Generator:
 
 
 class _Trainer:
-    def __init__(self, stage: TrainingStage, optimisation: Optimisation, run: Run) -> None:
+    def __init__(
+        self,
+        stage: TrainingStage,
+        optimisation: Optimisation,
+        run: Run,
+        check: Callable[[], object] | None = None,
+    ) -> None:
         self.stage, self.optimisation, self.run = stage, optimisation, run
+        self.check = check
         stage.module.to(run.device)
-        _lay_out(stage.module, torch.channels_last)  # convolutions are a fifth faster
+        if optimisation.channels_last:  # convolutions are a fifth faster
+            _lay_out(stage.module, torch.channels_last)
         named: dict[str, Tensor] = {
             name: p for name, p in stage.module.named_parameters() if p.requires_grad
         }
@@ -173,10 +198,11 @@ class _Trainer:
                 betas=optimisation.betas,
                 max_gradient_norm=optimisation.max_gradient_norm,
                 average_decay=optimisation.average_decay,
+                skips_non_finite=optimisation.skips_non_finite,
             ),
         )
         self.uses_bf16 = fast_precision(run.device) == "bf16"
-        self.saved_s = 0.0
+        self.saved_s = self.checked_s = 0.0
         self.losses: list[float] = []
 
     @property
@@ -220,6 +246,24 @@ class _Trainer:
             self.run.log(self._line(parts))
         if self.elapsed_s - self.saved_s >= self.optimisation.save_every_s:
             self.save()
+        if self.check and self.elapsed_s - self.checked_s >= self.optimisation.check_every_s:
+            self._check(self.check)
+
+    @torch.no_grad()
+    def _check(self, check: Callable[[], object]) -> None:
+        average = self.descent.average
+        assert average is not None
+        trained = {name: p.clone() for name, p in self.descent.parameters.items()}
+        self._load(average.tensors)
+        self.stage.module.eval()
+        check()
+        self._load(trained)
+        self.checked_s = self.elapsed_s
+
+    @torch.no_grad()
+    def _load(self, tensors: Mapping[str, Tensor]) -> None:
+        for name, parameter in self.descent.parameters.items():
+            parameter.copy_(tensors[name])
 
     def _line(self, parts: str) -> str:
         elapsed_s = self.elapsed_s
@@ -237,15 +281,13 @@ class _Trainer:
         if state is None:
             return
         self.descent.restore(state, self.run.state_folder)
-        self.saved_s = self.elapsed_s
+        self.saved_s = self.checked_s = self.elapsed_s
         self.run.log(f"{self.stage.name} resumes from step {self.num_steps}")
 
-    @torch.no_grad()
     def load_average(self) -> None:
         average = self.descent.average
         assert average is not None
-        for name, parameter in self.descent.parameters.items():
-            parameter.copy_(average.tensors[name])
+        self._load(average.tensors)
         _lay_out(self.stage.module.eval(), torch.contiguous_format)  # the layout of files
 
 

@@ -1,0 +1,98 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from composer.training.state import load_state
+from generation.training import pictures
+from generation.training.diffusion import DiffusionRecipe, make_unet
+from generation.training.loop import train
+from generation.training.picture_cache import build_cache
+from generation.training.picture_model import PictureModel, make_small_control
+from generation.training.pictures import PicturesRecipe, PictureStage, train_pictures
+from tests.generation.training import world
+
+FAST = replace(world.FAST, check_every_s=0.0, skips_non_finite=True, channels_last=False)
+SMALL = PicturesRecipe(
+    unet=DiffusionRecipe(block_out_channels=(8, 16)),
+    conditioning_channels=(4, 4, 8, 8),
+    size_px=128,
+    num_conditions=2,
+    optimisation=FAST,
+)
+
+
+@pytest.fixture(scope="module")
+def viewed_folder(tmp_path_factory):
+    return world.write_pack(tmp_path_factory.mktemp("viewed"), has_views=True)
+
+
+def make_model():
+    unet = make_unet(SMALL.unet, 32, 16, 0)
+    return PictureModel(unet, make_small_control(unet, SMALL.conditioning_channels, 0))
+
+
+def test_no_drawing_means_the_unet_alone():
+    model = make_model()
+    for block in (*model.controlnet.controlnet_down_blocks, model.controlnet.controlnet_mid_block):
+        torch.nn.init.normal_(block.weight)
+    noisy, states = torch.randn(3, 4, 16, 16), torch.randn(3, 5, 32)
+    times, lines = torch.tensor([100.0, 500.0, 900.0]), torch.ones(3, 1, 128, 128)
+    is_drawn = torch.tensor([True, False, True])
+    with torch.no_grad():
+        drawn = model(noisy, times, states, lines, is_drawn)
+        bare = model.unet(noisy, times, encoder_hidden_states=states).sample
+    torch.testing.assert_close(drawn[1], bare[1], atol=1e-5, rtol=1e-4)
+    assert float((drawn - bare)[is_drawn].abs().amax((1, 2, 3)).min()) > 1e-2
+
+
+def test_both_networks_learn_together(sources, viewed_folder, tmp_path):
+    options = world.options(viewed_folder, tmp_path, 20)
+    inputs = pictures._cache_sources(options, sources, SMALL)
+    cache, model = build_cache(tmp_path / "cache", inputs), make_model()
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    losses = train(PictureStage(model, cache, SMALL), FAST, options.run("x")).last_losses
+    assert np.mean(losses[-5:]) < 0.95 * np.mean(losses[:5])
+    changed = {
+        name for name, tensor in model.state_dict().items() if (tensor != before[name]).any()
+    }
+    assert any(name.startswith("unet.") for name in changed)
+    assert "controlnet.controlnet_cond_embedding.conv_in.weight" in changed
+
+
+def test_the_export_opens_and_draws_in_stock_diffusers(sources, viewed_folder, tmp_path):
+    import diffusers
+
+    folder = train_pictures(world.options(viewed_folder, tmp_path, 4), sources, SMALL)
+    control = diffusers.ControlNetModel.from_pretrained(folder / "controlnet")
+    stock = diffusers.StableDiffusionControlNetPipeline.from_pretrained(
+        folder / "pipeline", controlnet=control, local_files_only=True, safety_checker=None
+    )
+    stock.set_progress_bar_config(disable=True)
+    lines = torch.zeros(1, 3, 128, 128)
+    drawn = stock("a red box", image=lines, num_inference_steps=2, output_type="np").images
+    assert drawn.shape == (1, 128, 128, 3)
+    assert (folder / "samples.png").is_file()
+
+
+def test_a_stopped_run_ends_as_one_that_never_stopped(
+    sources, viewed_folder, tmp_path, monkeypatch
+):
+    whole = train_pictures(world.options(viewed_folder, tmp_path / "a", 6), sources, SMALL)
+    loss, calls = PictureStage.loss, []
+
+    def stopping(self, generator):
+        calls.append(1)
+        if len(calls) == 5:
+            raise KeyboardInterrupt
+        return loss(self, generator)
+
+    saving = replace(SMALL, optimisation=replace(FAST, save_every_s=0.0))
+    monkeypatch.setattr(PictureStage, "loss", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        train_pictures(world.options(viewed_folder, tmp_path / "b", 6), sources, saving)
+    train_pictures(world.options(viewed_folder, tmp_path / "b", 6), sources, saving)
+    states = [load_state(f / "state") for f in (whole, tmp_path / "b" / "pictures")]
+    for name, tensor in states[0].tensors.items():
+        torch.testing.assert_close(states[1].tensors[name], tensor, atol=0, rtol=0)
