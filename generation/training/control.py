@@ -13,7 +13,6 @@ from diffusers import ControlNetModel, UNet2DConditionModel
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from composer.files import atomic_folder
 from generation.training.command import (
     Scale,
     StageOptions,
@@ -32,6 +31,7 @@ from generation.training.inputs import (
     read_sources,
 )
 from generation.training.loop import Optimisation, StepLoss, train
+from generation.training.pipeline_export import save_control_network
 from generation.training.scribbles import Scribbles
 from generation.training.stock import move
 
@@ -167,9 +167,7 @@ def train_control(
     )
     trained = train(stage, replace(recipe.optimisation, seed=options.seed), run)
     folder = run.folder / "controlnet"
-    move(controlnet, torch.float16)
-    with atomic_folder(folder) as part:
-        controlnet.save_pretrained(part)
+    save_control_network(controlnet, folder)
     write_json(
         run.folder / "metrics.json",
         {

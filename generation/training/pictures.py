@@ -11,7 +11,6 @@ from torch import Tensor
 
 from composer.backbone import Backbone
 from composer.data.catalogue import PHOTO, CataloguePack
-from composer.files import atomic_folder
 from composer.strategies.duet import DuetComposer
 from generation.control import CONTROL_LINE_SHARE
 from generation.training.command import (
@@ -44,8 +43,12 @@ from generation.training.loop import (
 )
 from generation.training.picture_cache import CacheSources, Drops, PictureCache, build_cache
 from generation.training.picture_model import PictureModel, make_small_control, sample_latents
-from generation.training.pipeline_export import assemble_pipeline, save_pipeline
-from generation.training.stock import decode, move
+from generation.training.pipeline_export import (
+    assemble_pipeline,
+    save_control_network,
+    save_pipeline,
+)
+from generation.training.stock import decode
 
 NAME = "pictures"
 MINUTES = {Scale.CPU: 480.0, Scale.GPU: 12.0}
@@ -200,9 +203,7 @@ def train_pictures(
     sheet.draw()
     pipeline = assemble_pipeline(inputs.vae, unet, backbone, sources.clip)
     save_pipeline(pipeline, sources.clip, run.folder / "pipeline")
-    move(controlnet, torch.float16)
-    with atomic_folder(run.folder / "controlnet") as part:
-        controlnet.save_pretrained(part)
+    save_control_network(controlnet, run.folder / "controlnet")
     write_json(
         run.folder / "metrics.json",
         {

@@ -6,7 +6,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
+from diffusers import (
+    AutoencoderKL,
+    ControlNetModel,
+    StableDiffusionPipeline,
+    UNet2DConditionModel,
+)
 from PIL import Image
 
 from composer.backbone import Backbone
@@ -14,6 +19,7 @@ from composer.data.catalogue import PHOTO, CataloguePack
 from composer.files import atomic_folder
 from generation.training.command import contact_sheet
 from generation.training.flow import make_scheduler
+from generation.training.stock import move
 from generation.training.text_export import (
     export_text_encoder,
     export_tokenizer,
@@ -54,6 +60,13 @@ def save_pipeline(pipeline: StableDiffusionPipeline, clip_folder: Path, folder: 
         pipeline.to(torch.float32)
         _open_in_float32(part / "text_encoder" / "config.json")
         write_classic_tokenizer(clip_folder, part / "tokenizer")
+
+
+def save_control_network(controlnet: ControlNetModel, folder: Path) -> None:
+    """Write a control network in fp16, which it keeps; the folder appears whole or not at all."""
+    move(controlnet, torch.float16)
+    with atomic_folder(folder) as part:
+        controlnet.save_pretrained(part)
 
 
 def _open_in_float32(config: Path) -> None:
