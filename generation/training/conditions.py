@@ -5,12 +5,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from PIL import Image
 from torch import Tensor
 
 from composer.backbone import Backbone
 from composer.data.catalogue import PHOTO, CataloguePack
+from composer.data.views import mirrored_words
 from composer.data.wording import sample_domain_wording, sample_wording
 from composer.prompt import assemble_prompts
 from composer.query import Query
@@ -106,15 +107,29 @@ class Conditioner:
 
     @torch.no_grad()
     def draw(
-        self, rows: Int[np.ndarray, " n"], generator: torch.Generator
+        self,
+        rows: Int[np.ndarray, " n"],
+        generator: torch.Generator,
+        is_mirrored: Bool[np.ndarray, " n"] | None = None,
     ) -> Float[Tensor, "n l w"]:
-        """Draw a condition for each picture and return the hidden states."""
+        """Draw a condition for each picture and return the hidden states.
+
+        Args:
+            rows: Of the pack.
+            generator: Of the choice.
+            is_mirrored: Pictures whose words must swap left and right.
+        """
         seed = int(torch.randint(2**62, (1,), generator=generator))
         rng = np.random.default_rng(seed)
         plain: dict[int, str] = {}
         spliced: dict[int, tuple[int, str]] = {}
         for i, row in enumerate(rows):
             self._choose(int(row), i, rng, plain, spliced)
+        for i in () if is_mirrored is None else np.flatnonzero(is_mirrored).tolist():
+            if i in plain:
+                plain[i] = mirrored_words(plain[i])
+            else:
+                spliced[i] = spliced[i][0], mirrored_words(spliced[i][1])
         return self._encode(len(rows), plain, spliced)
 
     def _choose(

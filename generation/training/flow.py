@@ -29,9 +29,22 @@ class NoisyLatents:
     velocity: Float[Tensor, "n 4 h w"]
 
 
-def add_flow_noise(latents: Float[Tensor, "n 4 h w"], generator: torch.Generator) -> NoisyLatents:
-    """Move latents to logit-normal times t in (0, 1)."""
-    times = torch.sigmoid(torch.randn(len(latents), generator=generator)).to(latents)
+def add_flow_noise(
+    latents: Float[Tensor, "n 4 h w"], generator: torch.Generator, uniform_share: float = 0.0
+) -> NoisyLatents:
+    """Move latents to logit-normal times t in (0, 1).
+
+    Args:
+        latents: Of the data.
+        generator: Of times and noise.
+        uniform_share: Share of the times that are uniform, since a sampler starts at t = 1, where
+            logit-normal times are rare.
+    """
+    times = torch.sigmoid(torch.randn(len(latents), generator=generator))
+    if uniform_share:
+        is_uniform = torch.rand(len(latents), generator=generator) < uniform_share
+        times = torch.where(is_uniform, torch.rand(len(latents), generator=generator), times)
+    times = times.to(latents)
     noise = torch.randn(latents.shape, generator=generator).to(latents)
     share = times.view(-1, 1, 1, 1)
     return NoisyLatents(

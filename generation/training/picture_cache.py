@@ -37,6 +37,8 @@ class CacheSources:
         conditioner: Draws conditions that are never empty; emptying is the sampler's business.
         size_px: Side of the pictures.
         num_conditions: Conditions drawn for each picture.
+        has_mirrored: Whether each picture is followed by its mirror image, with a mirrored drawing
+            and words that swap left and right.
         seed: Of these draws.
     """
 
@@ -46,14 +48,18 @@ class CacheSources:
     conditioner: Conditioner
     size_px: int = 256
     num_conditions: int = 4
+    has_mirrored: bool = False
     seed: int = 0
+
+    def __len__(self) -> int:
+        return len(self.rows) * (2 if self.has_mirrored else 1)
 
     def key(self) -> str:
         """Return what tells caches of other contents apart."""
         conditioner = self.conditioner
         parts = [latents_key(self.vae, self.pack, self.rows), conditioner.backbone.text_hash]
         parts += [json.dumps(asdict(conditioner.shares)), str(conditioner.tokens.tokens.sum())]
-        parts += [f"{self.size_px} {self.num_conditions} {self.seed}"]
+        parts += [f"{self.size_px} {self.num_conditions} {self.has_mirrored} {self.seed}"]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
@@ -135,7 +141,7 @@ def build_cache(folder: Path, sources: CacheSources) -> PictureCache:
     Raises:
         PackError: The pack has no views.
     """
-    key, count = sources.key(), len(sources.rows)
+    key, count = sources.key(), len(sources)
     num_done = _num_done(folder, key)
     if num_done == count:
         return PictureCache(folder)
@@ -163,25 +169,31 @@ def build_cache(folder: Path, sources: CacheSources) -> PictureCache:
 def _fill(
     arrays: dict[str, np.memmap], sources: CacheSources, pixels: Pixels, chosen: np.ndarray
 ) -> None:
-    rows = sources.rows[chosen]
+    copies = 2 if sources.has_mirrored else 1
+    rows, is_mirrored = sources.rows[chosen // copies], chosen % copies == 1
     device = sources.conditioner.backbone.device
-    images = pixels.take(torch.from_numpy(chosen)).to(device)
+    images = pixels.take(torch.from_numpy(chosen // copies)).to(device)
+    flipped = torch.from_numpy(is_mirrored).to(device)
+    images[flipped] = images[flipped].flip(-1)
     latents = encode_mean(sources.vae, images) * sources.vae.config["scaling_factor"]
     arrays["latents"][chosen] = latents.half().cpu().numpy()
     for number in range(sources.num_conditions):
         step = int(chosen[0]) * sources.num_conditions + number
-        states = sources.conditioner.draw(rows, step_generator(sources.seed, step))
+        generator = step_generator(sources.seed, step)
+        states = sources.conditioner.draw(rows, generator, is_mirrored)
         arrays["states"][chosen, number] = states.half().cpu().numpy()
     line_px = CONTROL_LINE_SHARE * sources.size_px
-    for index, row in zip(chosen.tolist(), rows.tolist(), strict=True):
+    for index, row, mirrors in zip(chosen.tolist(), rows.tolist(), is_mirrored, strict=True):
         view = sources.pack.view(row)
+        if mirrors:
+            view = view.mirrored()
         lines = view.drawing.lines(sources.size_px, line_px) > 127
         arrays["lines"][index] = np.packbits(lines, axis=1)
         arrays["studio"][index] = view.studio
 
 
 def _open_arrays(folder: Path, sources: CacheSources, is_new: bool) -> dict[str, np.memmap]:
-    backbone, count, size = sources.conditioner.backbone, len(sources.rows), sources.size_px
+    backbone, count, size = sources.conditioner.backbone, len(sources), sources.size_px
     states = (backbone.context_length, backbone.token_width)
     side = size // _FACTOR
     shapes: dict[str, tuple[tuple[int, ...], type]] = {

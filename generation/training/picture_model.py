@@ -7,18 +7,27 @@ from diffusers import ControlNetModel, DPMSolverMultistepScheduler, UNet2DCondit
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from composer.data.views import NUM_STUDIO
 from generation.training.flow import make_scheduler
 
 
 class PictureModel(nn.Module):
-    """Velocity of noisy latents, from words and a drawing.
+    """Velocity of noisy latents, from words, a drawing and the studio.
 
-    Without a drawing the control network has no part in it, as in pipelines without one.
+    Without a drawing the control network has no part in it, as in pipelines without one. The studio
+    is one more state behind those of the words, or nothing: pipelines that know no studio draw
+    without one.
     """
 
-    def __init__(self, unet: UNet2DConditionModel, controlnet: ControlNetModel) -> None:
+    def __init__(
+        self, unet: UNet2DConditionModel, controlnet: ControlNetModel, seed: int = 0
+    ) -> None:
         super().__init__()
         self.unet, self.controlnet = unet, controlnet
+        config: Any = unet.config
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.studio = nn.Linear(NUM_STUDIO, config.cross_attention_dim)
 
     def forward(
         self,
@@ -27,8 +36,11 @@ class PictureModel(nn.Module):
         states: Float[Tensor, "n l e"],
         lines: Float[Tensor, "n 1 h w"],
         has_drawing: Bool[Tensor, " n"],
+        studio: Float[Tensor, "n 9"] | None = None,
     ) -> Float[Tensor, "n 4 y x"]:
         """Return the velocity; `lines` counts only where there is a drawing."""
+        if studio is not None:
+            states = torch.cat([states, self.studio(studio)[:, None].to(states)], dim=1)
         residuals: dict[str, Any] = {}
         if bool(has_drawing.any()):
             down, middle = self.controlnet(

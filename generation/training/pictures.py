@@ -76,6 +76,9 @@ class PicturesRecipe:
         shares: How often which condition is cached; none is empty.
         num_conditions: Conditions cached for each picture.
         drops: How often words and drawing are left out, each by itself.
+        studio_share: Share of the steps in which backdrop and lights are told.
+        uniform_share: Share of the times that are uniform in place of logit-normal.
+        has_mirrored: Whether the mirrored pictures are learned, too.
         optimisation: Rates and schedule.
     """
 
@@ -86,8 +89,11 @@ class PicturesRecipe:
     shares: Shares = field(
         default_factory=lambda: Shares(caption=0.445, token_words=0.445, token=0.11, empty=0.0)
     )
-    num_conditions: int = 4
+    num_conditions: int = 3
     drops: Drops = field(default_factory=Drops)
+    studio_share: float = 0.5
+    uniform_share: float = 0.1
+    has_mirrored: bool = True
     optimisation: Optimisation = OPTIMISATION
 
 
@@ -118,13 +124,16 @@ class PictureStage:
         """Draw pictures, conditions, times and noise; compare velocities."""
         device = next(self.module.parameters()).device
         batch = self.cache.draw(self.recipe.optimisation.batch_size, self.recipe.drops, generator)
-        noisy = add_flow_noise(batch.latents.to(device), generator)
+        recipe = self.recipe
+        noisy = add_flow_noise(batch.latents.to(device), generator, recipe.uniform_share)
+        tells_studio = float(torch.rand((), generator=generator)) < recipe.studio_share
         predicted = self.module(
             noisy.latents,
             noisy.timesteps,
             batch.states.to(device),
             batch.lines.to(device),
             batch.has_drawing.to(device),
+            batch.studio.to(device) if tells_studio else None,
         )
         return velocity_loss(predicted, noisy)
 
@@ -193,7 +202,7 @@ def train_pictures(
     backbone = inputs.conditioner.backbone
     unet = make_unet(recipe.unet, backbone.token_width, recipe.size_px // 8, options.seed)
     controlnet = make_small_control(unet, recipe.conditioning_channels, options.seed)
-    model = PictureModel(unet, controlnet)
+    model = PictureModel(unet, controlnet, options.seed)
     optimisation = replace(recipe.optimisation, seed=options.seed)
     num_coarse = _train_coarse(model, inputs, recipe, run)
     cache = build_cache(run.folder / "cache", inputs)
@@ -234,6 +243,7 @@ def _cache_sources(
         conditioner=Conditioner(backbone, pack, tokens, recipe.shares),
         size_px=recipe.size_px,
         num_conditions=recipe.num_conditions,
+        has_mirrored=recipe.has_mirrored,
         seed=options.seed,
     )
 

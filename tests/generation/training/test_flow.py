@@ -33,3 +33,16 @@ def test_the_velocity_loss_is_a_mean_square():
     loss = velocity_loss(torch.full((2, 4, 2, 2), 3.0), noisy)
     assert float(loss.total) == 4.0
     assert loss.parts.keys() == {"velocity"}
+
+
+def test_a_share_of_the_times_is_uniform():
+    latents = torch.zeros(4000, 4, 1, 1)
+    near_noise = {
+        share: float(
+            (add_flow_noise(latents, step_generator(0, 1), share).timesteps > 950).float().mean()
+        )
+        for share in (0.0, 0.5, 1.0)
+    }
+    assert near_noise[0.0] < 0.01
+    assert 0.015 < near_noise[0.5] < 0.04
+    assert 0.035 < near_noise[1.0] < 0.065

@@ -93,11 +93,11 @@ def test_words_and_drawing_are_left_out_apart(cache, from_pack):
 def test_a_stopped_cache_goes_on_and_ends_the_same(from_pack, cache, tmp_path, monkeypatch):
     calls, draw = [], Conditioner.draw
 
-    def stopping(self, rows, generator):
+    def stopping(self, rows, generator, is_mirrored):
         calls.append(rows)
         if len(calls) == 5:
             raise KeyboardInterrupt
-        return draw(self, rows, generator)
+        return draw(self, rows, generator, is_mirrored)
 
     monkeypatch.setattr(Conditioner, "draw", stopping)
     with pytest.raises(KeyboardInterrupt):
@@ -117,6 +117,63 @@ def test_other_contents_are_made_anew(from_pack, tmp_path):
     build_cache(tmp_path, few)
     assert len(build_cache(tmp_path, replace(few, rows=from_pack.rows[4:10]))) == 6
     assert replace(few, seed=1).key() != few.key()
+
+
+def test_each_picture_is_followed_by_its_mirror_image(from_pack, tmp_path, monkeypatch):
+    texts, spliced = [], []
+    encode = Conditioner._encode
+
+    def listening(self, count, plain, pairs):
+        texts.append(plain)
+        spliced.append(pairs)
+        return encode(self, count, plain, pairs)
+
+    monkeypatch.setattr(Conditioner, "_encode", listening)
+    few = replace(from_pack, rows=from_pack.rows[:3], num_conditions=1, has_mirrored=True)
+    cache = build_cache(tmp_path, few)
+    assert len(cache) == 6
+    for row in range(3):
+        own, mirrored = (cache._lines[2 * row + i] for i in range(2))
+        np.testing.assert_array_equal(
+            np.unpackbits(mirrored, axis=1),
+            from_pack.pack.view(int(few.rows[row]))
+            .mirrored()
+            .drawing.lines(128, CONTROL_LINE_SHARE * 128)
+            > 127,
+        )
+        assert (own != mirrored).any()
+    pictures = Pixels(few.pack, few.rows, torch.device("cpu")).take(torch.arange(3)).flip(-1)
+    with torch.no_grad():
+        expected = encode_mean(few.vae, pictures) * few.vae.config["scaling_factor"]
+    latents = torch.from_numpy(np.array(cache._latents[1::2])).float()
+    torch.testing.assert_close(latents, expected, atol=5e-3, rtol=1e-2)
+    studio = cache._studio * cache.studio_std + cache.studio_mean
+    signs = np.array([1, 1, 1, -1, 1, -1, 1, 1, 1])
+    np.testing.assert_allclose(studio[1::2], studio[::2] * signs, atol=1e-3)
+    assert few.key() != replace(few, has_mirrored=False).key()
+
+
+def test_words_of_a_mirrored_picture_swap_left_and_right(from_pack, monkeypatch):
+    said: list[str] = []
+    encode = Conditioner._encode
+
+    def listening(self, count, plain, pairs):
+        said.extend((*plain.values(), *(words for _, words in pairs.values())))
+        return encode(self, count, plain, pairs)
+
+    monkeypatch.setattr(Conditioner, "_encode", listening)
+    rows = np.repeat(from_pack.rows[:1], 40)
+    views = replace(from_pack.conditioner.shares, view_caption=1.0)
+    conditioner = Conditioner(
+        from_pack.conditioner.backbone, from_pack.pack, from_pack.conditioner.tokens, views
+    )
+    conditioner.draw(rows, step_generator(0, 0))
+    assert any("left" in words for words in said)
+    assert not any("right" in words for words in said)
+    said.clear()
+    conditioner.draw(rows, step_generator(0, 0), np.ones(40, bool))
+    assert any("right" in words for words in said)
+    assert not any("left" in words for words in said)
 
 
 def test_packs_without_views_are_refused(from_pack, pack, tmp_path):

@@ -7,7 +7,7 @@ import torch
 from composer.training.state import load_state
 from generation.training import pictures
 from generation.training.diffusion import DiffusionRecipe, make_unet
-from generation.training.loop import train
+from generation.training.loop import step_generator, train
 from generation.training.picture_cache import build_cache
 from generation.training.picture_model import PictureModel, make_small_control
 from generation.training.pictures import PicturesRecipe, PictureStage, train_pictures
@@ -45,6 +45,28 @@ def test_no_drawing_means_the_unet_alone():
         bare = model.unet(noisy, times, encoder_hidden_states=states).sample
     torch.testing.assert_close(drawn[1], bare[1], atol=1e-5, rtol=1e-4)
     assert float((drawn - bare)[is_drawn].abs().amax((1, 2, 3)).min()) > 1e-2
+
+
+def test_the_studio_is_a_further_state_that_is_told_in_a_share_of_the_steps(
+    sources, viewed_folder, tmp_path
+):
+    model = make_model()
+    noisy, states = torch.randn(2, 4, 16, 16), torch.randn(2, 5, 32)
+    times, lines, is_not = torch.full((2,), 500.0), torch.zeros(2, 1, 128, 128), torch.zeros(2) > 0
+    studio = torch.randn(2, 9)
+    with torch.no_grad():
+        told = model(noisy, times, states, lines, is_not, studio)
+        longer = torch.cat([states, model.studio(studio)[:, None]], dim=1)
+        torch.testing.assert_close(
+            told, model.unet(noisy, times, encoder_hidden_states=longer).sample
+        )
+    inputs = pictures._cache_sources(world.options(viewed_folder, tmp_path, 4), sources, SMALL)
+    cache = build_cache(tmp_path / "cache", inputs)
+    for share, is_learned in ((0.0, False), (1.0, True)):
+        stage = PictureStage(model, cache, replace(SMALL, studio_share=share))
+        model.zero_grad()
+        stage.loss(step_generator(0, 0)).total.backward()
+        assert (model.studio.weight.grad is not None) == is_learned
 
 
 def test_both_networks_learn_together(sources, viewed_folder, tmp_path):
