@@ -43,6 +43,10 @@ class Conditioner(Protocol):
         """
         ...
 
+    def second_vectors(self, vectors: Float[Tensor, "n w"]) -> Float[Tensor, "n u"] | None:
+        """Return token embeddings in the second CLIP's space; None where there is no second."""
+        ...
+
 
 class SdConditioner:
     """The one text encoder of Stable Diffusion 1.x: last states after the norm."""
@@ -56,6 +60,9 @@ class SdConditioner:
         """Return the states of a query, the negative half first."""
         table = token_table(self._text_encoder)
         return states_in_chunks(self._states, query, negative_text, self._tokenizer, table)
+
+    def second_vectors(self, vectors: Float[Tensor, "n w"]) -> None:
+        """Return nothing: there is one text encoder."""
 
     def _states(self, query: ComposedQuery, negative_text: str) -> GuidanceStates:
         hidden = guidance_pair(
@@ -93,6 +100,12 @@ class _ClipPair:
     def first_table(self) -> Float[Tensor, "v w"]:
         """The first encoder's token embeddings."""
         return token_table(self._first)
+
+    def map(self, vectors: Float[Tensor, "n w"]) -> Float[Tensor, "n u"]:
+        """Return token embeddings in the second's space: words looked up, other rows mapped."""
+        first, second = token_table(self._first), token_table(self._second)
+        rows = vectors.to(first)
+        return map_prompt(rows, find_rows(first, rows), second, self.token_map)
 
     def encode_query(self, query: ComposedQuery) -> tuple[ClipStates, ClipStates]:
         """Return what each encoder makes of a query's prompt."""
@@ -161,6 +174,10 @@ class SdxlConditioner:
         """How exact the second encoder's pseudo-words are."""
         return self._clips.notes
 
+    def second_vectors(self, vectors: Float[Tensor, "n w"]) -> Float[Tensor, "n u"]:
+        """Return token embeddings in the second CLIP's space."""
+        return self._clips.map(vectors)
+
     @torch.no_grad()
     def states(self, query: ComposedQuery, negative_text: str) -> GuidanceStates:
         """Return the states of a query, the negative half first."""
@@ -220,6 +237,10 @@ class Sd3Conditioner:
             else "This kit does without T5; the two CLIPs read the prompt."
         )
         return (*self._clips.notes, reads)
+
+    def second_vectors(self, vectors: Float[Tensor, "n w"]) -> Float[Tensor, "n u"]:
+        """Return token embeddings in the second CLIP's space."""
+        return self._clips.map(vectors)
 
     @torch.no_grad()
     def states(self, query: ComposedQuery, negative_text: str) -> GuidanceStates:

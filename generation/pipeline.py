@@ -358,6 +358,12 @@ class ImagePipeline:
                 self._states.popitem(last=False)
         return self._states[key]
 
+    @torch.no_grad()
+    def second_vectors(self, vectors: Float[Tensor, "n w"]) -> Float[Tensor, "n u"] | None:
+        """Return token embeddings in the second CLIP's space; None where there is no second."""
+        with self._placement.encoding_text():
+            return self._conditioner.second_vectors(vectors)
+
     def check_query(self, query: ComposedQuery) -> None:
         """Check that a composed query was made for this text encoder.
 

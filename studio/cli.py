@@ -40,7 +40,7 @@ def _run(namespace: argparse.Namespace) -> int:
     from studio.commands.options import OPTIONS, make_options
 
     options = make_options(OPTIONS[namespace.command], vars(namespace))
-    command: Command = importlib.import_module(f"studio.commands.{namespace.command}").run
+    command: Command = importlib.import_module(_module_of(namespace.command)).run
     from studio.errors import USER_ERRORS
 
     try:
@@ -50,6 +50,10 @@ def _run(namespace: argparse.Namespace) -> int:
 
         print(f"duet: {printable(str(error))}", file=sys.stderr)
         return EXIT_USER
+
+
+def _module_of(command: str) -> str:
+    return f"studio.commands.{command.replace('-', '_')}"
 
 
 def parser() -> argparse.ArgumentParser:
@@ -65,6 +69,7 @@ def parser() -> argparse.ArgumentParser:
         _add_search,
         _add_generate,
         _add_transfer,
+        _add_export_token,
         _add_rerun,
         _add_kits,
         _add_train,
@@ -212,6 +217,31 @@ def _add_transfer(commands: "Subparsers[argparse.ArgumentParser]") -> None:
     command.add_argument("--composer", help="default: duet, or basic where the kit has none")
     _add_kit(command)
     _add_drawing(command)
+    _add_json(command)
+
+
+def _add_export_token(commands: "Subparsers[argparse.ArgumentParser]") -> None:
+    command = _command(
+        commands,
+        "export-token",
+        "write a query as a textual inversion file, for other programs too",
+    )
+    _add_query(command)
+    command.add_argument(
+        "--format",
+        choices=("a1111", "comfyui", "invokeai", "diffusers"),
+        default="a1111",
+        help="program to write for (default: a layout that all of them read)",
+    )
+    command.add_argument(
+        "--absorb-text", action="store_true", help="find tokens that say the words, too"
+    )
+    command.add_argument(
+        "--tokens", type=int, dest="num_tokens", metavar="N",
+        help="--absorb-text: number of tokens (default: 4)",
+    )  # fmt: skip
+    command.add_argument("--output", type=Path, required=True, metavar="SAFETENSORS")
+    _add_overwrite(command)
     _add_json(command)
 
 

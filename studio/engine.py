@@ -205,9 +205,23 @@ class Engine:
             searching = self._searching.compose(query, options.composer, options.balance)
             if self._searching is self._drawing:
                 return searching
-            composers = self.kit.composers
-            name = options.composer if options.composer in composers else _default(composers)
-            return with_prompt_of(searching, self._drawing.compose(query, name, options.balance))
+            return with_prompt_of(searching, self.compose_to_draw(query, options))
+
+    @torch.inference_mode()
+    def compose_to_draw(
+        self, query: Query, options: ComposeOptions = DEFAULT_COMPOSE_OPTIONS
+    ) -> ComposedQuery:
+        """Compose a query with the tower that draws alone; its features are of that tower.
+
+        Raises:
+            ComposerError: The kit has no such composer.
+            InputError: The balance is not in [0, 1].
+        """
+        name, composers = options.composer, self.kit.composers
+        if self._searching is not self._drawing and name not in composers:
+            name = _default(composers)
+        with urgent(self.device):
+            return self._drawing.compose(query, name, options.balance)
 
     def gallery(self, index: Path | str | None = None) -> Gallery:
         """Return an open index: a folder, or an address of Milvus or of an object store.

@@ -160,6 +160,20 @@ class TransferOptions:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class ExportTokenOptions:
+    """Options of `duet export-token`; the number of tokens is for absorbed words alone."""
+
+    kit: KitOptions
+    query: QueryOptions
+    format: str
+    absorb_text: bool
+    num_tokens: int | None
+    output: Path
+    overwrite: bool
+    json: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class RerunOptions:
     """Options of `duet rerun`."""
 
@@ -245,6 +259,7 @@ OPTIONS: Final[Mapping[str, type[Any]]] = {
     "search": SearchOptions,
     "generate": GenerateOptions,
     "transfer": TransferOptions,
+    "export-token": ExportTokenOptions,
     "rerun": RerunOptions,
     "kits": KitsOptions,
     "train": TrainOptions,

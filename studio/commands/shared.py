@@ -96,14 +96,18 @@ def compose_query(engine: Engine, options: QueryOptions) -> tuple[Query | None, 
         image=open_image(options.image) if options.image else None,
         text=options.text,
     )
-    compose_options = ComposeOptions(
-        composer=options.composer or engine.default_composer,
-        balance=BALANCED if options.balance is None else options.balance,
-    )
-    composed = engine.compose(query, compose_options)
+    composed = engine.compose(query, compose_options(engine, options))
     for note in engine.notes_on_words(composed):
         warn(note)
     return query, composed
+
+
+def compose_options(engine: Engine, options: QueryOptions) -> ComposeOptions:
+    """Return composer and balance of the options, or the kit's composer and the middle."""
+    return ComposeOptions(
+        composer=options.composer or engine.default_composer,
+        balance=BALANCED if options.balance is None else options.balance,
+    )
 
 
 def print_json(value: Any) -> None:  # noqa: ANN401  any JSON value
