@@ -9,8 +9,21 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from composer import names
 from retrieval.store.address import parse_location
+from studio.arguments import (
+    Subparsers,
+    add_drawing,
+    add_fast,
+    add_hardware,
+    add_json,
+    add_kit,
+    add_loras,
+    add_offload,
+    add_overwrite,
+    add_query,
+    new_command,
+)
+from studio.development_arguments import add_bench, add_train
 
 EXIT_USER, EXIT_INTERRUPTED = 2, 130
 
@@ -72,20 +85,17 @@ def parser() -> argparse.ArgumentParser:
         _add_export_token,
         _add_rerun,
         _add_kits,
-        _add_train,
-        _add_bench,
+        add_train,
+        add_bench,
         _add_doctor,
     ):
         add(commands)
     return top
 
 
-Subparsers = argparse._SubParsersAction  # pyright: ignore[reportPrivateUsage]  no public name
-
-
 def _add_demo(commands: "Subparsers[argparse.ArgumentParser]") -> None:
-    command = _command(commands, "demo", "open the studio in a browser")
-    _add_kit(command)
+    command = new_command(commands, "demo", "open the studio in a browser")
+    add_kit(command)
     command.add_argument(
         "--index", type=parse_location, help="gallery, as for search (default: the shipped one)"
     )
@@ -109,13 +119,13 @@ def _add_demo(commands: "Subparsers[argparse.ArgumentParser]") -> None:
     command.add_argument(
         "--no-browser", action="store_false", dest="opens_browser", help="print the address only"
     )
-    _add_loras(command)
-    _add_fast(command)
-    _add_offload(command)
+    add_loras(command)
+    add_fast(command)
+    add_offload(command)
 
 
 def _add_index(commands: "Subparsers[argparse.ArgumentParser]") -> None:
-    command = _command(commands, "index", "make or update the index of a folder of pictures")
+    command = new_command(commands, "index", "make or update the index of a folder of pictures")
     command.add_argument("folders", type=Path, nargs="+", metavar="FOLDER")
     command.add_argument(
         "--index", type=parse_location, help="a folder (default: FOLDER/.duet), or s3://BUCKET/NAME"
@@ -154,13 +164,13 @@ def _add_index(commands: "Subparsers[argparse.ArgumentParser]") -> None:
     command.add_argument(
         "--import", type=Path, dest="import_from", metavar="DIR", help="read vectors from there"
     )
-    _add_kit(command)
-    _add_json(command)
+    add_kit(command)
+    add_json(command)
 
 
 def _add_search(commands: "Subparsers[argparse.ArgumentParser]") -> None:
-    command = _command(commands, "search", "find pictures by a drawing and words")
-    _add_query(command)
+    command = new_command(commands, "search", "find pictures by a drawing and words")
+    add_query(command)
     command.add_argument(
         "--index",
         type=parse_location,
@@ -194,19 +204,19 @@ def _add_search(commands: "Subparsers[argparse.ArgumentParser]") -> None:
         "--evidence", action="store_true", help="show which part of each hit matches which words"
     )
     command.add_argument("--save-query", type=Path, metavar="SAFETENSORS")
-    _add_overwrite(command)
-    _add_json(command)
+    add_overwrite(command)
+    add_json(command)
 
 
 def _add_generate(commands: "Subparsers[argparse.ArgumentParser]") -> None:
-    command = _command(commands, "generate", "generate images from a drawing and words")
-    _add_query(command)
-    _add_drawing(command)
-    _add_json(command)
+    command = new_command(commands, "generate", "generate images from a drawing and words")
+    add_query(command)
+    add_drawing(command)
+    add_json(command)
 
 
 def _add_transfer(commands: "Subparsers[argparse.ArgumentParser]") -> None:
-    command = _command(commands, "transfer", "move an image into another domain")
+    command = new_command(commands, "transfer", "move an image into another domain")
     command.add_argument("source", type=Path, metavar="IMAGE")
     command.add_argument("--to", required=True, metavar="WORDS", help='"watercolour", "night", ...')
     command.add_argument(
@@ -215,18 +225,18 @@ def _add_transfer(commands: "Subparsers[argparse.ArgumentParser]") -> None:
         help="from 0 (keep the image) to 1 (redraw it); default: the kit's",
     )
     command.add_argument("--composer", help="default: duet, or basic where the kit has none")
-    _add_kit(command)
-    _add_drawing(command)
-    _add_json(command)
+    add_kit(command)
+    add_drawing(command)
+    add_json(command)
 
 
 def _add_export_token(commands: "Subparsers[argparse.ArgumentParser]") -> None:
-    command = _command(
+    command = new_command(
         commands,
         "export-token",
         "write a query as a textual inversion file, for other programs too",
     )
-    _add_query(command)
+    add_query(command)
     command.add_argument(
         "--format",
         choices=("a1111", "comfyui", "invokeai", "diffusers"),
@@ -241,12 +251,12 @@ def _add_export_token(commands: "Subparsers[argparse.ArgumentParser]") -> None:
         help="--absorb-text: number of tokens (default: 4)",
     )  # fmt: skip
     command.add_argument("--output", type=Path, required=True, metavar="SAFETENSORS")
-    _add_overwrite(command)
-    _add_json(command)
+    add_overwrite(command)
+    add_json(command)
 
 
 def _add_rerun(commands: "Subparsers[argparse.ArgumentParser]") -> None:
-    command = _command(commands, "rerun", "draw an image again from the metadata in its PNG")
+    command = new_command(commands, "rerun", "draw an image again from the metadata in its PNG")
     command.add_argument("image", type=Path, metavar="PNG")
     command.add_argument(
         "--source", type=Path, metavar="IMAGE", help="the image that was transferred"
@@ -259,14 +269,14 @@ def _add_rerun(commands: "Subparsers[argparse.ArgumentParser]") -> None:
         "--style-image", type=Path, metavar="IMAGE", help="the image that steered the style"
     )
     command.add_argument("--output", type=Path, required=True, metavar="PNG")
-    _add_overwrite(command)
+    add_overwrite(command)
     command.add_argument("--kit", dest="kit_name", help="default: the kit that the PNG names")
-    _add_hardware(command)
-    _add_json(command)
+    add_hardware(command)
+    add_json(command)
 
 
 def _add_kits(commands: "Subparsers[argparse.ArgumentParser]") -> None:
-    command = _command(commands, "kits", "list the kits, download or remove one")
+    command = new_command(commands, "kits", "list the kits, download or remove one")
     command.add_argument("action", nargs="?", choices=("fetch", "remove"), metavar="fetch|remove")
     command.add_argument(
         "name", nargs="?", metavar="NAME", help="name or folder of the kit, or detectors"
@@ -278,98 +288,13 @@ def _add_kits(commands: "Subparsers[argparse.ArgumentParser]") -> None:
     command.add_argument(
         "--yes", action="store_true", dest="is_confirmed", help="download without asking"
     )
-    _add_json(command)
-
-
-def _add_train(commands: "Subparsers[argparse.ArgumentParser]") -> None:
-    command = _command(commands, "train", "train the mini kit, all stages or one")
-    choices = ("mini", "composer", *_STAGES)
-    command.add_argument("stage", choices=choices, metavar="STAGE", help=_STAGE_HELP)
-    command.add_argument("name", nargs="?", metavar="NAME", help="name of the composer")
-    command.add_argument("--kit", dest="kit_name", help="composer: train it for this existing kit")
-    command.add_argument("--budget", choices=("cpu", "gpu"), default="cpu")
-    command.add_argument("--out", type=Path, default=Path(".cache/mini"), help="the kit's folder")
-    command.add_argument("--pack", "--data", type=Path, default=Path(".cache/catalogue"))
-    command.add_argument("--natural", type=Path, help="folder of the natural training archives")
-
-
-_STAGES = (
-    *("photos", "encoder", "words", "clip"),
-    names.CONVERTER,
-    *names.TRAINED,
-    names.SLERP,
-    "confidence",
-    "autoencoder",
-    "diffusion",
-    "control",
-    "judge",
-)
-_STAGE_HELP = f"mini (all, in order), composer NAME, or one of {', '.join(_STAGES)}"
-
-
-_BENCHES = (
-    *("retrieval", "composers", "partial", "ablations", "evidence"),
-    *("confidence", "generation", "index", "scale", "search", "speed"),
-)
-
-
-def _add_bench(commands: "Subparsers[argparse.ArgumentParser]") -> None:
-    command = _command(commands, "bench", "measure a kit on the shipped gallery")
-    command.add_argument("bench", choices=_BENCHES)
-    command.add_argument("--seed", type=int, default=0)
-    command.add_argument("--sheet", type=Path, help="write a sheet of the pictures")
-    command.add_argument(
-        "--composers", nargs="+", metavar="NAME", help="composers: measure only these"
-    )
-    command.add_argument("--page", type=Path, help="composers: write a page into this folder")
-    command.add_argument("--natural", type=Path, help="composers: folder of the natural archives")
-    command.add_argument(
-        "--pack", type=Path, help="ablations: folder of the training pack, to also train variants"
-    )
-    command.add_argument(
-        "--count", type=int, help="index: pictures (5,000); search, scale: items (1,000,000)"
-    )
-    command.add_argument("--publish", metavar="ADDRESS", help="scale: also measure Milvus there")
-    command.add_argument(
-        "--steps", type=int, help="ablations: steps of each training (60); speed: of drawing (20)"
-    )
-    command.add_argument(
-        "--random-weights",
-        action="store_true",
-        dest="has_random_weights",
-        help="speed: random weights at full size in place of the kit's, for time and memory",
-    )
-    command.add_argument(
-        "--batch", type=int, nargs="+", dest="batches", help="speed: images at once (1 4; CPU: 1)"
-    )
-    command.add_argument(
-        "--columns",
-        nargs="*",
-        choices=("exact", "close", "lossy", "few-steps"),
-        help="speed: only these ways to draw (none: the plain call alone)",
-    )
-    command.add_argument(
-        "--control",
-        choices=("both", "with", "without"),
-        default="both",
-        help="speed: with the control network, without it, or both in turn (default)",
-    )
-    _add_offload(command)
-    command.add_argument("--dim", type=int, default=512, help="search, scale: width of the vectors")
-    command.add_argument(
-        "--items",
-        type=int,
-        default=100_000,
-        help="search: items in the gallery of a complete search",
-    )
-    _add_kit(command)
-    _add_json(command)
+    add_json(command)
 
 
 def _add_doctor(commands: "Subparsers[argparse.ArgumentParser]") -> None:
-    command = _command(commands, "doctor", "show what is installed, loaded and licensed")
-    _add_kit(command)
-    _add_json(command)
+    command = new_command(commands, "doctor", "show what is installed, loaded and licensed")
+    add_kit(command)
+    add_json(command)
 
 
 def _cosine(text: str) -> float:
@@ -377,122 +302,3 @@ def _cosine(text: str) -> float:
     if not 0 < value <= 1:
         raise argparse.ArgumentTypeError(f"must be above 0 and at most 1, got {text}")
     return value
-
-
-def _command(
-    commands: "Subparsers[argparse.ArgumentParser]", name: str, about: str
-) -> argparse.ArgumentParser:
-    command = commands.add_parser(name, help=about, description=about[0].upper() + about[1:] + ".")
-    command.set_defaults(command=name)
-    return command
-
-
-def _add_query(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--sketch", type=Path, help="drawing: an image, or strokes as JSON")
-    command.add_argument("--image", type=Path, help="photo to use instead of a drawing")
-    command.add_argument("--text", default="", help="words: colour, material, style, surroundings")
-    command.add_argument(
-        "--query", type=Path, dest="saved_query", metavar="SAFETENSORS",
-        help="composed query written by search --save-query",
-    )  # fmt: skip
-    command.add_argument(
-        "--balance",
-        type=float,
-        help="from 0 (drawing only) to 1 (words only); default: 0.5, or that of --query",
-    )
-    command.add_argument("--composer", help="default: duet, or basic where the kit has none")
-    _add_kit(command)
-
-
-def _add_drawing(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--output", type=Path, required=True, metavar="PNG")
-    _add_overwrite(command)
-    command.add_argument("--seed", type=int, help="default: a random one, which is printed")
-    command.add_argument("--num-images", type=int, default=1)
-    for name, kind in (
-        ("--num-inference-steps", int),
-        ("--guidance-scale", float),
-        ("--controlnet-conditioning-scale", float),
-    ):
-        command.add_argument(name, type=kind, help="default: the kit's")
-    command.add_argument("--negative-text", default="")
-    command.add_argument(
-        "--control", default="", dest="control_name", metavar="CONTROL",
-        help="control network that follows the drawing: scribble, lineart, canny, depth, as far as "
-        "the kit has it (duet kits lists them)",
-    )  # fmt: skip
-    command.add_argument(
-        "--control-image", type=Path, metavar="IMAGE",
-        help="finished control image in place of the drawing's lines: white on black, or depth",
-    )  # fmt: skip
-    command.add_argument(
-        "--control-from", metavar="DETECTOR",
-        help="make the control image of the photo, or the photographed drawing: hed, pidinet, "
-        "lineart or canny",
-    )  # fmt: skip
-    _add_loras(command)
-    _add_style(command)
-    _add_fast(command)
-    _add_offload(command)
-
-
-def _add_style(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--style-image", metavar="FILE[:SCALE]",
-        help="picture whose style is taken on, by kits with an IP-Adapter, and how strongly "
-        "(default: 0.6)",
-    )  # fmt: skip
-
-
-def _add_loras(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--lora", action="append", default=[], dest="loras", metavar="FILE[:SCALE]",
-        help="LoRA to draw with, a .safetensors file, and how strongly it acts (default: 1); "
-        "may be repeated",
-    )  # fmt: skip
-
-
-def _add_kit(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--kit", default="mini", help="name or folder of a kit (default: mini)")
-    command.set_defaults(fast=False, offload="auto")
-    _add_hardware(command)
-
-
-def _add_fast(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--fast", action="store_true", help="draw faster; images differ by rounding only"
-    )
-
-
-def _add_offload(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--offload",
-        choices=("auto", "none", "model", "sequential"),
-        default="auto",
-        help="what leaves the card while it is not at work; default: auto, what its memory needs",
-    )
-
-
-def _add_hardware(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--device",
-        default="auto",
-        help="cpu, cuda, cuda:1, mps; default: auto, the fastest that is present",
-    )
-    command.add_argument(
-        "--dtype",
-        default="auto",
-        help="fp32, fp16, bf16; default: auto, bf16 or fp16 on a GPU and fp32 on a CPU",
-    )
-
-
-def _add_overwrite(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--overwrite",
-        action="store_true",
-        help="replace a file that exists; otherwise the result gets a number",
-    )
-
-
-def _add_json(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--json", action="store_true", help="print JSON")
