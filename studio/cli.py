@@ -114,6 +114,10 @@ def _add_demo(commands: "Subparsers[argparse.ArgumentParser]") -> None:
         help="path under which a proxy offers the page, such as /studio",
     )  # fmt: skip
     command.add_argument(
+        "--proxy", action="append", default=[], dest="proxies", metavar="ADDRESS",
+        help="address of a proxy whose forwarded headers are believed; may be repeated",
+    )  # fmt: skip
+    command.add_argument(
         "--public", action="store_true", dest="is_public", help="allow others to reach the page"
     )
     command.add_argument(

@@ -32,6 +32,7 @@ def run(options: DemoOptions) -> int:
         is_public=options.is_public,
         frame_ancestors=options.frame_ancestors,
         root_path=options.root_path.rstrip("/"),
+        proxies=options.proxies,
     )
     # Service managers send SIGTERM: the private folder must be removed then, too.
     signal.signal(signal.SIGTERM, _interrupt)
@@ -72,7 +73,7 @@ def serve(engine: Engine, loaded: "Future[str]", server: Server, options: DemoOp
         examples=examples,
     )
     page = build_page(PageHandlers(context))
-    address = launch(page, server.access, server.port)
+    address = launch(page, server.access, server.port, context.folder)
     _announce(address, server, options)
     if engine.kit.pipeline is not None:
         threading.Thread(target=_load_pipeline, args=(engine,), daemon=True).start()

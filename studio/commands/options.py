@@ -78,6 +78,7 @@ class DemoOptions:
     frame_ancestors: tuple[str, ...]
     is_public: bool
     root_path: str
+    proxies: tuple[str, ...]
     opens_browser: bool
     loras: tuple[str, ...]
 

@@ -1,11 +1,18 @@
 """Layout and events of the page, and the launch of its server."""
 
+import os
+from pathlib import Path
+
 import gradio as gr
+from starlette.types import ASGIApp
 
 from composer.query import MAX_TEXT_LENGTH
 from generation.request import Caps
 from studio.kits import Kit
+from studio.ui.budgets import Budget
+from studio.ui.calls import PageCalls, functions_of
 from studio.ui.canvas import StrokeCanvas, page_file
+from studio.ui.doors import CallMiddleware
 from studio.ui.handlers import NO_PIPELINE, PageHandlers
 from studio.ui.inputs import CheckedDropdown, CheckedNumber, CheckedSlider, UploadedImage
 from studio.ui.layout import PRIVATE, HandOver, QuerySide, large_picture
@@ -210,12 +217,25 @@ def _footer(handlers: PageHandlers) -> None:
         TextLine(value=f"Weights: {kit.licence or 'no licence is stated.'}", elem_id="licence")
 
 
-def launch(page: gr.Blocks, access: Access, port: int) -> str:
+def launch(page: gr.Blocks, access: Access, port: int, uploads: Path) -> str:
     """Serve the page and return its address; the caller waits and closes it.
+
+    Args:
+        page: The page.
+        access: Who may reach it.
+        port: A free port.
+        uploads: Private folder in which gradio keeps uploads.
 
     Raises:
         OSError: The port is taken.
     """
+    calls, budget = PageCalls(functions_of(page, DRAWING), uploads), Budget(access.caps.budget)
+
+    def before_gradio(app: ASGIApp) -> ASGIApp:
+        return CallMiddleware(app, calls, budget, access.root_path)
+
+    # The web server would believe forwarded headers of anyone on this machine.
+    os.environ["FORWARDED_ALLOW_IPS"] = "none"
     _, address, _ = page.launch(
         server_name=access.host,
         server_port=port,
@@ -235,7 +255,11 @@ def launch(page: gr.Blocks, access: Access, port: int) -> str:
         root_path=access.root_path,
         max_file_size=access.caps.upload_bytes,
         state_session_capacity=500,
-        app_kwargs={"lifespan": lifespan(access), "docs_url": None, "redoc_url": None},
+        app_kwargs={
+            "lifespan": lifespan(access, before_gradio),
+            "docs_url": None,
+            "redoc_url": None,
+        },
         theme=theme(),
         # Passed as `css`, gradio would prefix every rule of a media query with its containers.
         head=f"<style>{THEME_FONTS}\n{page_file('style.css')}</style>",

@@ -6,9 +6,9 @@ import re
 import secrets
 import shutil
 import tempfile
-from collections.abc import AsyncGenerator, Callable, Generator
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from starlette.applications import Starlette
@@ -19,6 +19,16 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from generation.request import Caps
 from studio.errors import UsageError
+from studio.ui.budgets import PUBLIC_PLAN, BudgetPlan
+from studio.ui.origins import (
+    SAFE_METHODS,
+    Network,
+    as_seen_by_proxy,
+    has_foreign_origin,
+    parse_network,
+    path_below,
+    without_origin,
+)
 
 MEBIBYTE = 1 << 20
 MAX_BODY_BYTES = 3 * MEBIBYTE
@@ -36,6 +46,7 @@ class PageCaps:
         upload_bytes: Size of an uploaded file.
         upload_px: Pixels of an uploaded picture.
         queue_size: Requests that wait.
+        budget: How often visitors may call, draw and upload; empty for no limit.
     """
 
     drawing: Caps
@@ -44,6 +55,7 @@ class PageCaps:
     upload_bytes: int = 32 * MEBIBYTE
     upload_px: int = 64_000_000
     queue_size: int = 64
+    budget: BudgetPlan = field(default_factory=dict)
 
 
 LOCAL_CAPS = PageCaps(drawing=Caps(num_images=4))
@@ -53,6 +65,7 @@ PUBLIC_CAPS = PageCaps(
     upload_bytes=8 * MEBIBYTE,
     upload_px=16_000_000,
     queue_size=32,
+    budget=PUBLIC_PLAN,
 )
 
 
@@ -66,6 +79,7 @@ class Access:
         is_public: Whether other machines may reach the page.
         frame_ancestors: Sites besides the page's that may show it in a frame.
         root_path: Path under which a proxy offers the page, such as "/studio"; empty for none.
+        proxies: Addresses, or ranges of them, of proxies whose forwarded headers are believed.
     """
 
     host: str = "127.0.0.1"
@@ -73,13 +87,14 @@ class Access:
     is_public: bool = False
     frame_ancestors: tuple[str, ...] = ()
     root_path: str = ""
+    proxies: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Check that the page is not made public by accident.
 
         Raises:
             UsageError: The address is not a loopback address and `--public` is missing, a name is
-                no host name, or the path is none.
+                no host name, the path is none, or a proxy is no address.
         """
         if not is_loopback(self.host) and not self.is_public:
             raise UsageError(
@@ -93,11 +108,26 @@ class Access:
             r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+", self.root_path
         ):
             raise UsageError(f"--root-path must be like /studio, got {self.root_path!r}.")
+        _ = self.proxy_networks
 
     @property
     def caps(self) -> PageCaps:
         """Limits that apply."""
         return PUBLIC_CAPS if self.is_public else LOCAL_CAPS
+
+    @property
+    def proxy_networks(self) -> tuple[Network, ...]:
+        """Networks of the named proxies.
+
+        Raises:
+            UsageError: One is no address.
+        """
+        try:
+            return tuple(parse_network(proxy) for proxy in self.proxies)
+        except ValueError as error:
+            raise UsageError(
+                f"--proxy must be an address such as 127.0.0.1 or 10.0.0.0/8: {error}."
+            ) from error
 
     @property
     def hosts(self) -> list[str]:
@@ -167,54 +197,62 @@ _FILE = re.compile(r"^/(gradio_api/)?file[=/](?P<path>.*)$", re.DOTALL)
 
 
 class SecurityMiddleware:
-    """The outermost layer: headers on every response, closed routes, limits of bodies."""
+    """The outermost layer: headers on every response, origins, closed routes, limits of bodies."""
 
     def __init__(self, app: ASGIApp, access: Access) -> None:
         """Wrap `app`."""
         self._app = TrustedHostMiddleware(app, allowed_hosts=access.hosts, www_redirect=False)
         self._headers, self._root_path = security_headers(access), access.root_path
+        self._proxies = access.proxy_networks
         self._upload_bytes = access.caps.upload_bytes + MEBIBYTE
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Refuse a request or pass it on."""
+        if scope["type"] == "websocket":  # the page opens none
+            await send({"type": "websocket.close"})
+            return
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-
-        async def send_safely(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                for name, value in self._headers.items():
-                    headers[name] = value
-            await send(message)
-
+        send_safely = _with_headers(send, self._headers)
+        scope = as_seen_by_proxy(scope, self._proxies)
         refusal = self._refusal(scope)
         if refusal is not None:
             await refusal(scope, receive, send_safely)
             return
-        await self._app(scope, _capped(receive, self._cap(scope)), send_safely)
+        # Without an origin, gradio's own layer grants no other origin anything.
+        await self._app(without_origin(scope), _capped(receive, self._cap(scope)), send_safely)
 
     def _refusal(self, scope: Scope) -> PlainTextResponse | None:
-        path = self._path(scope)
+        path = path_below(scope["path"], self._root_path)
         file = _FILE.match(path)
         if file and not _is_plain_path(file["path"]):
             return PlainTextResponse("This file is not served.", status_code=403)
         if _CLOSED.match(path):
             return PlainTextResponse("This address is closed.", status_code=404)
+        if scope["method"] not in SAFE_METHODS and has_foreign_origin(scope):
+            return PlainTextResponse("Another site may not do this.", status_code=403)
         length = dict(scope["headers"]).get(b"content-length", b"0")
         if not length.isdigit() or int(length) > self._cap(scope):
             return PlainTextResponse("The request is too large.", status_code=413)
         return None
 
-    def _path(self, scope: Scope) -> str:
-        """Return the path of a request as the routes see it: without the path of the proxy."""
-        path: str = scope["path"]
-        root = self._root_path
-        return path.removeprefix(root) if root and path.startswith(f"{root}/") else path
-
     def _cap(self, scope: Scope) -> int:
         is_upload = scope["path"].rstrip("/").endswith("/upload")
         return self._upload_bytes if is_upload else MAX_BODY_BYTES
+
+
+def _with_headers(send: Send, extra: Mapping[str, str]) -> Send:
+    """Return a way to send responses that have further headers."""
+
+    async def send_with_headers(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = MutableHeaders(scope=message)
+            for name, value in extra.items():
+                headers[name] = value
+        await send(message)
+
+    return send_with_headers
 
 
 def _is_plain_path(path: str) -> bool:
@@ -270,17 +308,23 @@ def security_headers(access: Access) -> dict[str, str]:
     }
 
 
-def lifespan(access: Access) -> Callable[[Starlette], AbstractAsyncContextManager[None]]:
+def lifespan(
+    access: Access, inner: Callable[[ASGIApp], ASGIApp]
+) -> Callable[[Starlette], AbstractAsyncContextManager[None]]:
     """Return a lifespan that wraps the whole server, including gradio's layers and errors.
 
     Middleware passed to `launch` is behind gradio's CORS layer, which answers some requests by
     itself; the finished stack can be wrapped when the server starts.
+
+    Args:
+        access: Who may reach the page.
+        inner: Wraps the server in the layer below this one.
     """
 
     @asynccontextmanager
     async def started(app: Starlette) -> AsyncGenerator[None, None]:
         assert app.middleware_stack is not None
-        app.middleware_stack = SecurityMiddleware(app.middleware_stack, access)
+        app.middleware_stack = SecurityMiddleware(inner(app.middleware_stack), access)
         yield
 
     return started

@@ -73,6 +73,7 @@ class Server:
     address: str
     folder: Path
     handlers: PageHandlers
+    page: gr.Blocks
 
 
 @contextmanager
@@ -84,8 +85,8 @@ def serve(world: World, access: Access | None = None) -> Generator[Server, None,
     with private_workspace() as folder:
         handlers = make_handlers(world, folder / "gradio", access)
         page = build_page(handlers)
-        address = launch(page, access, port).rstrip("/")
+        address = launch(page, access, port, handlers.context.folder).rstrip("/")
         try:
-            yield Server(address=address, folder=folder, handlers=handlers)
+            yield Server(address=address, folder=folder, handlers=handlers, page=page)
         finally:
             page.close(verbose=False)
