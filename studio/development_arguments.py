@@ -10,7 +10,7 @@ from studio.arguments import Subparsers, add_json, add_kit, add_offload, new_com
 def add_train(commands: "Subparsers[argparse.ArgumentParser]") -> None:
     """Add `train`: the mini kit, or a composer for another kit."""
     command = new_command(commands, "train", "train the mini kit, all stages or one")
-    choices = ("mini", "composer", *_STAGES)
+    choices = ("mini", "composer", *STAGES)
     command.add_argument("stage", choices=choices, metavar="STAGE", help=_STAGE_HELP)
     command.add_argument("name", nargs="?", metavar="NAME", help="name of the composer")
     command.add_argument("--kit", dest="kit_name", help="composer: train it for this existing kit")
@@ -20,7 +20,7 @@ def add_train(commands: "Subparsers[argparse.ArgumentParser]") -> None:
     command.add_argument("--natural", type=Path, help="folder of the natural training archives")
 
 
-_STAGES = (
+STAGES = (
     *("photos", "encoder", "words", "clip"),
     names.CONVERTER,
     *names.TRAINED,
@@ -31,10 +31,10 @@ _STAGES = (
     "control",
     "judge",
 )
-_STAGE_HELP = f"mini (all, in order), composer NAME, or one of {', '.join(_STAGES)}"
+_STAGE_HELP = f"mini (all, in order), composer NAME, or one of {', '.join(STAGES)}"
 
 
-_BENCHES = (
+BENCHES = (
     *("retrieval", "composers", "partial", "ablations", "evidence"),
     *("confidence", "generation", "index", "scale", "search", "speed"),
 )
@@ -43,7 +43,7 @@ _BENCHES = (
 def add_bench(commands: "Subparsers[argparse.ArgumentParser]") -> None:
     """Add `bench`: measurements, with one option or another for each."""
     command = new_command(commands, "bench", "measure a kit on the shipped gallery")
-    command.add_argument("bench", choices=_BENCHES)
+    command.add_argument("bench", choices=BENCHES)
     command.add_argument("--seed", type=int, default=0)
     command.add_argument("--sheet", type=Path, help="write a sheet of the pictures")
     command.add_argument(

@@ -9,7 +9,7 @@ import pytest
 from composer import names
 from composer.strategies import COMPOSERS
 from composer.training.run import TRAININGS
-from studio import cli
+from studio import development_arguments
 from studio.cli import parser
 from studio.commands.bench import BENCHES
 from studio.commands.options import (
@@ -39,8 +39,8 @@ LEAST = {
 
 
 def test_the_choices_of_arguments_are_what_the_commands_know():
-    assert tuple(STAGES) == cli._STAGES
-    assert set(BENCHES) == set(cli._BENCHES)
+    assert tuple(STAGES) == development_arguments.STAGES
+    assert set(BENCHES) == set(development_arguments.BENCHES)
     assert set(names.TRAINED) | set(names.TRAINING_FREE) == set(COMPOSERS)
     assert {names.CONVERTER, *names.TRAINED} == set(TRAININGS)
 
