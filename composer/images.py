@@ -23,6 +23,7 @@ from composer.image_formats import (
 
 MEBIBYTE = 1 << 20
 LARGE_PX = 8_000_000
+DRAWING_PX = 3_000  # on the shorter side of a drawing's JPEG
 MAX_SCANS = 100  # of a JPEG; encoders write about ten
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -105,6 +106,19 @@ class DecodedPicture:
     taken: str
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Reading:
+    """How a picture is read.
+
+    Attributes:
+        least_px: As in `open_picture`.
+        keeps_alpha: Keep transparency in place of laying it over white.
+    """
+
+    least_px: int | None = None
+    keeps_alpha: bool = False
+
+
 def open_image(source: Path | bytes, limits: ImageLimits = DEFAULT) -> Image.Image:
     """Read one picture as plain RGB.
 
@@ -140,6 +154,23 @@ def open_picture(
     Raises:
         ImageError: The file is missing, too large, of another format or damaged.
     """
+    return _open(source, limits, _Reading(least_px=least_px))
+
+
+def open_drawing(source: Path | bytes, limits: ImageLimits = DEFAULT) -> Image.Image:
+    """Read the picture of a drawing as `open_image` does, with its transparency.
+
+    Returns:
+        An image of mode "RGBA" if the picture has transparent parts, else "RGB". That of a JPEG
+        may be smaller, as far as drawings are read (`least_px` of `DRAWING_PX`).
+
+    Raises:
+        ImageError: The file is missing, too large, of another format or damaged.
+    """
+    return _open(source, limits, _Reading(least_px=DRAWING_PX, keeps_alpha=True)).image
+
+
+def _open(source: Path | bytes, limits: ImageLimits, reading: _Reading) -> DecodedPicture:
     data = _read(source, limits)
     name = source.name if isinstance(source, Path) else "The image"
     image_format = format_of(data)
@@ -147,8 +178,8 @@ def open_picture(
         raise ImageError(name, "is not a PNG, JPEG, WebP, AVIF or HEIC image.")
     try:
         if image_format is ImageFormat.JPEG and lacks_end(data):
-            return _decode_without_end(data, name, limits, least_px)
-        return _decode(data, image_format, name, limits, least_px)
+            return _decode_without_end(data, name, limits, reading)
+        return _decode(data, image_format, name, limits, reading)
     except MissingDecoderError as error:
         raise ImageError(name, str(error)) from error
     except _DECODER_ERRORS as error:
@@ -158,24 +189,24 @@ def open_picture(
 
 
 def _decode(
-    data: bytes, image_format: ImageFormat, name: str, limits: ImageLimits, least_px: int | None
+    data: bytes, image_format: ImageFormat, name: str, limits: ImageLimits, reading: _Reading
 ) -> DecodedPicture:
     with open_format(data, image_format) as opened:
         width, height = opened.size
         _check_pixels(opened, limits, name)
         if opened.info.get("progressive") and has_scans_above(data, MAX_SCANS):
             raise ImageError(name, f"has more than {MAX_SCANS} scans; save it again.")
-        _draft(opened, limits, least_px)
+        _draft(opened, limits, reading.least_px)
         opened.load()  # of a PNG, metadata behind the pixels are read with them
         orientation, taken = orientation_of(opened), date_of(opened)
-        image = _clean(opened, orientation)
+        image = _clean(opened, orientation, keeps_alpha=reading.keeps_alpha)
         if orientation in _SWAPPED:
             width, height = height, width
         return DecodedPicture(image=image, width_px=width, height_px=height, taken=taken)
 
 
 def _decode_without_end(
-    data: bytes, name: str, limits: ImageLimits, least_px: int | None
+    data: bytes, name: str, limits: ImageLimits, reading: _Reading
 ) -> DecodedPicture:
     """Decode a JPEG whose end marker is missing.
 
@@ -186,7 +217,7 @@ def _decode_without_end(
     picture: DecodedPicture | None = None
     for mended in mended_endings(data):
         picture = None  # one at a time is in memory
-        picture = _decode(mended, ImageFormat.JPEG, name, limits, least_px)
+        picture = _decode(mended, ImageFormat.JPEG, name, limits, reading)
         found.add(_digest(picture.image))
     if picture is None or len(found) > 1:
         raise ImageError(name, _DAMAGED)
@@ -272,13 +303,17 @@ def _draft(opened: Image.Image, limits: ImageLimits, least_px: int | None) -> No
         opened.draft(None, (max(1, width // divisor), max(1, height // divisor)))
 
 
-def _clean(opened: Image.Image, orientation: int) -> Image.Image:
+def _clean(opened: Image.Image, orientation: int, *, keeps_alpha: bool) -> Image.Image:
     image = opened if orientation == 1 else opened.transpose(_TURNS[orientation])
     if image.mode.startswith("I"):
         image = _to_eight_bits(image)
     image = apply_profile(image, opened.info.get("icc_profile"))
     if image.has_transparency_data:
         image = image.convert("RGBA")
+        if keeps_alpha:
+            clean = Image.new("RGBA", image.size)
+            clean.paste(image)
+            return clean
         white = Image.new("RGBA", image.size, (255, 255, 255, 255))
         image = Image.alpha_composite(white, image)
     # Pixels alone are copied: `convert` would carry EXIF, XMP and text chunks along.

@@ -4,13 +4,14 @@ import json
 import math
 from collections.abc import Sequence, Sized
 from dataclasses import dataclass
-from enum import StrEnum
 
 import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image, ImageDraw
 
 from composer.errors import InputError
+from composer.ink import read_ink
+from composer.masks import line_width_px
 
 MAX_JSON_BYTES = 1 << 20
 MAX_STROKES = 2_000
@@ -19,17 +20,10 @@ FILL = 0.8
 LINE_FRACTION = 0.018
 _OVERSAMPLING = 4
 _INK_LEVEL = 160
-_MIN_CONTRAST = 24
+_ROUNDING = 1e-3  # a point so far outside the canvas lies on its border
 
 # (n, 2) or (n, 3); strokes of one sketch differ in n.
 Stroke = Float[np.ndarray, "_ _"]
-
-
-class Polarity(StrEnum):
-    """Which of the two levels of a drawing is the ink."""
-
-    INK_ON_WHITE = "ink_on_white"
-    WHITE_ON_BLACK = "white_on_black"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -103,26 +97,19 @@ class Sketch:
     def from_image(cls, image: Image.Image) -> "Sketch":
         """Read a drawing from a picture of it, whichever its polarity.
 
-        Its border is taken for the background; levels are stretched so that paper becomes white.
+        The drawing is told from paper of any colour under uneven light; frames, toolbars, scan
+        edges and specks are left out.
+
+        Args:
+            image: Of mode "RGBA" where it has transparent parts, else of any other mode.
 
         Raises:
             InputError: The picture is blank.
         """
-        grey = np.asarray(image.convert("L"), dtype=np.float32)
-        if detect_polarity(grey) is Polarity.WHITE_ON_BLACK:
-            grey = 255.0 - grey
-        paper = float(np.median(_border(grey)))
-        ink = float(np.percentile(grey, 0.05))
-        if paper - ink < _MIN_CONTRAST:
+        levels = read_ink(image)
+        if levels is None:
             raise InputError("The image holds no drawing; it looks blank.")
-        level = np.clip((grey - ink) / (0.92 * paper - ink + 1e-6), 0.0, 1.0)
-        return cls(raster=np.round(level * 255).astype(np.uint8))
-
-
-def detect_polarity(grey: Float[np.ndarray, "h w"]) -> Polarity:
-    """Tell ink on white from white on black by the border of the picture (levels 0..255)."""
-    is_dark = float(np.median(_border(grey))) < 128
-    return Polarity.WHITE_ON_BLACK if is_dark else Polarity.INK_ON_WHITE
+        return cls(raster=levels)
 
 
 def rasterise(
@@ -153,15 +140,9 @@ def _as_stroke(stroke: Sized) -> Stroke:
         raise InputError("Every point of a stroke must be [x, y] or [x, y, pressure].") from error
     if points.ndim != 2 or points.shape[1] not in (2, 3):
         raise InputError("Every point of a stroke must be [x, y] or [x, y, pressure].")
-    if not np.isfinite(points).all() or points.min() < 0 or points.max() > 1:
+    if not np.isfinite(points).all() or points.min() < -_ROUNDING or points.max() > 1 + _ROUNDING:
         raise InputError("Every stroke must lie inside the canvas: finite values from 0 to 1.")
-    return points
-
-
-def _border(grey: np.ndarray) -> np.ndarray:
-    rim = max(1, round(0.04 * min(grey.shape)))
-    sides = (grey[:rim], grey[-rim:], grey[:, :rim], grey[:, -rim:])
-    return np.concatenate([side.ravel() for side in sides])
+    return np.clip(points, 0, 1)
 
 
 def _draw_strokes(strokes: Sequence[Stroke], size_px: int, line_px: float) -> np.ndarray:
@@ -195,7 +176,7 @@ def _frame_raster(raster: np.ndarray, size_px: int, line_px: float) -> np.ndarra
     box = (int(columns.min()), int(rows.min()), int(columns.max()) + 1, int(rows.max()) + 1)
     ink = Image.fromarray(raster).crop(box)
     scale = FILL * size_px / max(ink.size)
-    missing_px = line_px / scale - _line_width_px(raster)
+    missing_px = line_px / scale - line_width_px(raster < _INK_LEVEL)
     # Thicken before shrinking, or thin lines of a large drawing fade to nothing.
     grow = min(math.ceil(missing_px), 63) if missing_px > 1 else 0
     if grow:
@@ -226,12 +207,3 @@ def _sliding_minimum(levels: np.ndarray, width: int, axis: int) -> np.ndarray:
         levels = np.minimum(levels.take(first, axis), levels.take(second, axis))
         span += step
     return levels
-
-
-def _line_width_px(raster: np.ndarray) -> float:
-    """Estimate the width of the lines as twice their area over their outline."""
-    ink = np.pad(raster < _INK_LEVEL, 1)
-    core = ink[:-2, 1:-1] & ink[2:, 1:-1] & ink[1:-1, :-2] & ink[1:-1, 2:]
-    area = int(ink.sum())
-    outline = area - int((core & ink[1:-1, 1:-1]).sum())
-    return 2 * area / max(outline, 1)

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from composer.data.tree import DatasetError, Tree, summarise
-from composer.images import open_image
+from composer.images import open_drawing, open_image
 from composer.sketch import Sketch, Stroke
 
 STROKE_BOX = 256.0
@@ -95,7 +95,7 @@ class InstanceDataset:
         try:
             if drawing.path.suffix == ".json":
                 return sketch_from_pen_json(data)
-            return Sketch.from_image(open_image(data))
+            return Sketch.from_image(open_drawing(data))
         except ValueError as error:
             raise self._unreadable(drawing.path, error) from error
 

@@ -13,7 +13,7 @@ from typing import Any
 from composer.composed import BALANCED, ComposedQuery, rebalance
 from composer.errors import InputError
 from composer.hardware import resolve_device, resolve_dtype
-from composer.images import open_image
+from composer.images import open_drawing, open_image
 from composer.query import Query
 from composer.sketch import Sketch
 from generation.lora import LoraSource
@@ -69,7 +69,7 @@ def read_sketch(path: Path) -> Sketch:
     try:
         if path.suffix.lower() == ".json":
             return Sketch.from_json(path.read_bytes())
-        return Sketch.from_image(open_image(path))
+        return Sketch.from_image(open_drawing(path))
     except OSError as error:
         raise UsageError(f"{path} cannot be read; check the path.") from error
     except InputError as error:
