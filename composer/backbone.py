@@ -1,7 +1,9 @@
 """Frozen CLIP of a kit: pictures, texts and spliced prompts in one joint space."""
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
 
+from composer.added_words import AddedWord, AddedWords, UsedWords, is_in_space, used_words
 from composer.clip_files import (
     any_tokenizer,
     check_layout,
@@ -38,6 +41,8 @@ from composer.vision import (
 )
 
 MAX_ASPECT = 4.0
+NUM_BESIDE = 10
+"""Tokens of a prompt that an added word leaves room for: start, end, and what stands before it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,6 +68,8 @@ class Backbone:
     has_tokens = True
     """Whether prompts may be composed of token embeddings."""
 
+    _added: AddedWords | None = None
+
     def __init__(self, model: nn.Module, tokenizer: open_clip.SimpleTokenizer) -> None:
         """Take a loaded model of open_clip and the tokenizer it was trained with.
 
@@ -71,7 +78,7 @@ class Backbone:
         """
         self.model: Any = model.eval().requires_grad_(False)
         self._text: Any = getattr(model, "text", model)
-        self._folded: nn.Module | None = None
+        self._fast_tower = cache(self._fold_tower)  # at first use, for copies, too
         check_layout(self.model, tokenizer)
         self._tokenizer = tokenizer
         self._preprocess_cfg = PreprocessCfg(**self.model.visual.preprocess_cfg)
@@ -197,13 +204,10 @@ class Backbone:
         """Encode preprocessed images with the frozen vision tower; galleries are photos."""
         return encode_with_tower(self._fast_tower(), pixels, medium=medium)
 
-    def _fast_tower(self) -> nn.Module:
-        """Return the tower folded, made at first use; half precision would not bear the folding."""
-        if self._folded is not None:
-            return self._folded
-        visual = self.model.visual
-        self._folded = tower = fold_tower(visual) if self.dtype is torch.float32 else visual
-        return tower
+    def _fold_tower(self) -> nn.Module:
+        """Return the tower folded; half precision would not bear the folding."""
+        visual: nn.Module = self.model.visual
+        return fold_tower(visual) if self.dtype is torch.float32 else visual
 
     def layouts(self, seen: ImageEncoding) -> Float[Tensor, "n c"]:
         """Return the layouts of images that this tower, or a tuned copy, encoded."""
@@ -213,19 +217,70 @@ class Backbone:
         """Copy the vision tower for tuning its normalisation layers and nothing else."""
         return copy_with_own_norms(self.model.visual)
 
+    @property
+    def added_words(self) -> tuple[AddedWord, ...]:
+        """Words beside those of the vocabulary."""
+        return () if self._added is None else self._added.words
+
+    def with_words(self, words: Sequence[AddedWord]) -> "Backbone":
+        """Return this CLIP with further words, which texts name as `<name>`; weights are shared.
+
+        Words of another token space are left out: `check_space` says which.
+
+        Raises:
+            InputError: There are too many, two have one name, or one has too many vectors.
+        """
+        fitting = [one for one in words if is_in_space(one, self.text_hash, self.token_width)]
+        reader = copy(self)
+        room = self.context_length - NUM_BESIDE
+        reader._added = AddedWords(fitting, self.token_table(), room) if fitting else None
+        return reader
+
+    def opens_prompt(self, text: str) -> bool:
+        """Tell whether a text begins with an added word that brings a prompt with it."""
+        first = [] if self._added is None else self._added.split(text)[:1]
+        return any(isinstance(part, AddedWord) and part.opens_prompt for part in first)
+
+    def used_words(self, text: str, prompt: Float[Tensor, "l w"]) -> UsedWords | None:
+        """Return which added words a text uses whose prompt this is; None if it uses none."""
+        if self._added is None:
+            return None
+        return used_words(self._added.words, self.words(text), prompt)
+
+    def without_added_words(self, text: str) -> str:
+        """Return a text with a blank for each added word."""
+        if self._added is None:
+            return text
+        return " ".join(
+            "" if isinstance(part, AddedWord) else part for part in self._added.split(text)
+        )
+
     def word_ids(self, text: str) -> list[list[int]]:
-        """Split a text into words and each word into vocabulary ids, without start and end.
+        """Split a text into words and each word into ids, without start and end.
 
         Markers of start and end written by a user are dropped, as they would end the prompt.
         """
+        if self._added is None:
+            return self._plain_word_ids(text)
+        ids: list[list[int]] = []
+        for part in self._added.split(text):
+            is_added = isinstance(part, AddedWord)
+            ids += [self._added.ids(part)] if is_added else self._plain_word_ids(part)
+        return ids
+
+    def _plain_word_ids(self, text: str) -> list[list[int]]:
         special = set(self._tokenizer.all_special_ids)
         words = self._tokenizer.clean_fn(text).split()
         ids = [[i for i in self._tokenizer.encode(word) if i not in special] for word in words]
         return [word for word in ids if word]
 
     def words(self, text: str) -> list[str]:
-        """Return the cleaned words whose ids `word_ids` returns."""
-        return [self._tokenizer.decode(ids).strip() for ids in self.word_ids(text)]
+        """Return the cleaned words whose ids `word_ids` returns, added ones in lower case."""
+        return [self._word_of(ids) for ids in self.word_ids(text)]
+
+    def _word_of(self, ids: list[int]) -> str:
+        mark = None if self._added is None else self._added.name(ids[0])
+        return self._tokenizer.decode(ids).strip() if mark is None else mark
 
     def tokenize(self, texts: Sequence[str]) -> Int[Tensor, "n l"]:
         """Return vocabulary ids: start, words, end, padded with end-of-text to the context length.
@@ -243,12 +298,17 @@ class Backbone:
         """Return the token embeddings of the vocabulary: live weights, never to be changed."""
         return self._text.token_embedding.weight
 
+    def embed(self, ids: Int[Tensor, "*n l"]) -> Float[Tensor, "*n l w"]:
+        """Return the token embeddings of ids, of the vocabulary or of added words."""
+        table = self.token_table()
+        return table[ids] if self._added is None else self._added.embed(ids, table)
+
     def encode_text(self, texts: Sequence[str]) -> Float[Tensor, "n d"]:
         """Return unit text features of plain texts; their padding is not computed."""
         ids = self.tokenize(texts)
         ends = end_positions(ids, self.end_id)
         ids = ids[:, : int(ends.max()) + 1]
-        return self.encode_embeddings(self.token_table()[ids], ends).features
+        return self.encode_embeddings(self.embed(ids), ends).features
 
     def encode_embeddings(
         self, embeddings: Float[Tensor, "n l w"], end_positions: Int[Tensor, " n"]

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
+from composer.added_words import UsedWords, used_words_fields, used_words_of
 from composer.errors import InputError
 from composer.fusion import Fusion, fusion_fields, fusion_of, fusion_tensors
 from composer.layout import NUM_CODES, LearnedLayout
@@ -59,6 +60,7 @@ class ComposedQuery:
         missing_tokens: Why there are no tokens; empty where there are.
         drawing_feature: The feature of the reference in the joint space of the tower that draws,
             where another one searches; its tokens are found from it.
+        added: Words of token files that the text uses; None without any.
     """
 
     pseudo_tokens: Float[Tensor, "n w"]
@@ -79,6 +81,7 @@ class ComposedQuery:
     layout: LearnedLayout | None = None
     fusion: Fusion | None = None
     drawing_feature: Float[Tensor, " c"] | None = None
+    added: UsedWords | None = None
 
     def require_tokens(self) -> Float[Tensor, "l w"]:
         """Return the prompt that an image is generated from.
@@ -144,6 +147,7 @@ def with_prompt_of(searching: ComposedQuery, drawing: ComposedQuery) -> Composed
         text_hash=drawing.text_hash,
         missing_tokens=drawing.missing_tokens,
         drawing_feature=drawing.reference_feature,
+        added=drawing.added,
     )
 
 
@@ -207,6 +211,7 @@ def query_fields(query: ComposedQuery) -> dict[str, Any]:
         **{name: getattr(query, name) for name in _TEXTS},
         **({} if query.layout is None else {"layout_weight": query.layout.weight}),
         **fusion_fields(query.fusion),
+        **used_words_fields(query.added),
     }
 
 
@@ -214,7 +219,8 @@ def query_from_fields(tensors: Mapping[str, Tensor], fields: Mapping[str, Any]) 
     """Make a query of its tensors and of what `query_fields` returned.
 
     Args:
-        tensors: Those of `TENSORS`, and any of `OPTIONAL_TENSORS`, "layout" and `FUSION_TENSORS`.
+        tensors: Those of `TENSORS`, and any of `OPTIONAL_TENSORS`, "layout", `FUSION_TENSORS` and
+            "second_vectors".
         fields: As `query_fields` returns them; from an untrusted file, if need be.
 
     Raises:
@@ -235,6 +241,7 @@ def query_from_fields(tensors: Mapping[str, Tensor], fields: Mapping[str, Any]) 
         balance=float(fields["balance"]),
         layout=_layout_of(tensors, fields),
         fusion=fusion_of(tensors, fields),
+        added=used_words_of(tensors, fields),
     )
     if not _is_consistent(query):
         raise ValueError("The parts of the composed query contradict each other.")
@@ -252,6 +259,7 @@ def _tensors(query: ComposedQuery) -> dict[str, Tensor]:
     optional = {f"{_OPTIONAL}{name}": getattr(query, name) for name in OPTIONAL_TENSORS}
     optional[f"{_OPTIONAL}layout"] = None if query.layout is None else query.layout.vector
     optional |= {f"{_OPTIONAL}{name}": part for name, part in fusion_tensors(query.fusion).items()}
+    optional[f"{_OPTIONAL}second_vectors"] = query.added and query.added.second_vectors
     return {
         **{name: getattr(query, name) for name in TENSORS},
         **{name: tensor for name, tensor in optional.items() if tensor is not None},
@@ -286,7 +294,7 @@ def _is_consistent(query: ComposedQuery) -> bool:
     length, width = query.prompt_embeddings.shape
     end, dim, patches = query.end_position, len(query.both_feature), query.patch_features
     features, layout = (query.feature, query.reference_feature, query.words_feature), query.layout
-    fusion = query.fusion
+    fusion, added = query.fusion, query.added
     return (
         0.0 <= query.balance <= 1.0
         and length <= MAX_PROMPT_LENGTH
@@ -299,4 +307,5 @@ def _is_consistent(query: ComposedQuery) -> bool:
         and (patches is None or (patches.ndim == 2 and patches.shape[1] == dim))
         and (layout is None or (layout.vector.shape == (NUM_CODES,) and 0 <= layout.weight <= 1))
         and (fusion is None or fusion.width == dim)
+        and (added is None or all(at < length for at in added.second_positions))
     )

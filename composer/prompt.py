@@ -186,7 +186,7 @@ def assemble_prompts(
     Raises:
         ValueError: Prefix and pseudo-words alone leave no room for an end.
     """
-    table = backbone.token_table()
+    device = backbone.token_table().device
     vectors = [] if not isinstance(prefix, Tensor) else [prefix.expand(len(word_ids), -1, -1)]
     if pseudo is not None:
         vectors.append(pseudo)
@@ -199,18 +199,18 @@ def assemble_prompts(
             f"but prefix and pseudo-words take {head - 1}."
         )
     rows = [list(ids[:room]) for ids in word_ids]
-    ends = torch.tensor([head + len(row) for row in rows], device=table.device)
+    ends = torch.tensor([head + len(row) for row in rows], device=device)
     template = torch.full((len(rows), length or int(ends.max()) + 1), backbone.end_id)
     template[:, 0] = backbone.start_id
     if not isinstance(prefix, Tensor):
         template[:, 1 : 1 + num_prefix] = torch.tensor(list(prefix), dtype=torch.long)
     for target, row in zip(template, rows, strict=True):
         target[head : head + len(row)] = torch.tensor(row, dtype=torch.long)
-    embeddings = table[template.to(table.device)]
+    embeddings = backbone.embed(template.to(device))
     if vectors:
         spliced = torch.cat(vectors, dim=1)
         first = head - spliced.shape[1]
-        positions = torch.arange(first, head, device=table.device).expand(len(rows), -1)
+        positions = torch.arange(first, head, device=device).expand(len(rows), -1)
         embeddings = splice(embeddings, positions, spliced)
     return PromptBatch(embeddings=embeddings, end_positions=ends)
 

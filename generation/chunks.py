@@ -27,10 +27,17 @@ def query_chunks(query: ComposedQuery, context: int) -> tuple[ComposedQuery, ...
     """
     first, *others = query.require_tokens().split(context)
     further = [
-        replace(query, prompt_embeddings=chunk, end_position=_end_of(chunk), pseudo_positions=())
-        for chunk in others
+        replace(
+            query,
+            prompt_embeddings=chunk,
+            end_position=_end_of(chunk),
+            pseudo_positions=(),
+            added=query.added and query.added.between(number * context, (number + 1) * context),
+        )
+        for number, chunk in enumerate(others, start=1)
     ]
-    return (replace(query, prompt_embeddings=first), *further)
+    added = query.added and query.added.between(0, context)
+    return (replace(query, prompt_embeddings=first, added=added), *further)
 
 
 def text_chunks(tokenizer: Tokenizer, text: str) -> tuple[str, ...]:
@@ -79,6 +86,7 @@ def states_in_chunks(
             prompt_embeddings=functional.embedding(ids, table),
             end_position=1,
             pseudo_positions=(),
+            added=None,
         )
         queries = (*queries, *[silent] * (count - len(queries)))
     # A blank is encoded where nothing at all might be taken for zeros.

@@ -43,6 +43,11 @@ class Conditioner(Protocol):
         """
         ...
 
+    @property
+    def second_width(self) -> int | None:
+        """Width of the second CLIP's token embeddings; None where there is no second."""
+        ...
+
     def second_vectors(self, vectors: Float[Tensor, "n w"]) -> Float[Tensor, "n u"] | None:
         """Return token embeddings in the second CLIP's space; None where there is no second."""
         ...
@@ -52,6 +57,7 @@ class SdConditioner:
     """The one text encoder of Stable Diffusion 1.x: last states after the norm."""
 
     notes: tuple[str, ...] = ()
+    second_width: int | None = None
 
     def __init__(self, base: Any) -> None:  # noqa: ANN401  a pipeline of diffusers
         self._text_encoder, self._tokenizer = base.text_encoder, base.tokenizer
@@ -75,7 +81,7 @@ class _ClipPair:
     """Two CLIP text encoders that read one prompt: the query's, and one with another token space.
 
     Words are looked up in the second's table; pseudo-words go through a linear map between the
-    tables, fitted at load.
+    tables, fitted at load, unless a token file brings vectors for the second, too.
     """
 
     def __init__(self, base: Any) -> None:  # noqa: ANN401  a pipeline of diffusers
@@ -114,6 +120,8 @@ class _ClipPair:
         ids = find_rows(first, prompt)
         ids[query.end_position + 1 :] = padding_id(self._tokenizers[1])
         mapped = map_prompt(prompt, ids, second, self.token_map)
+        if query.added is not None and query.added.second_vectors is not None:
+            mapped[list(query.added.second_positions)] = query.added.second_vectors.to(mapped)
         end = torch.tensor([query.end_position])
         return self._encode(prompt[None], mapped[None], (end, end))
 
@@ -173,6 +181,11 @@ class SdxlConditioner:
     def notes(self) -> tuple[str, ...]:
         """How exact the second encoder's pseudo-words are."""
         return self._clips.notes
+
+    @property
+    def second_width(self) -> int:
+        """Width of the second CLIP's token embeddings."""
+        return len(self.token_map.target_mean)
 
     def second_vectors(self, vectors: Float[Tensor, "n w"]) -> Float[Tensor, "n u"]:
         """Return token embeddings in the second CLIP's space."""
@@ -237,6 +250,11 @@ class Sd3Conditioner:
             else "This kit does without T5; the two CLIPs read the prompt."
         )
         return (*self._clips.notes, reads)
+
+    @property
+    def second_width(self) -> int:
+        """Width of the second CLIP's token embeddings."""
+        return len(self.token_map.target_mean)
 
     def second_vectors(self, vectors: Float[Tensor, "n w"]) -> Float[Tensor, "n u"]:
         """Return token embeddings in the second CLIP's space."""

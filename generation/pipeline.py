@@ -393,6 +393,16 @@ class ImagePipeline:
             )
         if not bool(torch.isfinite(prompt).all()):
             raise RequestError("The composed query holds values that are not finite.")
+        self._check_second(query)
+
+    def _check_second(self, query: ComposedQuery) -> None:
+        width = self._conditioner.second_width
+        second = None if query.added is None else query.added.second_vectors
+        if width is not None and second is not None and second.shape[1] != width:
+            raise RequestError(
+                f"A token's vectors for the second text encoder must have its width ({width}), got "
+                f"{second.shape[1]}. Choose a token made for this kit."
+            )
 
     def check_token_table(self, table: Float[Tensor, "v w"]) -> None:
         """Check that a CLIP backbone's token table is this text encoder's, but for rounding.

@@ -45,6 +45,7 @@ MAX_FILE_BYTES = 64 << 20
 MAX_LORAS = 16
 _MAX_ARRAY_VALUES = 1 << 21
 _MAX_NAME_LENGTH = 80
+_SECOND = "second_vectors"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
@@ -300,11 +301,15 @@ def _pack_query(query: ComposedQuery) -> dict[str, Any]:
     fields = query_fields(query)
     for name in ("missing_tokens", "layout_weight", "fusion"):  # an image needs none of them
         fields.pop(name, None)
-    return {**{name: _pack_tensor(getattr(query, name)) for name in TENSORS}, **fields}
+    tensors = {name: getattr(query, name) for name in TENSORS}
+    if query.added is not None and query.added.second_vectors is not None:
+        tensors[_SECOND] = query.added.second_vectors
+    return {**{name: _pack_tensor(tensor) for name, tensor in tensors.items()}, **fields}
 
 
 def _unpack_query(packed: dict[str, Any]) -> ComposedQuery:
-    tensors = {name: torch.from_numpy(_unpack_array(packed[name])) for name in TENSORS}
+    names = (*TENSORS, _SECOND) if _SECOND in packed else TENSORS
+    tensors = {name: torch.from_numpy(_unpack_array(packed[name])) for name in names}
     fields = {**packed, "text": str(packed["text"])[:MAX_TEXT_LENGTH], "missing_tokens": ""}
     return query_from_fields(tensors, fields)
 

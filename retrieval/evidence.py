@@ -184,10 +184,11 @@ def _content_words(backbone: Backbone, text: str) -> list[tuple[int, str, str]]:
     if not text.strip():
         return []
     fits = build_prompt(backbone, PLAIN_PROMPT, None, text).word_positions
+    added = {word.mark.lower() for word in backbone.added_words}
     runs: list[list[tuple[int, str]]] = [[]]
     for index, (raw, positions) in enumerate(zip(backbone.words(text), fits, strict=True)):
         spelt = re.sub(r"\s+", "", raw)
-        word = re.sub(r"^\W+|\W+$", "", spelt)
+        word = spelt if spelt in added else re.sub(r"^\W+|\W+$", "", spelt)
         if not word or not positions or word in FUNCTION_WORDS:
             runs.append([])
             continue

@@ -30,7 +30,17 @@ def add_query(command: argparse.ArgumentParser) -> None:
         help="from 0 (drawing only) to 1 (words only); default: 0.5, or that of --query",
     )
     command.add_argument("--composer", help="default: duet, or basic where the kit has none")
+    add_tokens(command)
     add_kit(command)
+
+
+def add_tokens(command: argparse.ArgumentParser) -> None:
+    """Add textual inversions that the text may name."""
+    command.add_argument(
+        "--token", action="append", default=[], dest="tokens", metavar="FILE[:NAME]",
+        help="textual inversion, a .safetensors file, as a word of the text: <NAME>, or <FILE> "
+        "without its ending; may be repeated",
+    )  # fmt: skip
 
 
 def add_drawing(command: argparse.ArgumentParser) -> None:

@@ -21,6 +21,7 @@ from studio.arguments import (
     add_offload,
     add_overwrite,
     add_query,
+    add_tokens,
     new_command,
 )
 from studio.development_arguments import add_bench, add_train
@@ -229,6 +230,7 @@ def _add_transfer(commands: "Subparsers[argparse.ArgumentParser]") -> None:
         help="from 0 (keep the image) to 1 (redraw it); default: the kit's",
     )
     command.add_argument("--composer", help="default: duet, or basic where the kit has none")
+    add_tokens(command)
     add_kit(command)
     add_drawing(command)
     add_json(command)

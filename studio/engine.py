@@ -1,6 +1,7 @@
 """Engine of the studio: a kit in memory that composes, searches, generates and transfers."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import RLock, Thread
@@ -9,6 +10,7 @@ from typing import TypeVar
 import torch
 
 from composer import names
+from composer.added_words import AddedWord
 from composer.backbone import Backbone
 from composer.composed import ComposedQuery, with_prompt_of
 from composer.kit_parts import ComposerFiles
@@ -27,29 +29,15 @@ from generation.request import GenerateRequest, TransferRequest
 from generation.sample import DEFAULT_OPTIONS, Result, RunOptions
 from generation.transfer import transfer
 from retrieval.confidence import Calibrations, Confidence, judge, load_calibrations
-from retrieval.errors import GalleryError
 from retrieval.filters.tree import Filter
 from retrieval.search import UNREFINED, Gallery, Ranking, Refinement
-from retrieval.store.address import is_milvus
-from retrieval.store.table import Store
-from studio.kit_file import assets_folder
+from studio.galleries import SHIPPED, open_gallery
 from studio.kits import Kit
 from studio.tower import Tower
-from studio.vocabulary import (
-    UnknownWord,
-    script_line,
-    syntax_line,
-    unknown_words,
-    unknown_words_line,
-    unread_words,
-    unread_words_line,
-)
+from studio.vocabulary import UnknownWord, query_notes, unknown_words
 
 _Request = TypeVar("_Request", GenerateRequest, TransferRequest)
 DEFAULT_COMPOSER, FALLBACK_COMPOSER = names.DUET, names.BASIC
-NO_MILVUS = (
-    "Galleries on Milvus need its client. Install it with: pip install 'duet-studio[cluster]'"
-)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,6 +68,14 @@ class DrawingMode:
 
 
 DEFAULT_MODE = DrawingMode()
+
+
+@dataclass(kw_only=True, slots=True)
+class _Drawn:
+    """What is loaded to draw, shared by an engine and its copies with further words."""
+
+    pipeline: ImagePipeline | None = None
+    compiling: Thread | None = None
 
 
 class Engine:
@@ -114,7 +110,6 @@ class Engine:
         if loras:
             check_loras(loras, self._pipeline_folder)
         self._has_random_weights, self._mode = has_random_weights, mode
-        self._compiling: Thread | None = None
         self._lock = RLock()
         self._drawing = Tower(
             kit.drawing_tower, device=device, dtype=dtype, has_random_weights=has_random_weights
@@ -122,7 +117,8 @@ class Engine:
         self._searching = self._drawing
         if kit.search is not None:
             self._searching = Tower(kit.search, device=device, dtype=dtype)
-        self._pipeline: ImagePipeline | None = None
+        self._drawn = _Drawn()
+        self._words: tuple[AddedWord, ...] = ()
         self._calibrations: dict[Path, Calibrations] = {}
         self._galleries: dict[Path | str, Gallery] = {}
 
@@ -138,7 +134,7 @@ class Engine:
         Raises:
             BackboneError: It cannot be loaded.
         """
-        return self._drawing.backbone
+        return self._drawing.reading(self._words)
 
     @property
     def search_backbone(self) -> Backbone:
@@ -147,7 +143,29 @@ class Engine:
         Raises:
             BackboneError: It cannot be loaded.
         """
-        return self._searching.backbone
+        return self._searching.reading(self._words)
+
+    def with_words(self, words: Sequence[AddedWord], *, to_search: bool = False) -> "Engine":
+        """Return this engine with words of token files in its texts; all that is loaded is shared.
+
+        Args:
+            words: Words of the token space of the tower that draws or the one that searches.
+            to_search: Whether the one that searches must know them.
+
+        Raises:
+            InputError: A word is of another space, or the words contradict each other.
+            BackboneError: The CLIP has no space of tokens.
+        """
+        if not words:
+            return self
+        towers = [self._searching] if to_search else [self._drawing, self._searching]
+        for word in words:
+            if not any(tower.knows(word) for tower in towers):
+                towers[0].check_word(word, self.kit.name)
+        engine = copy(self)
+        engine._words = tuple(words)
+        _ = engine.backbone, engine.search_backbone
+        return engine
 
     def unknown_words(self, text: str) -> tuple[UnknownWord, ...]:
         """Return the words of a text that the kit has not learned, in order, each once.
@@ -168,17 +186,9 @@ class Engine:
             BackboneError: The CLIP cannot be loaded.
             WeightsError: The table of what it learned is damaged.
         """
-        num_before = query.pseudo_positions[-1] if query.pseudo_positions else 0
-        unread = unread_words(self.backbone, query.text, num_before)
-        has_table = self._searching.learned_names is not None
-        unknown = unknown_words_line(self.unknown_words(query.text), has_table=has_table)
-        lines = (
-            unknown,
-            script_line(self.backbone, query.text),
-            syntax_line(query.text),
-            unread_words_line(unread),
+        return query_notes(
+            self.backbone, self.search_backbone, query, self._searching.learned_names
         )
-        return tuple(line for line in lines if line)
 
     def composer(self, name: str) -> Composer:
         """Return a composer of the tower that searches, loaded once.
@@ -202,7 +212,9 @@ class Engine:
             InputError: The balance is not in [0, 1].
         """
         with urgent(self.device):
-            searching = self._searching.compose(query, options.composer, options.balance)
+            searching = self._searching.compose(
+                query, options.composer, options.balance, self._words
+            )
             if self._searching is self._drawing:
                 return searching
             return with_prompt_of(searching, self.compose_to_draw(query, options))
@@ -221,7 +233,7 @@ class Engine:
         if self._searching is not self._drawing and name not in composers:
             name = _default(composers)
         with urgent(self.device):
-            return self._drawing.compose(query, name, options.balance)
+            return self._drawing.compose(query, name, options.balance, self._words)
 
     def gallery(self, index: Path | str | None = None) -> Gallery:
         """Return an open index: a folder, or an address of Milvus or of an object store.
@@ -231,29 +243,13 @@ class Engine:
         Raises:
             GalleryError: There is no index, it is empty, or it is of another encoder.
         """
-        address = index or assets_folder() / "gallery" / "index"
+        address = index or SHIPPED
         with self._lock:
             if address not in self._galleries:
-                gallery_hash = self.search_backbone.gallery_hash
-                if isinstance(address, Path) and index is None:
-                    self._check_shipped(address)
-                opened = (
-                    _open_published(address, gallery_hash)
-                    if isinstance(address, str) and is_milvus(address)
-                    else Gallery.open(address, gallery_hash)
+                self._galleries[address] = open_gallery(
+                    index, self.search_backbone.gallery_hash, self.kit.name
                 )
-                self._galleries[address] = opened
             return self._galleries[address]
-
-    def _check_shipped(self, index: Path) -> None:
-        """Raise where the shipped gallery is of another kit; nobody needs to rebuild that one."""
-        manifest = Store.open(index).manifest
-        if manifest.gallery_hash != self.search_backbone.gallery_hash:
-            raise GalleryError(
-                f"The shipped gallery is indexed for the kit {manifest.kit!r}. Index pictures of "
-                f"your own with: duet index FOLDER --kit {self.kit.name}; then name them with "
-                "--index FOLDER."
-            )
 
     def search(
         self,
@@ -300,7 +296,7 @@ class Engine:
         """
         folder = self._pipeline_folder
         with self._lock:
-            if self._pipeline is None:
+            if self._drawn.pipeline is None:
                 own = [LoraSource(file=one.file, scale=one.scale) for one in self.kit.loras]
                 source = PipelineSource(
                     folder=folder,
@@ -324,8 +320,8 @@ class Engine:
                     offload=self._mode.offload,
                 )
                 pipeline.check_token_table(self.backbone.token_table())
-                self._pipeline = pipeline
-            return self._pipeline
+                self._drawn.pipeline = pipeline
+            return self._drawn.pipeline
 
     @property
     def _pipeline_folder(self) -> Path:
@@ -391,21 +387,13 @@ class Engine:
     def _compile_later(self, pipeline: ImagePipeline) -> None:
         """Compile for sizes that were just drawn for the first time, in one thread at a time."""
         with self._lock:
-            is_busy = self._compiling is not None and self._compiling.is_alive()
+            compiling = self._drawn.compiling
+            is_busy = compiling is not None and compiling.is_alive()
             if is_busy or not pipeline.waits_for_compiler:
                 return
-            self._compiling = Thread(target=pipeline.warm_up, daemon=True)
-            self._compiling.start()
+            self._drawn.compiling = Thread(target=pipeline.warm_up, daemon=True)
+            self._drawn.compiling.start()
 
 
 def _default(composers: Mapping[str, ComposerFiles]) -> str:
     return DEFAULT_COMPOSER if DEFAULT_COMPOSER in composers else FALLBACK_COMPOSER
-
-
-def _open_published(address: str, gallery_hash: str) -> Gallery:
-    try:
-        from retrieval.engines.milvus import MilvusIndex
-    except ImportError as error:
-        raise GalleryError(NO_MILVUS) from error
-    index = MilvusIndex.open(address, gallery_hash)
-    return Gallery(index, index)

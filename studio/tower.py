@@ -2,22 +2,27 @@
 
 import hashlib
 from collections import OrderedDict
+from collections.abc import Sequence
 from threading import RLock
 
 import torch
 
 from composer import names
+from composer.added_words import AddedWord, check_space, is_in_space
 from composer.backbone import Backbone
+from composer.clip_files import BackboneError
 from composer.composed import ComposedQuery
+from composer.feature_backbone import NO_TOKENS
 from composer.kit_parts import ComposerFiles
 from composer.learned import FILE_NAME as LEARNED_NAMES
 from composer.learned import LearnedNames
 from composer.query import Query
 from composer.strategies import load_composer
-from composer.strategies.protocol import Composer, ComposerError, EncodedReference
+from composer.strategies.protocol import Composer, ComposerError, EncodedReference, with_backbone
 from studio.kits import TowerFiles
 
 NUM_CACHED_REFERENCES = 32
+NUM_CACHED_READERS = 8
 
 
 class Tower:
@@ -38,6 +43,7 @@ class Tower:
         self._backbone: Backbone | None = None
         self._learned: LearnedNames | None = None
         self._composers: dict[str, Composer] = {}
+        self._reading: OrderedDict[tuple[str, str], Composer] = OrderedDict()
         self._encoded: OrderedDict[tuple[str, str], EncodedReference] = OrderedDict()
 
     @property
@@ -87,8 +93,65 @@ class Tower:
                 self._composers[name] = load_composer(name, self.backbone, files)
             return self._composers[name]
 
-    def compose(self, query: Query, composer_name: str, balance: float) -> ComposedQuery:
+    def knows(self, word: AddedWord) -> bool:
+        """Tell whether a word lives in the token space of this tower.
+
+        Raises:
+            BackboneError: The tower cannot be loaded.
+        """
+        backbone = self.backbone
+        width = backbone.token_width
+        return backbone.has_tokens and is_in_space(word, backbone.text_hash, width)
+
+    def check_word(self, word: AddedWord, kit: str) -> None:
+        """Check that a word lives in the token space of this tower.
+
+        Raises:
+            InputError: It does not; the message names both spaces.
+            BackboneError: The tower has none, or cannot be loaded.
+        """
+        backbone = self.backbone
+        if not backbone.has_tokens:
+            raise BackboneError(NO_TOKENS)
+        check_space(word, kit=kit, text_hash=backbone.text_hash, width=backbone.token_width)
+
+    def reading(self, words: Sequence[AddedWord]) -> Backbone:
+        """Return the CLIP with those of some words that are of its token space.
+
+        Raises:
+            InputError: The words contradict each other.
+        """
+        known = [word for word in words if self.knows(word)]
+        return self.backbone.with_words(known) if known else self.backbone
+
+    def _composer_with(self, name: str, words: Sequence[AddedWord]) -> Composer:
+        """Return a composer that reads texts with some words; recent ones are kept."""
+        composer = self.composer(name)
+        if not any(map(self.knows, words)):
+            return composer
+        key = (name, " ".join(word.key for word in words))
+        with self._lock:
+            if key not in self._reading:
+                self._reading[key] = with_backbone(composer, self.reading(words))
+            self._reading.move_to_end(key)
+            while len(self._reading) > NUM_CACHED_READERS:
+                self._reading.popitem(last=False)
+            return self._reading[key]
+
+    def compose(
+        self,
+        query: Query,
+        composer_name: str,
+        balance: float,
+        words: Sequence[AddedWord] = (),
+    ) -> ComposedQuery:
         """Compose a query; recent references are cached, so a change of words costs little.
+
+        Args:
+            query: The query.
+            composer_name: Name of the composer.
+            balance: As in `Composer.compose`.
+            words: Words of token files that its text may use.
 
         Raises:
             ComposerError: The tower has no such composer.
@@ -105,7 +168,7 @@ class Tower:
             self._encoded.move_to_end(key)
             while len(self._encoded) > NUM_CACHED_REFERENCES:
                 self._encoded.popitem(last=False)
-        return composer.compose(encoded, query.text, balance)
+        return self._composer_with(composer_name, words).compose(encoded, query.text, balance)
 
 
 def _reference_digest(query: Query) -> str:

@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from composer.backbone import Backbone
+from composer.composed import ComposedQuery
 from composer.learned import LearnedNames
 from composer.prompt import words_beyond
 
 _WORD = re.compile(r"[^\W\d_]{2,}")
 _MAX_NAMED_WORDS = 3
 _NETWORK = re.compile(r"<(?:lora|lyco|hypernet|embedding|ti):[^<>]*>", re.IGNORECASE)
+_MARK = re.compile(r"<[A-Za-z0-9][A-Za-z0-9_.-]*>")
 _EMPHASIS = re.compile(
     r"\([^()]*:\s*\d*\.?\d+\s*\)|\({2,}[^()]+\){2,}|\[[^\[\]]+\]|\{[^{}]+\}|\S+[+]{2,}(?!\S)"
 )
@@ -41,6 +43,7 @@ def unknown_words(
         learned: What the kit learned with pictures; without it, words count as unknown that the
             vocabulary lacks as whole words.
     """
+    text = backbone.without_added_words(text)
     if learned is None:
         words = [word for word in _words(text) if _num_ids(backbone, word) > 1]
         return tuple(UnknownWord(word=word) for word in words)
@@ -52,6 +55,30 @@ def unknown_words(
         UnknownWord(word=word, closest=learned.closest(feature))
         for word, feature in zip(words, features, strict=True)
     )
+
+
+def query_notes(
+    drawing: Backbone, searching: Backbone, query: ComposedQuery, learned: LearnedNames | None
+) -> tuple[str, ...]:
+    """Return sentences about what a query's words will not do.
+
+    Args:
+        drawing: The CLIP that the pipeline draws with.
+        searching: The CLIP that galleries are searched with.
+        query: The query.
+        learned: What the one that searches learned with pictures; None where that is not known.
+    """
+    num_before = query.pseudo_positions[-1] if query.pseudo_positions else 0
+    plain = drawing.without_added_words(query.text)
+    unknown = unknown_words(searching, query.text, learned)
+    lines = (
+        unknown_words_line(unknown, has_table=learned is not None),
+        script_line(drawing, plain),
+        syntax_line(plain),
+        drawn_alone_line(drawing, searching, query.text),
+        unread_words_line(unread_words(drawing, query.text, num_before)),
+    )
+    return tuple(line for line in lines if line)
 
 
 def unread_words(backbone: Backbone, text: str, num_before: int = 0) -> tuple[str, ...]:
@@ -76,7 +103,25 @@ def syntax_line(text: str) -> str:
         sentences.append(
             f"“{found[0]}” is read as plain words: brackets and numbers add no weight here."
         )
+    if found := _MARK.search(text):
+        sentences.append(
+            f"“{found[0]}” is read as plain words: a token file of that name, for the text of the "
+            "query alone, is added with --token."
+        )
     return " ".join(sentences)
+
+
+def drawn_alone_line(drawing: Backbone, searching: Backbone, text: str) -> str:
+    """Return the sentence about words of token files that only the tower that draws knows."""
+    marks = {word.mark.lower() for word in drawing.added_words}
+    known = {word.mark.lower() for word in searching.added_words}
+    named = [mark for mark in dict.fromkeys(drawing.words(text)) if mark in marks - known]
+    if not named:
+        return ""
+    verb = "is" if len(named) == 1 else "are"
+    return (
+        f"{', '.join(named)} {verb} drawn with, not searched with: this kit has a tower for each."
+    )
 
 
 def script_line(backbone: Backbone, text: str) -> str:
@@ -127,7 +172,10 @@ def unknown_words_line(words: Sequence[UnknownWord], *, has_table: bool = False)
 
 
 def knows_any_word(backbone: Backbone, text: str) -> bool:
-    """Tell whether the kit's vocabulary holds at least one of the words."""
+    """Tell whether the kit's vocabulary holds at least one of the words, or a token file does."""
+    marks = {word.mark.lower() for word in backbone.added_words}
+    if marks.intersection(backbone.words(text)):
+        return True
     return any(_num_ids(backbone, word) == 1 for word in _words(text))
 
 

@@ -36,11 +36,13 @@ def with_tokens(
         return query
     inversion = invert(backbone, reference[None], settings)
     prompts = build_prompts(backbone, PLAIN_PROMPT, inversion.tokens[0], query.text)
+    embeddings = torch.cat([prompt.token_embeddings for prompt in prompts])
     return replace(
         query,
         pseudo_tokens=inversion.tokens[0],
-        prompt_embeddings=torch.cat([prompt.token_embeddings for prompt in prompts]),
+        prompt_embeddings=embeddings,
         end_position=prompts[0].end_position,
         pseudo_positions=prompts[0].pseudo_positions,
         missing_tokens="",
+        added=backbone.used_words(query.text, embeddings),
     )

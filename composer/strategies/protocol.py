@@ -1,6 +1,7 @@
 """Protocols of composers."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass
 from itertools import islice
 from typing import Protocol, runtime_checkable
@@ -147,3 +148,10 @@ def encode_all(
     waiting = iter(queries)
     while batch := list(islice(waiting, batch_size)):
         yield from composer.encode_batch(batch)
+
+
+def with_backbone(composer: Composer, backbone: Backbone) -> Composer:
+    """Return a composer that composes on a copy of its backbone, such as one with added words."""
+    copied = copy(composer)
+    copied.backbone = backbone
+    return copied

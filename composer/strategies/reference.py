@@ -99,10 +99,17 @@ def photo_as_seen(backbone: Backbone, seen: ImageEncoding) -> EncodedPhoto | Non
     )
 
 
+def plain_prompt(backbone: Backbone, text: str) -> str:
+    """Return what is put before words alone: nothing where their first brings a prompt with it."""
+    return "" if backbone.opens_prompt(text) else PLAIN_PROMPT
+
+
 def encode_words(backbone: Backbone, text: str) -> Float[Tensor, " d"]:
     """Return the unit text feature of "a photo of" and words of any length."""
     parts = text_parts(backbone, text, num_beside(backbone, PLAIN_PROMPT, None))
-    features = backbone.encode_text([f"{PLAIN_PROMPT} {part.text}" for part in parts])
+    features = backbone.encode_text(
+        [f"{plain_prompt(backbone, part.text)} {part.text}" for part in parts]
+    )
     return mean_of_parts(parts, list(features))
 
 
@@ -135,11 +142,10 @@ def composed_query(
             parts = replace(parts, both=photo.feature)
             patches, layout = photo.patch_features, photo.layout
     no_tokens = backbone.token_table().new_zeros(0, backbone.token_width)
+    prompt = torch.cat([one.token_embeddings for one in prompts]) if prompts else no_tokens
     return ComposedQuery(
         pseudo_tokens=no_tokens if encoded.pseudo_tokens is None else encoded.pseudo_tokens,
-        prompt_embeddings=torch.cat([prompt.token_embeddings for prompt in prompts])
-        if prompts
-        else no_tokens,
+        prompt_embeddings=prompt,
         end_position=prompts[0].end_position if prompts else 0,
         pseudo_positions=prompts[0].pseudo_positions if prompts else (),
         feature=interpolate(parts.both, parts.reference, parts.words, balance),
@@ -154,6 +160,7 @@ def composed_query(
         gallery_hash=backbone.gallery_hash,
         text_hash=backbone.text_hash,
         missing_tokens=parts.missing_tokens,
+        added=backbone.used_words(text, prompt),
     )
 
 
@@ -198,7 +205,12 @@ def compose_features(
         both=both,
         reference=reference,
         words=words,
-        prompts=build_prompts(backbone, PLAIN_PROMPT, encoded.pseudo_tokens, text)
+        prompts=build_prompts(
+            backbone,
+            plain_prompt(backbone, text) if reference is None else PLAIN_PROMPT,
+            encoded.pseudo_tokens,
+            text,
+        )
         if has_tokens
         else (),
         missing_tokens="" if has_tokens else _no_tokens(composer.name),
@@ -238,9 +250,11 @@ def compose_tokens(
     has_words = bool(backbone.word_ids(text))
     if tokens is None and not has_words:
         raise InputError("The query is empty; draw something or write a few words.")
-    start = PLAIN_PROMPT if tokens is None else prefix
+    start = plain_prompt(backbone, text) if tokens is None else prefix
     texts = text_parts(backbone, text, num_beside(backbone, start, tokens))
-    words = [build_prompt(backbone, PLAIN_PROMPT, None, part.text) for part in texts]
+    words = [
+        build_prompt(backbone, plain_prompt(backbone, part.text), None, part.text) for part in texts
+    ]
     if tokens is None:
         prompts = words
     else:

@@ -1,11 +1,13 @@
-"""Options that name a file and how strongly it acts, such as `--lora FILE:0.8`."""
+"""Options that name a file and something about it, such as `--lora FILE:0.8`."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from composer.added_words import AddedWord
 from composer.files import sha256_of
 from composer.images import open_image
+from composer.token_file import read_token
 from generation.defaults import IP_ADAPTER_SCALE
 from generation.lora import LoraSource, MergedLora
 from generation.request import StyleImage
@@ -19,6 +21,14 @@ class ScaledFile:
 
     file: Path
     scale: float | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NamedFile:
+    """A file, and the name that stood behind it; None where there was none."""
+
+    file: Path
+    name: str | None
 
 
 def parse_scaled_file(text: str, option: str) -> ScaledFile:
@@ -38,6 +48,31 @@ def parse_scaled_file(text: str, option: str) -> ScaledFile:
             f"{option} {text}: what follows the last colon must be a number, such as "
             f"{Path(path).name}:0.8, got {scale!r}."
         ) from error
+
+
+def parse_named_file(text: str) -> NamedFile:
+    """Read `FILE` or `FILE:NAME`; a colon within a file's path is left alone."""
+    path, _, name = text.rpartition(":")
+    is_path = "/" in name or "\\" in name or name.lower().endswith(".safetensors")
+    if not path or is_path or Path(text).exists():
+        return NamedFile(file=Path(text), name=None)
+    return NamedFile(file=Path(path), name=name)
+
+
+def token_files(texts: Sequence[str]) -> tuple[Path, ...]:
+    """Return the files that the values of `--token` name."""
+    return tuple(parse_named_file(text).file for text in texts)
+
+
+def read_tokens(texts: Sequence[str]) -> tuple[AddedWord, ...]:
+    """Read the files that the values of `--token` name.
+
+    Raises:
+        WeightsError: A file cannot be read, or is no textual inversion.
+        InputError: A name cannot stand in a text.
+    """
+    given = [parse_named_file(text) for text in texts]
+    return tuple(read_token(each.file, each.name) for each in given)
 
 
 def style_file(text: str | None) -> Path | None:

@@ -10,6 +10,7 @@ from composer.exported import absorb, word_of_query
 from composer.token_file import TokenFormat, write_token
 from generation.families import Family
 from generation.model_files import family_of
+from studio.commands.adapters import read_tokens, token_files
 from studio.commands.options import ExportTokenOptions
 from studio.commands.outputs import OutputRules, plan_output, save_all
 from studio.commands.shared import (
@@ -54,12 +55,15 @@ def run(options: ExportTokenOptions) -> int:
         option="--output",
         suffix=".safetensors",
         why="as other programs refuse or distrust pickles",
-        inputs=tuple(path for path in given if path is not None),
+        inputs=(
+            *(path for path in given if path is not None),
+            *token_files(options.query.tokens),
+        ),
         overwrite=options.overwrite,
     )
     path = plan_output(options.output, rules)
     check_name(path.stem)
-    engine = open_engine(options.kit)
+    engine = open_engine(options.kit).with_words(read_tokens(options.query.tokens))
     export = (_absorbed if options.absorb_text else _drawn)(engine, options, path.stem)
     word = _with_second(engine, export.word)
     facts = {**export.facts, "prompt": export.prompt}

@@ -9,7 +9,7 @@ from generation.defaults import DrawingDefaults
 from generation.provenance import describe, write_png
 from generation.request import DEFAULT_CAPS, DrawingSettings, GenerateRequest, Request
 from generation.sample import Result, RunOptions
-from studio.commands.adapters import parse_loras, read_style, style_file
+from studio.commands.adapters import parse_loras, read_style, read_tokens, style_file
 from studio.commands.controls import ControlChoice, read_control
 from studio.commands.options import DrawingOptions, GenerateOptions
 from studio.commands.outputs import OutputRules, plan_batch, save_all
@@ -39,7 +39,8 @@ def run(options: GenerateOptions) -> int:
         overwrite=options.overwrite,
     )
     paths = plan_batch(options.output, num_files(options.drawing), rules)
-    engine = open_engine(options.kit, parse_loras(options.loras))
+    words = read_tokens(options.query.tokens)
+    engine = open_engine(options.kit, parse_loras(options.loras)).with_words(words)
     style = read_style(options.style_image, engine.kit)
     query, composed = compose_query(engine, options.query)
     settings = drawing_settings(options.drawing, engine.kit.drawing)

@@ -20,8 +20,9 @@ from retrieval.store.table import Store
 from studio.commands.options import IndexCommandOptions
 from studio.commands.search import DEFAULT_INDEX
 from studio.commands.shared import ProgressLine, open_engine, print_json, print_line
-from studio.engine import NO_MILVUS, Engine
+from studio.engine import Engine
 from studio.errors import UsageError
+from studio.galleries import NO_MILVUS
 
 NUM_LISTED = 20
 NO_RAY = "--engine ray needs the library ray: pip install 'duet-studio[cluster]'"

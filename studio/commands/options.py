@@ -40,6 +40,7 @@ class QueryOptions:
         saved_query: File of a composed query; excludes the other three.
         balance: 0 is the reference, 1 the words; None for the middle, or the saved query's.
         composer: Name; None for the kit's default.
+        tokens: Token files that the text may name, some with a name.
     """
 
     sketch: Path | None
@@ -48,6 +49,7 @@ class QueryOptions:
     saved_query: Path | None
     balance: float | None
     composer: str | None
+    tokens: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -155,6 +157,7 @@ class TransferOptions:
     to: str
     strength: float | None
     composer: str | None
+    tokens: tuple[str, ...]
     output: Path
     overwrite: bool
     json: bool

@@ -16,6 +16,7 @@ from retrieval.files import printable
 from retrieval.filters.language import parse
 from retrieval.search import Hit, Ranking, Refinement
 from retrieval.store.schema import MANIFEST
+from studio.commands.adapters import read_tokens, token_files
 from studio.commands.options import SearchOptions
 from studio.commands.outputs import OutputRules, plan_output
 from studio.commands.shared import (
@@ -39,7 +40,8 @@ def run(options: SearchOptions) -> int:
     """Search, print the hits, and save the sheet and the query if requested."""
     where = parse(options.filter) if options.filter is not None else None
     sheet, saved_query = _outputs(options)
-    engine = open_engine(options.kit)
+    words = read_tokens(options.query.tokens)
+    engine = open_engine(options.kit).with_words(words, to_search=True)
     query, composed = compose_query(engine, options.query)
     index = index_folder(options.index) if isinstance(options.index, Path) else options.index
     ranking = engine.search(composed, index, options.top_k, where, _refinement(options))
@@ -74,7 +76,10 @@ def _outputs(options: SearchOptions) -> tuple[Path | None, Path | None]:
         UsageError: One could not be written.
     """
     given = (options.query.sketch, options.query.image, options.query.saved_query, options.within)
-    inputs = tuple(path for path in given if path is not None)
+    inputs = (
+        *(path for path in given if path is not None),
+        *token_files(options.query.tokens),
+    )
     sheet = OutputRules(
         option="--sheet",
         suffix=".png",

@@ -87,8 +87,8 @@ def compose_query(engine: Engine, options: QueryOptions) -> tuple[Query | None, 
         UsageError: The options contradict each other.
     """
     if options.saved_query is not None:
-        if options.sketch or options.image or options.text:
-            raise UsageError("Give --query alone, or --sketch, --image and --text.")
+        if options.sketch or options.image or options.text or options.tokens:
+            raise UsageError("Give --query alone, or --sketch, --image, --text and --token.")
         saved = ComposedQuery.load(options.saved_query)
         return None, saved if options.balance is None else rebalance(saved, options.balance)
     query = Query(

@@ -4,7 +4,7 @@ from composer.images import open_image
 from composer.query import Query
 from generation.request import TransferRequest
 from generation.sample import RunOptions
-from studio.commands.adapters import parse_loras, read_style, style_file
+from studio.commands.adapters import parse_loras, read_style, read_tokens, style_file
 from studio.commands.controls import ControlChoice, read_control
 from studio.commands.generate import (
     drawing_settings,
@@ -33,7 +33,8 @@ def run(options: TransferOptions) -> int:
     inputs = (options.source, options.control_image, style_path)
     rules = output_rules(*inputs, overwrite=options.overwrite)
     paths = plan_batch(options.output, num_files(options.drawing), rules)
-    engine = open_engine(options.kit, parse_loras(options.loras))
+    words = read_tokens(options.tokens)
+    engine = open_engine(options.kit, parse_loras(options.loras)).with_words(words)
     style = read_style(options.style_image, engine.kit)
     source = open_image(options.source)
     domains = engine.kit.domains
