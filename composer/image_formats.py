@@ -21,6 +21,7 @@ NO_AVIF = "is an AVIF picture, which the installed Pillow cannot read; update Pi
 END_OF_JPEG = b"\xff\xd9"
 _MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")  # neither stuffed, nor a restart
 _SCAN, _END = 0xDA, 0xD9
+_MAX_MARKERS = 20_000  # of a JPEG, restarts aside; each costs time before anything is decoded
 
 
 class ImageFormat(StrEnum):
@@ -59,7 +60,7 @@ def _format_of_container(data: bytes) -> ImageFormat | None:
     return None
 
 
-def open_format(data: bytes, image_format: ImageFormat) -> Image.Image:
+def open_format(file: BytesIO, image_format: ImageFormat) -> Image.Image:
     """Read the header of a picture; its pixels are decoded by `load`.
 
     Raises:
@@ -68,25 +69,25 @@ def open_format(data: bytes, image_format: ImageFormat) -> Image.Image:
     """
     match image_format:
         case ImageFormat.PNG:
-            return PngImageFile(BytesIO(data))
+            return PngImageFile(file)
         case ImageFormat.JPEG:
-            return JpegImageFile(BytesIO(data))
+            return JpegImageFile(file)
         case ImageFormat.WEBP:
-            return WebPImageFile(BytesIO(data))
+            return WebPImageFile(file)
         case ImageFormat.AVIF:
             if not features.check_module("avif"):
                 raise MissingDecoderError(NO_AVIF)
-            return AvifImagePlugin.AvifImageFile(BytesIO(data))
+            return AvifImagePlugin.AvifImageFile(file)
         case ImageFormat.HEIC:
-            return _open_heic(data)
+            return _open_heic(file)
 
 
-def _open_heic(data: bytes) -> Image.Image:
+def _open_heic(file: BytesIO) -> Image.Image:
     try:
         plugin = importlib.import_module("pillow_heif")
     except ImportError as error:
         raise MissingDecoderError(NO_HEIF) from error
-    return plugin.HeifImageFile(BytesIO(data))
+    return plugin.HeifImageFile(file)
 
 
 def has_scans_above(data: bytes, limit: int) -> bool:
@@ -101,13 +102,19 @@ def lacks_end(data: bytes) -> bool:
 
 
 def _markers(data: bytes) -> Iterator[int]:
-    """Yield the codes of a JPEG's markers up to its end, without those inside segments."""
-    position = 2
+    """Yield the codes of a JPEG's markers up to its end, without those inside segments.
+
+    Raises:
+        ValueError: There are more than any encoder writes.
+    """
+    position, left = 2, _MAX_MARKERS
     while (marker := _MARKER.search(data, position)) is not None:
         code, position = data[marker.start() + 1], marker.end()
         yield code
         if code == _END:
             return
+        if (left := left - 1) < 0:
+            raise ValueError("too many markers")
         position += int.from_bytes(data[position : position + 2], "big")
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 
 from composer.colour_profile import apply_profile
+from composer.decoding_time import DecodingTimeError, Pace, PacedBytes
 from composer.image_facts import date_of, orientation_of
 from composer.image_formats import (
     ImageFormat,
@@ -25,6 +27,7 @@ MEBIBYTE = 1 << 20
 LARGE_PX = 8_000_000
 DRAWING_PX = 3_000  # on the shorter side of a drawing's JPEG
 MAX_SCANS = 100  # of a JPEG; encoders write about ten
+MAX_SCANNED_PX = 2_000_000_000  # scans times pixels; each scan costs as much as decoding once
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -79,14 +82,34 @@ class ImageLimits:
         max_px: Width times height of what is decoded.
         max_jpeg_px: Width times height of a JPEG, as its header states it: above `max_px` it is
             decoded at a half, a quarter or an eighth of its size, in the memory of that size.
+        max_s: Processor time of decoding. WebP, AVIF and HEIC are decoded in one piece, in a time
+            that their pixels bound.
     """
 
     max_bytes: int = 128 * MEBIBYTE
     max_px: int = 64_000_000
     max_jpeg_px: int = 256_000_000
+    max_s: float = 20.0
 
 
 DEFAULT = ImageLimits()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class _Reading:
+    """How a picture is read.
+
+    Attributes:
+        limits: Caps on size, pixels and time.
+        pace: The time so far, and the caller's stop.
+        least_px: As in `open_picture`.
+        keeps_alpha: Keep transparency in place of laying it over white.
+    """
+
+    limits: ImageLimits
+    pace: Pace
+    least_px: int | None = None
+    keeps_alpha: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -106,20 +129,12 @@ class DecodedPicture:
     taken: str
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Reading:
-    """How a picture is read.
-
-    Attributes:
-        least_px: As in `open_picture`.
-        keeps_alpha: Keep transparency in place of laying it over white.
-    """
-
-    least_px: int | None = None
-    keeps_alpha: bool = False
-
-
-def open_image(source: Path | bytes, limits: ImageLimits = DEFAULT) -> Image.Image:
+def open_image(
+    source: Path | bytes,
+    limits: ImageLimits = DEFAULT,
+    *,
+    check: Callable[[], None] | None = None,
+) -> Image.Image:
     """Read one picture as plain RGB.
 
     EXIF rotation is applied, colours are converted to sRGB by the picture's profile, all metadata
@@ -129,32 +144,39 @@ def open_image(source: Path | bytes, limits: ImageLimits = DEFAULT) -> Image.Ima
 
     Args:
         source: Path of a file, or the bytes of one.
-        limits: Caps on the encoded size and on the pixels.
+        limits: Caps on the encoded size, on the pixels and on the time.
+        check: Called between pieces of the file; what it raises stops the decoding.
 
     Returns:
         An image of mode "RGB" with empty `info`.
 
     Raises:
-        ImageError: The file is missing, too large, of another format or damaged.
+        ImageError: The file is missing, too large, too slow, of another format or damaged.
     """
-    return open_picture(source, limits).image
+    return open_picture(source, limits, check=check).image
 
 
 def open_picture(
-    source: Path | bytes, limits: ImageLimits = DEFAULT, *, least_px: int | None = None
+    source: Path | bytes,
+    limits: ImageLimits = DEFAULT,
+    *,
+    least_px: int | None = None,
+    check: Callable[[], None] | None = None,
 ) -> DecodedPicture:
     """Read one picture as `open_image` does, with its size and date.
 
     Args:
         source: Path of a file, or the bytes of one.
-        limits: Caps on the encoded size and on the pixels.
+        limits: Caps on the encoded size, on the pixels and on the time.
         least_px: A JPEG may be decoded at a half, a quarter or an eighth of its size, several
             times faster, as long as its shorter side keeps so many pixels; None for whole.
+        check: Called between pieces of the file; what it raises stops the decoding.
 
     Raises:
-        ImageError: The file is missing, too large, of another format or damaged.
+        ImageError: The file is missing, too large, too slow, of another format or damaged.
     """
-    return _open(source, limits, _Reading(least_px=least_px))
+    pace = Pace(limits.max_s, check)
+    return _open(source, _Reading(limits=limits, pace=pace, least_px=least_px))
 
 
 def open_drawing(source: Path | bytes, limits: ImageLimits = DEFAULT) -> Image.Image:
@@ -165,21 +187,27 @@ def open_drawing(source: Path | bytes, limits: ImageLimits = DEFAULT) -> Image.I
         may be smaller, as far as drawings are read (`least_px` of `DRAWING_PX`).
 
     Raises:
-        ImageError: The file is missing, too large, of another format or damaged.
+        ImageError: The file is missing, too large, too slow, of another format or damaged.
     """
-    return _open(source, limits, _Reading(least_px=DRAWING_PX, keeps_alpha=True)).image
+    reading = _Reading(
+        limits=limits, pace=Pace(limits.max_s), least_px=DRAWING_PX, keeps_alpha=True
+    )
+    return _open(source, reading).image
 
 
-def _open(source: Path | bytes, limits: ImageLimits, reading: _Reading) -> DecodedPicture:
-    data = _read(source, limits)
+def _open(source: Path | bytes, reading: _Reading) -> DecodedPicture:
+    data = _read(source, reading.limits)
     name = source.name if isinstance(source, Path) else "The image"
     image_format = format_of(data)
     if image_format is None:
         raise ImageError(name, "is not a PNG, JPEG, WebP, AVIF or HEIC image.")
     try:
         if image_format is ImageFormat.JPEG and lacks_end(data):
-            return _decode_without_end(data, name, limits, reading)
-        return _decode(data, image_format, name, limits, reading)
+            return _decode_without_end(data, name, reading)
+        return _decode(data, image_format, name, reading)
+    except DecodingTimeError as error:
+        limit = f"{reading.limits.max_s:g} s"
+        raise ImageError(name, f"takes longer than {limit} to decode; save it again.") from error
     except MissingDecoderError as error:
         raise ImageError(name, str(error)) from error
     except _DECODER_ERRORS as error:
@@ -188,15 +216,14 @@ def _open(source: Path | bytes, limits: ImageLimits, reading: _Reading) -> Decod
         raise ImageError(name, _DAMAGED) from error
 
 
-def _decode(
-    data: bytes, image_format: ImageFormat, name: str, limits: ImageLimits, reading: _Reading
-) -> DecodedPicture:
-    with open_format(data, image_format) as opened:
+def _decode(data: bytes, image_format: ImageFormat, name: str, reading: _Reading) -> DecodedPicture:
+    with open_format(PacedBytes(data, reading.pace), image_format) as opened:
         width, height = opened.size
-        _check_pixels(opened, limits, name)
-        if opened.info.get("progressive") and has_scans_above(data, MAX_SCANS):
-            raise ImageError(name, f"has more than {MAX_SCANS} scans; save it again.")
-        _draft(opened, limits, reading.least_px)
+        _check_pixels(opened, reading.limits, name)
+        max_scans = min(MAX_SCANS, MAX_SCANNED_PX // (width * height))
+        if opened.info.get("progressive") and has_scans_above(data, max_scans):
+            raise ImageError(name, f"has more than {max_scans} scans; save it again.")
+        _draft(opened, reading.limits, reading.least_px)
         opened.load()  # of a PNG, metadata behind the pixels are read with them
         orientation, taken = orientation_of(opened), date_of(opened)
         image = _clean(opened, orientation, keeps_alpha=reading.keeps_alpha)
@@ -205,9 +232,7 @@ def _decode(
         return DecodedPicture(image=image, width_px=width, height_px=height, taken=taken)
 
 
-def _decode_without_end(
-    data: bytes, name: str, limits: ImageLimits, reading: _Reading
-) -> DecodedPicture:
+def _decode_without_end(data: bytes, name: str, reading: _Reading) -> DecodedPicture:
     """Decode a JPEG whose end marker is missing.
 
     Raises:
@@ -217,7 +242,7 @@ def _decode_without_end(
     picture: DecodedPicture | None = None
     for mended in mended_endings(data):
         picture = None  # one at a time is in memory
-        picture = _decode(mended, ImageFormat.JPEG, name, limits, reading)
+        picture = _decode(mended, ImageFormat.JPEG, name, reading)
         found.add(_digest(picture.image))
     if picture is None or len(found) > 1:
         raise ImageError(name, _DAMAGED)
@@ -283,7 +308,7 @@ def is_large(data: bytes, limits: ImageLimits = DEFAULT, *, least_px: int | None
     if image_format is None:
         return False
     try:
-        with open_format(data, image_format) as opened:
+        with open_format(PacedBytes(data, Pace(limits.max_s)), image_format) as opened:
             if _shrinks(opened):
                 _draft(opened, limits, least_px)
             return opened.width * opened.height > LARGE_PX

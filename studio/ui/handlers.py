@@ -143,7 +143,10 @@ class PageHandlers:
     ) -> tuple[Any, ...]:
         """Move the source into a domain; return both images and the PNG."""
         self._check_draws()
-        image = self._source(source, request)
+        try:
+            image = self._source(source, request)
+        except GenerationCancelledError:
+            return gr.skip(), "Stopped.", gr.skip()
         kit, caps = self.context.engine.kit.drawing, self.context.caps.drawing
         to = checked_text(own_words, "The words of the domain").strip() or checked_text(
             domain, "The domain"
@@ -213,10 +216,14 @@ class PageHandlers:
             raise UsageError("The picture was not uploaded to this page.")
         self._note_upload(file, request)
         caps = self.context.caps
-        try:
-            return open_image(file, ImageLimits(max_bytes=caps.upload_bytes, max_px=caps.upload_px))
-        except ImageError as error:
-            raise ImageError("The picture", error.reason) from error
+        limits = ImageLimits(
+            max_bytes=caps.upload_bytes, max_px=caps.upload_px, max_s=caps.upload_s
+        )
+        with self.sessions.running(_session(request)) as token:
+            try:
+                return open_image(file, limits, check=token.check)
+            except ImageError as error:
+                raise ImageError("The picture", error.reason) from error
 
     def _run(
         self, request: gr.Request, progress: Progress, work: Callable[[RunOptions], Result]

@@ -45,6 +45,7 @@ class PageCaps:
         num_kept: Results that the page keeps.
         upload_bytes: Size of an uploaded file.
         upload_px: Pixels of an uploaded picture.
+        upload_s: Processor time of decoding it.
         queue_size: Requests that wait.
         budget: How often visitors may call, draw and upload; empty for no limit.
     """
@@ -54,6 +55,7 @@ class PageCaps:
     num_kept: int = 24
     upload_bytes: int = 32 * MEBIBYTE
     upload_px: int = 64_000_000
+    upload_s: float = 10.0
     queue_size: int = 64
     budget: BudgetPlan = field(default_factory=dict)
 
@@ -64,6 +66,7 @@ PUBLIC_CAPS = PageCaps(
     num_kept=8,
     upload_bytes=8 * MEBIBYTE,
     upload_px=16_000_000,
+    upload_s=4.0,
     queue_size=32,
     budget=PUBLIC_PLAN,
 )

@@ -10,6 +10,7 @@ import gradio as gr
 import pytest
 from PIL import Image
 
+from composer.images import open_image
 from generation.controls import ControlKind
 from generation.provenance import read_png
 from studio.kits import ControlFiles
@@ -252,6 +253,21 @@ def test_stop_ends_the_work_within_a_step(handlers):
     assert answer[2] == "Stopped."
     assert max(steps) <= 3
     assert draw(handlers, who="two")[2].startswith("2 drawn")
+
+
+def test_stop_reaches_the_reading_of_the_picture(handlers, monkeypatch):
+    """A picture can take seconds to decode, in which there is no step to wait for."""
+    source = handlers.context.folder / "slow.png"
+    Image.new("RGB", (64, 64)).save(source)
+
+    def stop_while_reading(file, limits, check):
+        handlers.stop(visitor())
+        return open_image(file, limits, check=check)
+
+    monkeypatch.setattr("studio.ui.handlers.open_image", stop_while_reading)
+    assert move(handlers, str(source))[1] == "Stopped."
+    monkeypatch.undo()
+    assert move(handlers, str(source))[1].startswith("night")
 
 
 def test_another_visitor_s_stop_changes_nothing(handlers):

@@ -1,0 +1,99 @@
+"""Decoding ends in time: bombs of scans, chunks and segments, and a stop on the way."""
+
+import io
+import struct
+import time
+import zlib
+from collections.abc import Callable
+
+import pytest
+from PIL import Image
+
+from composer.decoding_time import DecodingTimeError, Pace, PacedBytes
+from composer.images import ImageError, ImageLimits, is_large, open_image
+from tests.pictures import noise
+
+SHORT = ImageLimits(max_s=0.2)
+
+
+class StoppedError(Exception):
+    """The caller's own reason to stop."""
+
+
+def encoded(image: Image.Image, fmt: str, **options: object) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, fmt, **options)
+    return buffer.getvalue()
+
+
+def chunk_bomb() -> bytes:
+    """A PNG of 8 MB that consists of empty chunks."""
+    whole = encoded(Image.new("RGB", (8, 8)), "PNG")
+    start = whole.index(b"IDAT") - 4
+    empty = struct.pack(">I", 0) + b"prVt" + struct.pack(">I", zlib.crc32(b"prVt"))
+    return whole[:start] + empty * 700_000 + whole[start:]
+
+
+def segment_bomb() -> bytes:
+    """A JPEG of 8 MB that consists of empty comments."""
+    whole = encoded(Image.new("RGB", (8, 8)), "JPEG")
+    return whole[:2] + b"\xff\xfe\0\2" * 2_000_000 + whole[2:]
+
+
+def scan_bomb(side: int, num_scans: int) -> bytes:
+    whole = encoded(Image.new("RGB", (side, side), "red"), "JPEG", progressive=True)
+    last = whole.rindex(b"\xff\xda")
+    return whole[:last] + whole[last:-2] * num_scans + whole[-2:]
+
+
+@pytest.mark.parametrize("bomb", [chunk_bomb, segment_bomb])
+def test_a_slow_file_is_refused_in_time(bomb: Callable[[], bytes]):
+    data = bomb()
+    start = time.thread_time()
+    with pytest.raises(ImageError, match=r"takes longer than 0\.2 s to decode; save it again\."):
+        open_image(data, SHORT)
+    assert time.thread_time() - start < 0.7
+    assert not is_large(data, SHORT)
+    assert time.thread_time() - start < 1.4
+
+
+def test_scans_are_limited_by_what_each_costs():
+    """Sixty scans are a trifle for a small picture and a minute for the largest."""
+    assert open_image(scan_bomb(64, 60)).size == (64, 64)
+    with pytest.raises(ImageError, match="more than 55 scans"):
+        open_image(scan_bomb(6000, 60))
+
+
+def test_segments_between_scans_are_limited():
+    """They would be counted before anything is decoded, which has no pieces."""
+    whole = encoded(noise((64, 64), 40), "JPEG", progressive=True)
+    last = whole.rindex(b"\xff\xda")
+    bomb = whole[:last] + b"\xff\xfe\0\2" * 30_000 + whole[last:]
+    for data in (bomb, bomb[:-2]):
+        with pytest.raises(ImageError, match="is damaged"):
+            open_image(data)
+
+
+@pytest.mark.parametrize("fmt", ["PNG", "JPEG", "WebP"])
+def test_a_stop_reaches_the_decoder(fmt: str):
+    num_checks = 0
+
+    def stop_on_the_way() -> None:
+        nonlocal num_checks
+        num_checks += 1
+        if num_checks == 3 or fmt == "WebP":
+            raise StoppedError
+
+    data = encoded(noise((1200, 1200), 40), fmt)
+    with pytest.raises(StoppedError):
+        open_image(data, check=stop_on_the_way)
+    calls = iter(range(10**6))
+    assert open_image(data, check=lambda: next(calls) and None).size == (1200, 1200)
+
+
+def test_time_of_other_threads_does_not_count():
+    pace = Pace(0.05)
+    time.sleep(0.2)
+    assert PacedBytes(b"data", pace).read() == b"data"
+    with pytest.raises(DecodingTimeError):
+        PacedBytes(b"data", Pace(-1.0)).read()
