@@ -1,5 +1,6 @@
 """Maps of the public trunk at several strides, and the distance of pictures in them."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -9,6 +10,8 @@ from torch import Tensor, nn
 from composer.training.public_trunk import public_tower
 
 _SHOWN_STAGES = (0, 1, 2, 4)  # the last of strides 2, 4, 8 and 16
+MAP_CHANNELS = (16, 24, 40, 112)
+"""Channels of the maps."""
 _SMALL = 1e-2
 
 
@@ -38,13 +41,11 @@ class TrunkMaps(nn.Module):
         Gradients flow to `images` alone.
         """
         with torch.no_grad():
-            expected = self._maps(originals)
-        distance = images.new_zeros(())
-        for a, b in zip(self._maps(images), expected, strict=True):
-            distance = distance + (a - b).square().sum(1).mean()
-        return distance
+            expected = self.maps(originals)
+        return map_distance(self.maps(images), expected)
 
-    def _maps(self, images: Tensor) -> list[Tensor]:
+    def maps(self, images: Float[Tensor, "n 3 h w"]) -> list[Float[Tensor, "n _ _ _"]]:
+        """Return the maps of pictures, RGB in [-1, 1], the finest first."""
         trunk: Any = self.trunk
         levels = (127.5 * images + 0.5) / 128  # (level - 127) / 128
         x = trunk.bn1(trunk.conv_stem(levels.contiguous(memory_format=torch.channels_last)))
@@ -54,3 +55,11 @@ class TrunkMaps(nn.Module):
             if stage in _SHOWN_STAGES:
                 maps.append(x * torch.rsqrt(x.square().sum(1, keepdim=True) + _SMALL))
         return maps
+
+
+def map_distance(maps: Sequence[Tensor], others: Sequence[Tensor]) -> Float[Tensor, ""]:
+    """Return the mean squared distance of maps, summed over channels and strides."""
+    distance = maps[0].new_zeros(())
+    for a, b in zip(maps, others, strict=True):
+        distance = distance + (a - b).square().sum(1).mean()
+    return distance

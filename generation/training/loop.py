@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -12,9 +12,10 @@ from torch import Tensor, nn
 from composer.training.descent import Descent, DescentSettings, ParameterGroup
 from composer.training.loop import Budget, fast_precision, progress_line
 from composer.training.schedules import warmup_hold_cosine
-from composer.training.state import load_state
+from composer.training.state import TrainingState, load_state, save_state
 
 Log = Callable[[str], None]
+_CRITIC = "critic."
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,6 +42,16 @@ class TrainingStage(Protocol):
 
     def loss(self, generator: torch.Generator) -> StepLoss:
         """Draw a batch with the generator and compute its loss; runs under autocast."""
+        ...
+
+
+@runtime_checkable
+class StageWithCritic(TrainingStage, Protocol):
+    """A stage whose loss also trains a critic, which resumes as the module does."""
+
+    @property
+    def critic_descent(self) -> Descent:
+        """The critic's own steps; the stage makes them."""
         ...
 
 
@@ -273,14 +284,27 @@ class _Trainer:
 
     def save(self) -> None:
         self.run.folder.mkdir(parents=True, exist_ok=True)
-        self.descent.save(self.run.state_folder)
+        if isinstance(self.stage, StageWithCritic):
+            critic = self.stage.critic_descent.state()
+            state = self.descent.state(critic=critic.counters)
+            tensors = {f"{_CRITIC}{name}": tensor for name, tensor in critic.tensors.items()}
+            state = replace(state, tensors={**state.tensors, **tensors})
+        else:
+            state = self.descent.state()
+        save_state(self.run.state_folder, state)
         self.saved_s = self.elapsed_s
 
     def resume(self) -> None:
         state = load_state(self.run.state_folder)
         if state is None:
             return
-        self.descent.restore(state, self.run.state_folder)
+        parts: tuple[dict[str, Tensor], dict[str, Tensor]] = {}, {}
+        for name, tensor in state.tensors.items():
+            parts[name.startswith(_CRITIC)][name.removeprefix(_CRITIC)] = tensor
+        self.descent.restore(replace(state, tensors=parts[0]), self.run.state_folder)
+        if isinstance(self.stage, StageWithCritic):
+            critic = TrainingState(tensors=parts[1], counters=state.counters["critic"])
+            self.stage.critic_descent.restore(critic, self.run.state_folder)
         self.saved_s = self.checked_s = self.elapsed_s
         self.run.log(f"{self.stage.name} resumes from step {self.num_steps}")
 

@@ -98,13 +98,21 @@ class PictureBatch:
 
 
 class PictureCache:
-    """A finished cache; a batch reads its own pictures and nothing else."""
+    """A finished cache; a batch reads its own pictures and nothing else.
+
+    Attributes:
+        key: Tells caches of other contents apart.
+        empty: Hidden states of the empty prompt.
+        studio_mean: Of the studios' numbers.
+        studio_std: Of the studios' numbers.
+    """
 
     def __init__(self, folder: Path) -> None:
         """Map the arrays of a folder that `build_cache` filled."""
+        self.key = str(json.loads((folder / _PROGRESS).read_text(encoding="utf-8"))["key"])
         arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in _NAMES}
         self._latents, self._states = arrays["latents"], arrays["states"]
-        self._lines, self._empty = arrays["lines"], torch.from_numpy(arrays["empty"].copy()).float()
+        self._lines, self.empty = arrays["lines"], torch.from_numpy(arrays["empty"].copy()).float()
         studio = np.asarray(arrays["studio"])
         self.studio_mean = studio.mean(0)
         self.studio_std = np.maximum(studio.std(0), 1e-3)
@@ -112,6 +120,11 @@ class PictureCache:
 
     def __len__(self) -> int:
         return len(self._latents)
+
+    def studio_examples(self, count: int) -> Float[Tensor, "k 9"]:
+        """Return the raw numbers of studios, evenly spread over the pictures."""
+        chosen = np.linspace(0, len(self) - 1, min(len(self), count)).astype(int)
+        return torch.from_numpy(self._studio[chosen] * self.studio_std + self.studio_mean)
 
     def draw(self, size: int, drops: Drops, generator: torch.Generator) -> PictureBatch:
         """Draw pictures, one of each one's conditions, and what is left out."""
@@ -123,7 +136,7 @@ class PictureCache:
         lines = np.unpackbits(self._lines[indices], axis=2)  # n h w/8 -> n h w
         return PictureBatch(
             latents=torch.from_numpy(self._latents[indices]).float(),
-            states=torch.where(has_words[:, None, None], states, self._empty),
+            states=torch.where(has_words[:, None, None], states, self.empty),
             lines=torch.from_numpy(lines).float()[:, None] * has_drawing[:, None, None, None],
             studio=torch.from_numpy(self._studio[indices]),
             has_words=has_words,

@@ -1,5 +1,7 @@
 """A UNet and its control network as one module, trained together from the start."""
 
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -9,6 +11,49 @@ from torch import Tensor, nn
 
 from composer.data.views import NUM_STUDIO
 from generation.training.flow import make_scheduler
+from generation.training.picture_cache import PictureBatch
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Condition:
+    """What pictures are drawn from.
+
+    Attributes:
+        states: Hidden states of the words and the token.
+        lines: Drawings, white on black, 0 or 1.
+        has_drawing: Which of them count.
+        studio: Backdrop and lights, centred and of unit variance; None where they are not told.
+    """
+
+    states: Float[Tensor, "n l e"]
+    lines: Float[Tensor, "n 1 h w"]
+    has_drawing: Bool[Tensor, " n"]
+    studio: Float[Tensor, "n 9"] | None = None
+
+    @classmethod
+    def of_batch(cls, batch: PictureBatch, *, tells_studio: bool) -> "Condition":
+        """Return the conditions of cached pictures."""
+        studio = batch.studio if tells_studio else None
+        return cls(
+            states=batch.states, lines=batch.lines, has_drawing=batch.has_drawing, studio=studio
+        )
+
+    def to(self, device: torch.device) -> "Condition":
+        """Return it on a device."""
+        return self._map(lambda part: part.to(device))
+
+    def after(self, states: Float[Tensor, "n l e"]) -> "Condition":
+        """Return a condition twice as long, with other states in its first half."""
+        both = self._map(lambda part: torch.cat([part, part]))
+        return replace(both, states=torch.cat([states, self.states]))
+
+    def _map(self, change: Callable[[Tensor], Tensor]) -> "Condition":
+        return Condition(
+            states=change(self.states),
+            lines=change(self.lines),
+            has_drawing=change(self.has_drawing),
+            studio=None if self.studio is None else change(self.studio),
+        )
 
 
 class PictureModel(nn.Module):
@@ -33,21 +78,20 @@ class PictureModel(nn.Module):
         self,
         noisy: Float[Tensor, "n 4 y x"],
         timesteps: Float[Tensor, " n"],
-        states: Float[Tensor, "n l e"],
-        lines: Float[Tensor, "n 1 h w"],
-        has_drawing: Bool[Tensor, " n"],
-        studio: Float[Tensor, "n 9"] | None = None,
+        condition: Condition,
     ) -> Float[Tensor, "n 4 y x"]:
-        """Return the velocity; `lines` counts only where there is a drawing."""
-        if studio is not None:
-            states = torch.cat([states, self.studio(studio)[:, None].to(states)], dim=1)
+        """Return the velocity."""
+        states, has_drawing = condition.states, condition.has_drawing
+        if condition.studio is not None:
+            studio = self.studio(condition.studio)[:, None]
+            states = torch.cat([states, studio.to(states)], dim=1)
         residuals: dict[str, Any] = {}
         if bool(has_drawing.any()):
             down, middle = self.controlnet(
                 noisy[has_drawing],
                 timesteps[has_drawing],
                 encoder_hidden_states=states[has_drawing],
-                controlnet_cond=lines[has_drawing].expand(-1, 3, -1, -1),
+                controlnet_cond=condition.lines[has_drawing].expand(-1, 3, -1, -1),
                 return_dict=False,
             )
             residuals["down_block_additional_residuals"] = tuple(
@@ -90,27 +134,28 @@ def make_small_control(
 def sample_latents(
     model: PictureModel,
     noise: Float[Tensor, "n 4 y x"],
-    states: Float[Tensor, "n l e"],
+    condition: Condition,
     empty: Float[Tensor, "l e"],
-    lines: Float[Tensor, "n 1 h w"],
-    has_drawing: Bool[Tensor, " n"],
     *,
     num_steps: int,
     guidance_scale: float,
 ) -> Float[Tensor, "n 4 y x"]:
-    """Draw latents with the kit's sampler; guidance weighs the words, the drawing stays."""
+    """Draw latents with the kit's sampler; guidance weighs the words, all else stays.
+
+    Args:
+        model: Draws.
+        noise: Where it begins.
+        condition: What is drawn.
+        empty: Hidden states of the empty prompt.
+        num_steps: Of the sampler.
+        guidance_scale: Of the words; 1 is none.
+    """
     scheduler: DPMSolverMultistepScheduler = make_scheduler()
     scheduler.set_timesteps(num_steps, device=noise.device)
-    latents, both = noise, torch.cat([empty.expand_as(states), states])
+    latents, both = noise, condition.after(empty.expand_as(condition.states))
     for timestep in scheduler.timesteps:
         times = timestep.to(noise).expand(2 * len(noise))
-        velocity = model(
-            latents.repeat(2, 1, 1, 1),
-            times,
-            both,
-            lines.repeat(2, 1, 1, 1),
-            has_drawing.repeat(2),
-        ).float()
+        velocity = model(latents.repeat(2, 1, 1, 1), times, both).float()
         without, with_words = velocity.chunk(2)
         guided = without + guidance_scale * (with_words - without)
         step: Any = scheduler.step(guided, timestep, latents)  # pyright: ignore[reportArgumentType]

@@ -3,9 +3,11 @@
 import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from diffusers import ControlNetModel, UNet2DConditionModel
 from jaxtyping import Float
 from torch import Tensor
 
@@ -13,6 +15,7 @@ from composer.backbone import Backbone
 from composer.data.catalogue import PHOTO, CataloguePack
 from composer.strategies.duet import DuetComposer
 from generation.control import CONTROL_LINE_SHARE
+from generation.studio_light import FILE_NAME, StudioLight
 from generation.training.command import (
     Pixels,
     Scale,
@@ -42,17 +45,23 @@ from generation.training.loop import (
     train,
 )
 from generation.training.picture_cache import CacheSources, Drops, PictureCache, build_cache
-from generation.training.picture_model import PictureModel, make_small_control, sample_latents
+from generation.training.picture_model import (
+    Condition,
+    PictureModel,
+    make_small_control,
+    sample_latents,
+)
 from generation.training.pipeline_export import (
     assemble_pipeline,
     save_control_network,
     save_pipeline,
 )
-from generation.training.stock import decode
+from generation.training.stock import decode, move
 
 NAME = "pictures"
 MINUTES = {Scale.CPU: 480.0, Scale.GPU: 12.0}
 _NUM_SHOWN = 6
+_NUM_STUDIOS = 256
 _SHOWN_STEPS = 16
 _SHOWN_GUIDANCE = 2.5
 OPTIMISATION = Optimisation(
@@ -127,14 +136,8 @@ class PictureStage:
         recipe = self.recipe
         noisy = add_flow_noise(batch.latents.to(device), generator, recipe.uniform_share)
         tells_studio = float(torch.rand((), generator=generator)) < recipe.studio_share
-        predicted = self.module(
-            noisy.latents,
-            noisy.timesteps,
-            batch.states.to(device),
-            batch.lines.to(device),
-            batch.has_drawing.to(device),
-            batch.studio.to(device) if tells_studio else None,
-        )
+        condition = Condition.of_batch(batch, tells_studio=tells_studio).to(device)
+        predicted = self.module(noisy.latents, noisy.timesteps, condition)
         return velocity_loss(predicted, noisy)
 
 
@@ -159,23 +162,27 @@ class SampleSheet:
         """Draw and save the sheet."""
         device = next(self.model.parameters()).device
         is_drawn, is_not = torch.ones(len(self.real)).bool(), torch.zeros(len(self.real)).bool()
-        rows = [self.real]
+        rows, guidance = [self.real], {True: _SHOWN_GUIDANCE, False: 1.0}
         for has_words, has_drawing in ((True, is_drawn), (True, is_not), (False, is_drawn)):
             states = self.states if has_words else self.empty.expand_as(self.states)
-            latents = sample_latents(
-                self.model,
-                self.noise.to(device),
-                states.to(device),
-                self.empty.to(device),
-                self.lines.to(device),
-                has_drawing.to(device),
-                num_steps=_SHOWN_STEPS,
-                guidance_scale=_SHOWN_GUIDANCE if has_words else 1.0,
-            )
+            condition = Condition(states=states, lines=self.lines, has_drawing=has_drawing)
+            latents = self.sample(condition.to(device), guidance_scale=guidance[has_words])
             with torch.no_grad():
                 rows.append(decode(self.vae, latents / self.vae.config["scaling_factor"]).cpu())
         self.path.parent.mkdir(parents=True, exist_ok=True)
         contact_sheet(to_levels(torch.cat(rows)), len(self.real)).save(self.path)
+
+    def sample(self, condition: Condition, *, guidance_scale: float) -> Float[Tensor, "n 4 y x"]:
+        """Draw latents from the sheet's noise."""
+        device = condition.states.device
+        return sample_latents(
+            self.model,
+            self.noise.to(device),
+            condition,
+            self.empty.to(device),
+            num_steps=_SHOWN_STEPS,
+            guidance_scale=guidance_scale,
+        )
 
 
 def _lines(pack: CataloguePack, row: int, size_px: int) -> Float[Tensor, "1 h w"]:
@@ -189,7 +196,7 @@ def train_pictures(
     """Train and export `<out>/pictures/pipeline` and `<out>/pictures/controlnet`, in fp16.
 
     Returns:
-        The folder of both.
+        The folder of both, and of the studio's file beside them.
 
     Raises:
         PackError: The pack cannot be read, or has no views.
@@ -198,7 +205,7 @@ def train_pictures(
     """
     recipe = recipe or RECIPES[options.scale]
     run = options.run(NAME)
-    inputs = _cache_sources(options, sources, recipe)
+    inputs = cache_sources(options, sources, recipe)
     backbone = inputs.conditioner.backbone
     unet = make_unet(recipe.unet, backbone.token_width, recipe.size_px // 8, options.seed)
     controlnet = make_small_control(unet, recipe.conditioning_channels, options.seed)
@@ -213,6 +220,7 @@ def train_pictures(
     pipeline = assemble_pipeline(inputs.vae, unet, backbone, sources.clip)
     save_pipeline(pipeline, sources.clip, run.folder / "pipeline")
     save_control_network(controlnet, run.folder / "controlnet")
+    _studio_light(model, cache).save(run.folder / FILE_NAME)
     write_json(
         run.folder / "metrics.json",
         {
@@ -229,9 +237,42 @@ def train_pictures(
     return run.folder
 
 
-def _cache_sources(
+def _studio_light(model: PictureModel, cache: PictureCache) -> StudioLight:
+    return StudioLight(
+        weight=model.studio.weight,
+        bias=model.studio.bias,
+        mean=torch.from_numpy(cache.studio_mean),
+        std=torch.from_numpy(cache.studio_std),
+        examples=cache.studio_examples(_NUM_STUDIOS),
+    )
+
+
+def load_pictures(folder: Path) -> PictureModel:
+    """Load what a run of this stage exported, in float32.
+
+    Raises:
+        WeightsError: The studio's file is missing or damaged.
+    """
+    options: Any = {"use_safetensors": True, "local_files_only": True}
+    unet = UNet2DConditionModel.from_pretrained(folder / "pipeline" / "unet", **options)
+    control = ControlNetModel.from_pretrained(folder / "controlnet", **options)
+    model = PictureModel(unet, control)
+    move(model, torch.float32)
+    light = StudioLight.load(folder / FILE_NAME)
+    model.studio.load_state_dict({"weight": light.weight, "bias": light.bias})
+    return model.eval()
+
+
+def cache_sources(
     options: StageOptions, sources: KitSources, recipe: PicturesRecipe
 ) -> CacheSources:
+    """Return what the caches of the train split are made from.
+
+    Raises:
+        PackError: The pack cannot be read.
+        BackboneError: The CLIP cannot be loaded.
+        ComposerError: The composer does not fit the CLIP.
+    """
     pack = CataloguePack.open(options.data)
     backbone = Backbone.load(sources.clip, device=options.device)
     log("tokens of the drawings")

@@ -5,12 +5,13 @@ import pytest
 import torch
 
 from composer.training.state import load_state
+from generation.studio_light import FILE_NAME, StudioLight
 from generation.training import pictures
 from generation.training.diffusion import DiffusionRecipe, make_unet
 from generation.training.loop import step_generator, train
 from generation.training.picture_cache import build_cache
-from generation.training.picture_model import PictureModel, make_small_control
-from generation.training.pictures import PicturesRecipe, PictureStage, train_pictures
+from generation.training.picture_model import Condition, PictureModel, make_small_control
+from generation.training.pictures import PicturesRecipe, PictureStage, load_pictures, train_pictures
 from tests.generation.training import world
 
 FAST = replace(world.FAST, check_every_s=0.0, skips_non_finite=True, channels_last=False)
@@ -41,7 +42,7 @@ def test_no_drawing_means_the_unet_alone():
     times, lines = torch.tensor([100.0, 500.0, 900.0]), torch.ones(3, 1, 128, 128)
     is_drawn = torch.tensor([True, False, True])
     with torch.no_grad():
-        drawn = model(noisy, times, states, lines, is_drawn)
+        drawn = model(noisy, times, Condition(states=states, lines=lines, has_drawing=is_drawn))
         bare = model.unet(noisy, times, encoder_hidden_states=states).sample
     torch.testing.assert_close(drawn[1], bare[1], atol=1e-5, rtol=1e-4)
     assert float((drawn - bare)[is_drawn].abs().amax((1, 2, 3)).min()) > 1e-2
@@ -55,12 +56,16 @@ def test_the_studio_is_a_further_state_that_is_told_in_a_share_of_the_steps(
     times, lines, is_not = torch.full((2,), 500.0), torch.zeros(2, 1, 128, 128), torch.zeros(2) > 0
     studio = torch.randn(2, 9)
     with torch.no_grad():
-        told = model(noisy, times, states, lines, is_not, studio)
+        told = model(
+            noisy,
+            times,
+            Condition(states=states, lines=lines, has_drawing=is_not, studio=studio),
+        )
         longer = torch.cat([states, model.studio(studio)[:, None]], dim=1)
         torch.testing.assert_close(
             told, model.unet(noisy, times, encoder_hidden_states=longer).sample
         )
-    inputs = pictures._cache_sources(world.options(viewed_folder, tmp_path, 4), sources, SMALL)
+    inputs = pictures.cache_sources(world.options(viewed_folder, tmp_path, 4), sources, SMALL)
     cache = build_cache(tmp_path / "cache", inputs)
     for share, is_learned in ((0.0, False), (1.0, True)):
         stage = PictureStage(model, cache, replace(SMALL, studio_share=share))
@@ -71,7 +76,7 @@ def test_the_studio_is_a_further_state_that_is_told_in_a_share_of_the_steps(
 
 def test_both_networks_learn_together(sources, viewed_folder, tmp_path):
     options = world.options(viewed_folder, tmp_path, 20)
-    inputs = pictures._cache_sources(options, sources, SMALL)
+    inputs = pictures.cache_sources(options, sources, SMALL)
     cache, model = build_cache(tmp_path / "cache", inputs), make_model()
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     losses = train(PictureStage(model, cache, SMALL), FAST, options.run("x")).last_losses
@@ -96,6 +101,16 @@ def test_the_export_opens_and_draws_in_stock_diffusers(sources, viewed_folder, t
     drawn = stock("a red box", image=lines, num_inference_steps=2, output_type="np").images
     assert drawn.shape == (1, 128, 128, 3)
     assert (folder / "samples.png").is_file()
+    model = load_pictures(folder)
+    light = StudioLight.load(folder / FILE_NAME)
+    assert light.examples.shape[1] == 9
+    raw = light.examples[:2]
+    with torch.no_grad():
+        expected = model.studio((raw - light.mean) / light.std)
+    torch.testing.assert_close(light.states(raw), expected)
+    assert torch.equal(light.of_seed(7), light.of_seed(7))
+    studios = {tuple(one.tolist()) for one in light.examples}
+    assert {tuple(light.of_seed(seed).tolist()) for seed in range(20)} == studios
 
 
 def test_a_stopped_run_ends_as_one_that_never_stopped(

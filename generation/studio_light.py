@@ -1,0 +1,67 @@
+"""Backdrop and lights as a further state behind the words', of kits whose UNet has learned them."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from composer.weights import read_safetensors, write_safetensors
+
+NUM_NUMBERS = 9
+FILE_NAME = "studio_light.safetensors"
+_SCHEMA = "studio-light/1"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class StudioLight:
+    """A linear map from the studio's numbers to a state, and studios to choose from.
+
+    Attributes:
+        weight: Of the map, for centred numbers of unit variance.
+        bias: Of the map.
+        mean: Of the numbers.
+        std: Of the numbers.
+        examples: Studios of training pictures, as numbers in the catalogue's order: the backdrop's
+            sRGB, azimuth and elevation of key and fill light in degrees, their strengths.
+    """
+
+    weight: Float[Tensor, "w 9"]
+    bias: Float[Tensor, " w"]
+    mean: Float[Tensor, " 9"]
+    std: Float[Tensor, " 9"]
+    examples: Float[Tensor, "k 9"]
+
+    @classmethod
+    def load(cls, path: Path) -> "StudioLight":
+        """Read a file.
+
+        Raises:
+            WeightsError: It is missing, damaged or of another shape.
+        """
+        numbers = (NUM_NUMBERS,)
+        expected = {
+            "weight": (None, NUM_NUMBERS),
+            "bias": (None,),
+            "mean": numbers,
+            "std": numbers,
+            "examples": (None, NUM_NUMBERS),
+        }
+        return cls(**read_safetensors(path, expected).tensors)
+
+    def save(self, path: Path) -> None:
+        """Write a file, atomically."""
+        names = ("weight", "bias", "mean", "std", "examples")
+        tensors = {name: getattr(self, name).detach().cpu().contiguous() for name in names}
+        write_safetensors(path, tensors, {"schema": _SCHEMA})
+
+    def of_seed(self, seed: int) -> Float[Tensor, " 9"]:
+        """Return the studio that belongs to a picture's seed."""
+        rng = np.random.default_rng((seed, 0x11647))
+        return self.examples[int(rng.integers(len(self.examples)))]
+
+    def states(self, numbers: Float[Tensor, "n 9"]) -> Float[Tensor, "n w"]:
+        """Return a state for each studio."""
+        return torch.nn.functional.linear((numbers - self.mean) / self.std, self.weight, self.bias)
