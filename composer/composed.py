@@ -22,9 +22,11 @@ SCHEMA = "duet-composed-query/1"
 TENSORS = ("pseudo_tokens", "prompt_embeddings", "feature", "both_feature")
 OPTIONAL_TENSORS = ("reference_feature", "words_feature", "patch_features", "drawing_feature")
 _OPTIONAL = "optional."
+_EMPHASIS = ("word_weights", "word_sizes")
 _TEXTS = ("composer", "text", "gallery_hash", "text_hash", "missing_tokens")
 MAX_PSEUDO_TOKENS = 32
 MAX_PROMPT_LENGTH = 1024
+MAX_WORD_WEIGHT = 30.0  # nested emphasis multiplies
 BALANCED = 0.5
 
 
@@ -61,6 +63,9 @@ class ComposedQuery:
         drawing_feature: The feature of the reference in the joint space of the tower that draws,
             where another one searches; its tokens are found from it.
         added: Words of token files that the text uses; None without any.
+        word_weights: Emphasis of the words that the prompt has room for, one number each, 1 for a
+            plain word; empty where all are plain. Features contain it, the prompt does not.
+        word_sizes: Number of tokens of each of those words.
     """
 
     pseudo_tokens: Float[Tensor, "n w"]
@@ -82,6 +87,8 @@ class ComposedQuery:
     fusion: Fusion | None = None
     drawing_feature: Float[Tensor, " c"] | None = None
     added: UsedWords | None = None
+    word_weights: tuple[float, ...] = ()
+    word_sizes: tuple[int, ...] = ()
 
     def require_tokens(self) -> Float[Tensor, "l w"]:
         """Return the prompt that an image is generated from.
@@ -148,6 +155,8 @@ def with_prompt_of(searching: ComposedQuery, drawing: ComposedQuery) -> Composed
         missing_tokens=drawing.missing_tokens,
         drawing_feature=drawing.reference_feature,
         added=drawing.added,
+        word_weights=drawing.word_weights,
+        word_sizes=drawing.word_sizes,
     )
 
 
@@ -210,6 +219,7 @@ def query_fields(query: ComposedQuery) -> dict[str, Any]:
         "balance": query.balance,
         **{name: getattr(query, name) for name in _TEXTS},
         **({} if query.layout is None else {"layout_weight": query.layout.weight}),
+        **({name: list(getattr(query, name)) for name in _EMPHASIS} if query.word_weights else {}),
         **fusion_fields(query.fusion),
         **used_words_fields(query.added),
     }
@@ -242,6 +252,8 @@ def query_from_fields(tensors: Mapping[str, Tensor], fields: Mapping[str, Any]) 
         layout=_layout_of(tensors, fields),
         fusion=fusion_of(tensors, fields),
         added=used_words_of(tensors, fields),
+        word_weights=tuple(float(weight) for weight in fields.get("word_weights", ())),
+        word_sizes=tuple(_whole(size) for size in fields.get("word_sizes", ())),
     )
     if not _is_consistent(query):
         raise ValueError("The parts of the composed query contradict each other.")
@@ -308,4 +320,7 @@ def _is_consistent(query: ComposedQuery) -> bool:
         and (layout is None or (layout.vector.shape == (NUM_CODES,) and 0 <= layout.weight <= 1))
         and (fusion is None or fusion.width == dim)
         and (added is None or all(at < length for at in added.second_positions))
+        and len(query.word_weights) == len(query.word_sizes) <= len(query.text.split())
+        and all(0 <= size <= MAX_PROMPT_LENGTH for size in query.word_sizes)
+        and all(0 <= weight <= MAX_WORD_WEIGHT for weight in query.word_weights)
     )

@@ -14,6 +14,7 @@ from torch.nn import functional
 from composer.composed import ComposedQuery
 from composer.prompt import MAX_PARTS
 from generation.conditioning import GuidanceStates, Tokenizer, tokenize
+from generation.word_weights import prompt_weights, token_weights, weigh_states
 
 Encode = Callable[[ComposedQuery, str], GuidanceStates]
 
@@ -74,23 +75,70 @@ def states_in_chunks(
         tokenizer: Of the first encoder.
         table: Token embeddings of the first encoder.
     """
-    queries = query_chunks(query, int(tokenizer.model_max_length))
+    context = int(tokenizer.model_max_length)
+    queries = query_chunks(query, context)
     texts = text_chunks(tokenizer, negative_text)
-    if len(queries) == len(texts) == 1:
-        return encode(queries[0], negative_text)
-    count = max(len(queries), len(texts))
-    if len(queries) < count:
-        ids = tokenize(tokenizer, [""])[0].to(table.device)
-        silent = replace(
-            query,
-            prompt_embeddings=functional.embedding(ids, table),
-            end_position=1,
-            pseudo_positions=(),
-            added=None,
-        )
-        queries = (*queries, *[silent] * (count - len(queries)))
+    silent = _silent(query, tokenizer, table)
     # A blank is encoded where nothing at all might be taken for zeros.
-    texts = (*texts, *[" " if negative_text else ""] * (count - len(texts)))
+    fill = " " if negative_text else ""
+    if len(queries) == len(texts) == 1:
+        states = encode(queries[0], negative_text)
+    else:
+        states = _states_of_chunks(encode, queries, texts, silent, fill=fill)
+    if not query.word_weights:
+        return states
+    empty = encode(silent, "").hidden[1:]
+    return _weighed(states, empty, query_weights(query, context))
+
+
+def query_weights(query: ComposedQuery, context: int) -> Float[Tensor, " l"]:
+    """Return the weight of each token of a query's prompt.
+
+    Args:
+        query: A query with tokens.
+        context: Tokens of a chunk.
+    """
+    ends = [chunk.end_position for chunk in query_chunks(query, context)]
+    return prompt_weights(token_weights(query), ends, context)
+
+
+def _weighed(
+    states: GuidanceStates, empty: Float[Tensor, "1 l w"], weights: Float[Tensor, " _"]
+) -> GuidanceStates:
+    """Weigh the positive half; chunks beyond the query's are without words."""
+    negative, positive = states.hidden.split(1)
+    length = positive.shape[1]
+    padded = functional.pad(weights, (0, length - len(weights)), value=1.0)
+    repeated = empty.repeat(1, length // empty.shape[1], 1)
+    hidden = torch.cat([negative, weigh_states(positive, repeated, padded)])
+    return replace(states, hidden=hidden)
+
+
+def _silent(
+    query: ComposedQuery, tokenizer: Tokenizer, table: Float[Tensor, "v w"]
+) -> ComposedQuery:
+    """Return a query of one chunk without words."""
+    ids = tokenize(tokenizer, [""])[0].to(table.device)
+    return replace(
+        query,
+        prompt_embeddings=functional.embedding(ids, table),
+        end_position=1,
+        pseudo_positions=(),
+        added=None,
+    )
+
+
+def _states_of_chunks(
+    encode: Encode,
+    queries: tuple[ComposedQuery, ...],
+    texts: tuple[str, ...],
+    silent: ComposedQuery,
+    *,
+    fill: str,
+) -> GuidanceStates:
+    count = max(len(queries), len(texts))
+    queries = (*queries, *[silent] * (count - len(queries)))
+    texts = (*texts, *[fill] * (count - len(texts)))
     states = [encode(chunk, text) for chunk, text in zip(queries, texts, strict=True)]
     return GuidanceStates(
         hidden=torch.cat([part.hidden for part in states], dim=1), pooled=states[0].pooled

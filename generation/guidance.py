@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from composer.composed import ComposedQuery
-from generation.chunks import query_chunks, states_in_chunks
+from generation.chunks import query_chunks, query_weights, states_in_chunks
 from generation.conditioning import (
     ClipStates,
     GuidanceStates,
@@ -24,6 +24,7 @@ from generation.conditioning import (
 )
 from generation.families import Family
 from generation.token_map import TokenMap, find_rows, fit_token_map, map_prompt
+from generation.word_weights import weigh_states, weights_as_read
 
 
 class Conditioner(Protocol):
@@ -265,11 +266,27 @@ class Sd3Conditioner:
         """Return the states of a query, the negative half first."""
         first = query_chunks(query, int(self._clips.tokenizer.model_max_length))[0]
         positive = self._joined(self._clips.encode_query(first), query.text)
+        if query.word_weights:
+            positive = self._weighed(query, positive)
         negative = self._joined(self._clips.encode_text(negative_text), negative_text)
         return GuidanceStates(
             hidden=torch.cat([negative[0], positive[0]]),
             pooled=torch.cat([negative[1], positive[1]]),
         )
+
+    def _weighed(
+        self, query: ComposedQuery, positive: tuple[Float[Tensor, "1 l w"], Float[Tensor, "1 p"]]
+    ) -> tuple[Float[Tensor, "1 l w"], Float[Tensor, "1 p"]]:
+        """Weigh the words of a query, as the CLIPs and T5 read them."""
+        hidden, pooled = positive
+        context = int(self._clips.tokenizer.model_max_length)
+        by_clips = query_weights(query, context)[:context]
+        by_t5 = torch.ones(T5_LENGTH)
+        if self._t5 is not None:
+            read = weights_as_read(query, self._tokenizer)[: T5_LENGTH - 1]
+            by_t5[: len(read)] = torch.tensor(read)
+        empty, _ = self._joined(self._clips.encode_text(""), "")
+        return weigh_states(hidden, empty, torch.cat([by_clips, by_t5])), pooled
 
     def _joined(
         self, clips: tuple[ClipStates, ClipStates], words: str

@@ -22,6 +22,7 @@ from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
 from composer.composed import TENSORS, ComposedQuery, query_fields, query_from_fields
+from composer.emphasis import spell_emphasis
 from composer.files import atomic_file
 from composer.query import MAX_TEXT_LENGTH
 from generation.lora import LoraSource, MergedLora
@@ -248,7 +249,8 @@ def _a1111(result: Result, index: int, kit: str) -> str:
     if isinstance(request, TransferRequest):
         values["Denoising strength"] = request.strength
     line = ", ".join(f"{name}: {value}" for name, value in values.items())
-    prompt, negative = _single_line(request.query.text), _single_line(settings.negative_text)
+    prompt = spell_emphasis(request.query.text, request.query.word_weights)
+    prompt, negative = _single_line(prompt), _single_line(settings.negative_text)
     return f"{prompt}\nNegative prompt: {negative}\n{line}"
 
 

@@ -176,18 +176,26 @@ class Engine:
         """
         return unknown_words(self.search_backbone, text, self._searching.learned_names)
 
-    def notes_on_words(self, query: ComposedQuery) -> tuple[str, ...]:
+    def notes_on_words(self, query: ComposedQuery, typed: str = "") -> tuple[str, ...]:
         """Return sentences about what a query's words will not do.
 
         About words unknown to the kit, other scripts, syntax of other programs, and words that are
         not read.
+
+        Args:
+            query: The composed query.
+            typed: The words as they were typed, with their emphasis; empty for those of the query.
 
         Raises:
             BackboneError: The CLIP cannot be loaded.
             WeightsError: The table of what it learned is damaged.
         """
         return query_notes(
-            self.backbone, self.search_backbone, query, self._searching.learned_names
+            self.backbone,
+            self.search_backbone,
+            query,
+            self._searching.learned_names,
+            typed=typed,
         )
 
     def composer(self, name: str) -> Composer:

@@ -12,6 +12,7 @@ from composer.added_words import AddedWord, check_space, is_in_space
 from composer.backbone import Backbone
 from composer.clip_files import BackboneError
 from composer.composed import ComposedQuery
+from composer.emphasis import compose_emphasised
 from composer.feature_backbone import NO_TOKENS
 from composer.kit_parts import ComposerFiles
 from composer.learned import FILE_NAME as LEARNED_NAMES
@@ -168,7 +169,8 @@ class Tower:
             self._encoded.move_to_end(key)
             while len(self._encoded) > NUM_CACHED_REFERENCES:
                 self._encoded.popitem(last=False)
-        return self._composer_with(composer_name, words).compose(encoded, query.text, balance)
+        composer = self._composer_with(composer_name, words)
+        return compose_emphasised(composer, encoded, query.text, balance)
 
 
 def _reference_digest(query: Query) -> str:

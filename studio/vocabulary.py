@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 from composer.backbone import Backbone
 from composer.composed import ComposedQuery
+from composer.emphasis import NETWORK, read_emphasis
 from composer.learned import LearnedNames
 from composer.prompt import words_beyond
 
 _WORD = re.compile(r"[^\W\d_]{2,}")
 _MAX_NAMED_WORDS = 3
-_NETWORK = re.compile(r"<(?:lora|lyco|hypernet|embedding|ti):[^<>]*>", re.IGNORECASE)
 _MARK = re.compile(r"<[A-Za-z0-9][A-Za-z0-9_.-]*>")
 _EMPHASIS = re.compile(
     r"\([^()]*:\s*\d*\.?\d+\s*\)|\({2,}[^()]+\){2,}|\[[^\[\]]+\]|\{[^{}]+\}|\S+[+]{2,}(?!\S)"
@@ -58,7 +58,12 @@ def unknown_words(
 
 
 def query_notes(
-    drawing: Backbone, searching: Backbone, query: ComposedQuery, learned: LearnedNames | None
+    drawing: Backbone,
+    searching: Backbone,
+    query: ComposedQuery,
+    learned: LearnedNames | None,
+    *,
+    typed: str = "",
 ) -> tuple[str, ...]:
     """Return sentences about what a query's words will not do.
 
@@ -67,6 +72,7 @@ def query_notes(
         searching: The CLIP that galleries are searched with.
         query: The query.
         learned: What the one that searches learned with pictures; None where that is not known.
+        typed: The words as they were typed, with their emphasis; empty for those of the query.
     """
     num_before = query.pseudo_positions[-1] if query.pseudo_positions else 0
     plain = drawing.without_added_words(query.text)
@@ -74,7 +80,7 @@ def query_notes(
     lines = (
         unknown_words_line(unknown, has_table=learned is not None),
         script_line(drawing, plain),
-        syntax_line(plain),
+        syntax_line(drawing.without_added_words(typed or query.text)),
         drawn_alone_line(drawing, searching, query.text),
         unread_words_line(unread_words(drawing, query.text, num_before)),
     )
@@ -92,14 +98,18 @@ def unread_words(backbone: Backbone, text: str, num_before: int = 0) -> tuple[st
     return words_beyond(backbone, text, num_before)
 
 
-def syntax_line(text: str) -> str:
-    """Return the sentence about syntax of other programs in a text; empty without it."""
+def syntax_line(text: str, *, weighs: bool = True) -> str:
+    """Return the sentence about syntax of other programs in a text; empty without it.
+
+    Args:
+        text: The words as they were typed.
+        weighs: Whether emphasis is honoured where it is understood.
+    """
     sentences: list[str] = []
-    if found := _NETWORK.search(text):
-        sentences.append(
-            f"“{found[0]}” is read as words: a LoRA is chosen by its file, with --lora."
-        )
-    if found := _EMPHASIS.search(_NETWORK.sub("", text)):
+    if found := NETWORK.search(text):
+        sentences.append(f"“{found[0]}” is left out: a LoRA is chosen by its file, with --lora.")
+    rest = read_emphasis(text).text if weighs else NETWORK.sub("", text)
+    if found := _EMPHASIS.search(rest):
         sentences.append(
             f"“{found[0]}” is read as plain words: brackets and numbers add no weight here."
         )

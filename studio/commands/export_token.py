@@ -6,6 +6,7 @@ from pathlib import Path
 
 from composer.added_words import AddedWord, check_name, model_of
 from composer.composed import ComposedQuery
+from composer.emphasis import spell_emphasis
 from composer.exported import absorb, word_of_query
 from composer.token_file import TokenFormat, write_token
 from generation.families import Family
@@ -79,7 +80,8 @@ def _drawn(engine: Engine, options: ExportTokenOptions, name: str) -> Export:
     _check_tower("text tower", composed.text_hash, engine.backbone.text_hash, engine)
     word = word_of_query(engine.drawable(composed), name=name, kit=engine.kit.name)
     facts = {**_facts(composed), "absorbs_text": "no"}
-    return Export(word=word, prompt=f"{word.mark} {composed.text}".strip(), facts=facts)
+    words = spell_emphasis(composed.text, composed.word_weights)
+    return Export(word=word, prompt=f"{word.mark} {words}".strip(), facts=facts)
 
 
 def _absorbed(engine: Engine, options: ExportTokenOptions, name: str) -> Export:

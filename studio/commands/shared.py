@@ -97,7 +97,7 @@ def compose_query(engine: Engine, options: QueryOptions) -> tuple[Query | None, 
         text=options.text,
     )
     composed = engine.compose(query, compose_options(engine, options))
-    for note in engine.notes_on_words(composed):
+    for note in engine.notes_on_words(composed, query.text):
         warn(note)
     return query, composed
 

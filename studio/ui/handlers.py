@@ -118,7 +118,7 @@ class PageHandlers:
         if result is None:
             return (gr.skip(), kept, "Stopped.", *(gr.skip() for _ in range(4)))
         results = self._keep(result, request, "generated")
-        notes = self.context.engine.notes_on_words(drawing_request.query)
+        notes = self.context.engine.notes_on_words(drawing_request.query, query.text)
         line = " ".join((f"{len(results)} drawn in {result.duration_s:.1f} s.", *notes))
         return self._results((*results, *kept)[: self.context.caps.num_kept], line)
 

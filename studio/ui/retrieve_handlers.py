@@ -72,7 +72,7 @@ class RetrieveHandlers:
             self._refinement(feedback),
         )
         line = ranking_line(ranking, engine.confidence(composed, ranking), where is not None)
-        strange = " ".join(engine.notes_on_words(composed))
+        strange = " ".join(engine.notes_on_words(composed, query.text))
         return self._list_outputs(pictures_of_ranking(ranking, feedback), picked_id, line, strange)
 
     @translate_errors

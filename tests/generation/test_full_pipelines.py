@@ -24,6 +24,7 @@ from generation.request import (
     TransferRequest,
 )
 from generation.transfer import transfer
+from generation.word_weights import token_weights, weights_as_read
 from tests.generation import tiny
 from tests.replicas import checkpoints, clips, loras, pipelines, sd35
 
@@ -229,6 +230,24 @@ def test_t5_reads_the_words_and_nothing_of_the_drawing(folders):
     assert torch.equal(words[:77], states[:77])
     assert (words[77:] - states[77:]).abs().max() > 0.01
     assert any("T5 reads the words alone" in note for note in pipeline.notes)
+
+
+def test_emphasis_weighs_the_states_of_all_encoders(pipeline):
+    plain = plain_query(pipeline, "a dark red chair")
+    emphasised = replace(plain, word_weights=(1.0, 1.5, 1.0, 1.0), word_sizes=(1,) * 4)
+    before, after = (pipeline.condition(query, "") for query in (plain, emphasised))
+    states, weighed = before["prompt_embeds"][0], after["prompt_embeds"][0]
+    changed = (states != weighed).any(dim=-1).nonzero().flatten().tolist()
+    context = pipeline.tokenizer.model_max_length
+    tokens = token_weights(emphasised)
+    expected = [1 + i for i, weight in enumerate(tokens) if weight != 1]
+    if pipeline.family is Family.SD3 and pipeline._base.text_encoder_3 is not None:
+        tokens = weights_as_read(emphasised, pipeline._base.tokenizer_3)
+        expected += [context + i for i, weight in enumerate(tokens) if weight != 1]
+    assert changed == expected
+    for name, value in before.items():
+        assert name == "prompt_embeds" or torch.equal(value, after[name])
+    assert torch.equal(states, pipeline.condition(plain, "")["prompt_embeds"][0])
 
 
 def test_sd35_refuses_what_it_cannot_draw(folders):

@@ -177,12 +177,10 @@ def test_unknown_words_are_listed_whole():
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("a (red:1.3) chair", "“(red:1.3)” is read as plain words"),
-        ("((red)) chair", "“((red))” is read as plain words"),
-        ("a [red] chair", "“[red]” is read as plain words"),
+        ("a (red:40) chair", "“(red:40)” is read as plain words"),
         ("a {red} chair", "“{red}” is read as plain words"),
         ("red++ chair", "“red++” is read as plain words"),
-        ("chair <lora:oak:0.8>", "“<lora:oak:0.8>” is read as words: a LoRA is chosen by its file"),
+        ("chair <lora:oak:0.8>", "“<lora:oak:0.8>” is left out: a LoRA is chosen by its file"),
     ],
 )
 def test_syntax_of_other_programs_is_told(text, said):
@@ -190,10 +188,19 @@ def test_syntax_of_other_programs_is_told(text, said):
 
 
 @pytest.mark.parametrize(
-    "text", ["a red chair", "chair (oak)", "50:50, 3:4", "a < b > c", "C+ grade"]
+    "text",
+    [
+        *("a red chair", "chair (oak)", "50:50, 3:4", "a < b > c", "C+ grade"),
+        *("a (red:1.3) chair", "((red)) chair", "a [red] chair"),
+    ],
 )
 def test_plain_text_is_no_syntax(text):
     assert syntax_line(text) == ""
+
+
+@pytest.mark.parametrize("text", ["a (red:1.3) chair", "((red)) chair", "a [red] chair"])
+def test_emphasis_is_told_where_it_is_not_honoured(text):
+    assert "is read as plain words" in syntax_line(text, weighs=False)
 
 
 def test_other_scripts_are_told():
