@@ -22,6 +22,7 @@ from composer.weights import WeightsError, check_safetensors_header, refuse_pick
 CONFIG_NAME = "open_clip_config.json"
 WEIGHTS_NAME = "open_clip_model.safetensors"
 MERGES_NAME = "merges.txt"
+_MISFITS = (ValueError, LookupError, TypeError, AttributeError, RuntimeError, OSError)
 UNTRAINED = "untrained"  # the tag of random weights
 
 
@@ -52,15 +53,36 @@ def load_folder(folder: Path) -> tuple[nn.Module, open_clip.SimpleTokenizer]:
             raise BackboneError(f"{folder} has no {path.name}; a CLIP folder needs it.")
     try:
         check_safetensors_header(weights_path)
+        _check_local(config_path)
         text_cfg = json.loads(config_path.read_text(encoding="utf-8"))["model_cfg"]["text_cfg"]
         model = open_clip.create_model(f"local-dir:{folder}", require_pretrained=True)
         tower: Any = model.visual
         _add_media(tower, folder / MEDIA_NAME)
     except WeightsError as error:
         raise BackboneError(str(error)) from error
-    except (ValueError, KeyError, TypeError, RuntimeError, OSError) as error:
+    except BackboneError:
+        raise
+    except _MISFITS as error:
         raise _does_not_fit(folder, error) from error
     return model, load_tokenizer(folder, int(text_cfg.get("context_length", 77)))
+
+
+def _check_local(config_path: Path) -> None:
+    """Check that the configuration of a folder names no model of the hub, which would be fetched.
+
+    The name of a tokenizer is harmless: open_clip looks for that of a folder in the folder alone.
+
+    Raises:
+        BackboneError: It names one.
+    """
+    config: Any = json.loads(config_path.read_text(encoding="utf-8"))["model_cfg"]
+    trunk = str(config["vision_cfg"].get("timm_model_name") or "")
+    name = trunk if ":" in trunk else str(config["text_cfg"].get("hf_model_name") or "")
+    if name:
+        raise BackboneError(
+            f"{config_path} names {name!r} of a hub; a CLIP folder must hold all that it needs. "
+            "Choose a CLIP whose text tower is open_clip's own."
+        )
 
 
 def _load_hf_folder(folder: Path) -> tuple[nn.Module, open_clip.SimpleTokenizer]:
@@ -70,7 +92,7 @@ def _load_hf_folder(folder: Path) -> tuple[nn.Module, open_clip.SimpleTokenizer]
         model.load_state_dict(clip.state)
     except WeightsError as error:
         raise BackboneError(f"The CLIP in {folder} cannot be loaded: {error}") from error
-    except (ValueError, KeyError, TypeError, RuntimeError, OSError) as error:
+    except _MISFITS as error:
         raise _does_not_fit(folder, error) from error
     return _prepared(model, clip.config), load_tokenizer(folder, _context_length(clip.config))
 

@@ -78,6 +78,7 @@ def check_safetensors_header(path: Path) -> dict[str, Any]:
             _check_metadata(path, entry)
         else:
             _check_entry(path, name, entry, num_data)
+    _check_coverage(path, header, num_data)
     return header
 
 
@@ -157,6 +158,16 @@ def _check_entry(path: Path, name: str, entry: object, num_data: int) -> None:
         raise WeightsError(
             f"{path.name} is damaged: the entry of {printable} is invalid."
         ) from error
+
+
+def _check_coverage(path: Path, header: Mapping[str, Any], num_data: int) -> None:
+    """Check that tensors follow one another without gaps, as the format asks for."""
+    spans = sorted(
+        tuple(entry["data_offsets"]) for name, entry in header.items() if name != "__metadata__"
+    )
+    borders = [0, *(end for _, end in spans)]
+    if borders[:-1] != [begin for begin, _ in spans] or borders[-1] != num_data:
+        raise WeightsError(f"{path.name} is damaged: its tensors do not cover its data.")
 
 
 def _check_shapes(path: Path, header: Mapping[str, Any], expected: Mapping[str, Shape]) -> None:

@@ -1,6 +1,7 @@
 """Errors of this package that the user can correct."""
 
 from generation.cancel import GenerationCancelledError
+from generation.judge import JudgeError
 from generation.lora_header import LoraError
 from generation.memory_plan import MemoryPlanError
 from generation.model_files import PipelineError
@@ -15,6 +16,7 @@ GENERATION_ERRORS: tuple[type[Exception], ...] = (
     LoraError,
     MemoryPlanError,
     StyleError,
+    JudgeError,
     ProvenanceError,
     BusyError,
     OutOfMemoryError,

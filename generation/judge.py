@@ -17,7 +17,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
 
-from composer.weights import WeightsError, read_safetensors, write_safetensors
+from composer.weights import Weights, WeightsError, read_safetensors, write_safetensors
 
 SIZE_PX = 128
 _SCHEMA = "duet-judge/2"
@@ -203,8 +203,14 @@ class Judge:
             raise JudgeError(str(error)) from error
         if weights.metadata.get("schema") != _SCHEMA:
             raise JudgeError(f"{path.name} is not a judge of this program.")
-        kinds = tuple(json.loads(weights.metadata["kinds"]))
-        parts = tuple(json.loads(weights.metadata["parts"]))
+        try:
+            return cls._of_weights(weights)
+        except (LookupError, TypeError, ValueError, RuntimeError) as error:
+            raise JudgeError(f"{path.name} is damaged: its parts do not fit together.") from error
+
+    @classmethod
+    def _of_weights(cls, weights: Weights) -> "Judge":
+        kinds, parts = _names(weights, "kinds"), _names(weights, "parts")
         state = {
             name.removeprefix("network."): tensor.float()
             for name, tensor in weights.tensors.items()
@@ -212,14 +218,29 @@ class Judge:
         }
         network = JudgeNetwork(len(kinds), len(parts), len(state["stages.0.0.bias"]))
         network.load_state_dict(state)
+        names = _names(weights, "colours")
+        count = len(names)
         colours = ColourModel(
-            names=tuple(json.loads(weights.metadata["colours"])),
-            means=weights.tensors["colour.means"].numpy(),
-            precisions=weights.tensors["colour.precisions"].numpy(),
-            log_scales=weights.tensors["colour.log_scales"].numpy(),
+            names=names,
+            means=weights.tensors["colour.means"].reshape(count, 3).numpy(),
+            precisions=weights.tensors["colour.precisions"].reshape(count, 3, 3).numpy(),
+            log_scales=weights.tensors["colour.log_scales"].reshape(count).numpy(),
         )
         network.eval().requires_grad_(False)
         return cls(kinds=kinds, parts=parts, network=network, colours=colours)
+
+
+def _names(weights: Weights, key: str) -> tuple[str, ...]:
+    """Return a list of names from the metadata.
+
+    Raises:
+        LookupError: There is none.
+        ValueError: It is no list of names.
+    """
+    names: object = json.loads(weights.metadata[key])
+    if not isinstance(names, list) or not names or not all(isinstance(one, str) for one in names):
+        raise ValueError(key)
+    return tuple(names)
 
 
 def part_colour(

@@ -430,7 +430,7 @@ def _translate_errors(what: str) -> Generator[None, None, None]:
     """Turn what the libraries raise into one sentence."""
     try:
         yield
-    except (OSError, KeyError, RuntimeError, TypeError, ValueError) as error:
+    except Exception as error:  # of each library its own, down to one of its settings
         raise PipelineError(f"{what} cannot be opened: {_first_line(error)}") from error
 
 

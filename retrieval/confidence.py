@@ -20,6 +20,7 @@ from scipy.stats import rankdata
 from torch import Tensor
 
 from composer.composed import ComposedQuery
+from retrieval.errors import CalibrationError
 
 NUM_BACKGROUND = 512
 FALSE_ALARMS = 0.05  # accepted share of answerable validation queries without a match
@@ -94,10 +95,6 @@ class Confidence:
 
     probability: float
     matches: bool
-
-
-class CalibrationError(ValueError):
-    """Raised for a file of calibrations that cannot be used."""
 
 
 def query_mode(query: ComposedQuery) -> QueryMode:
@@ -195,7 +192,7 @@ def load_calibrations(path: Path) -> Calibrations:
     try:
         fields = json.loads(path.read_text(encoding="utf-8"))
         return {QueryMode(name): _calibration(values) for name, values in fields.items()}
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
         raise CalibrationError(f"{path} holds no calibrations; reinstall the kit.") from error
 
 

@@ -3,3 +3,7 @@
 
 class GalleryError(ValueError):
     """Raised for a folder or an index that cannot be used; says what to do."""
+
+
+class CalibrationError(ValueError):
+    """Raised for a file of calibrations that cannot be used."""

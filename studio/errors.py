@@ -8,7 +8,7 @@ from composer.images import ImageError
 from composer.strategies.protocol import ComposerError
 from composer.weights import WeightsError
 from generation.errors import GENERATION_ERRORS
-from retrieval.errors import GalleryError
+from retrieval.errors import CalibrationError, GalleryError
 from retrieval.filters.tree import FilterError
 from studio.kit_file import KitError
 
@@ -22,6 +22,7 @@ USER_ERRORS: tuple[type[Exception], ...] = (
     InputError,
     KitError,
     GalleryError,
+    CalibrationError,
     FilterError,
     BackboneError,
     MissingTokensError,

@@ -263,6 +263,8 @@ def read_kit_file(name: str) -> KitFile:
         return _kit_file(folders, fields)
     except KitError:
         raise
+    except RecursionError as error:
+        raise KitError(f"{folder / KIT_FILE} is nested too deep. Reinstall the kit.") from error
     except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
         raise KitError(f"{folder / KIT_FILE} is damaged: {error}. Reinstall the kit.") from error
 

@@ -100,8 +100,10 @@ def free_port(host: str, first: int) -> int:
     """Return the first free port from `first` on; print a line if it is another.
 
     Raises:
-        UsageError: The host is no address of this machine, or no port is free.
+        UsageError: The host is no address of this machine, or the port is none or not free.
     """
+    if not 1 <= first <= 65_535:
+        raise UsageError(f"--port must be from 1 to 65535, got {first}.")
     last = min(first + NUM_PORTS, 65_536) - 1
     for port in range(first, last + 1):
         try:

@@ -237,7 +237,7 @@ def launch(page: gr.Blocks, access: Access, port: int, uploads: Path) -> str:
     # The web server would believe forwarded headers of anyone on this machine.
     os.environ["FORWARDED_ALLOW_IPS"] = "none"
     _, address, _ = page.launch(
-        server_name=access.host,
+        server_name=access.address_name,
         server_port=port,
         share=False,
         inbrowser=False,

@@ -32,6 +32,7 @@ from studio.ui.origins import (
 
 MEBIBYTE = 1 << 20
 MAX_BODY_BYTES = 3 * MEBIBYTE
+_HOST_NAME = re.compile(r"(\*\.)?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*|\[[0-9A-Fa-f:.]+\]")
 LOCAL_NAMES = ("127.0.0.1", "localhost")
 
 
@@ -104,7 +105,13 @@ class Access:
                 f"--host {self.host} lets others reach the page; add --public to allow it. "
                 "It also lowers the limits."
             )
-        for name in (*self.allowed_hosts, *self.frame_ancestors):
+        for name in self.allowed_hosts:
+            if not _HOST_NAME.fullmatch(name):
+                raise UsageError(
+                    f"{name!r} is not the name of a host: write studio.example.org, or "
+                    "*.example.org for all names below one."
+                )
+        for name in self.frame_ancestors:
             if not re.fullmatch(r"[A-Za-z0-9.:/_*-]+", name) or name == "*":
                 raise UsageError(f"{name!r} is not the name of a host.")
         if self.root_path and not re.fullmatch(
@@ -133,9 +140,14 @@ class Access:
             ) from error
 
     @property
+    def address_name(self) -> str:
+        """The address as web addresses and Host headers have it: of IPv6, in brackets."""
+        return f"[{self.host}]" if ":" in self.host else self.host
+
+    @property
     def hosts(self) -> list[str]:
         """Host names that a request may have."""
-        listening = () if _is_wildcard(self.host) else (self.host,)
+        listening = () if _is_wildcard(self.host) else (self.address_name,)
         return [*LOCAL_NAMES, *listening, *self.allowed_hosts]
 
 
