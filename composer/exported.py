@@ -12,7 +12,6 @@ from composer.composed import ComposedQuery
 from composer.errors import InputError
 from composer.strategies.inversion import InversionSettings, invert
 
-# More patience than a search has: a file is written once.
 NUM_RESTARTS: Final = 2
 TOLERANCE: Final = 1e-3
 
@@ -59,6 +58,15 @@ def word_of_query(query: ComposedQuery, *, name: str, kit: str) -> AddedWord:
     )
 
 
+def absorbing(num_tokens: int) -> InversionSettings:
+    """Return how tokens are searched for: with more patience than a search has.
+
+    Raises:
+        ValueError: The number of tokens is out of range.
+    """
+    return InversionSettings(num_tokens=num_tokens, num_restarts=NUM_RESTARTS, tolerance=TOLERANCE)
+
+
 def absorb(
     backbone: Backbone, feature: Float[Tensor, " d"], num_tokens: int, *, name: str, kit: str
 ) -> AbsorbedWord:
@@ -77,10 +85,7 @@ def absorb(
         InputError: The name cannot stand in a text, or a prompt has no room for the tokens.
     """
     try:
-        settings = InversionSettings(
-            num_tokens=num_tokens, num_restarts=NUM_RESTARTS, tolerance=TOLERANCE
-        )
-        found = invert(backbone, feature[None], settings)
+        found = invert(backbone, feature[None], absorbing(num_tokens))
     except ValueError as error:
         raise InputError(str(error)) from error
     word = AddedWord(

@@ -36,7 +36,7 @@ _STAGE_HELP = f"mini (all, in order), composer NAME, or one of {', '.join(STAGES
 
 BENCHES = (
     *("retrieval", "composers", "partial", "ablations", "evidence"),
-    *("confidence", "generation", "index", "scale", "search", "speed"),
+    *("confidence", "generation", "index", "scale", "search", "speed", "tokens"),
 )
 
 
@@ -55,7 +55,9 @@ def add_bench(commands: "Subparsers[argparse.ArgumentParser]") -> None:
         "--pack", type=Path, help="ablations: folder of the training pack, to also train variants"
     )
     command.add_argument(
-        "--count", type=int, help="index: pictures (5,000); search, scale: items (1,000,000)"
+        "--count",
+        type=int,
+        help="index: pictures (5,000); search, scale: items (1,000,000); tokens: queries (200)",
     )
     command.add_argument("--publish", metavar="ADDRESS", help="scale: also measure Milvus there")
     command.add_argument(

@@ -34,6 +34,7 @@ from studio.commands.bench_composers import bench_composers, bench_evidence, ben
 from studio.commands.bench_gallery import shipped_gallery
 from studio.commands.bench_index import bench_index
 from studio.commands.bench_speed import bench_speed, measured_engine
+from studio.commands.bench_tokens import bench_tokens
 from studio.commands.options import BenchOptions
 from studio.commands.shared import ProgressLine, print_json, print_line
 from studio.engine import DEFAULT_COMPOSER, Engine
@@ -269,6 +270,7 @@ BENCHES = {
     "scale": bench_scale,
     "search": bench_search,
     "speed": bench_speed,
+    "tokens": bench_tokens,
 }
 
 

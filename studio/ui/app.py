@@ -21,6 +21,7 @@ from studio.ui.retrieve_tab import retrieve_tab
 from studio.ui.security import Access, lifespan
 from studio.ui.texts import ExampleStrip, FactSheet, Heading, TextLine
 from studio.ui.theme import THEME_FONTS, theme
+from studio.ui.word_files import build_word_files
 
 TITLE = "Duet Studio"
 DOMAINS = ("photo", "watercolour", "pencil", "cartoon", "clay", "low-poly", "night", "blueprint")
@@ -67,6 +68,8 @@ def _query_side(handlers: PageHandlers) -> QuerySide:
         elem_id="words",
     )  # fmt: skip
     unknown_words = TextLine(elem_id="unknown-words")
+    files = build_word_files()
+    files.listen(handlers.word_files, handlers.note_upload)
     balance = CheckedSlider(
         minimum=0, maximum=1, value=0.5, step=0.05, label="Balance", elem_id="balance"
     )
@@ -74,7 +77,12 @@ def _query_side(handlers: PageHandlers) -> QuerySide:
         examples=[example.for_strip() for example in handlers.context.examples], elem_id="examples"
     )
     return QuerySide(
-        canvas=canvas, words=words, balance=balance, examples=examples, unknown_words=unknown_words
+        canvas=canvas,
+        words=words,
+        balance=balance,
+        examples=examples,
+        unknown_words=unknown_words,
+        added_words=files.words,
     )
 
 
@@ -114,7 +122,10 @@ def _transfer_tab(handlers: PageHandlers, query: QuerySide) -> UploadedImage:
             line = TextLine(elem_id="transferred")
             download = gr.DownloadButton("Download PNG", interactive=False, size="md")
     start.click(
-        handlers.transfer, [source, domain, own_words, strength, seed, uses_words, query.words],
+        handlers.transfer,
+        [
+            source, domain, own_words, strength, seed, uses_words, query.words, query.added_words,
+        ],
         [result, line, download], api_name="transfer", concurrency_id=DRAWING,
         concurrency_limit=1, trigger_mode="once", show_progress_on=[result],
     )  # fmt: skip
@@ -145,7 +156,7 @@ def _generate_tab(handlers: PageHandlers, query: QuerySide) -> HandOver:
             button = gr.Button("Transfer this one", interactive=handlers.draws, size="md")
     chosen = [number, large, facts, download]
     start.click(
-        handlers.generate, [*query.inputs, *sliders, kept],
+        handlers.generate, [*query.inputs, *sliders, kept, query.added_words],
         [results, kept, line, *chosen], api_name="generate", concurrency_id=DRAWING,
         concurrency_limit=1, trigger_mode="once", show_progress_on=[results],
     )  # fmt: skip

@@ -14,7 +14,7 @@ from typing import Any, cast
 
 import gradio as gr
 
-from studio.ui.inputs import UploadedImage
+from studio.ui.inputs import UploadedFile, UploadedImage
 
 _SESSION = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _JOINED = ("data", "event_data", "fn_index", "session_hash", "trigger_id")
@@ -44,7 +44,7 @@ class PageFunction:
     Attributes:
         index: Its number in gradio's configuration.
         name: Its public name; empty if it has none.
-        pictures: For each input whether a picture is expected.
+        pictures: For each input whether an upload is expected.
         public: Positions of the inputs that a call by name may give; the rest are states.
         is_queued: Whether it waits in the queue.
         is_drawing: Whether it shares the slot of drawings.
@@ -77,7 +77,7 @@ class PageCalls:
     """The functions of a page and the folder of its uploads."""
 
     def __init__(self, functions: Mapping[int, PageFunction], folder: Path) -> None:
-        """Accept pictures below `folder` alone."""
+        """Accept uploads below `folder` alone."""
         self._by_index, self._folder = functions, folder.resolve()
         self._by_name = {function.name: function for function in functions.values()}
 
@@ -181,7 +181,7 @@ def _describe(index: int, function: Any, drawing: str) -> PageFunction:  # noqa:
     return PageFunction(
         index=index,
         name=function.api_name if is_public else "",
-        pictures=tuple(isinstance(block, UploadedImage) for block in inputs),
+        pictures=tuple(isinstance(block, UploadedImage | UploadedFile) for block in inputs),
         public=tuple(number for number, block in enumerate(inputs) if not block.skip_api),
         is_queued=bool(function.queue),
         is_drawing=function.concurrency_id == drawing,

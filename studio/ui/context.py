@@ -1,8 +1,10 @@
 """Context of the page's handlers, and the inputs that several of them read."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from composer.added_words import AddedWord
 from composer.composed import ComposedQuery
 from composer.query import Query
 from composer.sketch import Sketch
@@ -35,8 +37,15 @@ class PageContext:
     folder: Path
     examples: tuple[ExampleQuery, ...] = ()
 
-    def compose(self, query: Query, balance: object) -> ComposedQuery:
+    def compose(
+        self, query: Query, balance: object, added_words: Sequence[AddedWord] = ()
+    ) -> ComposedQuery:
         """Compose a query with the balance that a client sent.
+
+        Args:
+            query: The query.
+            balance: As it was sent.
+            added_words: Words that the visitor added.
 
         Raises:
             RequestError: The balance is no number.
@@ -45,7 +54,7 @@ class PageContext:
         options = ComposeOptions(
             composer=self.composer, balance=checked_float(balance, "The balance")
         )
-        return self.engine.compose(query, options)
+        return self.engine.with_words(added_words).compose(query, options)
 
 
 def read_query(strokes: object, words: object) -> Query | None:

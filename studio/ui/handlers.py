@@ -8,6 +8,7 @@ from typing import Any
 import gradio as gr
 from PIL import Image
 
+from composer.added_words import AddedWord
 from composer.images import ImageError, ImageLimits, open_image
 from composer.query import Query
 from generation.cancel import CancelToken, GenerationCancelledError
@@ -26,6 +27,7 @@ from studio.ui.security import private_name
 from studio.ui.sessions import Sessions
 from studio.ui.texts import Facts
 from studio.ui.thumbnails import Thumbnails
+from studio.ui.word_files import WordFileHandlers
 
 Progress = Callable[..., object]
 
@@ -50,6 +52,7 @@ class PageHandlers:
         self.thumbnails = Thumbnails(thumbnails)
         self.retrieval = RetrieveHandlers(context, self.thumbnails)
         self.sessions = Sessions(results)
+        self.word_files = WordFileHandlers(context)
 
     @property
     def draws(self) -> bool:
@@ -87,6 +90,7 @@ class PageHandlers:
         num_images: object,
         control: object,
         kept: tuple[PagePicture, ...],
+        added_words: tuple[AddedWord, ...],
         request: gr.Request,
         progress: Progress = gr.Progress(),  # noqa: B008  gradio reads the default
     ) -> tuple[Any, ...]:
@@ -95,10 +99,10 @@ class PageHandlers:
         query = read_query(strokes, words)
         if query is None:
             raise UsageError("Draw something or write a few words first.")
-        caps = self.context.caps.drawing
+        caps, engine = self.context.caps.drawing, self.context.engine.with_words(added_words)
         name = checked_text(control, "The control")
         drawing_request = GenerateRequest(
-            query=self.context.compose(query, balance),
+            query=self.context.compose(query, balance, added_words),
             control_sketch=query.sketch,
             settings=DrawingSettings(
                 seed=checked_int(seed, "The seed"),
@@ -113,12 +117,12 @@ class PageHandlers:
         result = self._run(
             request,
             progress,
-            lambda options: self.context.engine.generate(drawing_request, options),
+            lambda options: engine.generate(drawing_request, options),
         )
         if result is None:
             return (gr.skip(), kept, "Stopped.", *(gr.skip() for _ in range(4)))
         results = self._keep(result, request, "generated")
-        notes = self.context.engine.notes_on_words(drawing_request.query, query.text)
+        notes = engine.notes_on_words(drawing_request.query, query.text)
         line = " ".join((f"{len(results)} drawn in {result.duration_s:.1f} s.", *notes))
         return self._results((*results, *kept)[: self.context.caps.num_kept], line)
 
@@ -138,6 +142,7 @@ class PageHandlers:
         seed: object,
         uses_words: object,
         words: object,
+        added_words: tuple[AddedWord, ...],
         request: gr.Request,
         progress: Progress = gr.Progress(),  # noqa: B008  gradio reads the default
     ) -> tuple[Any, ...]:
@@ -147,14 +152,15 @@ class PageHandlers:
             image = self._source(source, request)
         except GenerationCancelledError:
             return gr.skip(), "Stopped.", gr.skip()
-        kit, caps = self.context.engine.kit.drawing, self.context.caps.drawing
+        engine = self.context.engine.with_words(added_words)
+        kit, caps = engine.kit.drawing, self.context.caps.drawing
         to = checked_text(own_words, "The words of the domain").strip() or checked_text(
             domain, "The domain"
         )
         if uses_words is True and checked_text(words, "The words").strip():
             to = f"{to}, {checked_text(words, 'The words')}"
         drawing_request = TransferRequest(
-            query=self.context.engine.compose(
+            query=engine.compose(
                 Query(image=image, text=to), ComposeOptions(composer=self.context.composer)
             ),
             source=image,
@@ -169,7 +175,7 @@ class PageHandlers:
         result = self._run(
             request,
             progress,
-            lambda options: self.context.engine.transfer(drawing_request, options),
+            lambda options: engine.transfer(drawing_request, options),
         )
         if result is None:
             return gr.skip(), "Stopped.", gr.skip()

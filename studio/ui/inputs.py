@@ -76,6 +76,25 @@ class UploadedImage(gr.Image, metaclass=WithoutStub):
         return "image"
 
 
+class UploadedFile(gr.UploadButton, metaclass=WithoutStub):
+    """A button for one file, as the path of its upload; nothing is read or fetched."""
+
+    def preprocess(self, payload: Any) -> str | None:  # noqa: ANN401  gradio's type is wider
+        """Return the path of the upload.
+
+        Raises:
+            gr.Error: The value is no upload.
+        """
+        path = getattr(payload, "path", None)
+        if payload is not None and not isinstance(path, str):
+            raise _not_an_upload()
+        return path
+
+    def get_block_name(self) -> str:
+        """Return the name of the component in the browser."""
+        return "uploadbutton"
+
+
 def checked_float(value: object, name: str) -> float:
     """Check that a client sent a finite number.
 

@@ -22,6 +22,7 @@ class QuerySide:
     balance: CheckedSlider
     examples: ExampleStrip
     unknown_words: TextLine
+    added_words: gr.State
 
     @property
     def inputs(self) -> list[Any]:

@@ -11,6 +11,7 @@ from typing import Any
 
 import gradio as gr
 
+from composer.added_words import AddedWord
 from composer.images import open_image
 from composer.query import Query
 from retrieval.filters.tree import Filter
@@ -54,16 +55,17 @@ class RetrieveHandlers:
         where: Filter | None = None,
         feedback: Feedback = NO_FEEDBACK,
         picked_id: str = "",
+        added_words: tuple[AddedWord, ...] = (),
     ) -> tuple[Any, ...]:
         """Search with the query on the left; without one, return a spread of the gallery."""
-        engine, index = self._setting.engine, self._setting.index
+        engine, index = self._setting.engine.with_words(added_words), self._setting.index
         query = read_query(strokes, words) or self._query_by_liked_picture(feedback)
         gallery = engine.gallery(index)
         if query is None:
             pictures = overview(gallery, where)
             line = overview_line(pictures, len(gallery), is_filtered=where is not None)
             return self._list_outputs(pictures, picked_id, line, "")
-        composed = self._setting.compose(query, balance)
+        composed = self._setting.compose(query, balance, added_words)
         ranking = engine.search(
             composed,
             index,
@@ -95,6 +97,7 @@ class RetrieveHandlers:
         strokes: object,
         words: object,
         balance: object,
+        added_words: tuple[AddedWord, ...] = (),
     ) -> tuple[Any, ...]:
         """Return the picked or first picture, with marks if the visitor wants an explanation."""
         if not pictures:
@@ -106,8 +109,10 @@ class RetrieveHandlers:
             query = read_query(strokes, words)
             page_query = None
             if query is not None:
-                page_query = PageQuery(query=query, composed=self._setting.compose(query, balance))
-            facts = explain_picture(self._setting.engine, page_query, picture)
+                composed = self._setting.compose(query, balance, added_words)
+                page_query = PageQuery(query=query, composed=composed)
+            engine = self._setting.engine.with_words(added_words)
+            facts = explain_picture(engine, page_query, picture)
         large = self._thumbnails.large(picture.file)
         return gr.update(selected_index=index), large, facts.as_value()
 

@@ -45,9 +45,12 @@ class RetrieveTab:
             [
                 page.load, query.canvas.input, query.words.change, query.balance.input,
                 examples.change, self.filter_row.where.change, self.feedback.change,
+                query.added_words.change,
             ],
             retrieval.retrieve,
-            [*query.inputs, self.filter_row.where, self.feedback, self.picked],
+            [
+                *query.inputs, self.filter_row.where, self.feedback, self.picked, query.added_words,
+            ],
             [
                 self.hits, self.pictures, self.num_answers, self.line, query.unknown_words,
                 self.large, self.facts,
@@ -61,7 +64,8 @@ class RetrieveTab:
         self.hits.select(retrieval.pick, self.pictures, self.picked, **SILENT, **ONE_BY_ONE)
         gr.on(
             [self.num_answers.change, self.picked.change, self.why.input],
-            retrieval.settle, [self.pictures, self.picked, self.why, *query.inputs],
+            retrieval.settle,
+            [self.pictures, self.picked, self.why, *query.inputs, query.added_words],
             [self.hits, self.large, self.facts], **PRIVATE, show_progress="minimal",
             show_progress_on=[self.facts], trigger_mode="always_last",
         )  # fmt: skip

@@ -48,6 +48,8 @@ class PageCaps:
         upload_px: Pixels of an uploaded picture.
         upload_s: Processor time of decoding it.
         queue_size: Requests that wait.
+        num_added_words: Token files that a visitor may add.
+        token_bytes: Size of one.
         budget: How often visitors may call, draw and upload; empty for no limit.
     """
 
@@ -58,6 +60,8 @@ class PageCaps:
     upload_px: int = 64_000_000
     upload_s: float = 10.0
     queue_size: int = 64
+    num_added_words: int = 8
+    token_bytes: int = 2 * MEBIBYTE
     budget: BudgetPlan = field(default_factory=dict)
 
 
@@ -69,6 +73,7 @@ PUBLIC_CAPS = PageCaps(
     upload_px=16_000_000,
     upload_s=4.0,
     queue_size=32,
+    num_added_words=4,
     budget=PUBLIC_PLAN,
 )
 

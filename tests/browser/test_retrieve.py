@@ -3,11 +3,13 @@
 import threading
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from studio.ui.explanation import NO_QUERY
 from studio.ui.present import NOTHING_PASSES_FILTER
 from studio.ui.retrieve_handlers import NOTHING_TO_MOVE
-from tests.browser.visit import DESKTOP, PHONE, opened, stroke, wait_for_line
+from tests.browser.visit import DESKTOP, PHONE, next_search, opened, stroke, wait_for_line
 from tests.studio.page import QUEUE_STATISTICS
 from tests.studio.tiny_kit import PAYLOAD
 
@@ -205,3 +207,22 @@ def test_everything_open_still_fits(browser, server, viewport):
             assert page.evaluate("document.documentElement.scrollHeight") <= viewport["height"]
         open_filter(page)
         assert page.evaluate("document.documentElement.scrollWidth") <= viewport["width"]
+
+
+def test_a_token_file_becomes_a_word(page, tmp_path):
+    rows = torch.randn(2, 32, generator=torch.Generator().manual_seed(0))
+    save_file({"emb_params": rows}, tmp_path / "fog.safetensors")
+    with next_search(page):
+        page.locator("#words textarea").fill("red <fog>")
+    wait_for_line(page, "#unknown-words", "“fog” is unknown to this kit")
+    page.get_by_role("button", name="Words from files").click()
+    wait_for_line(page, "#word-files-line", "A textual inversion becomes a word")
+    with next_search(page):
+        page.locator("input[type=file][accept*=safetensors]").set_input_files(
+            tmp_path / "fog.safetensors"
+        )
+    wait_for_line(page, "#word-files-line", "Your words: <fog>.")
+    page.wait_for_function("document.querySelector('#unknown-words p').textContent === ''")
+    with next_search(page):
+        page.locator("button#clear-words").click()
+    wait_for_line(page, "#unknown-words", "“fog” is unknown to this kit")

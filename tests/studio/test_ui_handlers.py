@@ -41,14 +41,14 @@ def draw(handlers, strokes=HOUSE, words="red", kept=(), who="one", progress=sile
         "control": None,
     } | changes  # fmt: skip
     return handlers.generate(
-        strokes, words, *dials.values(), kept, request=visitor(who), progress=progress
+        strokes, words, *dials.values(), kept, (), request=visitor(who), progress=progress
     )
 
 
 def move(handlers, source, domain="night", own="", strength=0.6, uses_words=False, **changes):
     last = {"seed": 0, "uses_words": uses_words, "words": "oak wood"} | changes
     return handlers.transfer(
-        source, domain, own, strength, *last.values(), request=visitor(), progress=silent
+        source, domain, own, strength, *last.values(), (), request=visitor(), progress=silent
     )
 
 
