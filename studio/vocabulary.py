@@ -5,6 +5,7 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from composer.added_words import AddedWord
 from composer.backbone import Backbone
 from composer.composed import ComposedQuery
 from composer.emphasis import NETWORK, read_emphasis
@@ -80,7 +81,7 @@ def query_notes(
     lines = (
         unknown_words_line(unknown, has_table=learned is not None),
         script_line(drawing, plain),
-        syntax_line(drawing.without_added_words(typed or query.text)),
+        syntax_line(typed or query.text, known=(*drawing.added_words, *searching.added_words)),
         drawn_alone_line(drawing, searching, query.text),
         unread_words_line(unread_words(drawing, query.text, num_before)),
     )
@@ -98,13 +99,15 @@ def unread_words(backbone: Backbone, text: str, num_before: int = 0) -> tuple[st
     return words_beyond(backbone, text, num_before)
 
 
-def syntax_line(text: str, *, weighs: bool = True) -> str:
+def syntax_line(text: str, *, weighs: bool = True, known: Sequence[AddedWord] = ()) -> str:
     """Return the sentence about syntax of other programs in a text; empty without it.
 
     Args:
         text: The words as they were typed.
         weighs: Whether emphasis is honoured where it is understood.
+        known: Words of token files.
     """
+    marks = {word.mark.lower() for word in known}
     sentences: list[str] = []
     if found := NETWORK.search(text):
         sentences.append(f"“{found[0]}” is left out: a LoRA is chosen by its file, with --lora.")
@@ -113,7 +116,7 @@ def syntax_line(text: str, *, weighs: bool = True) -> str:
         sentences.append(
             f"“{found[0]}” is read as plain words: brackets and numbers add no weight here."
         )
-    if found := _MARK.search(text):
+    if found := next((m for m in _MARK.finditer(text) if m[0].lower() not in marks), None):
         sentences.append(
             f"“{found[0]}” is read as plain words: a token file of that name, for the text of the "
             "query alone, is added with --token."

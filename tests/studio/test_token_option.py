@@ -65,6 +65,8 @@ def test_a_known_word_gets_no_note_and_an_unknown_one_does(world, capsys):
     fog = ("--token", world / "Fog.safetensors")
     assert duet(*where, "--text", "red <fog>", *fog) == 0
     assert capsys.readouterr().err == ""
+    assert duet(*where, "--text", "red (<fog>:1.4)", *fog) == 0
+    assert capsys.readouterr().err == ""
     assert duet(*where, "--text", "red <fog> <dog>", *fog) == 0
     notes = capsys.readouterr().err
     assert "“<dog>” is read as plain words" in notes
