@@ -20,6 +20,7 @@ FILL = 0.8
 LINE_FRACTION = 0.018
 _OVERSAMPLING = 4
 _INK_LEVEL = 160
+_FARTHEST = 1e9  # of a coordinate in a file
 _ROUNDING = 1e-3  # a point so far outside the canvas lies on its border
 
 # (n, 2) or (n, 3); strokes of one sketch differ in n.
@@ -110,6 +111,24 @@ class Sketch:
         if levels is None:
             raise InputError("The image holds no drawing; it looks blank.")
         return cls(raster=levels)
+
+
+def fit_strokes(strokes: Sequence[np.ndarray]) -> Sketch:
+    """Make a sketch of polylines in any unit, moved and scaled into the unit square.
+
+    Raises:
+        InputError: There are no or too many strokes or points, or a value is not finite.
+    """
+    points = np.concatenate([np.zeros((0, 2)), *strokes])
+    if not len(points):
+        raise InputError("The sketch is empty; draw at least one stroke.")
+    if not np.isfinite(points).all() or np.abs(points).max() > _FARTHEST:
+        raise InputError(
+            "Every point of a stroke must be finite and not beyond a thousand million."
+        )
+    low = points.min(axis=0)
+    extent = max(float(np.ptp(points, axis=0).max()), 1e-9)
+    return Sketch.from_strokes([(stroke - low) / extent for stroke in strokes])
 
 
 def rasterise(

@@ -17,7 +17,11 @@ def new_command(
 
 def add_query(command: argparse.ArgumentParser) -> None:
     """Add the parts of a query, and the kit."""
-    command.add_argument("--sketch", type=Path, help="drawing: an image, or strokes as JSON")
+    command.add_argument(
+        "--sketch",
+        type=Path,
+        help="drawing: an image, or strokes (JSON, QuickDraw, .npy, .npz, SVG)",
+    )
     command.add_argument("--image", type=Path, help="photo to use instead of a drawing")
     command.add_argument("--text", default="", help="words: colour, material, style, surroundings")
     command.add_argument(

@@ -16,6 +16,7 @@ from composer.hardware import resolve_device, resolve_dtype
 from composer.images import open_drawing, open_image
 from composer.query import Query
 from composer.sketch import Sketch
+from composer.stroke_files import is_stroke_file, read_stroke_file
 from generation.lora import LoraSource
 from generation.memory_plan import Offload
 from studio.commands.options import KitOptions, QueryOptions
@@ -60,15 +61,15 @@ def open_engine(
 
 
 def read_sketch(path: Path) -> Sketch:
-    """Read a drawing: strokes as JSON (x and y in 0 to 1), or a picture of it.
+    """Read a drawing: a file of strokes (JSON, QuickDraw, arrays, SVG), or a picture of it.
 
     Raises:
         UsageError: The file contains no drawing.
         ImageError: The picture cannot be read.
     """
     try:
-        if path.suffix.lower() == ".json":
-            return Sketch.from_json(path.read_bytes())
+        if is_stroke_file(path):
+            return read_stroke_file(path)
         return Sketch.from_image(open_drawing(path))
     except OSError as error:
         raise UsageError(f"{path} cannot be read; check the path.") from error
