@@ -35,7 +35,7 @@ _STAGE_HELP = f"mini (all, in order), composer NAME, or one of {', '.join(STAGES
 
 
 BENCHES = (
-    *("retrieval", "composers", "partial", "ablations", "evidence"),
+    *("retrieval", "composers", "partial", "ablations", "evidence", "drawings"),
     *("confidence", "generation", "index", "scale", "search", "speed", "tokens"),
 )
 
@@ -50,7 +50,11 @@ def add_bench(commands: "Subparsers[argparse.ArgumentParser]") -> None:
         "--composers", nargs="+", metavar="NAME", help="composers: measure only these"
     )
     command.add_argument("--page", type=Path, help="composers: write a page into this folder")
-    command.add_argument("--natural", type=Path, help="composers: folder of the natural archives")
+    command.add_argument(
+        "--natural",
+        type=Path,
+        help="composers, confidence, drawings: folder of the natural archives",
+    )
     command.add_argument(
         "--pack", type=Path, help="ablations: folder of the training pack, to also train variants"
     )

@@ -31,6 +31,7 @@ from retrieval.benchmarks.scale import LEAST_ITEMS, scale_row
 from retrieval.confidence import load_calibrations
 from studio.commands.bench_ablations import bench_ablations
 from studio.commands.bench_composers import bench_composers, bench_evidence, bench_partial
+from studio.commands.bench_drawings import bench_drawings
 from studio.commands.bench_gallery import shipped_gallery
 from studio.commands.bench_index import bench_index
 from studio.commands.bench_speed import bench_speed, measured_engine
@@ -262,6 +263,7 @@ BENCHES = {
     "retrieval": bench_retrieval,
     "composers": bench_composers,
     "partial": bench_partial,
+    "drawings": bench_drawings,
     "ablations": bench_ablations,
     "evidence": bench_evidence,
     "confidence": bench_confidence,

@@ -8,9 +8,10 @@ from PIL import Image
 
 from composer.backbone import Backbone
 from composer.training import ablations
+from retrieval.benchmarks.drawing_kinds import KINDS
 from studio import engine
 from studio.cli import main
-from studio.commands import bench, bench_ablations, bench_composers, bench_gallery
+from studio.commands import bench, bench_ablations, bench_composers, bench_drawings, bench_gallery
 from studio.report import ReportQuery, write_report
 from tests.composer.data.fake_pack import write_pack
 from tests.composer.tiny import write_clip
@@ -30,7 +31,10 @@ def folders(tmp_path_factory):
 @pytest.fixture
 def ask(folders, monkeypatch, capsys):
     assets, kit = folders
-    for module in (engine, bench, bench_ablations, bench_composers, bench_gallery):
+    for module in (
+        *(engine, bench, bench_ablations, bench_composers, bench_drawings),
+        bench_gallery,
+    ):
         monkeypatch.setattr(module, "assets_folder", lambda: assets)
 
     def run(*more, what="composers"):
@@ -120,6 +124,17 @@ def test_all_strokes_give_what_the_whole_sketch_gives(ask):
     for row in rows:
         if row.pop("strokes") == 1.0:
             assert row in whole
+
+
+def test_drawings_of_each_kind_are_compared_with_the_clean_ones(ask, monkeypatch):
+    monkeypatch.setattr(bench_drawings, "NUM_DRAWINGS", 1)
+    code, said = ask(what="drawings")
+    assert code == 0
+    rows = {row["kind"]: row for row in json.loads(said.out)["rows"]}
+    assert set(rows) == set(KINDS)
+    # The gallery has four pictures, all of which are hits of every drawing that is read.
+    assert {row["read"] for row in rows.values()} == {1.0}
+    assert {row["overlap"] for row in rows.values()} == {0.4}
 
 
 def test_ablations_are_measured_and_trained_by_one_command(ask, tmp_path, monkeypatch):
