@@ -18,6 +18,7 @@ from retrieval.engines.lance import LanceIndex
 from retrieval.engines.matrix import ExactMatrix
 from retrieval.engines.protocol import Index, Matches, Source, best_matches
 from retrieval.errors import GalleryError
+from retrieval.files import picture_file
 from retrieval.filters.targets import matches
 from retrieval.filters.tree import Field, Filter
 from retrieval.fusion import FusedQuery, Surroundings, resolve, search_fused
@@ -372,7 +373,7 @@ class Gallery:
             rank=rank,
             id=item.id,
             path=path,
-            file=self.source.root / path,
+            file=picture_file(self.source.root, path),
             score=float(order.scores[position]),
             similarity=float(order.similarities[position]),
             region_similarity=float(regions[position]) if position < len(regions) else None,

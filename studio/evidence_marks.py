@@ -7,9 +7,9 @@ from PIL import Image, ImageDraw, ImageFont
 
 from composer.backbone import Backbone
 from composer.composed import ComposedQuery
-from composer.images import open_image
 from composer.sketch import Sketch
 from retrieval.evidence import Evidence, explain
+from retrieval.files import open_gallery_picture
 from retrieval.search import Hit
 
 # Distinct for most kinds of colour vision, on light and dark pictures.
@@ -21,7 +21,7 @@ def explain_hit(
 ) -> Evidence | None:
     """Return which patches of a hit match which parts of its query; None if its file is gone."""
     try:
-        picture = open_image(hit.file)
+        picture = open_gallery_picture(hit.file)
     except ValueError:
         return None
     return explain(backbone, query, picture, sketch)

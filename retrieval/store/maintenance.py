@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from retrieval.errors import GalleryError
-from retrieval.files import content_id_of, printable
+from retrieval.files import content_id_of, leaves_folder, picture_file, printable
 from retrieval.store.address import IndexLocation
 from retrieval.store.location import storage_at
 from retrieval.store.schema import Item
@@ -56,10 +56,10 @@ def check_index(location: IndexLocation, *, repair: bool = False) -> CheckReport
     """Check that an index is readable, consistent, and matches its pictures.
 
     The check covers the manifest, every row, unique ids and paths, vectors of unit length, the
-    existence and the content of files, which are all read, the first items of near-duplicate
-    groups, and the index of ids. With `repair`, a table whose last version is unreadable is
-    restored to its youngest readable one, and faulty rows are removed: the next `duet index FOLDER`
-    embeds their pictures again.
+    existence and the content of files, which are all read and must lie below the root, the first
+    items of near-duplicate groups, and the index of ids. With `repair`, a table whose last version
+    is unreadable is restored to its youngest readable one, and faulty rows are removed: the next
+    `duet index FOLDER` embeds their pictures again.
 
     Raises:
         GalleryError: There is no index, its manifest is damaged, no version can be read, or all of
@@ -78,6 +78,7 @@ def check_index(location: IndexLocation, *, repair: bool = False) -> CheckReport
         rows = _Rows(store)
     for fault in (
         *rows.duplicates(),
+        *rows.outside(),
         *rows.without_files(),
         *rows.of_changed_files(),
         *rows.not_unit(),
@@ -122,9 +123,21 @@ class _Rows:
                     f"{len(duplicates)} rows share their {field} with another.", duplicates
                 )
 
+    def outside(self) -> Iterable[_Fault]:
+        outside = [item for item in self.items if self._is_outside(item)]
+        if outside:
+            what = (
+                f"{len(outside)} rows name a link or a path that leads out of {self._store.root}."
+            )
+            yield _fault(what, outside)
+
+    def _is_outside(self, item: Item) -> bool:
+        is_absolute = Path(item.path).is_absolute()
+        return is_absolute or leaves_folder(picture_file(self._store.root, item.path))
+
     def without_files(self) -> Iterable[_Fault]:
         root = self._store.root
-        missing = [item for item in self.items if not (root / item.path).is_file()]
+        missing = [item for item in self.items if not picture_file(root, item.path).is_file()]
         if missing and len(missing) == len(self.items):
             raise GalleryError(
                 f"The pictures of {self._store.location} must be below {root}, and none is. If "
@@ -138,7 +151,9 @@ class _Rows:
         changed = [
             item
             for item in self.items
-            if counts[item.path] == 1 and _has_changed(self._store.root, item)
+            if counts[item.path] == 1
+            and not self._is_outside(item)
+            and _has_changed(self._store.root, item)
         ]
         if changed:
             what = f"{len(changed)} pictures have changed since they were indexed."
@@ -156,9 +171,9 @@ class _Rows:
 def _has_changed(root: Path, item: Item) -> bool:
     """Tell whether the file of an item has another content; missing files are another fault."""
     try:
-        return content_id_of(root / item.path) != item.id
+        return content_id_of(picture_file(root, item.path)) != item.id
     except OSError:
-        return (root / item.path).is_file()
+        return picture_file(root, item.path).is_file()
 
 
 def _fault(what: str, items: list[Item]) -> _Fault:

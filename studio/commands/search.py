@@ -7,12 +7,11 @@ from pathlib import Path
 
 from PIL import Image
 
-from composer.images import open_image
 from composer.query import Query
 from composer.sketch import rasterise
 from retrieval.confidence import Confidence
 from retrieval.evidence import Evidence
-from retrieval.files import printable
+from retrieval.files import open_gallery_picture, printable
 from retrieval.filters.language import parse
 from retrieval.search import Hit, Ranking, Refinement
 from retrieval.store.schema import MANIFEST
@@ -154,7 +153,7 @@ def ranking_sheet(
 
 def _tile(hit: Hit, evidence: Evidence | None) -> Tile:
     try:
-        image = open_image(hit.file)
+        image = open_gallery_picture(hit.file)
     except ValueError:
         image = Image.new("RGB", (SHEET_TILE_PX, SHEET_TILE_PX), "white")
     about = str(hit.metadata.get("caption") or hit.path)

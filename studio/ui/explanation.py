@@ -6,10 +6,10 @@ import numpy as np
 from jaxtyping import Float
 
 from composer.composed import ComposedQuery
-from composer.images import open_image
 from composer.query import Query
 from composer.sketch import Sketch
 from retrieval.evidence import Evidence, Patch, explain
+from retrieval.files import open_gallery_picture
 from studio.engine import Engine
 from studio.evidence_marks import COLOURS
 from studio.ui.present import PagePicture
@@ -37,7 +37,7 @@ def explain_picture(
     if page_query is None:
         return page_picture.facts.with_note(NO_QUERY)
     try:
-        picture = open_image(page_picture.file)
+        picture = open_gallery_picture(page_picture.file)
     except ValueError:
         return page_picture.facts.with_note(FILE_GONE)
     sketch = page_query.query.sketch

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from generation.lora import LoraSource
 from retrieval.confidence import Confidence
+from retrieval.files import picture_file
 from retrieval.filters.tree import Filter
 from retrieval.search import Gallery, Hit, Ranking
 from retrieval.store.schema import metadata_of
@@ -93,7 +94,7 @@ def overview(
     """Present a spread of the gallery, or of its filtered part; the same every time."""
     return tuple(
         PagePicture(
-            file=gallery.root / item.path,
+            file=picture_file(gallery.root, item.path),
             label=_label(metadata_of(item), item.path),
             facts=_facts(metadata_of(item), item.path, ()),
             id=item.id,

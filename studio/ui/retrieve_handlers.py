@@ -12,8 +12,8 @@ from typing import Any
 import gradio as gr
 
 from composer.added_words import AddedWord
-from composer.images import open_image
 from composer.query import Query
+from retrieval.files import open_gallery_picture, picture_file
 from retrieval.filters.tree import Filter
 from retrieval.search import Refinement
 from studio.errors import UsageError
@@ -153,7 +153,7 @@ class RetrieveHandlers:
         (item,) = gallery.source.items_of(feedback.liked[:1])
         if item is None:
             raise UsageError(STEERING_PICTURE_GONE)
-        return Query(image=open_image(gallery.root / item.path))
+        return Query(image=open_gallery_picture(picture_file(gallery.root, item.path)))
 
     def _refinement(self, feedback: Feedback) -> Refinement:
         ids = (*feedback.liked, *feedback.unliked)

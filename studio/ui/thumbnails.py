@@ -11,7 +11,8 @@ from threading import Lock
 from PIL import Image
 
 from composer.files import atomic_file
-from composer.images import ImageError, open_image
+from composer.images import ImageError
+from retrieval.files import leaves_folder, open_gallery_picture
 
 SMALL_PX, LARGE_PX = 256, 768
 MAX_FILES = 4_000
@@ -64,6 +65,8 @@ def _name(file: Path, size_px: int) -> str:
     """Return a name derived from the original, which hides the original's name."""
     try:
         stat = file.stat()
+        if leaves_folder(file):
+            raise ValueError  # a copy of what stood there before is not served
         version = f"{stat.st_size} {stat.st_mtime_ns}"
     except (OSError, ValueError):
         version = "missing"
@@ -72,7 +75,7 @@ def _name(file: Path, size_px: int) -> str:
 
 def _shrunk(file: Path, size_px: int) -> Image.Image:
     try:
-        image = open_image(file)
+        image = open_gallery_picture(file)
     except ImageError:
         return Image.new("RGB", (SMALL_PX, SMALL_PX), _MISSING)
     image.thumbnail((size_px, size_px), Image.Resampling.LANCZOS, reducing_gap=2.0)

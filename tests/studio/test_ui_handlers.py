@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import gradio as gr
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -16,9 +17,11 @@ from generation.provenance import read_png
 from studio.kits import ControlFiles
 from studio.ui.app import _generate_sliders
 from studio.ui.context import read_query
+from studio.ui.feedback import Feedback
 from studio.ui.present import ranking_line
 from studio.ui.security import PUBLIC_CAPS, Access
-from tests.studio.page import HOUSE, chosen, make_handlers, shared_world, visitor
+from tests.studio.page import HOUSE, World, chosen, make_handlers, shared_world, visitor
+from tests.studio.tiny_kit import write_gallery, write_kit
 
 
 @pytest.fixture(scope="module")
@@ -295,6 +298,27 @@ def test_transfer_gives_before_and_after(handlers):
     assert (fields["kind"], fields["strength"]) == ("transfer", 0.6)
     assert download["value"] == after
     assert move(handlers, source, own="a faded poster")[1].startswith("a faded poster: ")
+
+
+def test_a_hit_that_became_a_link_is_neither_displayed_nor_moved(tmp_path):
+    """What an earlier search or thumbnail knew of the file does not help."""
+    kit = write_kit(tmp_path / "kit")
+    index = write_gallery(tmp_path / "gallery", kit)
+    (tmp_path / "served").mkdir()
+    page = make_handlers(World(kit=kit, index=index), tmp_path / "served")
+    pictures = page.retrieval.retrieve(HOUSE, "red", 0.5)[1]
+    secret, victim = tmp_path / "secret.png", pictures[0].file
+    Image.new("RGB", (96, 96), (0, 0, 255)).save(secret)
+    victim.unlink()
+    victim.symlink_to(secret)
+    again = page.retrieval.retrieve(HOUSE, "red", 0.5)[1]
+    for picture in (pictures[0], again[0]):
+        copy = page.thumbnails.large(picture.file)
+        with Image.open(copy) as opened:
+            red, green, blue = np.asarray(opened.convert("RGB")).mean(axis=(0, 1)).tolist()
+        assert min(red, green) > blue  # the blank is beige
+    with pytest.raises(gr.Error, match="is not read"):
+        page.retrieval.retrieve("", "", 0.5, feedback=Feedback(liked=(pictures[0].id,)))
 
 
 def test_only_uploads_of_the_page_are_read(handlers, tmp_path, monkeypatch):
