@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from safetensors.torch import load_file
 
 from generation.provenance import read_png
 from studio.kit_file import embedded_kits, read_kit_file
@@ -76,6 +77,24 @@ def test_a_kit_is_fetched_and_serves_all_three_uses(world, tmp_path, capsys, nam
     assert duet("transfer", folder / "photo.jpg", *to, *kit) == 0
     assert pixels(tmp_path / "moved.png")[:8] == pixels(output)[:8]
     assert len(world.requests) == served
+
+
+@pytest.mark.parametrize("name", ["sd15", "sdxl"])
+def test_a_token_leaves_for_each_text_encoder_and_comes_back(
+    world, saved_query, tmp_path, capsys, name
+):
+    assert duet("kits", "fetch", name, "--yes") == 0
+    kit, file = ("--kit", name), tmp_path / "chair.safetensors"
+    capsys.readouterr()
+    assert duet("export-token", "--query", saved_query, *kit, "--output", file, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["prompt"] == "<chair> a red chair"
+    expected = {"emb_params"} if name == "sd15" else {"clip_l", "clip_g"}
+    assert set(load_file(file)) == expected
+    text = ("--text", "<chair> a red chair", "--token", file, "--seed", 3, *QUICK)
+    drawn = ("--seed", 3, "--controlnet-conditioning-scale", 0, *QUICK)
+    for output, query in (("word", text), ("query", ("--query", saved_query, *drawn))):
+        assert duet("generate", *query, *kit, "--output", tmp_path / f"{output}.png") == 0
+    assert pixels(tmp_path / "word.png") == pixels(tmp_path / "query.png")
 
 
 @pytest.mark.slow

@@ -15,7 +15,7 @@ from generation.benchmark import CONDITIONS
 from generation.control import control_image, sketch_agreement
 from generation.request import DrawingSettings, GenerateRequest
 from studio.cli import main
-from studio.commands import bench
+from studio.commands import bench, bench_tokens
 from studio.engine import ComposeOptions, Engine
 from studio.kits import load_kit
 from studio.ui.examples import load_examples
@@ -122,3 +122,15 @@ def test_generation_is_measured_beside_real_pictures(monkeypatch, capsys, tmp_pa
     assert rows[0]["kind"] > 0
     with Image.open(sheet) as drawn:
         assert drawn.width >= 8 * 140  # the drawing, a real picture, six conditions
+
+
+@pytest.mark.slow
+def test_tokens_are_measured_beside_their_queries(monkeypatch, capsys):
+    monkeypatch.setattr(bench_tokens, "NUM_ABSORBED", 1)
+    monkeypatch.setattr(bench_tokens, "NUMS_OF_TOKENS", (1,))
+    assert main(["bench", "tokens", "--count", "2", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    assert [row["num_queries"] for row in rows] == [2, 2, 2, 1, 1]
+    same, *others = rows
+    assert (same["same_ten"], same["overlap@10"]) == (1.0, 1.0)
+    assert all(0 < row["overlap@10"] <= 1 and 0.8 < row["cosine"] <= 1.001 for row in others)
