@@ -318,7 +318,8 @@ def train_one_step(
 
 def save_lora(model: PictureModel, folder: Path) -> None:
     """Write the LoRA in fp16 as diffusers and peft name it; the folder appears whole or not."""
-    layers = {name: tensor.half() for name, tensor in get_peft_model_state_dict(model.unet).items()}
+    state = get_peft_model_state_dict(model.unet)
+    layers: dict[str, nn.Module | Tensor] = {name: one.half() for name, one in state.items()}
     with atomic_folder(folder) as part:
         StableDiffusionPipeline.save_lora_weights(part, unet_lora_layers=layers)
 
