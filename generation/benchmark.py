@@ -40,6 +40,7 @@ class DrawingCase:
         part: the part whose colour is judged.
         colour: its colour word.
         seed: seed of the picture, the same in every condition.
+        finishes: all parts that the words name, each with its colour and material.
     """
 
     sketch: Sketch
@@ -51,6 +52,7 @@ class DrawingCase:
     part: str
     colour: str
     seed: int
+    finishes: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,6 +62,7 @@ class Outcome:
     Attributes:
         kind: whether it is of the drawn kind.
         colour: whether the named part has the named colour.
+        parts: share of all parts with a named colour that have it; None where there is none.
         agreement: agreement of its edges with the drawing, in [0, 1].
         agreement_sibling: the same with the sibling drawing.
     """
@@ -68,6 +71,7 @@ class Outcome:
     colour: bool
     agreement: float
     agreement_sibling: float
+    parts: float | None = None
 
     @property
     def joint(self) -> bool:
@@ -153,13 +157,45 @@ def outcomes(
 ) -> list[Outcome]:
     """Judge one picture of each case."""
     verdicts = judge.assess(pictures, [case.part for case in cases])
+    shares = _part_shares(judge, cases, pictures)
     return [
-        _outcome(case, picture, verdict)
-        for case, picture, verdict in zip(cases, pictures, verdicts, strict=True)
+        _outcome(case, picture, verdict, share)
+        for case, picture, verdict, share in zip(cases, pictures, verdicts, shares, strict=True)
     ]
 
 
-def _outcome(case: DrawingCase, picture: Image.Image, verdict: Verdict) -> Outcome:
+def _part_shares(
+    judge: Judge, cases: Sequence[DrawingCase], pictures: Sequence[Image.Image]
+) -> list[float | None]:
+    """Return the share of each case's coloured parts that have their colour."""
+    asked = [
+        (number, part, colour)
+        for number, case in enumerate(cases)
+        for part, finish in case.finishes
+        if (colour := colour_word(finish, judge.colours.names))
+    ]
+    named = [part for _, part, _ in asked]
+    found = judge.assess([pictures[number] for number, _, _ in asked], named) if asked else []
+    hits: list[list[bool]] = [[] for _ in cases]
+    for (number, _, colour), verdict in zip(asked, found, strict=True):
+        hits[number].append(verdict.colour == colour)
+    return [sum(one) / len(one) if one else None for one in hits]
+
+
+def colour_word(finish: str, names: Sequence[str]) -> str | None:
+    """Return the longest of the colour words that a finish begins with, such as "dark green"."""
+    words = f"{finish} "
+    return max((name for name in names if words.startswith(f"{name} ")), key=len, default=None)
+
+
+def with_seeds(cases: Sequence[DrawingCase], number: int) -> list[DrawingCase]:
+    """Return the cases with other seeds: for each number others, for 0 their own."""
+    return [replace(case, seed=case.seed + 1_000_000 * number) for case in cases]
+
+
+def _outcome(
+    case: DrawingCase, picture: Image.Image, verdict: Verdict, parts: float | None
+) -> Outcome:
     levels = np.asarray(picture.convert("RGB"))
     height, width, _ = levels.shape
     agreement, agreement_sibling = (
@@ -171,4 +207,5 @@ def _outcome(case: DrawingCase, picture: Image.Image, verdict: Verdict) -> Outco
         colour=verdict.colour == case.colour,
         agreement=agreement,
         agreement_sibling=agreement_sibling,
+        parts=parts,
     )

@@ -153,6 +153,7 @@ class KitFile:
         converter: Weights that turn joint features into tokens.
         search: The tower that searches, where it is another than the CLIP.
         judge: Classifier of kinds and colours.
+        feature_judge: Second classifier of kinds.
         licence: One line about the permitted uses of the weights.
         knows: One line about what the kit was trained on.
         domains: Domains that the kit was trained on.
@@ -178,6 +179,7 @@ class KitFile:
     converter: Path | None = None
     search: SearchPart | None = None
     judge: Path | None = None
+    feature_judge: Path | None = None
     licence: str = ""
     knows: str = ""
     domains: tuple[str, ...] = ()
@@ -222,7 +224,14 @@ class KitFile:
             composers |= {f"{SEARCH} {n}": files for n, files in self.search.composers.items()}
             confidence |= {f"{SEARCH} {n}": path for n, path in self.search.confidence.items()}
         weights = [files.weights for files in composers.values()]
-        named = [self.checkpoint, self.judge, self.converter, *weights, *confidence.values()]
+        named = [
+            self.checkpoint,
+            self.judge,
+            self.feature_judge,
+            self.converter,
+            *weights,
+            *confidence.values(),
+        ]
         return (
             *(location for location in locations if isinstance(location, Path)),
             *(path for path in named if path is not None),
@@ -269,7 +278,7 @@ def read_kit_file(name: str) -> KitFile:
         raise KitError(f"{folder / KIT_FILE} is damaged: {error}. Reinstall the kit.") from error
 
 
-_PATHS = frozenset({"path", "weights", "confidence", "checkpoint", "judge"})
+_PATHS = frozenset({"path", "weights", "confidence", "checkpoint", "judge", "feature_judge"})
 _LOCATIONS = ("path", "repository")
 _COMPOSER_FILES = ("weights", "confidence")
 _MEGABYTE: Final = 1_000_000
@@ -355,6 +364,7 @@ def _kit_file(folders: tuple[Path, ...], fields: Mapping[str, Any]) -> KitFile:
         converter=converter,
         search=_search(fields["search"]) if "search" in fields else None,
         judge=Path(pipeline["judge"]) if "judge" in pipeline else None,
+        feature_judge=Path(pipeline["feature_judge"]) if "feature_judge" in pipeline else None,
         licence=str(fields.get("licence", "")),
         knows=str(fields.get("knows", "")),
         domains=tuple(str(name) for name in fields.get("domains", ())),

@@ -92,6 +92,7 @@ class Kit:
         scheduler: Sampler in place of the pipeline's, and its settings.
         speed: Levers of speed, by name.
         judge: Classifier of kinds and colours for `duet bench generation`, if there is one.
+        feature_judge: Second classifier of kinds, for the same.
         licence: One line about the permitted uses of the weights.
         knows: One line about what the kit was trained on, shown on the page.
         domains: Domains that the kit was trained on; empty where any words will do.
@@ -116,6 +117,7 @@ class Kit:
     scheduler: Mapping[str, Any] = field(default_factory=dict[str, Any])
     speed: Mapping[str, Any] = field(default_factory=dict[str, Any])
     judge: Path | None = None
+    feature_judge: Path | None = None
     licence: str = ""
     knows: str = ""
     domains: tuple[str, ...] = ()
@@ -225,6 +227,7 @@ def _locate(file: KitFile, name: str, hub: Hub) -> Kit:
         scheduler=file.scheduler,
         speed=file.speed,
         judge=file.judge,
+        feature_judge=file.feature_judge,
         licence=file.licence,
         knows=file.knows,
         domains=file.domains,

@@ -5,16 +5,22 @@ the TensorFlow original. Its network wants pixels of (level - 127) / 128.
 """
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from jaxtyping import Float
+from PIL import Image
 from torch import Tensor, nn
 
 from composer.clip_files import trunk_tower
+from composer.trunk import see_last, see_middle
 
 ARCHITECTURE = "tf_efficientnet_lite0"
 MEAN, STD = 127 / 255, 128 / 255  # of levels in [0, 1], all three colours
+_BATCH = 16
 _STAGE_SIZES = (1, 2, 2, 3, 3, 4, 1)
 _OUTER = {
     "_conv_stem": "conv_stem",
@@ -46,6 +52,37 @@ def public_tower(image_px: int, joint_dim: int) -> nn.Module:
     own = {n: t for n, t in public_trunk_state().items() if not n.startswith("classifier.")}
     tower.trunk.load_state_dict(own)
     return tower.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+
+
+class PublicFeatures:
+    """The public trunk's features of whole pictures, for judges and distances of sets."""
+
+    def __init__(self, image_px: int = 224) -> None:
+        """Load the trunk.
+
+        Args:
+            image_px: Side that pictures are brought to; the network was trained with 224.
+
+        Raises:
+            ModuleNotFoundError: The package of the weights is not installed.
+        """
+        tower: Any = public_tower(image_px, 1)
+        self._trunk, self._image_px = tower.trunk, image_px
+
+    @torch.inference_mode()
+    def __call__(self, images: Sequence[Image.Image]) -> Float[np.ndarray, "n w"]:
+        """Return the last map of each RGB picture, averaged over its places."""
+        parts: list[Tensor] = []
+        for start in range(0, len(images), _BATCH):
+            levels = np.stack([self._levels(image) for image in images[start : start + _BATCH]])
+            pixels = (torch.from_numpy(levels).permute(0, 3, 1, 2).float() - 127) / 128
+            pixels = pixels.contiguous(memory_format=torch.channels_last)
+            parts.append(see_last(self._trunk, see_middle(self._trunk, pixels)).mean((2, 3)))
+        return torch.cat(parts).numpy()
+
+    def _levels(self, image: Image.Image) -> np.ndarray:
+        size = (self._image_px, self._image_px)
+        return np.asarray(image.convert("RGB").resize(size, Image.Resampling.BICUBIC))
 
 
 def public_trunk_state() -> dict[str, Tensor]:

@@ -17,13 +17,13 @@ from torch.nn import functional
 
 from composer.data.catalogue import PHOTO, CataloguePack, PackError
 from composer.training.loop import fast_precision
+from generation.quality import edge_ratios
 from generation.training.command import Pixels, contact_sheet, log, to_levels
 from generation.training.inputs import load_autoencoder
 from generation.training.stock import decode, encode_mean
 
 _BATCH = 4
 _SHOWN = 6
-_LAPLACIAN = ((0.0, -1.0, 0.0), (-1.0, 4.0, -1.0), (0.0, -1.0, 0.0))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,11 +63,11 @@ def compare(restored: Float[Tensor, "n 3 h w"], images: Float[Tensor, "n 3 h w"]
     restored_chroma, chroma = chroma_of(restored), chroma_of(images)
     spread = (chroma - chroma.mean((0, 2, 3), keepdim=True)).square().sum()
     lost = (restored_chroma - chroma).square().sum()
-    halves = functional.avg_pool2d(restored, 2), functional.avg_pool2d(images, 2)
+    edge_ratio, edge_ratio_half = edge_ratios(restored, images)
     return Reconstruction(
         psnr_db=float(-10 * torch.log10(error)),
-        edge_ratio=edge_power(restored) / edge_power(images),
-        edge_ratio_half=edge_power(halves[0]) / edge_power(halves[1]),
+        edge_ratio=edge_ratio,
+        edge_ratio_half=edge_ratio_half,
         chroma_r2=float(1 - lost / spread),
     )
 
@@ -85,12 +85,6 @@ def chroma_of(images: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n 2 h w"]:
     """Return Cb and Cr of linear RGB differences or levels, with BT.601 weights."""
     weights = images.new_tensor([[-0.169, -0.331, 0.5], [0.5, -0.419, -0.081]])
     return torch.einsum("kc,nchw->nkhw", weights, images)
-
-
-def edge_power(images: Float[Tensor, "n 3 h w"]) -> float:
-    """Return the mean squared Laplacian of the grey levels, over all pictures."""
-    kernel = images.new_tensor(_LAPLACIAN)[None, None]
-    return float(functional.conv2d(images.mean(1, keepdim=True), kernel).square().mean())
 
 
 def reconstruction_sheet(

@@ -8,14 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from composer import names
 from composer.data.encoder_sets import Part, sketchy_of
 from composer.query import Query
-from composer.sketch import Sketch, rasterise
-from generation import benchmark
-from generation.judge import Judge
+from composer.sketch import Sketch
 from retrieval.benchmarks import catalogue
 from retrieval.benchmarks.confidence import (
     confidence_rows,
@@ -25,7 +22,6 @@ from retrieval.benchmarks.confidence import (
 )
 from retrieval.benchmarks.end_to_end import end_to_end_rows, lance_row, synthetic_gallery
 from retrieval.benchmarks.engines import engine_rows
-from retrieval.benchmarks.metrics import Interval, bootstrap, paired_bootstrap
 from retrieval.benchmarks.rerank import both_ranks
 from retrieval.benchmarks.scale import LEAST_ITEMS, scale_row
 from retrieval.confidence import load_calibrations
@@ -33,20 +29,18 @@ from studio.commands.bench_ablations import bench_ablations
 from studio.commands.bench_composers import bench_composers, bench_evidence, bench_partial
 from studio.commands.bench_drawings import bench_drawings
 from studio.commands.bench_gallery import shipped_gallery
+from studio.commands.bench_generation import bench_generation
 from studio.commands.bench_index import bench_index
 from studio.commands.bench_speed import bench_speed, measured_engine
 from studio.commands.bench_tokens import bench_tokens
 from studio.commands.options import BenchOptions
-from studio.commands.shared import ProgressLine, print_json, print_line
+from studio.commands.shared import print_json, print_line
 from studio.engine import DEFAULT_COMPOSER, Engine
 from studio.errors import UsageError
 from studio.kit_file import assets_folder
-from studio.sheet import Tile, contact_sheet
 from studio.speed import SKETCH
 
 COMPARED = (DEFAULT_COMPOSER, names.SLERP)
-NUM_DRAWN = 200
-NUM_ON_SHEET = 20
 NUM_VECTORS = 1_000_000
 
 
@@ -177,86 +171,6 @@ def bench_confidence(engine: Engine, options: BenchOptions) -> list[dict[str, An
             asked = natural_queries(photos, composer)
             rows += confidence_rows(DEFAULT_COMPOSER, asked, shown, calibrations)
     return [asdict(row) for row in rows]
-
-
-def bench_generation(engine: Engine, options: BenchOptions) -> list[dict[str, Any]]:
-    """Draw test queries in every condition and judge the images; the first row is of real ones.
-
-    Raises:
-        GalleryError: The gallery is not there.
-        PipelineError: The kit does not draw.
-        UsageError: The kit has no judge.
-    """
-    if engine.kit.judge is None:
-        raise UsageError(f"The kit {engine.kit.name!r} has no judge of generated images.")
-    judge = Judge.load(engine.kit.judge)
-    protocol = catalogue.read_protocol(shipped_gallery(engine), assets_folder() / "gallery")
-    rng = np.random.default_rng(options.seed)
-    chosen = rng.permutation(np.flatnonzero(protocol.trained_kinds))[:NUM_DRAWN]
-    picked = [protocol.cases[number] for number in chosen]
-    cases = [_generation_case(engine, protocol, case, options.seed) for case in picked]
-    gallery = shipped_gallery(engine)
-    files = [gallery.root / gallery.items[case.target].path for case in picked]
-    drawn = {"real": [Image.open(file).convert("RGB") for file in files]}
-    progress = ProgressLine("conditions drawn")
-    for name, condition in benchmark.CONDITIONS.items():
-        drawn[name] = benchmark.draw(engine.pipeline, cases, condition)
-        progress(len(drawn) - 1, len(benchmark.CONDITIONS))
-    if options.sheet:
-        _write_sheet(options.sheet, cases, drawn)
-    judged = {name: benchmark.outcomes(judge, cases, made) for name, made in drawn.items()}
-    return [_generation_row(name, outcomes) for name, outcomes in judged.items()]
-
-
-def _generation_case(
-    engine: Engine, protocol: catalogue.Protocol, case: catalogue.Case, seed: int
-) -> benchmark.DrawingCase:
-    designs = [c.design for c in protocol.cases if c.kind == case.kind]
-    sibling = next(
-        name for name in designs[designs.index(case.design) :] + designs if name != case.design
-    )
-    sketch = protocol.sketches[case.design]
-    return benchmark.DrawingCase(
-        sketch=sketch,
-        sibling=protocol.sketches[sibling],
-        both=engine.compose(Query(sketch=sketch, text=case.attributes)),
-        drawing=engine.compose(Query(sketch=sketch)),
-        words=engine.compose(Query(text=case.attributes)),
-        kind=case.kind,
-        part=case.part,
-        colour=case.colour,
-        seed=seed + case.target,
-    )
-
-
-def _generation_row(name: str, outcomes: Sequence[benchmark.Outcome]) -> dict[str, Any]:
-    agreement = np.array([outcome.agreement for outcome in outcomes])
-    sibling = np.array([outcome.agreement_sibling for outcome in outcomes])
-    return {
-        "query": name,
-        "num_queries": len(outcomes),
-        **_fields("kind", bootstrap(np.array([outcome.kind for outcome in outcomes], float))),
-        **_fields("colour", bootstrap(np.array([outcome.colour for outcome in outcomes], float))),
-        **_fields("joint", bootstrap(np.array([outcome.joint for outcome in outcomes], float))),
-        "sketch_agreement": float(agreement.mean()),
-        **_fields("over_sibling", paired_bootstrap(agreement, sibling)),
-    }
-
-
-def _fields(name: str, interval: Interval) -> dict[str, float]:
-    return {name: interval.mean, f"{name}_low": interval.low, f"{name}_high": interval.high}
-
-
-def _write_sheet(
-    path: Path, cases: Sequence[benchmark.DrawingCase], drawn: Mapping[str, Sequence[Image.Image]]
-) -> None:
-    """Write a row for each of the first cases: the drawing, a real picture, every condition."""
-    tiles = []
-    for number, case in enumerate(cases[:NUM_ON_SHEET]):
-        ink = Image.fromarray(rasterise(case.sketch, 256))
-        tiles.append(Tile(image=ink, title=case.both.text))
-        tiles += [Tile(image=made[number], title=name) for name, made in drawn.items()]
-    contact_sheet(tiles, num_columns=len(drawn) + 1, tile_px=140).save(path)
 
 
 BENCHES = {

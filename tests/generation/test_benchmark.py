@@ -113,3 +113,36 @@ def test_outcomes_compare_with_what_was_drawn_and_said(monkeypatch):
     assert (second.kind, second.colour, second.joint) == (False, False, False)
     assert first.agreement > 0.9  # the picture shows the box that was drawn
     assert first.agreement > first.agreement_sibling + 0.2
+
+
+def test_a_colour_word_is_the_longest_that_a_finish_begins_with():
+    names = ("green", "dark green", "red")
+    assert benchmark.colour_word("dark green velvet", names) == "dark green"
+    assert benchmark.colour_word("green glass", names) == "green"
+    assert benchmark.colour_word("oak", names) is None
+    assert benchmark.colour_word("reddish clay", names) is None
+
+
+def test_every_part_with_a_named_colour_is_judged(monkeypatch):
+    asked = []
+
+    def assess(_, pictures, parts):
+        asked.append(list(parts))
+        return [Verdict(kind="chair", colour="red" if part == "seat" else "blue") for part in parts]
+
+    monkeypatch.setattr(Judge, "assess", assess)
+    finishes = (("seat", "red leather"), ("legs", "red metal"), ("back", "oak"))
+    cases = [
+        dataclasses.replace(make_case("chair", 0.0), finishes=finishes),
+        make_case("chair", 0.0),
+    ]
+    judged = outcomes(make_judge(), cases, [Image.new("RGB", (64, 64))] * 2)
+    assert asked[1] == ["seat", "legs"]
+    assert [outcome.parts for outcome in judged] == [0.5, None]
+
+
+def test_further_seeds_are_others_and_zero_keeps_the_own():
+    cases = [make_case("chair", 0.0, seed=s) for s in (3, 4)]
+    assert [case.seed for case in benchmark.with_seeds(cases, 0)] == [3, 4]
+    others = {case.seed for number in (1, 2) for case in benchmark.with_seeds(cases, number)}
+    assert len(others | {3, 4}) == 6

@@ -15,7 +15,7 @@ from generation.benchmark import CONDITIONS
 from generation.control import control_image, sketch_agreement
 from generation.request import DrawingSettings, GenerateRequest
 from studio.cli import main
-from studio.commands import bench, bench_tokens
+from studio.commands import bench_generation, bench_tokens
 from studio.engine import ComposeOptions, Engine
 from studio.kits import load_kit
 from studio.ui.examples import load_examples
@@ -113,10 +113,12 @@ def test_control_keeps_to_the_drawing(engine):
 
 @pytest.mark.slow
 def test_generation_is_measured_beside_real_pictures(monkeypatch, capsys, tmp_path):
-    monkeypatch.setattr(bench, "NUM_DRAWN", 2)
+    monkeypatch.setattr(bench_generation, "NUM_VARIED", 2)
     sheet = tmp_path / "sheet.png"
-    assert main(["bench", "generation", "--sheet", str(sheet), "--json"]) == 0
-    rows = json.loads(capsys.readouterr().out)["rows"]
+    asked = ["bench", "generation", "--count", "2", "--sheet", str(sheet), "--json"]
+    assert main(asked) == 0
+    every = json.loads(capsys.readouterr().out)["rows"]
+    rows = [row for row in every if "query" in row]
     assert [row["query"] for row in rows] == ["real", *CONDITIONS]
     assert all(row["num_queries"] == 2 for row in rows)
     assert rows[0]["kind"] > 0
