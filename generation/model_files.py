@@ -33,6 +33,7 @@ from generation.families import (
 )
 from generation.lora import LoraSource, MergedLora, check_peft, merge_lora
 from generation.lora_header import DrawingModel, check_lora_header
+from generation.studio_light import FILE_NAME, StudioLight
 from generation.style_files import StyleSource, check_style_files
 
 if TYPE_CHECKING:
@@ -93,6 +94,7 @@ class Models:
         control: the control network, or None.
         loras: what was merged into the weights, in this order.
         style: files of an IP-Adapter that fit, or None.
+        light: backdrop and lights as a further state, of UNets that learned them, or None.
     """
 
     family: Family
@@ -100,6 +102,7 @@ class Models:
     control: Control | None
     loras: tuple[MergedLora, ...] = ()
     style: StyleSource | None = None
+    light: StudioLight | None = None
 
 
 def open_models(source: PipelineSource, dtype: torch.dtype) -> Models:
@@ -131,7 +134,20 @@ def open_models(source: PipelineSource, dtype: torch.dtype) -> Models:
         base.scheduler = _scheduler(family, base, source.scheduler)
     if source.random_around is not None:
         base.text_encoder.get_input_embeddings().weight.copy_(source.random_around)
-    return Models(family=family, base=base, control=control, loras=loras, style=source.style)
+    light = _open_light(family, source.folder, base)
+    return Models(
+        family=family, base=base, control=control, loras=loras, style=source.style, light=light
+    )
+
+
+def _open_light(family: Family, folder: Path, base: Pipe) -> StudioLight | None:
+    path = folder / FILE_NAME
+    if family is not Family.SD or not path.exists():
+        return None
+    try:
+        return StudioLight.load(path, int(base.unet.config.cross_attention_dim))
+    except WeightsError as error:
+        raise PipelineError(f"The pipeline's {path.name} cannot be used: {error}") from error
 
 
 def check_loras(loras: Sequence[LoraSource], folder: Path) -> None:

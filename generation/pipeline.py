@@ -73,7 +73,7 @@ class ImagePipeline:
         self.family, self.text_hash = models.family, text_hash
         self._base, self._placement = models.base, placement
         self._controls = {} if models.control is None else {DEFAULT_CONTROL: models.control}
-        self.loras = models.loras
+        self.loras, self.light = models.loras, models.light
         self._style_source, self._style = models.style, None
         self._conditioner = CONDITIONERS[models.family](models.base)
         self._scheduler_config = dict(self._base.scheduler.config)
@@ -319,6 +319,8 @@ class ImagePipeline:
                 self._digest = hashlib.sha256()
                 _add_weights(self._digest, self._denoiser)
                 _add_weights(self._digest, self._base.vae)
+                if self.light is not None:
+                    self._digest.update(self.light.to_bytes())
             digest = self._digest.copy()
             if control_name in self._controls:
                 _add_weights(digest, self._controls[control_name].model)

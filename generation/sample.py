@@ -2,7 +2,7 @@
 
 import hashlib
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,6 +15,7 @@ from generation.cancel import CancelToken, Progress, step_callback
 from generation.lora import MergedLora
 from generation.pipeline import ImagePipeline
 from generation.request import DEFAULT_CAPS, DrawingSettings, Request, RequestError, check_size
+from generation.studio_light import StudioLight
 
 
 class OutOfMemoryError(RuntimeError):
@@ -282,8 +283,11 @@ def call_arguments(pipeline: ImagePipeline, plan: SamplingPlan, seeds: list[int]
     """Return the arguments of the diffusers call."""
     settings = plan.request.settings
     states = pipeline.condition(plan.request.query, settings.negative_text)
+    states = {name: one.expand(len(seeds), *one.shape[1:]) for name, one in states.items()}
+    if pipeline.light is not None and plan.source is None:
+        states |= _with_light(pipeline.light, states, seeds)
     call: dict[str, Any] = {
-        **{name: one.expand(len(seeds), *one.shape[1:]) for name, one in states.items()},
+        **states,
         "generator": [torch.Generator("cpu").manual_seed(seed) for seed in seeds],
         "num_inference_steps": settings.num_inference_steps,
         "guidance_scale": float(settings.guidance_scale),
@@ -306,6 +310,20 @@ def call_arguments(pipeline: ImagePipeline, plan: SamplingPlan, seeds: list[int]
             "controlnet_conditioning_scale": plan.control_scale,
         }
     return call
+
+
+def _with_light(
+    light: StudioLight, states: Mapping[str, torch.Tensor], seeds: list[int]
+) -> dict[str, torch.Tensor]:
+    """Put the state of each seed's backdrop and lights behind those of the words.
+
+    It is the same with and without the words, so that guidance does not push it.
+    """
+    further = light.states(torch.stack([light.of_seed(seed) for seed in seeds]))[:, None]
+    return {
+        name: torch.cat([states[name], further.to(states[name])], dim=1)
+        for name in ("prompt_embeds", "negative_prompt_embeds")
+    }
 
 
 def _check_control_size(control: np.ndarray, height: int, width: int) -> None:

@@ -13,6 +13,7 @@ from composer.weights import read_safetensors, write_safetensors
 NUM_NUMBERS = 9
 FILE_NAME = "studio_light.safetensors"
 _SCHEMA = "studio-light/1"
+_TENSORS = ("weight", "bias", "mean", "std", "examples")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -35,16 +36,20 @@ class StudioLight:
     examples: Float[Tensor, "k 9"]
 
     @classmethod
-    def load(cls, path: Path) -> "StudioLight":
+    def load(cls, path: Path, width: int | None = None) -> "StudioLight":
         """Read a file.
+
+        Args:
+            path: Of the file.
+            width: Of the UNet's states; None for any.
 
         Raises:
             WeightsError: It is missing, damaged or of another shape.
         """
         numbers = (NUM_NUMBERS,)
         expected = {
-            "weight": (None, NUM_NUMBERS),
-            "bias": (None,),
+            "weight": (width, NUM_NUMBERS),
+            "bias": (width,),
             "mean": numbers,
             "std": numbers,
             "examples": (None, NUM_NUMBERS),
@@ -53,9 +58,12 @@ class StudioLight:
 
     def save(self, path: Path) -> None:
         """Write a file, atomically."""
-        names = ("weight", "bias", "mean", "std", "examples")
-        tensors = {name: getattr(self, name).detach().cpu().contiguous() for name in names}
+        tensors = {name: getattr(self, name).detach().cpu().contiguous() for name in _TENSORS}
         write_safetensors(path, tensors, {"schema": _SCHEMA})
+
+    def to_bytes(self) -> bytes:
+        """Return all numbers, for hashes."""
+        return b"".join(getattr(self, name).numpy().tobytes() for name in _TENSORS)
 
     def of_seed(self, seed: int) -> Float[Tensor, " 9"]:
         """Return the studio that belongs to a picture's seed."""

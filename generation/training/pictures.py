@@ -196,7 +196,7 @@ def train_pictures(
     """Train and export `<out>/pictures/pipeline` and `<out>/pictures/controlnet`, in fp16.
 
     Returns:
-        The folder of both, and of the studio's file beside them.
+        The folder of both.
 
     Raises:
         PackError: The pack cannot be read, or has no views.
@@ -220,7 +220,7 @@ def train_pictures(
     pipeline = assemble_pipeline(inputs.vae, unet, backbone, sources.clip)
     save_pipeline(pipeline, sources.clip, run.folder / "pipeline")
     save_control_network(controlnet, run.folder / "controlnet")
-    _studio_light(model, cache).save(run.folder / FILE_NAME)
+    _studio_light(model, cache).save(run.folder / "pipeline" / FILE_NAME)
     write_json(
         run.folder / "metrics.json",
         {
@@ -258,7 +258,7 @@ def load_pictures(folder: Path) -> PictureModel:
     control = ControlNetModel.from_pretrained(folder / "controlnet", **options)
     model = PictureModel(unet, control)
     move(model, torch.float32)
-    light = StudioLight.load(folder / FILE_NAME)
+    light = StudioLight.load(folder / "pipeline" / FILE_NAME)
     model.studio.load_state_dict({"weight": light.weight, "bias": light.bias})
     return model.eval()
 

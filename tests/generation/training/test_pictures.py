@@ -102,7 +102,7 @@ def test_the_export_opens_and_draws_in_stock_diffusers(sources, viewed_folder, t
     assert drawn.shape == (1, 128, 128, 3)
     assert (folder / "samples.png").is_file()
     model = load_pictures(folder)
-    light = StudioLight.load(folder / FILE_NAME)
+    light = StudioLight.load(folder / "pipeline" / FILE_NAME)
     assert light.examples.shape[1] == 9
     raw = light.examples[:2]
     with torch.no_grad():
