@@ -115,15 +115,12 @@ class BasicComposer:
     def compose(self, encoded: EncodedReference, text: str, balance: float = 0.5) -> ComposedQuery:
         """Put the words in context and set them beside the reference.
 
-        A photo without words searches by its own feature, in which copies of it stay the nearest.
-
         Raises:
             ValueError: There is neither a reference nor a word, or `balance` is not in [0, 1].
         """
         query = compose_features(self, encoded, text, balance, mix=middle)
         if query.words_feature is None:
-            is_photo = encoded.photo is not None
-            return query if is_photo else replace(query, fusion=encoded.fusion)
+            return replace(query, fusion=encoded.fusion)
         words = self._in_context(text) - self._words_mean
         if encoded.fusion is None:
             alone = Fusion(reference=None, words=words, floor=self.settings.floor)
