@@ -9,7 +9,7 @@ from PIL import Image
 from composer.backbone import Backbone
 from composer.training import ablations
 from retrieval.benchmarks.drawing_kinds import KINDS
-from studio import engine
+from studio import galleries
 from studio.cli import main
 from studio.commands import bench, bench_ablations, bench_composers, bench_drawings, bench_gallery
 from studio.report import ReportQuery, write_report
@@ -32,7 +32,7 @@ def folders(tmp_path_factory):
 def ask(folders, monkeypatch, capsys):
     assets, kit = folders
     for module in (
-        *(engine, bench, bench_ablations, bench_composers, bench_drawings),
+        *(galleries, bench, bench_ablations, bench_composers, bench_drawings),
         bench_gallery,
     ):
         monkeypatch.setattr(module, "assets_folder", lambda: assets)
