@@ -8,9 +8,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from composer.data.views import NUM_STUDIO
 from composer.weights import read_safetensors, write_safetensors
 
-NUM_NUMBERS = 9
 FILE_NAME = "studio_light.safetensors"
 _SCHEMA = "studio-light/1"
 _TENSORS = ("weight", "bias", "mean", "std", "examples")
@@ -46,13 +46,13 @@ class StudioLight:
         Raises:
             WeightsError: It is missing, damaged or of another shape.
         """
-        numbers = (NUM_NUMBERS,)
+        numbers = (NUM_STUDIO,)
         expected = {
-            "weight": (width, NUM_NUMBERS),
+            "weight": (width, NUM_STUDIO),
             "bias": (width,),
             "mean": numbers,
             "std": numbers,
-            "examples": (None, NUM_NUMBERS),
+            "examples": (None, NUM_STUDIO),
         }
         return cls(**read_safetensors(path, expected).tensors)
 

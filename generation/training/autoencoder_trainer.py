@@ -4,12 +4,11 @@ import copy
 import math
 from dataclasses import dataclass
 from enum import StrEnum
-from itertools import chain
 
 import torch
 from diffusers import AutoencoderKL
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from composer.training.descent import Descent, DescentSettings, ParameterGroup
 from composer.training.loop import fast_precision, progress_line
@@ -17,7 +16,7 @@ from composer.training.schedules import warmup_hold_cosine
 from composer.training.state import TrainingState, load_state, save_state
 from composer.training.trunk_maps import TrunkMaps
 from generation.training.autoencoder_recipe import AutoencoderRecipe, reconstruction_loss
-from generation.training.critic import PatchCritic
+from generation.training.critic import PatchCritic, critic_descent
 from generation.training.crops import Crops
 from generation.training.loop import Run, step_generator
 from generation.training.reconstruction import compare, reconstruction_sheet, restore
@@ -90,7 +89,8 @@ class AutoencoderTrainer:
         for module in (parts.vae, parts.critic, parts.features):
             move(module, run.device)
             module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.descent, self.critic_descent = _descent(parts, recipe), _critic_descent(parts, recipe)
+        self.descent = _descent(parts, recipe)
+        self.critic_descent = critic_descent(parts.critic, recipe.critic_rate)
         self.uses_bf16 = fast_precision(run.device) == "bf16"
         self.num_restarts, self.warm_from, self.rate_share = 0, 0, 1.0
         self.error: float | None = None
@@ -323,14 +323,6 @@ def _descent(parts: AutoencoderParts, recipe: AutoencoderRecipe) -> Descent:
         average_decay=optimisation.average_decay,
         skips_non_finite=True,
     )
-    return Descent(named, [group], settings)
-
-
-def _critic_descent(parts: AutoencoderParts, recipe: AutoencoderRecipe) -> Descent:
-    critic: nn.Module = parts.critic
-    group = ParameterGroup(parameters=list(critic.parameters()), rate=recipe.critic_rate)
-    named = dict(chain(critic.named_parameters(), critic.named_buffers()))
-    settings = DescentSettings(betas=(0.5, 0.9), skips_non_finite=True)
     return Descent(named, [group], settings)
 
 

@@ -1,6 +1,7 @@
 """Discriminators: they tell real pictures from reconstructed or drawn ones."""
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 import torch
@@ -8,6 +9,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.parametrizations import spectral_norm
+
+from composer.training.descent import Descent, DescentSettings, ParameterGroup
 
 _SLOPE = 0.2
 
@@ -46,6 +49,13 @@ class PatchCritic(nn.Module):
         """Return the critic's own loss (hinge)."""
         scores = self(torch.cat([real, restored.detach()])).chunk(2)
         return functional.relu(1 - scores[0]).mean() + functional.relu(1 + scores[1]).mean()
+
+
+def critic_descent(critic: nn.Module, rate: float) -> Descent:
+    """Make the steps of a critic; what its spectral norms remember is part of their state."""
+    named = dict(chain(critic.named_parameters(), critic.named_buffers()))
+    group = ParameterGroup(parameters=list(critic.parameters()), rate=rate)
+    return Descent(named, [group], DescentSettings(betas=(0.5, 0.9), skips_non_finite=True))
 
 
 class ConditionedCritic(nn.Module):

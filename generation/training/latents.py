@@ -13,7 +13,7 @@ from torch.nn import functional
 from composer.data.catalogue import CataloguePack
 from composer.weights import WeightsError, read_safetensors, write_safetensors
 from generation.training.command import Pixels, log
-from generation.training.stock import encode_mean, move
+from generation.training.stock import add_weights, encode_mean, move
 
 _BATCH = 32
 
@@ -58,7 +58,5 @@ def cached_latents(
 def latents_key(vae: AutoencoderKL, pack: CataloguePack, rows: Int[np.ndarray, " n"]) -> str:
     """Return what tells latents of other pictures or another autoencoder apart."""
     digest = hashlib.sha256("\n".join(pack.items[row].id for row in rows).encode())
-    for name, tensor in vae.state_dict().items():
-        digest.update(name.encode())
-        digest.update(tensor.detach().float().cpu().contiguous().numpy().tobytes())
+    add_weights(digest, vae)
     return digest.hexdigest()[:16]

@@ -2,7 +2,6 @@
 
 import sys
 from dataclasses import dataclass, field, replace
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from composer.files import atomic_folder
-from composer.training.descent import Descent, DescentSettings, ParameterGroup
 from composer.training.trunk_maps import MAP_CHANNELS, TrunkMaps, map_distance
 from generation.training.command import (
     Scale,
@@ -24,7 +22,7 @@ from generation.training.command import (
     read_options,
     write_json,
 )
-from generation.training.critic import ConditionedCritic
+from generation.training.critic import ConditionedCritic, critic_descent
 from generation.training.inputs import KitSources, add_source_arguments, read_sources
 from generation.training.loop import Optimisation, StepLoss, train
 from generation.training.picture_cache import Drops, PictureCache, build_cache
@@ -170,7 +168,7 @@ class OneStepStage:
             width = config.cross_attention_dim
             self.critic = ConditionedCritic(MAP_CHANNELS, width, recipe.critic_width)
         move(self.critic, device)
-        self.critic_descent = _critic_descent(self.critic, recipe)
+        self.critic_descent = critic_descent(self.critic, recipe.critic_rate)
 
     def loss(self, generator: torch.Generator) -> StepLoss:
         """Draw at once; compare with what was wanted, and with what is real by the critic."""
@@ -255,12 +253,6 @@ class OneStepStage:
         side = min(self.recipe.crop, lines.shape[-1] // _FACTOR) - 2 * self.recipe.margin
         top, left = (_FACTOR * (start + self.recipe.margin) for start in (top, left))
         return lines[:, :, top : top + _FACTOR * side, left : left + _FACTOR * side]
-
-
-def _critic_descent(critic: nn.Module, recipe: OneStepRecipe) -> Descent:
-    named = dict(chain(critic.named_parameters(), critic.named_buffers()))
-    group = ParameterGroup(parameters=list(critic.parameters()), rate=recipe.critic_rate)
-    return Descent(named, [group], DescentSettings(betas=(0.5, 0.9), skips_non_finite=True))
 
 
 class OneStepSheet(SampleSheet):

@@ -155,7 +155,7 @@ def build_cache(folder: Path, sources: CacheSources) -> PictureCache:
         PackError: The pack has no views.
     """
     key, count = sources.key(), len(sources)
-    num_done = _num_done(folder, key)
+    num_done = count_done(folder, key)
     if num_done == count:
         return PictureCache(folder)
     sources.pack.view(int(sources.rows[0]))  # refuses packs without views before any work
@@ -172,10 +172,9 @@ def build_cache(folder: Path, sources: CacheSources) -> PictureCache:
         _fill(arrays, sources, pixels, chosen)
         for array in arrays.values():
             array.flush()
-        progress = {"key": key, "num_done": int(chosen[-1]) + 1}
-        write_text(folder / _PROGRESS, json.dumps(progress))
+        write_done(folder, key, int(chosen[-1]) + 1)
         if start // _CHUNK % 50 == 0:
-            log(f"inputs of {progress['num_done']} of {count} pictures")
+            log(f"inputs of {int(chosen[-1]) + 1} of {count} pictures")
     return PictureCache(folder)
 
 
@@ -224,9 +223,15 @@ def _open_arrays(folder: Path, sources: CacheSources, is_new: bool) -> dict[str,
     }
 
 
-def _num_done(folder: Path, key: str) -> int:
+def count_done(folder: Path, key: str) -> int:
+    """Return how many rows of a folder are filled; 0 where it holds other contents."""
     path = folder / _PROGRESS
     if not path.exists():
         return 0
     progress = json.loads(path.read_text(encoding="utf-8"))
     return int(progress["num_done"]) if progress["key"] == key else 0
+
+
+def write_done(folder: Path, key: str, num_done: int) -> None:
+    """Write down how many rows of a folder are filled."""
+    write_text(folder / _PROGRESS, json.dumps({"key": key, "num_done": num_done}))

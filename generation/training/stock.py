@@ -20,6 +20,13 @@ def decode(vae: AutoencoderKL, latents: Float[Tensor, "n c y x"]) -> Float[Tenso
     return output.sample
 
 
+def add_weights(digest: Any, model: nn.Module) -> None:  # noqa: ANN401  of hashlib
+    """Add names and values of all weights to a hash, whatever device and dtype they have."""
+    for name, tensor in model.state_dict().items():
+        digest.update(name.encode())
+        digest.update(tensor.detach().float().cpu().contiguous().numpy().tobytes())
+
+
 def move(model: nn.Module, target: torch.device | torch.dtype) -> None:
     """Move a model in place."""
     nn.Module.to(model, target)  # type: ignore[call-overload]

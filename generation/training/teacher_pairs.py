@@ -10,13 +10,19 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from composer.files import write_text
 from generation.training.command import log
 from generation.training.loop import step_generator
-from generation.training.picture_cache import Drops, PictureBatch, PictureCache
+from generation.training.picture_cache import (
+    Drops,
+    PictureBatch,
+    PictureCache,
+    count_done,
+    write_done,
+)
 from generation.training.picture_model import Condition, PictureModel, sample_latents
+from generation.training.stock import add_weights
 
-_LATENTS, _PROGRESS = "latents.npy", "progress.json"
+_LATENTS = "latents.npy"
 _SEED_OFFSET = 2**32  # apart from the generators of training steps
 
 
@@ -83,7 +89,7 @@ def draw_pairs(
     """Fill a folder, or what is missing of it; pairs of another teacher are drawn anew."""
     key = _key(teacher, cache, recipe, seed)
     folder.mkdir(parents=True, exist_ok=True)
-    num_done = _num_done(folder, key)
+    num_done = count_done(folder, key) if (folder / _LATENTS).exists() else 0
     first = _questions(cache, recipe, seed, 0)[1]
     latents = np.lib.format.open_memmap(
         folder / _LATENTS,
@@ -104,7 +110,7 @@ def draw_pairs(
         )
         latents[index] = drawn.half().cpu().numpy()
         latents.flush()
-        write_text(folder / _PROGRESS, json.dumps({"key": key, "num_done": index + 1}))
+        write_done(folder, key, index + 1)
         if index % 10 == 0:
             log(f"pairs of {index + 1} of {recipe.num_batches} batches")
     return TeacherPairs(folder, cache, recipe, seed)
@@ -121,15 +127,5 @@ def _questions(
 
 def _key(teacher: PictureModel, cache: PictureCache, recipe: PairRecipe, seed: int) -> str:
     digest = hashlib.sha256(f"{cache.key} {json.dumps(asdict(recipe))} {seed}".encode())
-    for name, tensor in teacher.state_dict().items():
-        digest.update(name.encode())
-        digest.update(tensor.detach().float().cpu().contiguous().numpy().tobytes())
+    add_weights(digest, teacher)
     return digest.hexdigest()[:16]
-
-
-def _num_done(folder: Path, key: str) -> int:
-    path = folder / _PROGRESS
-    if not path.exists() or not (folder / _LATENTS).exists():
-        return 0
-    progress = json.loads(path.read_text(encoding="utf-8"))
-    return int(progress["num_done"]) if progress["key"] == key else 0
