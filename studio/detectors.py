@@ -7,7 +7,7 @@ from typing import Final
 from generation.detectors import WEIGHTS, Detector
 from studio.errors import UsageError
 from studio.hub import Hub, default_hub
-from studio.kit_file import HubSource, KitPart
+from studio.kit_contents import HubSource, KitPart
 
 DETECTORS: Final = "detectors"
 """What `duet kits fetch` calls them."""

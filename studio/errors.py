@@ -10,7 +10,7 @@ from composer.weights import WeightsError
 from generation.errors import GENERATION_ERRORS
 from retrieval.errors import CalibrationError, GalleryError
 from retrieval.filters.tree import FilterError
-from studio.kit_file import KitError
+from studio.kit_contents import KitError
 
 
 class UsageError(ValueError):

@@ -15,7 +15,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 
 from composer.files import sha256_of, write_text
-from studio.kit_file import HubSource, KitError
+from studio.kit_contents import HubSource, KitError
 
 _LOGIN = (
     "{0} asks you to accept its licence first: log in on its page on the hub, accept, and set "

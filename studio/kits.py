@@ -10,7 +10,7 @@ from generation.controls import LINE_SHARES, ControlKind
 from generation.defaults import DrawingDefaults
 from generation.style_files import StyleSource
 from studio.hub import Hub, default_hub
-from studio.kit_file import (
+from studio.kit_contents import (
     CLIP,
     CONTROLNET,
     IP_ADAPTER,
@@ -24,8 +24,8 @@ from studio.kit_file import (
     KitFile,
     KitPart,
     SearchPart,
-    read_kit_file,
 )
+from studio.kit_file import read_kit_file
 
 DEFAULT_KIT = "mini"
 

@@ -10,15 +10,8 @@ import torch
 from composer.clip_files import write_vocabulary
 from generation.families import DENOISER, Family
 from generation.memory_plan import Footprint, footprint_of
-from studio.kit_file import (
-    CLIP,
-    CONTROLNET,
-    PIPELINE,
-    KitError,
-    KitFile,
-    embedded_kits,
-    read_kit_file,
-)
+from studio.kit_contents import CLIP, CONTROLNET, PIPELINE, KitError, KitFile
+from studio.kit_file import embedded_kits, read_kit_file
 from studio.kits import Kit
 
 SHAPES_FILE: Final = "shapes.json"

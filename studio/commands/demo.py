@@ -18,7 +18,8 @@ from studio.commands.search import index_folder
 from studio.commands.shared import open_engine, print_line
 from studio.engine import Engine
 from studio.errors import UsageError
-from studio.kit_file import KIT_FILE, embedded_kits
+from studio.kit_contents import KIT_FILE
+from studio.kit_file import embedded_kits
 from studio.ui.security import Access, private_workspace
 
 NUM_PORTS = 20

@@ -9,15 +9,8 @@ from studio.commands.shared import print_json, print_line
 from studio.detectors import DETECTORS, detector_parts, detector_sources
 from studio.errors import UsageError
 from studio.hub import Hub, HubFile, Snapshot, default_hub, readable
-from studio.kit_file import (
-    CONTROL,
-    HubSource,
-    KitFile,
-    KitPart,
-    embedded_kits,
-    hub_sources,
-    read_kit_file,
-)
+from studio.kit_contents import CONTROL, HubSource, KitFile, KitPart, hub_sources
+from studio.kit_file import embedded_kits, read_kit_file
 
 
 def run(options: KitsOptions) -> int:

@@ -13,7 +13,7 @@ from composer.training.encoder_run import PHOTO_HEAD_NAME
 from studio.commands.options import TrainOptions
 from studio.commands.shared import print_line
 from studio.errors import UsageError
-from studio.kit_file import KIT_FILE
+from studio.kit_contents import KIT_FILE
 from studio.kits import load_kit
 
 LICENCE = (

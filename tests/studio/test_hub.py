@@ -7,7 +7,7 @@ import pytest
 
 from studio import hub as module
 from studio.hub import Hub, HubFile, HubSource, readable
-from studio.kit_file import KitError
+from studio.kit_contents import KitError
 from tests.studio.fake_hub import REPOSITORY, SHA, serve
 
 WEIGHTS = bytes(range(256)) * 4000

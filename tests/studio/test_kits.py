@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from composer.kit_parts import ComposerFiles
-from studio.kit_file import KitError, KitPart, read_kit_file
+from studio.kit_contents import KitError, KitPart
+from studio.kit_file import read_kit_file
 from studio.kits import load_kit
 from tests.studio.tiny import write_kit
 

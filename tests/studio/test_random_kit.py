@@ -14,7 +14,8 @@ from composer.sketch import Sketch
 from generation.model_files import parameter_counts
 from generation.request import DrawingSettings, GenerateRequest
 from studio.engine import ComposeOptions, Engine
-from studio.kit_file import KitError, read_kit_file
+from studio.kit_contents import KitError
+from studio.kit_file import read_kit_file
 from studio.kits import load_kit
 from studio.random_kit import random_kit, read_shapes
 from studio.speed import SKETCH

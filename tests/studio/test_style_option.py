@@ -4,7 +4,8 @@ import pytest
 from PIL import Image
 
 from generation.provenance import read_png
-from studio.kit_file import KitError, embedded_kits, read_kit_file
+from studio.kit_contents import KitError
+from studio.kit_file import embedded_kits, read_kit_file
 from tests.pictures import noise
 from tests.replicas.adapters import IP_ADAPTER, write_ip_adapter
 from tests.replicas.clips import CLIP_L14, write_clip_l14
