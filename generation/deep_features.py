@@ -12,7 +12,7 @@ from typing import Any
 from torch import nn
 from torch.utils import _pytree as pytree
 
-from generation.model_files import PipelineError
+from generation.model_folder import PipelineError
 
 
 class DeepFeatures:

@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from generation.model_files import PipelineError
+from generation.model_folder import PipelineError
 from generation.request import RequestError
 
 _RESIDUALS = "down_intrablock_additional_residuals"  # as diffusers calls the features

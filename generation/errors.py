@@ -4,7 +4,7 @@ from generation.cancel import GenerationCancelledError
 from generation.judge import JudgeError
 from generation.lora_header import LoraError
 from generation.memory_plan import MemoryPlanError
-from generation.model_files import PipelineError
+from generation.model_folder import PipelineError
 from generation.provenance import ProvenanceError
 from generation.request import RequestError
 from generation.sample import BusyError, OutOfMemoryError

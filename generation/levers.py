@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, Final
 
-from generation.model_files import PipelineError
+from generation.model_folder import PipelineError
 
 MAX_INTERVAL: Final = 10
 

@@ -11,12 +11,7 @@ import torch
 
 from composer.hardware import memory_of
 from generation.families import DENOISER, Family
-from generation.model_files import (
-    CONTROL_NETWORK,
-    PipelineSource,
-    family_of,
-    parameter_counts,
-)
+from generation.model_files import CONTROL_NETWORK, PipelineSource, family_of, parameter_counts
 
 GIB: Final = 1 << 30
 # Peak of the tensors alive in a step with control network, in maps of the first width at the size

@@ -1,13 +1,7 @@
-"""A kit's image models opened from files: safetensors only, whole, and complete for their model.
-
-diffusers and transformers fill weights that a file lacks with random ones and print a warning; here
-that is an error.
-"""
+"""A kit's image models, opened from their files as one pipeline."""
 
 import json
-import re
-from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -15,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from composer.random_weights import count_parameters, make_random
-from composer.weights import WeightsError, check_safetensors_header
-from generation.configs import read_config
+from composer.random_weights import count_parameters
+from composer.weights import WeightsError
 from generation.controls import Control, ControlKind, ControlSource
 from generation.families import (
     ABSENT_PARTS,
@@ -33,6 +26,18 @@ from generation.families import (
 )
 from generation.lora import LoraSource, MergedLora, check_peft, merge_lora
 from generation.lora_header import DrawingModel, check_lora_header
+from generation.model_folder import (
+    DIFFUSERS_STEM,
+    TRANSFORMERS_STEM,
+    PipelineError,
+    build_model,
+    check_folder,
+    check_weights,
+    make_random_model,
+    open_model,
+    read_model_config,
+    translate_opening,
+)
 from generation.studio_light import FILE_NAME, StudioLight
 from generation.style_files import StyleSource, check_style_files
 
@@ -42,14 +47,7 @@ if TYPE_CHECKING:
 Pipe = Any
 """Any pipeline of diffusers; their calls differ and are not typed."""
 
-PICKLE_SUFFIXES = frozenset({".bin", ".ckpt", ".pt", ".pth", ".pkl", ".pickle"})
-_DIFFUSERS_STEM, _TRANSFORMERS_STEM = "diffusion_pytorch_model", "model"
 CONTROL_NETWORK = "control network"
-_VARIANTS = (None, "fp16")
-
-
-class PipelineError(ValueError):
-    """A pipeline folder that cannot be used; the message says why."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -118,7 +116,7 @@ def open_models(source: PipelineSource, dtype: torch.dtype) -> Models:
     check_loras(source.loras, source.folder)
     family = family_of(source.folder)
     if source.style is not None:
-        check_style_files(source.style, _read_config(source.folder / DENOISER[family]))
+        check_style_files(source.style, read_model_config(source.folder / DENOISER[family]))
     is_random = source.random_around is not None
     _check_without(family, source.without)
     if source.checkpoint is None or is_random:
@@ -160,7 +158,7 @@ def check_loras(loras: Sequence[LoraSource], folder: Path) -> None:
     if not loras:
         return
     check_peft()
-    config = _read_config(folder / DENOISER[family_of(folder)])
+    config = read_model_config(folder / DENOISER[family_of(folder)])
     model = DrawingModel(text_width=config.get("cross_attention_dim"))
     for lora in loras:
         check_lora_header(lora.file, model)
@@ -195,11 +193,6 @@ def _check_without(family: Family, names: Sequence[str]) -> None:
             )
 
 
-def _check_folder(folder: Path) -> None:
-    if not folder.is_dir():
-        raise PipelineError(f"There is no model folder {folder}.")
-
-
 def _silence() -> None:
     """Keep progress bars and warnings off the terminal; what matters raises."""
     from diffusers.utils import logging as diffusers_log
@@ -217,8 +210,8 @@ def _open_folder(family: Family, source: PipelineSource, dtype: torch.dtype) -> 
     folder, optional = source.folder, OPTIONAL_PARTS[family]
     parts: dict[str, Any] = {part: None for name in source.without for part in optional[name]}
     for library, stem, names in (
-        (diffusers, _DIFFUSERS_STEM, DIFFUSERS_MODELS[family]),
-        (transformers, _TRANSFORMERS_STEM, TRANSFORMERS_MODELS[family]),
+        (diffusers, DIFFUSERS_STEM, DIFFUSERS_MODELS[family]),
+        (transformers, TRANSFORMERS_STEM, TRANSFORMERS_MODELS[family]),
     ):
         for part, name in names.items():
             if part in parts:
@@ -228,13 +221,13 @@ def _open_folder(family: Family, source: PipelineSource, dtype: torch.dtype) -> 
                     f"There is no model folder {folder / part}. The pipeline can do without it: "
                     f'write without = ["{part}"] below [pipeline] in the kit.'
                 )
-            _check_folder(folder / part)
+            check_folder(folder / part)
             kind = getattr(library, name)
             if source.random_around is not None:
-                parts[part] = _random_model(kind, folder / part, dtype)
+                parts[part] = make_random_model(kind, folder / part, dtype)
             else:
-                parts[part] = _open_model(kind, folder / part, stem, dtype)
-    with _translate_errors(f"The pipeline in {folder}"):
+                parts[part] = open_model(kind, folder / part, stem, dtype)
+    with translate_opening(f"The pipeline in {folder}"):
         return getattr(diffusers, family).from_pretrained(
             folder, local_files_only=True, **parts, **_absent(family)
         )
@@ -253,8 +246,8 @@ def _open_checkpoint(family: Family, file: Path, folder: Path, dtype: torch.dtyp
             f"A {family} is opened from a diffusers folder, not from one checkpoint; leave out "
             "`checkpoint`."
         )
-    _check_weights(file)
-    with _translate_errors(f"The checkpoint {file.name}"):
+    check_weights(file)
+    with translate_opening(f"The checkpoint {file.name}"):
         return getattr(diffusers, family).from_single_file(
             str(file),
             config=str(folder),
@@ -280,10 +273,10 @@ def open_control(
     """
     import diffusers
 
-    _check_folder(source.folder)
+    check_folder(source.folder)
     classes = CONTROL_MODELS[family]
     usual = next(iter(classes))
-    found = _read_config(source.folder).get("_class_name", usual)
+    found = read_model_config(source.folder).get("_class_name", usual)
     if found not in classes:
         raise PipelineError(
             f"The control network in {source.folder} is a {found}, the pipeline takes a {usual}. "
@@ -292,9 +285,9 @@ def open_control(
     name = classes[found]
     kind = getattr(diffusers, name)
     model = (
-        _random_model(kind, source.folder, dtype)
+        make_random_model(kind, source.folder, dtype)
         if is_random
-        else _open_model(kind, source.folder, _DIFFUSERS_STEM, dtype)
+        else open_model(kind, source.folder, DIFFUSERS_STEM, dtype)
     )
     return Control(
         model=model,
@@ -302,22 +295,6 @@ def open_control(
         is_union=name == UNION_MODEL,
         is_adapter=name == ADAPTER_MODEL,
     )
-
-
-def _read_config(folder: Path) -> Mapping[str, Any]:
-    file = folder / "config.json"
-    if not file.is_file():
-        raise PipelineError(f"The model in {folder} has no config.json.")
-    try:
-        return read_config(file)
-    except ValueError as error:
-        raise PipelineError(str(error)) from error
-
-
-def _random_model(kind: Any, folder: Path, dtype: torch.dtype) -> Any:  # noqa: ANN401
-    """Make the model of a folder's config with random weights."""
-    with _translate_errors(f"The model in {folder}"):
-        return make_random(partial(_build_model, kind, folder), dtype)
 
 
 def parameter_counts(folder: Path, controlnet: Path | None) -> dict[str, int]:
@@ -339,22 +316,15 @@ def parameter_counts(folder: Path, controlnet: Path | None) -> dict[str, int]:
         name: (getattr(*models[name]), folder / name) for name in models if name not in left_out
     }
     if controlnet is not None:
-        found = _read_config(controlnet).get("_class_name", "")
+        found = read_model_config(controlnet).get("_class_name", "")
         usual = next(iter(CONTROL_MODELS[family]))
         name = CONTROL_MODELS[family].get(found, usual)
         places[CONTROL_NETWORK] = getattr(diffusers, name), controlnet
-    with _translate_errors(f"The configs of {folder}"):
+    with translate_opening(f"The configs of {folder}"):
         return {
-            name: count_parameters(partial(_build_model, kind, place))
+            name: count_parameters(partial(build_model, kind, place))
             for name, (kind, place) in places.items()
         }
-
-
-def _build_model(kind: Any, folder: Path) -> Any:  # noqa: ANN401
-    """Construct a model of diffusers or transformers from its config, without its weights."""
-    if hasattr(kind, "load_config"):
-        return kind.from_config(kind.load_config(folder, local_files_only=True))
-    return kind(kind.config_class.from_pretrained(folder, local_files_only=True))
 
 
 def open_image_encoder(folder: Path, dtype: torch.dtype) -> "CLIPVisionModelWithProjection":
@@ -365,68 +335,8 @@ def open_image_encoder(folder: Path, dtype: torch.dtype) -> "CLIPVisionModelWith
     """
     from transformers import CLIPVisionModelWithProjection
 
-    _check_folder(folder)
-    return _open_model(CLIPVisionModelWithProjection, folder, _TRANSFORMERS_STEM, dtype)
-
-
-def _open_model(kind: Any, folder: Path, stem: str, dtype: torch.dtype) -> Any:  # noqa: ANN401
-    """Open one model; every weight of it must be in the file, and nothing else."""
-    variant, files = _find_weights(folder, stem)
-    for file in files:
-        _check_weights(file)
-    with _translate_errors(f"The model in {folder}"):
-        model, report = kind.from_pretrained(
-            folder,
-            variant=variant,
-            dtype=dtype,
-            use_safetensors=True,
-            local_files_only=True,
-            output_loading_info=True,
-        )
-    _check_complete(folder.name, report)
-    return model
-
-
-def _find_weights(folder: Path, stem: str) -> tuple[str | None, list[Path]]:
-    """Return the variant that a folder has, and its files."""
-    for variant in _VARIANTS:
-        name = re.escape(stem if variant is None else f"{stem}.{variant}")
-        pattern = re.compile(rf"{name}(-\d+-of-\d+)?\.safetensors")
-        files = sorted(path for path in folder.iterdir() if pattern.fullmatch(path.name))
-        if files:
-            return variant, files
-    for path in sorted(folder.iterdir()):
-        if path.suffix.lower() in PICKLE_SUFFIXES:
-            raise PipelineError(
-                f"{path.name} is not safetensors, and other weight files can run code when "
-                "opened. Convert it, or look for a repository that has it."
-            )
-    raise PipelineError(f"There are no .safetensors weights in {folder}.")
-
-
-def _check_weights(file: Path) -> None:
-    try:
-        check_safetensors_header(file)
-    except WeightsError as error:
-        raise PipelineError(f"The weights in {file.parent} cannot be used: {error}") from error
-
-
-def _check_complete(name: str, report: Mapping[str, Any]) -> None:
-    """Check what a library reports of a load.
-
-    Raises:
-        PipelineError: weights would be random, or are of another model.
-    """
-    for key, problem in (
-        ("missing_keys", "lack {}, which would be random"),
-        ("mismatched_keys", "have another shape than the model's {}"),
-        ("unexpected_keys", "hold {}, which the model does not have"),
-    ):
-        if keys := list(report.get(key) or ()):
-            first = keys[0] if isinstance(keys[0], str) else keys[0][0]
-            raise PipelineError(
-                f"The weights of {name} do not fit its config.json: they {problem.format(first)}."
-            )
+    check_folder(folder)
+    return open_model(CLIPVisionModelWithProjection, folder, TRANSFORMERS_STEM, dtype)
 
 
 def _scheduler(family: Family, base: Pipe, settings: Mapping[str, Any]) -> Any:  # noqa: ANN401
@@ -439,17 +349,3 @@ def _scheduler(family: Family, base: Pipe, settings: Mapping[str, Any]) -> Any: 
             f"The kit's scheduler must be one of {', '.join(SCHEDULERS[family])}, got {name!r}."
         )
     return getattr(diffusers, name).from_config(base.scheduler.config, **changes)
-
-
-@contextmanager
-def _translate_errors(what: str) -> Generator[None, None, None]:
-    """Turn what the libraries raise into one sentence."""
-    try:
-        yield
-    except Exception as error:  # of each library its own, down to one of its settings
-        raise PipelineError(f"{what} cannot be opened: {_first_line(error)}") from error
-
-
-def _first_line(error: Exception) -> str:
-    lines = [line for line in str(error).splitlines() if line.strip()]
-    return lines[0][:200] if lines else type(error).__name__

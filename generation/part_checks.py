@@ -9,7 +9,8 @@ from torch import Tensor
 from generation.controls import Control
 from generation.drawing_adapter import check_adapter
 from generation.families import DENOISER, TRANSFORMERS_MODELS, Family
-from generation.model_files import Models, Pipe, PipelineError
+from generation.model_files import Models, Pipe
+from generation.model_folder import PipelineError
 
 ROW_TOLERANCE = 0.02
 """Distance of two rows, as a share of their length, that half precision explains; bf16: 0.004."""

@@ -1,63 +1,39 @@
 """A kit's pipeline folder, opened, checked and run by diffusers."""
 
-import hashlib
 import threading
-from collections import OrderedDict
 from collections.abc import Generator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
 from composer.composed import ComposedQuery
-from composer.prompt import MAX_PARTS
-from generation.conditioning import GuidanceStates, Tokenizer, token_table
-from generation.controls import UNION_MODES, Control, ControlKind, ControlSource
+from generation.conditioning import Tokenizer, token_table
+from generation.control_networks import DEFAULT_CONTROL, ControlNetworks
+from generation.controls import Control, ControlKind, ControlSource
 from generation.denoising import Denoising, StepTools, tools_for
-from generation.drawing_adapter import DrawingAdapter, adding
-from generation.families import (
-    ABSENT_PARTS,
-    CONTROL_ARGUMENT,
-    DENOISER,
-    PIPELINES,
-    SHARED_PARTS,
-    TRANSFORMERS_MODELS,
-    UNION_PIPELINES,
-    Family,
-)
-from generation.fused_attention import FUSED
-from generation.guidance import CONDITIONERS
+from generation.families import DENOISER, PIPELINES, Family
 from generation.levers import DEFAULT, PLAIN, Levers, without_fixed_weights
 from generation.memory_plan import MemoryPlan, Offload, plan_for
-from generation.model_files import (
-    Models,
-    Pipe,
-    PipelineError,
-    PipelineSource,
-    open_control,
-    open_models,
-)
-from generation.part_checks import check_control, check_parts, check_token_tables
+from generation.model_files import Models, Pipe, PipelineSource, open_models
+from generation.model_folder import PipelineError
+from generation.part_checks import check_parts, check_token_tables
+from generation.pipes import Pipes, control_call
 from generation.placement import Placement
+from generation.prompt_states import PromptStates
 from generation.request import RequestError, Scheduler
 from generation.style import StyleAdapter
+from generation.weights_hash import WeightsHash
 
 if TYPE_CHECKING:
-    from diffusers import ControlNetModel, SchedulerMixin
+    from diffusers import ControlNetModel
     from transformers import CLIPTextModel
 
 TEXT_HASH_KEY = "duet_text_hash"
 """Key in the text encoder's config.json that names the CLIP text tower it carries."""
-
-NUM_KEPT_STATES = 8
-DEFAULT_CONTROL = ""
-"""Name that stands for the kit's default control network."""
 
 
 class ImagePipeline:
@@ -72,19 +48,13 @@ class ImagePipeline:
         self.slot = threading.Lock()
         self.family, self.text_hash = models.family, text_hash
         self._base, self._placement = models.base, placement
-        self._controls = {} if models.control is None else {DEFAULT_CONTROL: models.control}
+        self._controls = ControlNetworks(models.family, models.base, models.control)
         self.loras, self.light = models.loras, models.light
         self._style_source, self._style = models.style, None
-        self._conditioner = CONDITIONERS[models.family](models.base)
-        self._scheduler_config = dict(self._base.scheduler.config)
-        self._scheduler_class = type(self._base.scheduler)
-        self._folders: dict[Path, Control] = {}
-        self._adapters: dict[int, DrawingAdapter] = {}
-        self._pipes: dict[tuple[str, int | None], Pipe] = {}
-        self._hashes: dict[str, str] = {}
-        self._digest: Any = None
+        self._prompts = PromptStates(models.family, models.base, text_hash, placement)
+        self._pipes = Pipes(models.family, models.base, placement)
+        self._hashes = WeightsHash(self._denoiser, models.base.vae, models.light)
         self._levers, self._steps = PLAIN, None
-        self._states: OrderedDict[tuple[str, str], GuidanceStates] = OrderedDict()
 
     @classmethod
     def load(
@@ -167,7 +137,7 @@ class ImagePipeline:
         if self._steps is not None:
             self._steps.remove()
         self._steps, self._levers = None, PLAIN
-        self._states.clear()
+        self._prompts.forget()
         is_last = levers.channels_last
         layout = torch.channels_last if is_last else torch.contiguous_format
         for model in (*self._step_models, self._base.vae):
@@ -198,14 +168,12 @@ class ImagePipeline:
 
     @property
     def _step_models(self) -> tuple[Any, ...]:
-        controls = [control for control in self._controls.values() if not control.is_adapter]
-        controlnets = {id(control.model): control.model for control in controls}
-        return (self._denoiser, *controlnets.values())
+        return (self._denoiser, *self._controls.step_models)
 
     @property
     def notes(self) -> tuple[str, ...]:
         """Sentences about what is approximate in this pipeline or cannot be used, for the user."""
-        return (*self._conditioner.notes, *self.problems)
+        return (*self._prompts.notes, *self.problems)
 
     @property
     def problems(self) -> tuple[str, ...]:
@@ -258,8 +226,7 @@ class ImagePipeline:
 
     def control_kind(self, name: str = DEFAULT_CONTROL) -> ControlKind | None:
         """Return what a control network follows; None where it was not loaded."""
-        control = self._controls.get(name)
-        return None if control is None else control.kind
+        return self._controls.kind(name)
 
     def add_control(self, name: str, source: ControlSource) -> None:
         """Load a further control network, once; a union network serves several names.
@@ -271,24 +238,17 @@ class ImagePipeline:
         with self.slot:
             if name in self._controls:
                 return
-            loaded = self._folders.get(source.folder)
-            if loaded is None:
-                loaded = self._open_control(source)
-                self._folders[source.folder] = loaded
-            self._controls[name] = replace(loaded, kind=source.kind)
+            self._controls.add(name, source, self._denoiser.dtype, self._take_over)
             if not self._placement.is_fixed:
                 _ = self.hash_with(name)  # while they are all in one place
 
-    def _open_control(self, source: ControlSource) -> Control:
-        control = open_control(self.family, source, self._denoiser.dtype)
-        check_control(self.family, self._base, control)
-        model = control.model.requires_grad_(False).eval()
+    def _take_over(self, control: Control) -> None:
+        """Place a control network that was opened, and have it run with the levers."""
         if self._levers.channels_last:
-            model.to(memory_format=torch.channels_last)
-        self._placement.place(model)
+            torch.nn.Module.to(control.model, memory_format=torch.channels_last)
+        self._placement.place(control.model)
         if self._steps is not None and not control.is_adapter:
-            self._steps.add(model)
-        return control
+            self._steps.add(control.model)
 
     @property
     def size_multiple_px(self) -> int:
@@ -314,18 +274,7 @@ class ImagePipeline:
 
     def hash_with(self, control_name: str) -> str:
         """16 hex digits over the weights of denoiser, autoencoder and a control network."""
-        if control_name not in self._hashes:
-            if self._digest is None:
-                self._digest = hashlib.sha256()
-                _add_weights(self._digest, self._denoiser)
-                _add_weights(self._digest, self._base.vae)
-                if self.light is not None:
-                    self._digest.update(self.light.to_bytes())
-            digest = self._digest.copy()
-            if control_name in self._controls:
-                _add_weights(digest, self._controls[control_name].model)
-            self._hashes[control_name] = digest.hexdigest()[:16]
-        return self._hashes[control_name]
+        return self._hashes.with_control(control_name, self._controls.model(control_name))
 
     @property
     def _denoiser(self) -> Any:  # noqa: ANN401  a model of diffusers
@@ -338,33 +287,11 @@ class ImagePipeline:
             query: a composed query that `check_query` accepts.
             negative_text: what to stay away from; empty is nothing.
         """
-        states = self._known_states(query, negative_text)
-        call = {
-            "prompt_embeds": states.hidden[1:],
-            "negative_prompt_embeds": states.hidden[:1],
-        }
-        if states.pooled is not None:
-            call |= {
-                "pooled_prompt_embeds": states.pooled[1:],
-                "negative_pooled_prompt_embeds": states.pooled[:1],
-            }
-        return call
+        return self._prompts.arguments(query, negative_text, reuse=self._levers.reuse_text)
 
-    def _known_states(self, query: ComposedQuery, negative_text: str) -> GuidanceStates:
-        """Return the states of a query; those of recent ones are kept."""
-        key = (query.digest, negative_text)
-        if key not in self._states or not self._levers.reuse_text:
-            with self._placement.encoding_text():
-                self._states[key] = self._conditioner.states(query, negative_text)
-            if len(self._states) > NUM_KEPT_STATES:
-                self._states.popitem(last=False)
-        return self._states[key]
-
-    @torch.no_grad()
     def second_vectors(self, vectors: Float[Tensor, "n w"]) -> Float[Tensor, "n u"] | None:
         """Return token embeddings in the second CLIP's space; None where there is no second."""
-        with self._placement.encoding_text():
-            return self._conditioner.second_vectors(vectors)
+        return self._prompts.second_vectors(vectors)
 
     def check_query(self, query: ComposedQuery) -> None:
         """Check that a composed query was made for this text encoder.
@@ -373,38 +300,7 @@ class ImagePipeline:
             RequestError: width, length or text tower differ.
             MissingTokensError: the query has no tokens to draw with.
         """
-        table = token_table(self.text_encoder)
-        prompt = query.require_tokens()
-        length, width = prompt.shape
-        context = int(self.text_encoder.config.max_position_embeddings)
-        if width != table.shape[1]:
-            raise RequestError(
-                f"`token_width` must equal the text encoder's width ({table.shape[1]}), got "
-                f"{width}. Compose the query with this kit."
-            )
-        if length % context or not 0 < length <= MAX_PARTS * context:
-            raise RequestError(
-                f"A prompt must be {context} tokens long, or a multiple of that up to {MAX_PARTS}, "
-                f"got {length}. "
-                "Compose the query with this kit."
-            )
-        if query.text_hash != self.text_hash:
-            raise RequestError(
-                f"The query was composed for text tower {query.text_hash}, this pipeline carries "
-                f"{self.text_hash}. Compose the query with this kit."
-            )
-        if not bool(torch.isfinite(prompt).all()):
-            raise RequestError("The composed query holds values that are not finite.")
-        self._check_second(query)
-
-    def _check_second(self, query: ComposedQuery) -> None:
-        width = self._conditioner.second_width
-        second = None if query.added is None else query.added.second_vectors
-        if width is not None and second is not None and second.shape[1] != width:
-            raise RequestError(
-                f"A token's vectors for the second text encoder must have its width ({width}), got "
-                f"{second.shape[1]}. Choose a token made for this kit."
-            )
+        self._prompts.check(query)
 
     def check_token_table(self, table: Float[Tensor, "v w"]) -> None:
         """Check that a CLIP backbone's token table is this text encoder's, but for rounding.
@@ -440,7 +336,7 @@ class ImagePipeline:
                 the scheduler is of another family.
         """
         assert self.slot.locked(), "hold the slot while running"
-        control = None if control_name is None else self._require_control(control_name)
+        control = None if control_name is None else self._controls.require(control_name)
         if (control is not None, use_image) not in PIPELINES[self.family]:
             raise RequestError(
                 "This kit's control network cannot follow a drawing while an image is redrawn. "
@@ -448,14 +344,14 @@ class ImagePipeline:
             )
         added: AbstractContextManager[None] = nullcontext()
         if control is not None and control.is_adapter:
-            added = self._adding(control, call, use_image=use_image)
+            added = self._controls.adding(control, call, self._denoiser, use_image=use_image)
         elif control is not None:
-            call = self._control_call(control, call, use_image=use_image)
-        pipe = self._pipe(control_name, use_image)
+            call = control_call(self.family, control, call, use_image=use_image)
+        pipe = self._pipes.get(control, use_image=use_image)
         if not self._placement.is_fixed:
             _ = self.hash_with(control_name or DEFAULT_CONTROL)  # while all are in one place
         self._placement.prepare(pipe)
-        pipe.scheduler = self._fresh_scheduler(scheduler)
+        pipe.scheduler = self._pipes.fresh_scheduler(scheduler)
         if self._steps is not None:
             self._steps.start()
         samples_control = control is not None and self.family is Family.SD3
@@ -465,39 +361,6 @@ class ImagePipeline:
         mode = torch.inference_mode() if self._placement.is_fixed else torch.no_grad()
         with styled, mode, seeded, added:
             return pipe(output_type="pil", **call).images
-
-    def _adding(
-        self, control: Control, call: dict[str, Any], *, use_image: bool
-    ) -> AbstractContextManager[None]:
-        """Take the drawing out of a call, and return the context that adds its features."""
-        images = call.pop("control_image")
-        scale = float(call.pop("controlnet_conditioning_scale"))
-        if use_image:  # a plain pipeline takes the size from the image
-            del call["height"], call["width"]
-        if any(image is not images[0] for image in images):
-            raise RequestError("Drawings for an adapter are drawn from one at a time.")
-        adapter = self._adapters.setdefault(id(control.model), DrawingAdapter(control.model))
-        return adding(self._denoiser, adapter.features(np.asarray(images[0].convert("L"))), scale)
-
-    def _require_control(self, name: str) -> Control:
-        if name not in self._controls:
-            raise RequestError(
-                "This kit has no control network. Set `controlnet_conditioning_scale` to 0."
-                if name == DEFAULT_CONTROL
-                else f"The control network {name!r} was not loaded."
-            )
-        return self._controls[name]
-
-    def _control_call(
-        self, control: Control, call: dict[str, Any], *, use_image: bool
-    ) -> dict[str, Any]:
-        """Name and shape the control images as the pipeline of a control network takes them."""
-        call = dict(call)
-        images = call.pop("control_image")
-        if control.is_union:
-            return {**call, "control_image": [images], "control_mode": [UNION_MODES[control.kind]]}
-        name = "control_image" if use_image else CONTROL_ARGUMENT[self.family]
-        return {**call, name: images}
 
     @contextmanager
     def _styled(self, scale: float) -> Generator[None, None, None]:
@@ -514,57 +377,3 @@ class ImagePipeline:
         with torch.random.fork_rng(devices):
             torch.manual_seed(call["generator"][0].initial_seed())
             yield
-
-    def _pipe(self, control_name: str | None, use_image: bool) -> Pipe:
-        import diffusers
-
-        control = None if control_name is None else self._controls[control_name]
-        if control is not None and control.is_adapter:
-            control = None  # a plain pipeline runs, whose UNet is added to
-        name = PIPELINES[self.family][control is not None, use_image]
-        if control is not None and control.is_union:
-            name = UNION_PIPELINES[use_image]
-        key = (name, None if control is None else id(control.model))
-        if key not in self._pipes:
-            extra = {} if control is None else {"controlnet": control.model}
-            pipe = getattr(diffusers, name)(
-                **{part: self._part(part) for part in SHARED_PARTS[self.family]},
-                **ABSENT_PARTS[self.family],
-                **extra,
-            )
-            pipe.set_progress_bar_config(disable=True)
-            self._pipes[key] = pipe
-        return self._pipes[key]
-
-    def _part(self, name: str) -> Any:  # noqa: ANN401  a model of diffusers or transformers
-        """Return a part of a pipeline; encoders stay out of one that moves its models."""
-        if name in TRANSFORMERS_MODELS[self.family] and not self._placement.is_fixed:
-            return None
-        return getattr(self._base, name)
-
-    def _fresh_scheduler(self, scheduler: Scheduler) -> "SchedulerMixin":
-        from diffusers import DPMSolverMultistepScheduler, UniPCMultistepScheduler
-
-        if scheduler is not Scheduler.KIT and self.family is Family.SD3:
-            raise RequestError(f"This kit draws with its own sampler alone, not {scheduler}.")
-        match scheduler:
-            case Scheduler.KIT:
-                kind: Any = self._scheduler_class
-            case Scheduler.DPM:
-                kind = DPMSolverMultistepScheduler
-            case Scheduler.UNIPC:
-                kind = UniPCMultistepScheduler
-        return kind.from_config(self._scheduler_config)
-
-
-def _add_weights(digest: Any, model: torch.nn.Module) -> None:  # noqa: ANN401  of hashlib
-    for name, tensor in model.state_dict().items():
-        if FUSED in name:  # the same weights once more
-            continue
-        digest.update(name.encode())
-        digest.update(_as_bytes(tensor))
-
-
-def _as_bytes(tensor: Tensor) -> bytes:
-    flat = tensor.detach().cpu().contiguous().reshape(-1)
-    return flat.view(torch.uint8).numpy().tobytes()

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
-from threading import RLock, Thread
+from threading import RLock
 from typing import TypeVar
 
 import torch
@@ -20,10 +20,7 @@ from composer.strategies.protocol import Composer
 from composer.urgent import urgent
 from generation.controls import ControlSource
 from generation.generate import generate
-from generation.levers import FAST, Levers, for_device, read_levers
 from generation.lora import LoraSource
-from generation.memory_plan import Offload
-from generation.model_files import PipelineError, PipelineSource, check_loras
 from generation.pipeline import ImagePipeline
 from generation.request import GenerateRequest, TransferRequest
 from generation.sample import DEFAULT_OPTIONS, Result, RunOptions
@@ -31,6 +28,7 @@ from generation.transfer import transfer
 from retrieval.confidence import Calibrations, Confidence, judge, load_calibrations
 from retrieval.filters.tree import Filter
 from retrieval.search import UNREFINED, Gallery, Ranking, Refinement
+from studio.drawing import DEFAULT_MODE, Drawing, DrawingMode, DrawingOptions
 from studio.galleries import SHIPPED, open_gallery
 from studio.kits import Kit
 from studio.tower import Tower
@@ -49,33 +47,6 @@ class ComposeOptions:
 
 
 DEFAULT_COMPOSE_OPTIONS = ComposeOptions()
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class DrawingMode:
-    """How images are drawn, as opposed to what they show.
-
-    Attributes:
-        is_fast: With all levers that keep the image but for rounding.
-        compiles: On CUDA, with compiled blocks too, for sizes that were drawn before; a thread
-            compiles.
-        offload: What leaves the card while it is not at work.
-    """
-
-    is_fast: bool = False
-    compiles: bool = False
-    offload: Offload = Offload.AUTO
-
-
-DEFAULT_MODE = DrawingMode()
-
-
-@dataclass(kw_only=True, slots=True)
-class _Drawn:
-    """What is loaded to draw, shared by an engine and its copies with further words."""
-
-    pipeline: ImagePipeline | None = None
-    compiling: Thread | None = None
 
 
 class Engine:
@@ -107,17 +78,21 @@ class Engine:
             LoraError: A LoRA is for another model, by its header.
         """
         self.kit, self.device, self.dtype, self.loras = kit, device, dtype, loras
-        if loras:
-            check_loras(loras, self._pipeline_folder)
-        self._has_random_weights, self._mode = has_random_weights, mode
         self._lock = RLock()
         self._drawing = Tower(
             kit.drawing_tower, device=device, dtype=dtype, has_random_weights=has_random_weights
         )
+        options = DrawingOptions(
+            device=device,
+            dtype=dtype,
+            has_random_weights=has_random_weights,
+            loras=loras,
+            mode=mode,
+        )
+        self._drawn = Drawing(kit, self._drawing, options)
         self._searching = self._drawing
         if kit.search is not None:
             self._searching = Tower(kit.search, device=device, dtype=dtype)
-        self._drawn = _Drawn()
         self._words: tuple[AddedWord, ...] = ()
         self._calibrations: dict[Path, Calibrations] = {}
         self._galleries: dict[Path | str, Gallery] = {}
@@ -302,54 +277,18 @@ class Engine:
         Raises:
             PipelineError: The kit has none, or it does not belong to the backbone.
         """
-        folder = self._pipeline_folder
-        with self._lock:
-            if self._drawn.pipeline is None:
-                own = [LoraSource(file=one.file, scale=one.scale) for one in self.kit.loras]
-                source = PipelineSource(
-                    folder=folder,
-                    controlnet=self.kit.controlnet,
-                    control_kind=self.kit.control_kind,
-                    text_hash=self.backbone.text_hash,
-                    checkpoint=self.kit.checkpoint,
-                    loras=(*own, *self.loras),
-                    style=self.kit.ip_adapter,
-                    scheduler=self.kit.scheduler,
-                    random_around=(
-                        self.backbone.token_table() if self._has_random_weights else None
-                    ),
-                    without=self.kit.without,
-                )
-                pipeline = ImagePipeline.load(
-                    source,
-                    device=self.device,
-                    dtype=self.dtype,
-                    levers=self._levers(),
-                    offload=self._mode.offload,
-                )
-                pipeline.check_token_table(self.backbone.token_table())
-                self._drawn.pipeline = pipeline
-            return self._drawn.pipeline
-
-    @property
-    def _pipeline_folder(self) -> Path:
-        if self.kit.pipeline is None:
-            raise PipelineError(
-                f"The kit {self.kit.name!r} has no pipeline, so it searches but does not draw. "
-                "Choose a kit with a pipeline."
-            )
-        return self.kit.pipeline
+        return self._drawn.pipeline
 
     def generate(self, request: GenerateRequest, options: RunOptions = DEFAULT_OPTIONS) -> Result:
         """Generate images; see `generation.generate.generate` for the errors."""
         result = generate(self.pipeline, self._prepare(request), options)
-        self._compile_later(self.pipeline)
+        self._drawn.compile_later()
         return result
 
     def transfer(self, request: TransferRequest, options: RunOptions = DEFAULT_OPTIONS) -> Result:
         """Move an image into another domain; see `generation.transfer.transfer` for the errors."""
         result = transfer(self.pipeline, self._prepare(request), options)
-        self._compile_later(self.pipeline)
+        self._drawn.compile_later()
         return result
 
     def load_control(self, name: str) -> str:
@@ -383,24 +322,6 @@ class Engine:
     def drawable(self, query: ComposedQuery) -> ComposedQuery:
         """Return the query with tokens; finding them takes seconds if its composer makes none."""
         return with_tokens(self.backbone, query) if query.missing_tokens else query
-
-    def _levers(self) -> Levers:
-        """Return the kit's levers, with all that keep the image if it is to be fast."""
-        levers = read_levers(self.kit.speed)
-        if not self._mode.is_fast:
-            return levers
-        fast = replace(FAST, compiled=self._mode.compiles, cache_interval=levers.cache_interval)
-        return for_device(fast, torch.device(self.device).type)
-
-    def _compile_later(self, pipeline: ImagePipeline) -> None:
-        """Compile for sizes that were just drawn for the first time, in one thread at a time."""
-        with self._lock:
-            compiling = self._drawn.compiling
-            is_busy = compiling is not None and compiling.is_alive()
-            if is_busy or not pipeline.waits_for_compiler:
-                return
-            self._drawn.compiling = Thread(target=pipeline.warm_up, daemon=True)
-            self._drawn.compiling.start()
 
 
 def _default(composers: Mapping[str, ComposerFiles]) -> str:

@@ -20,7 +20,8 @@ from composer.stroke_files import is_stroke_file, read_stroke_file
 from generation.lora import LoraSource
 from generation.memory_plan import Offload
 from studio.commands.options import KitOptions, QueryOptions
-from studio.engine import ComposeOptions, DrawingMode, Engine
+from studio.drawing import DrawingMode
+from studio.engine import ComposeOptions, Engine
 from studio.errors import UsageError
 from studio.kits import Kit, load_kit
 

@@ -10,7 +10,8 @@ from PIL import Image
 from generation.control import control_image, fit_control, line_share
 from generation.controls import LINE_SHARES, ControlKind, ControlSource
 from generation.generate import generate
-from generation.model_files import PipelineError, PipelineSource
+from generation.model_files import PipelineSource
+from generation.model_folder import PipelineError
 from generation.pipeline import ImagePipeline
 from generation.provenance import describe, read_png, rebuild_request, write_png
 from generation.request import DrawingSettings, GenerateRequest, RequestError, TransferRequest
@@ -124,8 +125,9 @@ def test_one_union_network_is_told_what_it_follows(sdxl):
     assert len(set(by_kind.values())) == 3
     two = drawn(sdxl, request_for(sdxl, "canny", control=lines, num_images=2))
     assert len(set(two)) == 2
-    plain = sdxl._controls["canny"].model
-    assert all(control.model is plain for control in sdxl._controls.values())
+    plain = sdxl._controls.model("canny")
+    assert all(sdxl._controls.model(str(kind)) is plain for kind in ControlKind)
+    assert sdxl._controls.step_models == (plain,)
 
 
 def test_a_union_network_follows_the_edges_of_what_is_transferred(sdxl):

@@ -9,12 +9,14 @@ import torch
 from PIL import Image
 
 from generation.control import control_image
+from generation.control_networks import DEFAULT_CONTROL
 from generation.denoising import StepTools
 from generation.drawing_adapter import DrawingAdapter
 from generation.generate import generate, generate_each
 from generation.levers import DEFAULT, Levers
-from generation.model_files import PipelineError, PipelineSource
-from generation.pipeline import DEFAULT_CONTROL, ImagePipeline
+from generation.model_files import PipelineSource
+from generation.model_folder import PipelineError
+from generation.pipeline import ImagePipeline
 from generation.request import DrawingSettings, GenerateRequest, RequestError, TransferRequest
 from generation.transfer import transfer
 from tests.generation import tiny
@@ -59,7 +61,7 @@ def pipeline(request, folders):
 
 
 def model_of(pipeline):
-    return pipeline._controls[DEFAULT_CONTROL].model
+    return pipeline._controls.require(DEFAULT_CONTROL).model
 
 
 def asked(pipeline, **changes):
@@ -100,7 +102,7 @@ def test_the_adapter_runs_once_per_drawing(pipeline, monkeypatch):
     calls = []
     run = model_of(pipeline).forward
     monkeypatch.setattr(model_of(pipeline), "forward", lambda x: calls.append(1) or run(x))
-    pipeline._adapters.clear()
+    pipeline._controls._adapters.clear()
     for seed in (3, 4):
         generate(pipeline, asked(pipeline, seed=seed, num_images=2))
     assert len(calls) == 1

@@ -14,7 +14,8 @@ from generation.families import Family
 from generation.generate import generate
 from generation.lora import LoraSource
 from generation.lora_header import LoraError
-from generation.model_files import PipelineError, PipelineSource
+from generation.model_files import PipelineSource
+from generation.model_folder import PipelineError
 from generation.pipeline import ImagePipeline
 from generation.request import (
     DrawingSettings,

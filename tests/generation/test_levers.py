@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from generation.denoising import StepTools
 from generation.generate import generate
 from generation.levers import DEFAULT, FAST, LOSSY, PLAIN, Levers, read_levers
-from generation.model_files import PipelineError
+from generation.model_folder import PipelineError
 from generation.pipeline import ImagePipeline
 from generation.request import DrawingSettings, GenerateRequest
 from generation.step_graph import Recording

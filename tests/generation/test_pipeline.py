@@ -6,7 +6,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from generation.conditioning import token_table
-from generation.model_files import PipelineError, PipelineSource
+from generation.model_files import PipelineSource
+from generation.model_folder import PipelineError
 from generation.pipeline import ImagePipeline
 from generation.request import RequestError
 from tests.generation import tiny

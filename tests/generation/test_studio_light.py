@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from generation.generate import generate
-from generation.model_files import PipelineError, PipelineSource
+from generation.model_files import PipelineSource
+from generation.model_folder import PipelineError
 from generation.pipeline import ImagePipeline
 from generation.studio_light import FILE_NAME, StudioLight
 from generation.transfer import transfer

@@ -15,7 +15,8 @@ from generation.denoising import StepTools
 from generation.generate import generate, generate_each
 from generation.levers import DEFAULT, Levers
 from generation.memory_plan import MemoryPlan, Offload
-from generation.model_files import PipelineError, PipelineSource, open_models
+from generation.model_files import PipelineSource, open_models
+from generation.model_folder import PipelineError
 from generation.pipeline import ImagePipeline
 from generation.request import (
     DrawingSettings,

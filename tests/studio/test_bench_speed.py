@@ -10,7 +10,8 @@ from studio import speed_columns
 from studio.cli import main
 from studio.commands import doctor
 from studio.commands.doctor import what_fits
-from studio.engine import DrawingMode, Engine
+from studio.drawing import DrawingMode
+from studio.engine import Engine
 from studio.kit_file import read_kit_file
 from studio.kits import load_kit
 from studio.random_kit import PARAMETERS, full_size_footprints, random_kit, read_shapes

@@ -10,7 +10,7 @@ from PIL import Image
 
 from composer.query import Query
 from composer.sketch import Sketch
-from generation.model_files import PipelineError
+from generation.model_folder import PipelineError
 from generation.request import DrawingSettings, GenerateRequest
 from retrieval.errors import GalleryError
 from studio import tower as tower_module
