@@ -63,6 +63,7 @@ def serve(engine: Engine, loaded: "Future[str]", server: Server, options: DemoOp
     from studio.ui.context import PageContext
     from studio.ui.examples import load_examples
     from studio.ui.handlers import PageHandlers
+    from studio.ui.quiet import logs_without_content
 
     examples = load_examples()
     context = PageContext(
@@ -74,16 +75,17 @@ def serve(engine: Engine, loaded: "Future[str]", server: Server, options: DemoOp
         examples=examples,
     )
     page = build_page(PageHandlers(context))
-    address = launch(page, server.access, server.port, context.folder)
-    _announce(address, server, options)
-    if engine.kit.pipeline is not None:
-        threading.Thread(target=_load_pipeline, args=(engine,), daemon=True).start()
-    try:
-        threading.Event().wait()
-    except KeyboardInterrupt:
-        print_line("Closed.")
-    finally:
-        page.close(verbose=False)
+    with logs_without_content():
+        address = launch(page, server.access, server.port, context.folder)
+        _announce(address, server, options)
+        if engine.kit.pipeline is not None:
+            threading.Thread(target=_load_pipeline, args=(engine,), daemon=True).start()
+        try:
+            threading.Event().wait()
+        except KeyboardInterrupt:
+            print_line("Closed.")
+        finally:
+            page.close(verbose=False)
 
 
 def _interrupt(_number: int, _frame: object) -> None:

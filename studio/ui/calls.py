@@ -112,6 +112,14 @@ class PageCalls:
             raise CallError("Calls past the queue are closed; use /gradio_api/call.", 404)
         return self._checked(function, values, _JOINED)
 
+    def read_other(self, body: bytes) -> bytes:
+        """Return the body of a request that calls no function, as it is passed on.
+
+        Raises:
+            CallError: It is no JSON object.
+        """
+        return json.dumps(_read_object(body)).encode()
+
     def _at(self, index: object) -> PageFunction:
         function = self._by_index.get(index) if type(index) is int else None
         if function is None:

@@ -57,7 +57,8 @@ class CallMiddleware:
             self._charge(scope, Charge.UPLOAD, "")
             return scope, receive
         if route in _HARMLESS:
-            return scope, receive
+            body = self._calls.read_other(await _whole_body(receive))
+            return _with_body(scope, body), _receive_once(body, receive)
         read = self._reader(route)
         call = read(await _whole_body(receive))
         self._charge(scope, Charge.CALL, call.session)

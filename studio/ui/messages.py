@@ -3,19 +3,17 @@
 import errno
 import functools
 import html
-import logging
 from collections.abc import Callable
-from types import TracebackType
 from typing import ParamSpec, TypeVar
 
 import gradio as gr
 
 from studio.errors import USER_ERRORS
+from studio.ui.quiet import LOGGER, without_message
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
-LOGGER = logging.getLogger("studio.ui")
 INTERNAL_ERROR = "Something went wrong. Try again; the details are in the program's log."
 
 
@@ -45,16 +43,10 @@ def page_error(error: Exception) -> gr.Error:
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return notice("The disk of the server is full, so the result could not be kept.")
     # The message may quote the user's input, so only type and traceback are logged.
-    LOGGER.error(
-        "A handler failed with %s.", type(error).__name__, exc_info=_without_message(error)
-    )
+    LOGGER.error("A handler failed with %s.", type(error).__name__, exc_info=without_message(error))
     return notice(INTERNAL_ERROR)
 
 
 def notice(sentence: str) -> gr.Error:
     """Return a sentence as a message of the page, escaped because gradio renders markup."""
     return gr.Error(html.escape(sentence, quote=False), title="", duration=8, print_exception=False)
-
-
-def _without_message(error: Exception) -> tuple[type[Exception], Exception, TracebackType | None]:
-    return (RuntimeError, RuntimeError(type(error).__name__), error.__traceback__)

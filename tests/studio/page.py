@@ -15,6 +15,7 @@ from studio.ui.app import build_page, launch
 from studio.ui.context import PageContext
 from studio.ui.examples import load_examples
 from studio.ui.handlers import PageHandlers
+from studio.ui.quiet import logs_without_content
 from studio.ui.security import Access, private_workspace
 from tests.studio.tiny_kit import write_gallery, write_kit
 
@@ -82,7 +83,7 @@ def serve(world: World, access: Access | None = None) -> Generator[Server, None,
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    with private_workspace() as folder:
+    with private_workspace() as folder, logs_without_content():
         handlers = make_handlers(world, folder / "gradio", access)
         page = build_page(handlers)
         address = launch(page, access, port, handlers.context.folder).rstrip("/")

@@ -1,0 +1,76 @@
+"""Logs without content: no text, drawing or file of a visitor reaches a terminal or a log."""
+
+import importlib
+import logging
+import threading
+import traceback
+from collections.abc import Generator
+from contextlib import contextmanager
+from types import ModuleType, TracebackType
+from typing import Any
+
+LOGGER = logging.getLogger("studio.ui")
+# They print tracebacks, whose last line quotes what an input did not accept.
+_PRINTING = ("gradio.queueing", "gradio.routes", "gradio.route_utils")
+
+ErrorInfo = tuple[type[BaseException], BaseException, TracebackType | None]
+
+
+def without_message(error: BaseException) -> ErrorInfo:
+    """Return an error for a log: its class and its place, without its message.
+
+    The message may quote the visitor's input, and so may the errors that it follows from.
+    """
+    name = str(error) if isinstance(error, _WithheldError) else type(error).__name__
+    withheld = _WithheldError(name).with_traceback(error.__traceback__)
+    return (_WithheldError, withheld, error.__traceback__)
+
+
+class _WithheldError(Exception):
+    """Stands for another error, whose class is all that it says."""
+
+
+@contextmanager
+def logs_without_content() -> Generator[None, None, None]:
+    """Log every error of this process by class and place alone."""
+    modules = [importlib.import_module(name) for name in _PRINTING]
+    record, thread = logging.getLogRecordFactory(), threading.excepthook
+    logging.setLogRecordFactory(_without_content(record))
+    threading.excepthook = _log_thread
+    for module in modules:
+        vars(module)["traceback"] = _Traceback("traceback")
+    try:
+        yield
+    finally:
+        for module in modules:
+            vars(module)["traceback"] = traceback
+        threading.excepthook = thread
+        logging.setLogRecordFactory(record)
+
+
+class _Traceback(ModuleType):
+    """The module `traceback`, except that an error is logged without its message."""
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401  whatever the module has
+        return getattr(traceback, name)
+
+    @staticmethod
+    def print_exc(*_: object, **__: object) -> None:
+        LOGGER.error("A request failed.", exc_info=True)
+
+
+def _without_content(record_of: Any) -> Any:  # noqa: ANN401  the signature of a record factory
+    def record(*args: Any, **kwargs: Any) -> logging.LogRecord:  # noqa: ANN401
+        made: logging.LogRecord = record_of(*args, **kwargs)
+        if made.exc_info and made.exc_info[1] is not None:
+            made.exc_info = without_message(made.exc_info[1])
+        if made.name == "asyncio":  # further lines represent the task and its error
+            made.msg, made.args = made.getMessage().split("\n")[0], ()
+        return made
+
+    return record
+
+
+def _log_thread(failure: threading.ExceptHookArgs) -> None:
+    if failure.exc_value is not None:
+        LOGGER.error("A thread failed.", exc_info=failure.exc_value)
