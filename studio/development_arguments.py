@@ -26,10 +26,8 @@ STAGES = (
     *names.TRAINED,
     names.SLERP,
     "confidence",
-    "autoencoder",
-    "diffusion",
-    "control",
-    "judge",
+    *("autoencoder", "pictures", "one-step"),
+    *("judge", "feature-judge"),
 )
 _STAGE_HELP = f"mini (all, in order), composer NAME, or one of {', '.join(STAGES)}"
 

@@ -17,9 +17,8 @@ from composer.files import write_text
 from generation.control import CONTROL_LINE_SHARE
 from generation.training.command import Pixels, draw_indices, log
 from generation.training.conditions import Conditioner
-from generation.training.latents import latents_key
 from generation.training.loop import step_generator
-from generation.training.stock import encode_mean, move
+from generation.training.stock import add_weights, encode_mean, move
 
 _CHUNK = 16  # pictures between counts on disk
 _PROGRESS = "progress.json"
@@ -55,12 +54,18 @@ class CacheSources:
         return len(self.rows) * (2 if self.has_mirrored else 1)
 
     def key(self) -> str:
-        """Return what tells caches of other contents apart."""
+        """Return what tells caches of other contents apart; no decoder has a part in them."""
         conditioner = self.conditioner
-        parts = [latents_key(self.vae, self.pack, self.rows), conditioner.backbone.text_hash]
-        parts += [json.dumps(asdict(conditioner.shares)), str(conditioner.tokens.tokens.sum())]
+        parts = [conditioner.backbone.text_hash, json.dumps(asdict(conditioner.shares))]
+        parts += [str(conditioner.tokens.tokens.sum()), str(self.vae.config["scaling_factor"])]
         parts += [f"{self.size_px} {self.num_conditions} {self.has_mirrored} {self.seed}"]
-        return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+        parts += [self.pack.items[row].id for row in self.rows]
+        digest = hashlib.sha256("\n".join(parts).encode())
+        quant_conv = self.vae.quant_conv
+        assert quant_conv is not None
+        for part in (self.vae.encoder, quant_conv):
+            add_weights(digest, part)
+        return digest.hexdigest()[:16]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -28,7 +28,6 @@ from generation.training.command import (
     write_json,
 )
 from generation.training.conditions import Conditioner, Shares, collect_tokens, usable_rows
-from generation.training.diffusion import DiffusionRecipe, make_unet
 from generation.training.flow import add_flow_noise, velocity_loss
 from generation.training.inputs import (
     KitSources,
@@ -57,6 +56,7 @@ from generation.training.pipeline_export import (
     save_pipeline,
 )
 from generation.training.stock import decode, move
+from generation.training.unet import UnetShape, make_unet
 
 NAME = "pictures"
 MINUTES = {Scale.CPU: 480.0, Scale.GPU: 12.0}
@@ -91,7 +91,7 @@ class PicturesRecipe:
         optimisation: Rates and schedule.
     """
 
-    unet: DiffusionRecipe = field(default_factory=DiffusionRecipe)
+    unet: UnetShape = field(default_factory=UnetShape)
     conditioning_channels: tuple[int, ...] = (16, 32, 64, 96)
     size_px: int = 256
     coarse_share: float = 0.4

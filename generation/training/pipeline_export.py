@@ -1,10 +1,9 @@
-"""The trained parts as a diffusers pipeline: assembled, sampled for inspection, saved in fp16."""
+"""The trained parts as a diffusers pipeline: assembled and saved in fp16."""
 
 import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from diffusers import (
     AutoencoderKL,
@@ -12,12 +11,9 @@ from diffusers import (
     StableDiffusionPipeline,
     UNet2DConditionModel,
 )
-from PIL import Image
 
 from composer.backbone import Backbone
-from composer.data.catalogue import PHOTO, CataloguePack
 from composer.files import atomic_folder
-from generation.training.command import contact_sheet
 from generation.training.flow import make_scheduler
 from generation.training.stock import move
 from generation.training.text_export import (
@@ -25,9 +21,6 @@ from generation.training.text_export import (
     export_tokenizer,
     write_classic_tokenizer,
 )
-
-_NUM_SAMPLES = 16
-_SAMPLES_PER_ROW = 8
 
 
 def assemble_pipeline(
@@ -74,35 +67,3 @@ def _open_in_float32(config: Path) -> None:
     fields = json.loads(config.read_text(encoding="utf-8"))
     fields["dtype"] = "float32"
     config.write_text(json.dumps(fields, indent=2) + "\n", encoding="utf-8")
-
-
-def validation_sheet(
-    pipeline: StableDiffusionPipeline, pack: CataloguePack, seed: int
-) -> Image.Image:
-    """Draw captions of validation designs, each row above a row of the real pictures."""
-    rows = pack.rows(split="validation", domain=PHOTO)
-    count = min(len(rows), _NUM_SAMPLES)
-    rows = rows[np.linspace(0, len(rows) - 1, count).astype(int)]
-    captions = [pack.items[row].caption for row in rows]
-    with torch.inference_mode():
-        output: Any = pipeline(
-            captions,
-            num_inference_steps=16,
-            guidance_scale=2.5,
-            generator=torch.Generator().manual_seed(seed),
-            output_type="np",
-        )
-    levels = (np.asarray(output.images) * 255).round().astype(np.uint8)
-    truth = pack.pixels(rows)
-    if levels.shape[1:] == truth.shape[1:]:
-        levels = _interleave(levels, truth, _SAMPLES_PER_ROW)
-    return contact_sheet(levels, _SAMPLES_PER_ROW)
-
-
-def _interleave(above: np.ndarray, below: np.ndarray, width: int) -> np.ndarray:
-    halves = [
-        half
-        for start in range(0, len(above), width)
-        for half in (above[start : start + width], below[start : start + width])
-    ]
-    return np.concatenate(halves)

@@ -25,6 +25,7 @@ KNOWS = (
     "expect rough results on pictures of your own."
 )
 CONFIDENCE_SUFFIX = ".confidence.json"
+LORA_FILE = "pytorch_lora_weights.safetensors"
 DOMAINS = ("watercolour", "pencil", "cartoon", "clay", "low-poly", "night", "blueprint")
 
 
@@ -48,6 +49,11 @@ class TrainingJob:
     natural: Path | None
     budget: str
     clip: str | Path | None = None
+
+    @property
+    def fast_kit(self) -> Path:
+        """Folder of the kit that draws in one step."""
+        return self.kit.with_name(f"{self.kit.name}-fast")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -123,6 +129,10 @@ def _image(job: TrainingJob) -> Sequence[str | Path]:
     return ["--data", job.pack, "--out", job.runs, "--budget", job.budget]
 
 
+def _feature_judge(job: TrainingJob) -> Sequence[str | Path]:
+    return ["--data", job.pack, "--output", job.kit / "feature_judge.safetensors"]
+
+
 def _image_with_sources(job: TrainingJob) -> Sequence[str | Path]:
     duet = _composer_file(job.kit, names.DUET)
     return [*_image(job), "--clip", job.kit / "clip", "--duet", duet]
@@ -146,9 +156,10 @@ STAGES: dict[str, KitStage] = {
     names.SLERP: KitStage(module="composer.training.slerp", arguments=_slerp),
     "confidence": KitStage(module="retrieval.calibrate", arguments=_confidence),
     "autoencoder": KitStage(module="generation.training.autoencoder", arguments=_image),
-    "diffusion": KitStage(module="generation.training.diffusion", arguments=_image_with_sources),
-    "control": KitStage(module="generation.training.control", arguments=_image_with_sources),
+    "pictures": KitStage(module="generation.training.pictures", arguments=_image_with_sources),
+    "one-step": KitStage(module="generation.training.one_step", arguments=_image_with_sources),
     "judge": KitStage(module="generation.training.judge", arguments=_image),
+    "feature-judge": KitStage(module="generation.training.feature_judge", arguments=_feature_judge),
 }
 
 
@@ -212,12 +223,14 @@ def _run_stage(stage: KitStage, job: TrainingJob) -> None:
 
 
 def write_kit(job: TrainingJob) -> None:
-    """Copy the outputs of finished stages into the kit and write its `kit.toml`."""
-    exports = {"pipeline": job.runs / "diffusion" / "pipeline"}
-    exports["controlnet"] = job.runs / "control" / "controlnet"
-    for name, output in exports.items():
-        if output.is_dir():
-            shutil.copytree(output, job.kit / name, dirs_exist_ok=True)
+    """Copy the outputs of finished stages into the kit and write its `kit.toml`.
+
+    The student that draws in one step becomes a kit of its own beside it, based on it.
+    """
+    pictures = job.runs / "pictures"
+    for name in ("pipeline", "controlnet"):
+        if (pictures / name).is_dir():
+            shutil.copytree(pictures / name, job.kit / name, dirs_exist_ok=True)
     judge = job.runs / "judge" / "judge.safetensors"
     if judge.exists():
         shutil.copy2(judge, job.kit / judge.name)
@@ -241,6 +254,33 @@ def write_kit(job: TrainingJob) -> None:
     lines += ["", "[pipeline]", *drawing] if drawing else []
     job.kit.mkdir(parents=True, exist_ok=True)
     (job.kit / KIT_FILE).write_text("\n".join(lines) + "\n", encoding="utf-8")
+    _write_fast_kit(job)
+
+
+def _write_fast_kit(job: TrainingJob) -> None:
+    lora = job.runs / "one-step" / "lora" / LORA_FILE
+    if not lora.exists():
+        return
+    job.fast_kit.mkdir(exist_ok=True)
+    shutil.copy2(lora, job.fast_kit / "one_step.safetensors")
+    base = json.dumps(f"../{job.kit.name}")
+    text = _FAST_KIT.format(base=base, licence=json.dumps(LICENCE))
+    (job.fast_kit / KIT_FILE).write_text(text, encoding="utf-8")
+
+
+_FAST_KIT = """\
+base = {base}
+name = "mini-fast"
+licence = {licence}
+knows = "The kit mini-fast is mini in one step: faster, with less detail."
+
+[loras.one-step]
+path = "one_step.safetensors"
+
+[drawing]
+num_inference_steps = 1
+guidance_scale = 1.0
+"""
 
 
 def _slerp_lines(file: Path) -> list[str]:
@@ -257,4 +297,9 @@ _TRAINING_FREE = {
     names.FREEDOM: (),
     names.PRODUCT: (),
 }
-_DRAWING = (("path", "pipeline"), ("controlnet", "controlnet"), ("judge", "judge.safetensors"))
+_DRAWING = (
+    ("path", "pipeline"),
+    ("controlnet", "controlnet"),
+    ("judge", "judge.safetensors"),
+    ("feature_judge", "feature_judge.safetensors"),
+)

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from studio import development_arguments
 from studio.cli import main
 from studio.commands import train
 from studio.commands.train import STAGES, TrainingJob, write_kit
+from studio.kit_file import read_kit_file
 from tests.studio.tiny import write_kit as write_tiny_kit
 
 
@@ -38,12 +40,15 @@ def test_all_stages_run_in_order_on_the_pack(tmp_path, pack, monkeypatch):
     assert {name for name, passed in given.items() if passed.get("--data") != str(pack)} == {
         *("encoder", "clip")
     }
+    assert set(STAGES) == set(development_arguments.STAGES)
     # What one stage writes is what the next reads.
     assert commands[0][3] == given["encoder"]["--bank"] == given["words"]["--bank"]
     assert given["words"]["--head"] == str(out / "runs/encoder/photo_head.safetensors")
     assert commands[2][3] == str(Path(given["clip"]["--text"]).parent)
     assert given["clip"]["--work"] == given["encoder"]["--work"]
-    assert given["clip"]["--output"] == given["duet"]["--clip"]
+    assert given["clip"]["--output"] == given["duet"]["--clip"] == given["pictures"]["--clip"]
+    assert given["duet"]["--output"] == given["pictures"]["--duet"] == given["one-step"]["--duet"]
+    assert given["pictures"]["--out"] == given["autoencoder"]["--out"] == given["one-step"]["--out"]
 
 
 def test_a_failed_stage_stops_the_run_and_says_that_it_resumes(tmp_path, pack, monkeypatch, capsys):
@@ -76,8 +81,10 @@ def test_the_kit_file_names_what_was_made_and_nothing_else(tmp_path):
         (job.kit / f"composers/{name}.safetensors").touch()
     job.runs.mkdir()
     (job.runs / "slerp.json").write_text(json.dumps({"alpha": 0.4, "validation_acc_1": 0.1}))
-    (job.runs / "diffusion/pipeline").mkdir(parents=True)
+    (job.runs / "pictures/pipeline").mkdir(parents=True)
+    (job.kit / "feature_judge.safetensors").touch()
     write_kit(job)
+    assert not job.fast_kit.exists()
     fields = tomllib.loads((job.kit / "kit.toml").read_text())
     assert fields["composers"]["slerp"] == {"weights": "composers/duet.safetensors", "alpha": 0.4}
     assert list(fields["composers"]) == [
@@ -85,8 +92,25 @@ def test_the_kit_file_names_what_was_made_and_nothing_else(tmp_path):
         *("basic", "freedom", "product", "slerp"),
     ]
     assert fields["converter"] == {"weights": "composers/converter.safetensors"}
-    assert fields["pipeline"] == {"path": "pipeline"}
+    assert fields["pipeline"] == {
+        "path": "pipeline",
+        "feature_judge": "feature_judge.safetensors",
+    }
     assert "research" in fields["licence"]
+
+
+def test_the_student_becomes_a_kit_beside_its_teachers(tmp_path):
+    kit = write_tiny_kit(tmp_path / "kit")
+    job = TrainingJob(kit=kit, runs=tmp_path / "runs", pack=tmp_path, natural=None, budget="cpu")
+    lora = job.runs / "one-step/lora" / train.LORA_FILE
+    lora.parent.mkdir(parents=True)
+    lora.write_bytes(b"weights")
+    write_kit(job)
+    fast = read_kit_file(str(tmp_path / "kit-fast"))
+    assert fast.folders == (tmp_path / "kit-fast", tmp_path / "kit-fast/../kit")
+    assert fast.loras["one-step"].part.location.read_bytes() == b"weights"
+    assert (fast.drawing.num_inference_steps, fast.drawing.guidance_scale) == (1, 1.0)
+    assert fast.composers.keys() == read_kit_file(str(kit)).composers.keys()
 
 
 def test_a_composer_is_trained_for_a_kit_that_exists(tmp_path, pack, monkeypatch):

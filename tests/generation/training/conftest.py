@@ -9,7 +9,6 @@ from composer.data.catalogue import CataloguePack
 from composer.strategies.duet import DuetComposer
 from generation.training.autoencoder_recipe import AutoencoderRecipe, make_autoencoder
 from generation.training.crops import CropSize
-from generation.training.diffusion import DiffusionRecipe
 from generation.training.inputs import KitSources
 from tests.generation.training import world
 
@@ -31,11 +30,6 @@ def small_autoencoder():
         critic_width=4,
         optimisation=gentle,
     )
-
-
-@pytest.fixture(scope="session")
-def small_unet():
-    return DiffusionRecipe(block_out_channels=(8, 16), optimisation=world.FAST)
 
 
 @pytest.fixture(scope="session")

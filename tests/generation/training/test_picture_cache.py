@@ -119,6 +119,14 @@ def test_other_contents_are_made_anew(from_pack, tmp_path):
     assert replace(few, seed=1).key() != few.key()
 
 
+def test_another_encoder_makes_a_cache_anew_and_another_decoder_does_not(from_pack, sources):
+    for part, is_same in (("decoder", True), ("encoder", False)):
+        vae = load_autoencoder(sources.vae, torch.device("cpu"))
+        with torch.no_grad():
+            getattr(vae, part).conv_in.weight.mul_(1.1)
+        assert (replace(from_pack, vae=vae).key() == from_pack.key()) == is_same
+
+
 def test_each_picture_is_followed_by_its_mirror_image(from_pack, tmp_path, monkeypatch):
     texts, spliced = [], []
     encode = Conditioner._encode

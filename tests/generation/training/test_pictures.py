@@ -1,22 +1,28 @@
+import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
+from composer.query import Query
 from composer.training.state import load_state
+from generation.generate import generate
+from generation.model_files import PipelineSource
+from generation.pipeline import ImagePipeline
+from generation.request import DrawingSettings, GenerateRequest
 from generation.studio_light import FILE_NAME, StudioLight
 from generation.training import pictures
-from generation.training.diffusion import DiffusionRecipe, make_unet
 from generation.training.loop import step_generator, train
-from generation.training.picture_cache import build_cache
+from generation.training.picture_cache import Drops, PictureCache, build_cache
 from generation.training.picture_model import Condition, PictureModel, make_small_control
 from generation.training.pictures import PicturesRecipe, PictureStage, load_pictures, train_pictures
+from generation.training.unet import UnetShape, make_unet
 from tests.generation.training import world
 
 FAST = replace(world.FAST, check_every_s=0.0, skips_non_finite=True, channels_last=False)
 SMALL = PicturesRecipe(
-    unet=DiffusionRecipe(block_out_channels=(8, 16)),
+    unet=UnetShape(block_out_channels=(8, 16)),
     conditioning_channels=(4, 4, 8, 8),
     size_px=128,
     num_conditions=2,
@@ -32,6 +38,18 @@ def viewed_folder(tmp_path_factory):
 def make_model():
     unet = make_unet(SMALL.unet, 32, 16, 0)
     return PictureModel(unet, make_small_control(unet, SMALL.conditioning_channels, 0))
+
+
+def test_the_kits_networks_keep_their_budgets():
+    recipe = PicturesRecipe()
+    unet = make_unet(recipe.unet, 256, 32, 0)
+    control = make_small_control(unet, recipe.conditioning_channels, 0)
+    assert sum(p.numel() for p in unet.parameters()) <= 17_000_000
+    assert 2 * sum(p.numel() for p in control.parameters()) <= 10_000_000
+    assert unet.down_blocks[1].attentions[0].transformer_blocks[0].attn2.heads == 4
+    assert not hasattr(unet.down_blocks[0], "attentions")
+    with pytest.raises(ValueError, match="at most 17000000 parameters"):
+        make_unet(UnetShape(block_out_channels=(128, 256, 256)), 256, 32, 0)
 
 
 def test_no_drawing_means_the_unet_alone():
@@ -88,10 +106,46 @@ def test_both_networks_learn_together(sources, viewed_folder, tmp_path):
     assert "controlnet.controlnet_cond_embedding.conv_in.weight" in changed
 
 
-def test_the_export_opens_and_draws_in_stock_diffusers(sources, viewed_folder, tmp_path):
+def test_a_longer_budget_goes_on_with_whole_pictures(sources, viewed_folder, tmp_path):
+    def states(part):
+        return load_state(tmp_path / "pictures" / part / "state")
+
+    def num_steps():
+        metrics = json.loads((tmp_path / "pictures/metrics.json").read_text())
+        return metrics["num_coarse_steps"], metrics["num_steps"]
+
+    train_pictures(world.options(viewed_folder, tmp_path, 5), sources, SMALL)
+    before, coarse = states(""), states("coarse")
+    assert num_steps() == (2, 3)
+    train_pictures(world.options(viewed_folder, tmp_path, 10), sources, SMALL)
+    assert num_steps() == (2, 6)
+    assert states("coarse").counters == coarse.counters
+    name = "model.unet.conv_in.weight"
+    assert not torch.equal(states("").tensors[name], before.tensors[name])
+    sides = [
+        PictureCache(tmp_path / "pictures" / part / "cache").draw(1, Drops(), step_generator(0, 0))
+        for part in ("coarse", "")
+    ]
+    assert [batch.latents.shape[-1] for batch in sides] == [8, 16]
+
+
+def test_the_export_opens_and_draws_in_stock_diffusers_and_here(
+    sources, viewed_folder, tmp_path, composer, pack
+):
     import diffusers
 
     folder = train_pictures(world.options(viewed_folder, tmp_path, 4), sources, SMALL)
+    files = PipelineSource(folder=folder / "pipeline", controlnet=folder / "controlnet")
+    pipeline = ImagePipeline.load(files)
+    assert pipeline.text_hash == composer.backbone.text_hash
+    pipeline.check_token_table(composer.backbone.token_table())
+    query = composer.compose(composer.encode(Query(sketch=pack.sketches[0].sketch)), "red")
+    settings = DrawingSettings(num_inference_steps=2)
+    result = generate(pipeline, GenerateRequest(query=query, settings=settings))
+    assert result.images[0].image.size == (128, 128)
+    index = json.loads((folder / "pipeline/model_index.json").read_text())
+    assert index["text_encoder"] == ["transformers", "CLIPTextModel"]
+    assert (folder / "pipeline/tokenizer/merges.txt").is_file()
     control = diffusers.ControlNetModel.from_pretrained(folder / "controlnet")
     stock = diffusers.StableDiffusionControlNetPipeline.from_pretrained(
         folder / "pipeline", controlnet=control, local_files_only=True, safety_checker=None
