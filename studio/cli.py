@@ -21,10 +21,10 @@ from studio.arguments import (
     add_offload,
     add_overwrite,
     add_query,
-    add_tokens,
     new_command,
 )
 from studio.development_arguments import add_bench, add_train
+from studio.transfer_arguments import add_domains, add_transfer
 
 EXIT_USER, EXIT_INTERRUPTED = 2, 130
 
@@ -82,7 +82,8 @@ def parser() -> argparse.ArgumentParser:
         _add_index,
         _add_search,
         _add_generate,
-        _add_transfer,
+        add_transfer,
+        add_domains,
         _add_export_token,
         _add_rerun,
         _add_kits,
@@ -216,22 +217,6 @@ def _add_search(commands: "Subparsers[argparse.ArgumentParser]") -> None:
 def _add_generate(commands: "Subparsers[argparse.ArgumentParser]") -> None:
     command = new_command(commands, "generate", "generate images from a drawing and words")
     add_query(command)
-    add_drawing(command)
-    add_json(command)
-
-
-def _add_transfer(commands: "Subparsers[argparse.ArgumentParser]") -> None:
-    command = new_command(commands, "transfer", "move an image into another domain")
-    command.add_argument("source", type=Path, metavar="IMAGE")
-    command.add_argument("--to", required=True, metavar="WORDS", help='"watercolour", "night", ...')
-    command.add_argument(
-        "--strength",
-        type=float,
-        help="from 0 (keep the image) to 1 (redraw it); default: the kit's",
-    )
-    command.add_argument("--composer", help="default: duet, or basic where the kit has none")
-    add_tokens(command)
-    add_kit(command)
     add_drawing(command)
     add_json(command)
 

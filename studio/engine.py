@@ -15,6 +15,7 @@ from composer.backbone import Backbone
 from composer.composed import ComposedQuery, with_prompt_of
 from composer.kit_parts import ComposerFiles
 from composer.query import Query
+from composer.strategies.converter import TextConverter
 from composer.strategies.drawable import with_tokens
 from composer.strategies.protocol import Composer
 from composer.urgent import urgent
@@ -119,6 +120,15 @@ class Engine:
             BackboneError: It cannot be loaded.
         """
         return self._searching.reading(self._words)
+
+    @property
+    def converter(self) -> TextConverter | None:
+        """What turns features of the tower that draws into tokens; None without one.
+
+        Raises:
+            ComposerError: It belongs to another CLIP, or is damaged.
+        """
+        return self._drawing.converter
 
     def with_words(self, words: Sequence[AddedWord], *, to_search: bool = False) -> "Engine":
         """Return this engine with words of token files in its texts; all that is loaded is shared.

@@ -16,6 +16,7 @@ from pathlib import Path, PurePosixPath
 
 from composer.files import sha256_of, write_text
 from studio.kit_contents import HubSource, KitError
+from studio.user_folder import user_folder
 
 _LOGIN = (
     "{0} asks you to accept its licence first: log in on its page on the hub, accept, and set "
@@ -296,12 +297,12 @@ class Hub:
 def default_hub() -> Hub:
     """Return the public hub, with the cache that other programs share and the user's lock file.
 
-    DUET_HOME moves the lock file, HF_HOME or HF_HUB_CACHE the cache; HF_ENDPOINT names a mirror.
+    DUET_HOME or XDG_DATA_HOME moves the lock file, HF_HOME or HF_HUB_CACHE the cache; HF_ENDPOINT
+    names a mirror.
     """
-    home = Path(os.environ.get("DUET_HOME") or Path.home() / ".duet")
     cache = os.environ.get("HF_HUB_CACHE")
     return Hub(
-        home / "kits.lock",
+        user_folder() / "kits.lock",
         cache=Path(cache) if cache else None,
         endpoint=os.environ.get("HF_ENDPOINT") or None,
     )

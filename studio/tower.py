@@ -19,6 +19,7 @@ from composer.learned import FILE_NAME as LEARNED_NAMES
 from composer.learned import LearnedNames
 from composer.query import Query
 from composer.strategies import load_composer
+from composer.strategies.converter import TextConverter
 from composer.strategies.protocol import Composer, ComposerError, EncodedReference, with_backbone
 from studio.kits import TowerFiles
 
@@ -43,6 +44,7 @@ class Tower:
         self._lock = RLock()
         self._backbone: Backbone | None = None
         self._learned: LearnedNames | None = None
+        self._converter: TextConverter | None = None
         self._composers: dict[str, Composer] = {}
         self._reading: OrderedDict[tuple[str, str], Composer] = OrderedDict()
         self._encoded: OrderedDict[tuple[str, str], EncodedReference] = OrderedDict()
@@ -75,6 +77,20 @@ class Tower:
             if self._learned is None and path.is_file():
                 self._learned = LearnedNames.load(path)
             return self._learned
+
+    @property
+    def converter(self) -> TextConverter | None:
+        """What turns joint features, or differences of two, into tokens; None without one.
+
+        Raises:
+            ComposerError: It belongs to another CLIP, or is damaged.
+        """
+        path = self._files.converter
+        with self._lock:
+            if self._converter is None and path is not None:
+                with torch.inference_mode(mode=False):
+                    self._converter = TextConverter.load(path, self.backbone)
+            return self._converter
 
     def composer(self, name: str) -> Composer:
         """Return a composer, loaded once.

@@ -144,11 +144,27 @@ class GenerateOptions:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class LearningOptions:
+    """How a domain is learned from examples.
+
+    Attributes:
+        like_subject: Photographs of the examples' own subject, or folders of them.
+        inverts: Search for the tokens.
+    """
+
+    like_subject: tuple[Path, ...]
+    inverts: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class TransferOptions:
-    """Options of `duet transfer`."""
+    """Options of `duet transfer`; the domain is named by `to` or shown by the pictures `like`."""
 
     kit: KitOptions
     drawing: DrawingOptions
+    learning: LearningOptions
+    like: tuple[Path, ...]
+    save_token: Path | None
     loras: tuple[str, ...]
     control_image: Path | None
     control_from: str | None
@@ -159,6 +175,19 @@ class TransferOptions:
     composer: str | None
     tokens: tuple[str, ...]
     output: Path
+    overwrite: bool
+    json: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DomainsOptions:
+    """Options of `duet domains`: `action` is "list", "add", "remove" or "export"."""
+
+    kit: KitOptions
+    learning: LearningOptions
+    action: str
+    name: str | None
+    files: tuple[Path, ...]
     overwrite: bool
     json: bool
 
@@ -263,6 +292,7 @@ OPTIONS: Final[Mapping[str, type[Any]]] = {
     "search": SearchOptions,
     "generate": GenerateOptions,
     "transfer": TransferOptions,
+    "domains": DomainsOptions,
     "export-token": ExportTokenOptions,
     "rerun": RerunOptions,
     "kits": KitsOptions,

@@ -29,6 +29,7 @@ LEAST = {
     "search": [],
     "generate": ["--output", "a.png"],
     "transfer": ["photo.jpg", "--to", "night", "--output", "a.png"],
+    "domains": [],
     "export-token": ["--output", "a.safetensors"],
     "rerun": ["a.png", "--output", "b.png"],
     "kits": [],

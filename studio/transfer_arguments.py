@@ -1,0 +1,77 @@
+"""Arguments of `duet transfer` and `duet domains`."""
+
+import argparse
+from pathlib import Path
+
+from studio.arguments import (
+    Subparsers,
+    add_drawing,
+    add_json,
+    add_kit,
+    add_overwrite,
+    add_tokens,
+    new_command,
+)
+
+_LIKE_SUBJECT = (
+    "photographs of the very subject of the examples, to compare with in place of the gallery's"
+)
+_INVERT = "search for the domain's tokens, which takes longer and says more"
+
+
+def add_transfer(commands: "Subparsers[argparse.ArgumentParser]") -> None:
+    """Add `duet transfer`."""
+    command = new_command(commands, "transfer", "move an image into another domain")
+    command.add_argument("source", type=Path, metavar="IMAGE")
+    command.add_argument(
+        "--to", default="", metavar="WORDS",
+        help='"watercolour", "night", ..., or a saved domain (duet domains)',
+    )  # fmt: skip
+    command.add_argument(
+        "--like", nargs="+", default=[], type=Path, metavar="PICTURE",
+        help="in place of --to: pictures that show the domain, or a folder of them",
+    )  # fmt: skip
+    add_learning(command)
+    command.add_argument(
+        "--save-token", type=Path, metavar="SAFETENSORS",
+        help="--like: keep the domain as a textual inversion (with --invert always: beside the "
+        "output, unless said otherwise)",
+    )  # fmt: skip
+    command.add_argument(
+        "--strength",
+        type=float,
+        help="from 0 (keep the image) to 1 (redraw it); default: the kit's",
+    )
+    command.add_argument("--composer", help="default: duet, or basic where the kit has none")
+    add_tokens(command)
+    add_kit(command)
+    add_drawing(command)
+    add_json(command)
+
+
+def add_domains(commands: "Subparsers[argparse.ArgumentParser]") -> None:
+    """Add `duet domains`."""
+    command = new_command(
+        commands, "domains", "list saved domains, learn one from pictures, remove or export one"
+    )
+    command.add_argument(
+        "action", nargs="?", default="list", choices=("list", "add", "remove", "export"),
+        metavar="list|add|remove|export",
+    )  # fmt: skip
+    command.add_argument("name", nargs="?", metavar="NAME", help="of the domain, one word")
+    command.add_argument(
+        "files", nargs="*", type=Path, metavar="FILE",
+        help="add: pictures, a folder of them, or an exported domain; export: a .safetensors file",
+    )  # fmt: skip
+    add_learning(command)
+    add_kit(command)
+    add_overwrite(command)
+    add_json(command)
+
+
+def add_learning(command: argparse.ArgumentParser) -> None:
+    """Add how a domain is learned from examples."""
+    command.add_argument(
+        "--like-subject", nargs="+", default=[], type=Path, metavar="PHOTO", help=_LIKE_SUBJECT
+    )
+    command.add_argument("--invert", action="store_true", dest="inverts", help=_INVERT)
