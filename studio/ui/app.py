@@ -27,6 +27,18 @@ TITLE = "Duet Studio"
 DOMAINS = ("photo", "watercolour", "pencil", "cartoon", "clay", "low-poly", "night", "blueprint")
 PLACEHOLDER = "brown leather seat and oak wood legs"
 RANDOM_SEED = "() => Math.floor(Math.random() * 1e6)"
+# A tab keeps its key when the page loads again. Without permission to store, there is none.
+TAB_KEY = """() => {
+  try {
+    let key = sessionStorage.getItem("duet-tab");
+    if (!key) {
+      const bytes = crypto.getRandomValues(new Uint8Array(16));
+      key = Array.from(bytes, byte => byte.toString(16).padStart(2, "0")).join("");
+      sessionStorage.setItem("duet-tab", key);
+    }
+    return key;
+  } catch { return ""; }
+}"""
 MAX_AGE_S = 6 * 3600
 DRAWING = "draw"  # the slot that generation and transfer share
 
@@ -50,12 +62,16 @@ def build_page(handlers: PageHandlers) -> gr.Blocks:
                 with gr.Tab("Retrieve", id="retrieve"):
                     hits = retrieve_tab(page, handlers, query)
                 with gr.Tab("Transfer", id="transfer"):
-                    source = _transfer_tab(handlers, query)
+                    source, moved = _transfer_tab(handlers, query)
                 with gr.Tab("Generate", id="generate"):
-                    results = _generate_tab(handlers, query)
+                    results, made = _generate_tab(handlers, query)
         _footer(handlers)
         for hand_over in (hits, results):
             hand_over.button.click(hand_over.fn, hand_over.inputs, [source, tabs], **PRIVATE)
+        tab_key = gr.Textbox(visible=False)
+        page.load(
+            handlers.enter, tab_key, [*moved, *made], js=TAB_KEY, show_progress="hidden", **PRIVATE
+        )
         page.unload(handlers.leave)
     page.queue(max_size=handlers.context.caps.queue_size, default_concurrency_limit=2)
     return page
@@ -86,7 +102,10 @@ def _query_side(handlers: PageHandlers) -> QuerySide:
     )
 
 
-def _transfer_tab(handlers: PageHandlers, query: QuerySide) -> UploadedImage:
+def _transfer_tab(
+    handlers: PageHandlers, query: QuerySide
+) -> tuple[UploadedImage, list[gr.Component]]:
+    """Lay out the tab; return its source, and what a transfer fills."""
     if not handlers.draws:
         TextLine(value=NO_PIPELINE, elem_classes="notice")
     with gr.Row(equal_height=False, elem_id="move"):
@@ -121,19 +140,21 @@ def _transfer_tab(handlers: PageHandlers, query: QuerySide) -> UploadedImage:
             )  # fmt: skip
             line = TextLine(elem_id="transferred")
             download = gr.DownloadButton("Download PNG", interactive=False, size="md")
+    filled: list[gr.Component] = [result, line, download]
     start.click(
         handlers.transfer,
         [
             source, domain, own_words, strength, seed, uses_words, query.words, query.added_words,
         ],
-        [result, line, download], api_name="transfer", concurrency_id=DRAWING,
+        filled, api_name="transfer", concurrency_id=DRAWING,
         concurrency_limit=1, trigger_mode="once", show_progress_on=[result],
     )  # fmt: skip
     stop.click(handlers.stop, None, None, queue=False, **PRIVATE)
-    return source
+    return source, filled
 
 
-def _generate_tab(handlers: PageHandlers, query: QuerySide) -> HandOver:
+def _generate_tab(handlers: PageHandlers, query: QuerySide) -> tuple[HandOver, list[gr.Component]]:
+    """Lay out the tab; return how it hands a result over, and what a drawing fills."""
     if not handlers.draws:
         TextLine(value=NO_PIPELINE, elem_classes="notice")
     kept, number = gr.State(()), gr.State(0)
@@ -154,16 +175,18 @@ def _generate_tab(handlers: PageHandlers, query: QuerySide) -> HandOver:
             facts = FactSheet(elem_id="result-facts")
             download = gr.DownloadButton("Download PNG", interactive=False, size="md")
             button = gr.Button("Transfer this one", interactive=handlers.draws, size="md")
-    chosen = [number, large, facts, download]
+    chosen: list[gr.Component] = [number, large, facts, download]
+    filled: list[gr.Component] = [results, kept, line, *chosen]
     start.click(
         handlers.generate, [*query.inputs, *sliders, kept, query.added_words],
-        [results, kept, line, *chosen], api_name="generate", concurrency_id=DRAWING,
+        filled, api_name="generate", concurrency_id=DRAWING,
         concurrency_limit=1, trigger_mode="once", show_progress_on=[results],
     )  # fmt: skip
     stop.click(handlers.stop, None, None, queue=False, **PRIVATE)
     renew.click(None, None, sliders[0], js=RANDOM_SEED, **PRIVATE)
     results.select(handlers.pick_result, kept, chosen, show_progress="hidden", **PRIVATE)
-    return HandOver(button=button, fn=handlers.hand_over_result, inputs=[kept, number])
+    hand_over = HandOver(button=button, fn=handlers.hand_over_result, inputs=[kept, number])
+    return hand_over, filled
 
 
 def _generate_sliders(caps: Caps, kit: Kit) -> list[gr.Component]:

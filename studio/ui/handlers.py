@@ -1,6 +1,7 @@
 """Handlers of the page: from the values of its inputs to the values of its outputs."""
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,9 @@ from studio.ui.word_files import WordFileHandlers
 Progress = Callable[..., object]
 
 BUSY_S = 60.0
+NUM_TRANSFER_OUTPUTS, NUM_GENERATE_OUTPUTS = 3, 7
+BACK_AGAIN = "These are your last results."
+_TAB_KEY = re.compile(r"[0-9a-f]{32}")
 NO_PIPELINE = (
     "This kit searches but does not draw: it has no diffusion pipeline. Retrieve works; "
     "to draw, open the studio with a kit that has one."
@@ -51,7 +55,7 @@ class PageHandlers:
             folder.mkdir(mode=0o700)
         self.thumbnails = Thumbnails(thumbnails)
         self.retrieval = RetrieveHandlers(context, self.thumbnails)
-        self.sessions = Sessions(results)
+        self.sessions = Sessions(results, context.caps.grace_s)
         self.word_files = WordFileHandlers(context)
 
     @property
@@ -124,7 +128,10 @@ class PageHandlers:
         results = self._keep(result, request, "generated")
         notes = engine.notes_on_words(drawing_request.query, query.text)
         line = " ".join((f"{len(results)} drawn in {result.duration_s:.1f} s.", *notes))
-        return self._results((*results, *kept)[: self.context.caps.num_kept], line)
+        pictures = (*results, *kept)[: self.context.caps.num_kept]
+        again = self._results(pictures, BACK_AGAIN)
+        self.sessions.keep(_session(request), "generate", again)
+        return self._results(pictures, line)
 
     @translate_errors
     def pick_result(self, kept: tuple[PagePicture, ...], event: gr.SelectData) -> tuple[Any, ...]:
@@ -187,7 +194,20 @@ class PageHandlers:
             f"{to}: strength {drawing_request.strength:g}, seed {seed}, {result.duration_s:.1f} s."
         )
         download = gr.update(value=moved.file, interactive=True)
-        return (before, moved.file), line, download
+        outputs = ((before, moved.file), line, download)
+        self.sessions.keep(_session(request), "transfer", outputs)
+        return outputs
+
+    def enter(self, key: object, request: gr.Request) -> tuple[Any, ...]:
+        """Begin a visit; return what an earlier page of the same tab transferred and generated."""
+        last: Mapping[str, tuple[Any, ...]] = {}
+        if isinstance(key, str) and _TAB_KEY.fullmatch(key):
+            last = self.sessions.enter(_session(request), key)
+        nothing = gr.skip()
+        return (
+            *last.get("transfer", (nothing,) * NUM_TRANSFER_OUTPUTS),
+            *last.get("generate", (nothing,) * NUM_GENERATE_OUTPUTS),
+        )
 
     def stop(self, request: gr.Request) -> None:
         """Stop the running work of this visitor."""

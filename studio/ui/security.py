@@ -50,6 +50,7 @@ class PageCaps:
         queue_size: Requests that wait.
         num_added_words: Token files that a visitor may add.
         token_bytes: Size of one.
+        grace_s: How long results wait for a page that loads again.
         budget: How often visitors may call, draw and upload; empty for no limit.
     """
 
@@ -62,6 +63,7 @@ class PageCaps:
     queue_size: int = 64
     num_added_words: int = 8
     token_bytes: int = 2 * MEBIBYTE
+    grace_s: float = 120.0
     budget: BudgetPlan = field(default_factory=dict)
 
 

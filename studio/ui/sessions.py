@@ -1,24 +1,46 @@
 """Running work and files of each visitor."""
 
 import shutil
-from collections import defaultdict
+from collections import OrderedDict, defaultdict
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
-from threading import Lock
+from threading import Lock, Timer
+from typing import Any, Final
 
 from generation.cancel import CancelToken
 from studio.ui.security import private_name
 
+Outputs = tuple[Any, ...]
+"""What a handler returns to the page."""
+
+MAX_HELD: Final = 64
+MAX_KEYS: Final = 4096
+
 
 class Sessions:
-    """Running work and files of each visitor; the end of a visit stops and removes them."""
+    """Running work and files of each visitor; the end of a visit stops and removes them.
 
-    def __init__(self, folder: Path) -> None:
-        """Keep the files of visitors below `folder`, which must be private."""
-        self._folder, self._lock = folder, Lock()
+    A page that loads again, such as after its connection was cut, is another session. By a key that
+    its tab keeps it finds the results of the one before, which stay for a while.
+    """
+
+    def __init__(self, folder: Path, grace_s: float = 0.0) -> None:
+        """Keep the files of visitors below a folder.
+
+        Args:
+            folder: Must be private.
+            grace_s: How long the results of a session with a key stay after its end; those of
+                `MAX_HELD` sessions at most.
+        """
+        self._folder, self._lock, self.grace_s = folder, Lock(), grace_s
+        self._keys: OrderedDict[str, str] = OrderedDict()
+        self._latest: dict[str, str] = {}  # by key: the session that has its results
+        self._results: dict[str, dict[str, Outputs]] = {}
+        self._held: OrderedDict[str, Timer] = OrderedDict()
         self._tokens: defaultdict[str, set[CancelToken]] = defaultdict(set)
-        self._folders: dict[str, Path] = {}
+        self._own: dict[str, Path] = {}
+        self._folders: defaultdict[str, set[Path]] = defaultdict(set)
         self._uploads: defaultdict[str, set[Path]] = defaultdict(set)
 
     @contextmanager
@@ -46,9 +68,9 @@ class Sessions:
     def folder(self, session: str) -> Path:
         """Return a fresh folder for files of one result."""
         with self._lock:
-            if session not in self._folders:
-                self._folders[session] = self._folder / private_name()
-            folder = self._folders[session] / private_name()
+            own = self._own.setdefault(session, self._folder / private_name())
+            self._folders[session].add(own)
+            folder = own / private_name()
         folder.mkdir(parents=True, mode=0o700)
         return folder
 
@@ -57,15 +79,67 @@ class Sessions:
         with self._lock:
             self._uploads[session].add(file)
 
+    def enter(self, session: str, key: str) -> dict[str, Outputs]:
+        """Begin a visit; return the last results of the one before in the same tab, by use.
+
+        Args:
+            session: The visit.
+            key: Unguessable name of the tab.
+        """
+        with self._lock:
+            self._keys[session] = key
+            while len(self._keys) > MAX_KEYS:
+                self._keys.popitem(last=False)
+            before = self._latest.get(key)
+            if before is None:
+                return {}
+            self._latest[key] = session
+            self._results[session] = dict(self._results[before])
+            self._folders[session] |= self._folders[before]
+            return dict(self._results[session])
+
+    def keep(self, session: str, use: str, outputs: Outputs) -> None:
+        """Keep the results that a visitor sees, in place of earlier ones of the same use."""
+        with self._lock:
+            self._results.setdefault(session, {})[use] = outputs
+            if session in self._keys:
+                self._latest[self._keys[session]] = session
+
     def leave(self, session: str) -> None:
-        """End a visit: stop its work and remove its files."""
+        """End a visit: stop its work and remove its files, those of results after a while."""
         self.stop(session)
         with self._lock:
-            folder = self._folders.pop(session, None)
             uploads = self._uploads.pop(session, set())
             # Uploads of one name and content share a file, which stays while a visitor uses it.
             uploads = uploads.difference(*self._uploads.values())
         for file in uploads:
             file.unlink(missing_ok=True)
-        if folder is not None:
+        for ended in self._hold(session):
+            self._remove(ended)
+
+    def _hold(self, session: str) -> list[str]:
+        """Have the results of a session wait; return the sessions whose results go at once."""
+        with self._lock:
+            key = self._keys.get(session)
+            if self.grace_s <= 0 or key is None or self._latest.get(key) != session:
+                return [session]
+            if session not in self._held:
+                timer = Timer(self.grace_s, self._remove, [session])
+                timer.daemon = True
+                self._held[session] = timer
+                timer.start()
+            return list(self._held)[:-MAX_HELD]
+
+    def _remove(self, session: str) -> None:
+        with self._lock:
+            if (timer := self._held.pop(session, None)) is not None:
+                timer.cancel()
+            self._keys.pop(session, None)
+            for key in [key for key, latest in self._latest.items() if latest == session]:
+                del self._latest[key]
+            self._results.pop(session, None)
+            self._own.pop(session, None)
+            folders = self._folders.pop(session, set())
+            folders = folders.difference(*self._folders.values())
+        for folder in folders:
             shutil.rmtree(folder, ignore_errors=True)

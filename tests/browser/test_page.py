@@ -210,7 +210,28 @@ def test_a_phone_shows_everything_and_draws_by_touch(browser, server):
             assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
 
 
-def test_the_visit_leaves_nothing_behind(browser, server):
+def test_a_page_that_loads_again_shows_its_results(browser, server):
+    with opened(browser, server) as page:
+        page.locator("#words textarea").press_sequentially("red")
+        page.get_by_role("tab", name="Generate").click()
+        page.locator("button#generate").click()
+        wait_for_line(page, "#generated", "2 drawn in")
+        page.reload()
+        page.wait_for_selector("#hits img")
+        page.get_by_role("tab", name="Generate").click()
+        wait_for_line(page, "#generated", "These are your last results.")
+        page.wait_for_function(
+            "document.querySelectorAll('#results img').length === 2"
+            " && [...document.querySelectorAll('#results img')].every(img => img.naturalWidth)"
+        )
+    with opened(browser, server) as page:
+        page.get_by_role("tab", name="Generate").click()
+        page.wait_for_timeout(500)
+        assert page.locator("#results img").count() == 0  # another tab has none
+
+
+def test_the_visit_leaves_nothing_behind(browser, server, monkeypatch):
+    monkeypatch.setattr(server.handlers.sessions, "grace_s", 1.0)
     with opened(browser, server) as page:
         page.locator("#words textarea").press_sequentially("red")
         page.get_by_role("tab", name="Generate").click()

@@ -18,10 +18,13 @@ from studio.kits import ControlFiles
 from studio.ui.app import _generate_sliders
 from studio.ui.context import read_query
 from studio.ui.feedback import Feedback
+from studio.ui.handlers import BACK_AGAIN
 from studio.ui.present import ranking_line
 from studio.ui.security import PUBLIC_CAPS, Access
 from tests.studio.page import HOUSE, World, chosen, make_handlers, shared_world, visitor
 from tests.studio.tiny_kit import write_gallery, write_kit
+
+NOTHING = (gr.skip(),) * 10
 
 
 @pytest.fixture(scope="module")
@@ -48,10 +51,12 @@ def draw(handlers, strokes=HOUSE, words="red", kept=(), who="one", progress=sile
     )
 
 
-def move(handlers, source, domain="night", own="", strength=0.6, uses_words=False, **changes):
+def move(
+    handlers, source, domain="night", own="", strength=0.6, uses_words=False, who="one", **changes
+):
     last = {"seed": 0, "uses_words": uses_words, "words": "oak wood"} | changes
     return handlers.transfer(
-        source, domain, own, strength, *last.values(), (), request=visitor(), progress=silent
+        source, domain, own, strength, *last.values(), (), request=visitor(who), progress=silent
     )
 
 
@@ -286,6 +291,27 @@ def test_leaving_removes_what_was_made(handlers):
     handlers.leave(visitor("leaver"))
     assert not kept[0].file.exists()
     assert others[0].file.exists()
+
+
+def test_a_page_that_loads_again_has_its_results(handlers, monkeypatch):
+    key, stranger = "0a" * 16, "0b" * 16
+    assert handlers.enter(key, visitor("cut")) == NOTHING
+    source = str(handlers.hand_over(handlers.retrieval.retrieve("", "", 0.5)[1], "")[0])
+    pair, line, _ = move(handlers, source, who="cut")
+    kept = draw(handlers, who="cut", num_images=1)[1]
+    handlers.leave(visitor("cut"))
+    outputs = handlers.enter(key, visitor("again"))
+    assert outputs[:2] == (pair, line)
+    assert outputs[4:7] == (kept, BACK_AGAIN, 0)
+    assert all(file.exists() for file in (*pair, kept[0].file))
+    for other in (stranger, "", None, key.upper(), [key]):
+        assert handlers.enter(other, visitor("stranger")) == NOTHING
+    monkeypatch.setattr(handlers.sessions, "grace_s", 0.0)
+    handlers.leave(visitor("again"))
+    assert kept[0].file.exists()  # until what waits for the first page ends
+    handlers.sessions._remove("cut")
+    assert not kept[0].file.exists()
+    assert handlers.enter(key, visitor("late")) == NOTHING
 
 
 def test_transfer_gives_before_and_after(handlers):
