@@ -25,6 +25,7 @@ from composer.composed import TENSORS, ComposedQuery, query_fields, query_from_f
 from composer.emphasis import spell_emphasis
 from composer.files import atomic_file
 from composer.query import MAX_TEXT_LENGTH
+from generation.best_of import Selection, selection_of
 from generation.lora import LoraSource, MergedLora
 from generation.lora_header import LoraError
 from generation.request import (
@@ -68,8 +69,17 @@ class Provenance:
     parameters: str = ""
 
 
-def describe(result: Result, index: int, *, kit: str = "") -> Provenance:
-    """Describe everything that one image of a result depends on."""
+def describe(
+    result: Result, index: int, *, kit: str = "", selection: Selection | None = None
+) -> Provenance:
+    """Describe everything that one image of a result depends on.
+
+    Args:
+        result: the result.
+        index: which image.
+        kit: name of the kit that drew it.
+        selection: its place among further images of the query, which it does not depend on.
+    """
     request = result.request
     fields: dict[str, Any] = {
         "schema": SCHEMA,
@@ -95,6 +105,8 @@ def describe(result: Result, index: int, *, kit: str = "") -> Provenance:
             "scale": request.style.scale,
             "adapter_sha256": result.adapter_hash,
         }
+    if selection is not None:
+        fields["best_of"] = selection.as_fields()
     if isinstance(request, TransferRequest):
         fields["strength"] = request.strength
         fields["source_hash"] = _source_hash(request.source, result.height, result.width)
@@ -187,6 +199,22 @@ def _unpack_style(fields: dict[str, Any], image: Image.Image | None) -> StyleIma
     if pixels_hash(image) != fields["style"]["image_hash"]:
         raise ProvenanceError("The style image is not the one that the image was drawn with.")
     return StyleImage(image=image, scale=fields["style"]["scale"])
+
+
+def recorded_selection(provenance: Provenance) -> Selection | None:
+    """Return the place of an image among those it was selected from; untrusted, but checked.
+
+    Raises:
+        ProvenanceError: the entry is damaged.
+    """
+    if "best_of" not in provenance.fields:
+        return None
+    try:
+        return selection_of(provenance.fields["best_of"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ProvenanceError(
+            "The PNG's provenance is damaged: its place among several."
+        ) from error
 
 
 def recorded_loras(provenance: Provenance) -> tuple[MergedLora, ...]:

@@ -218,6 +218,15 @@ def _add_generate(commands: "Subparsers[argparse.ArgumentParser]") -> None:
     command = new_command(commands, "generate", "generate images from a drawing and words")
     add_query(command)
     add_drawing(command)
+    command.add_argument(
+        "--best-of", type=int, metavar="N",
+        help="draw N images and number them by how well each agrees with drawing and words",
+    )  # fmt: skip
+    command.add_argument(
+        "--index",
+        type=parse_location,
+        help="gallery that is searched for a match first, as for search (default: the shipped one)",
+    )
     add_json(command)
 
 

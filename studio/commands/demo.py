@@ -14,8 +14,7 @@ from pathlib import Path
 from retrieval.store.address import IndexLocation, absolute_location
 from studio.commands.adapters import parse_loras
 from studio.commands.options import DemoOptions
-from studio.commands.search import index_folder
-from studio.commands.shared import open_engine, print_line
+from studio.commands.shared import index_folder, open_engine, print_line
 from studio.engine import Engine
 from studio.errors import UsageError
 from studio.kit_contents import KIT_FILE

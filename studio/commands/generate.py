@@ -5,30 +5,39 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from composer.composed import ComposedQuery
 from generation.defaults import DrawingDefaults
 from generation.provenance import describe, write_png
 from generation.request import DEFAULT_CAPS, DrawingSettings, GenerateRequest, Request
 from generation.sample import Result, RunOptions
+from studio.best_of import RankedPicture, check_best_of, draw_best
 from studio.commands.adapters import parse_loras, read_style, read_tokens, style_file
 from studio.commands.controls import ControlChoice, read_control
 from studio.commands.options import DrawingOptions, GenerateOptions
-from studio.commands.outputs import OutputRules, plan_batch, save_all
+from studio.commands.outputs import OutputRules, plan_batch, plan_ranked, save_all
 from studio.commands.shared import (
     ProgressLine,
     compose_query,
+    index_of_option,
     open_engine,
     print_json,
     print_line,
     warn,
 )
 from studio.engine import Engine
+from studio.errors import UsageError
+from studio.known_matches import find_known_match
 from studio.vocabulary import syntax_line, unread_words, unread_words_line
 
 NUM_RANDOM_SEEDS = 2**32
 
 
 def run(options: GenerateOptions) -> int:
-    """Generate images and save each with its provenance."""
+    """Generate images and save each with its provenance.
+
+    Raises:
+        UsageError: The options contradict each other.
+    """
     query_files = options.query
     rules = output_rules(
         query_files.sketch,
@@ -38,7 +47,7 @@ def run(options: GenerateOptions) -> int:
         style_file(options.style_image),
         overwrite=options.overwrite,
     )
-    paths = plan_batch(options.output, num_files(options.drawing), rules)
+    paths = _plan_files(options, rules)
     words = read_tokens(options.query.tokens)
     engine = open_engine(options.kit, parse_loras(options.loras)).with_words(words)
     style = read_style(options.style_image, engine.kit)
@@ -58,8 +67,29 @@ def run(options: GenerateOptions) -> int:
         settings=settings,
     )
     print_notes(engine, request.settings)
-    result = engine.generate(request, RunOptions(on_step=ProgressLine("step")))
+    _print_known_match(engine, composed, options)
+    run_options = RunOptions(on_step=ProgressLine("step"))
+    if options.best_of is not None:
+        ranked = draw_best(engine, request, options.best_of, run_options)
+        return save_ranked(ranked, paths, engine.kit.name, as_json=options.json)
+    result = engine.generate(request, run_options)
     return save(result, paths, request, engine.kit.name, as_json=options.json)
+
+
+def _plan_files(options: GenerateOptions, rules: OutputRules) -> tuple[Path, ...]:
+    if options.best_of is None:
+        return plan_batch(options.output, num_files(options.drawing), rules)
+    check_best_of(options.best_of)
+    if options.drawing.num_images != 1:
+        raise UsageError("--best-of says how many images are drawn; leave out --num-images.")
+    return plan_ranked(options.output, options.best_of, rules)
+
+
+def _print_known_match(engine: Engine, query: ComposedQuery, options: GenerateOptions) -> None:
+    """Print on stderr whether the gallery has a match, before anything is drawn."""
+    match = find_known_match(engine, query, index_of_option(options.index))
+    if match is not None:
+        warn(match.sentence)
 
 
 def drawing_settings(options: DrawingOptions, defaults: DrawingDefaults) -> DrawingSettings:
@@ -126,4 +156,42 @@ def save(
     else:
         for path in paths:
             print_line(str(path))
+    return 0
+
+
+def save_ranked(
+    ranked: Sequence[RankedPicture], paths: Sequence[Path], kit: str, *, as_json: bool
+) -> int:
+    """Save images with their provenance and place, and print a table of their agreement.
+
+    Raises:
+        UsageError: One could not be saved to its path; the message says where it is.
+    """
+
+    def writer(picture: RankedPicture) -> Callable[[Path], None]:
+        return lambda path: write_png(path, picture.image, picture.describe(kit))
+
+    save_all(paths, [writer(picture) for picture in ranked])
+    placed = list(zip(paths, ranked, strict=True))
+    if as_json:
+        print_json(
+            {
+                "images": [
+                    {"path": str(path), "seed": picture.seed, **picture.selection.as_fields()}
+                    for path, picture in placed
+                ]
+            }
+        )
+        return 0
+    print_line(f"rank  reference  words  score  {'seed':>10}  file")
+    for path, picture in placed:
+        agreement = picture.selection.agreement
+        reference, words = (
+            "-" if cosine is None else f"{cosine:.3f}"
+            for cosine in (agreement.reference, agreement.words)
+        )
+        print_line(
+            f"{picture.selection.rank:4}  {reference:>9}  {words:>5}  {agreement.score:+5.2f}  "
+            f"{picture.seed:10}  {path}"
+        )
     return 0

@@ -18,8 +18,7 @@ from retrieval.store.maintenance import check_index, discard_index
 from retrieval.store.roots import root_for
 from retrieval.store.table import Store
 from studio.commands.options import IndexCommandOptions
-from studio.commands.search import DEFAULT_INDEX
-from studio.commands.shared import ProgressLine, open_engine, print_json, print_line
+from studio.commands.shared import DEFAULT_INDEX, ProgressLine, open_engine, print_json, print_line
 from studio.engine import Engine
 from studio.errors import UsageError
 from studio.galleries import NO_MILVUS

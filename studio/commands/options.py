@@ -129,11 +129,17 @@ class SearchOptions:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GenerateOptions:
-    """Options of `duet generate`; `loras` and `style_image` are files, some with a scale."""
+    """Options of `duet generate`; `loras` and `style_image` are files, some with a scale.
+
+    `best_of` is how many images are drawn and put in order; None draws without an order. The index
+    is the gallery that is searched first; None is the shipped one.
+    """
 
     kit: KitOptions
     query: QueryOptions
     drawing: DrawingOptions
+    best_of: int | None
+    index: IndexLocation | None
     loras: tuple[str, ...]
     control_image: Path | None
     control_from: str | None

@@ -53,6 +53,20 @@ def plan_batch(path: Path, num_files: int, rules: OutputRules) -> tuple[Path, ..
     return _plan(path, rules, lambda start: [_numbered(path, start + i) for i in range(num_files)])
 
 
+def plan_ranked(path: Path, num_files: int, rules: OutputRules) -> tuple[Path, ...]:
+    """Return where to write files that are numbered by their rank; if one exists, of a further run.
+
+    Raises:
+        UsageError: They could not be written there, or one is an input.
+    """
+
+    def files_from(start: int) -> list[Path]:
+        of_run = path.with_stem(f"{path.stem}-run{start + 1}") if start else path
+        return [_numbered(of_run, rank) for rank in range(1, num_files + 1)]
+
+    return _plan(path, rules, files_from)
+
+
 def save_all(paths: Sequence[Path], writers: Sequence[Callable[[Path], None]]) -> None:
     """Write files; what cannot be written to its place is kept in a temporary folder.
 

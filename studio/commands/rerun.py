@@ -9,6 +9,7 @@ from generation.provenance import (
     read_png,
     rebuild_request,
     recorded_loras,
+    recorded_selection,
     write_png,
 )
 from generation.request import GenerateRequest, Request, TransferRequest
@@ -44,12 +45,14 @@ def run(options: RerunOptions) -> int:
     request = _request(options, provenance)
     index = _image_index(provenance, request.settings.num_images)
     kit = options.kit_name or _kit_of(options, provenance)
+    selection = recorded_selection(provenance)
     loras = loras_of_rerun(options.loras, recorded_loras(provenance), load_kit(kit))
     engine = open_engine(KitOptions(kit=kit, device=options.device, dtype=options.dtype), loras)
     name = engine.load_control(request.settings.control_name)
     _check_weights(options, provenance, engine, engine.pipeline.hash_with(name))
     result = _draw(engine, request)
-    image, facts = result.images[index].image, describe(result, index, kit=engine.kit.name)
+    image = result.images[index].image
+    facts = describe(result, index, kit=engine.kit.name, selection=selection)
     save_all([output], [lambda path: write_png(path, image, facts)])
     if options.json:
         print_json({"images": [{"path": str(output), "seed": request.settings.seed + index}]})

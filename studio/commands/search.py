@@ -14,12 +14,12 @@ from retrieval.evidence import Evidence
 from retrieval.files import open_gallery_picture, printable
 from retrieval.filters.language import parse
 from retrieval.search import Hit, Ranking, Refinement
-from retrieval.store.schema import MANIFEST
 from studio.commands.adapters import read_tokens, token_files
 from studio.commands.options import SearchOptions
 from studio.commands.outputs import OutputRules, plan_output
 from studio.commands.shared import (
     compose_query,
+    index_of_option,
     open_engine,
     print_json,
     print_line,
@@ -32,7 +32,6 @@ from studio.sheet import Tile, contact_sheet
 NOTHING_MATCHES = "Nothing in this gallery matches well; the closest pictures are:"
 NOTHING_PASSES = "No picture of this gallery passes the filter, or is among the earlier hits."
 SHEET_TILE_PX = 200
-DEFAULT_INDEX = ".duet"
 
 
 def run(options: SearchOptions) -> int:
@@ -42,7 +41,7 @@ def run(options: SearchOptions) -> int:
     words = read_tokens(options.query.tokens)
     engine = open_engine(options.kit).with_words(words, to_search=True)
     query, composed = compose_query(engine, options.query)
-    index = index_folder(options.index) if isinstance(options.index, Path) else options.index
+    index = index_of_option(options.index)
     ranking = engine.search(composed, index, options.top_k, where, _refinement(options))
     confidence = engine.confidence(composed, ranking)
     if saved_query:
@@ -130,14 +129,6 @@ def _refinement(options: SearchOptions) -> Refinement:
         diversity=options.diversity,
         folds=not options.all_copies,
     )
-
-
-def index_folder(folder: Path) -> Path:
-    """Return the index of a folder: the folder itself, or the default index inside it."""
-    inside = folder / DEFAULT_INDEX
-    if not (folder / MANIFEST).exists() and (inside / MANIFEST).exists():
-        return inside
-    return folder
 
 
 def ranking_sheet(

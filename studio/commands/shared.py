@@ -19,11 +19,15 @@ from composer.sketch import Sketch
 from composer.stroke_files import is_stroke_file, read_stroke_file
 from generation.lora import LoraSource
 from generation.memory_plan import Offload
+from retrieval.store.address import IndexLocation
+from retrieval.store.schema import MANIFEST
 from studio.commands.options import KitOptions, QueryOptions
 from studio.drawing import DrawingMode
 from studio.engine import ComposeOptions, Engine
 from studio.errors import UsageError
 from studio.kits import Kit, load_kit
+
+DEFAULT_INDEX = ".duet"
 
 # Controls, marks that change the direction of writing, and halves of pairs.
 _STEERING = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -110,6 +114,19 @@ def compose_options(engine: Engine, options: QueryOptions) -> ComposeOptions:
         composer=options.composer or engine.default_composer,
         balance=BALANCED if options.balance is None else options.balance,
     )
+
+
+def index_folder(folder: Path) -> Path:
+    """Return the index of a folder: the folder itself, or the default index inside it."""
+    inside = folder / DEFAULT_INDEX
+    if not (folder / MANIFEST).exists() and (inside / MANIFEST).exists():
+        return inside
+    return folder
+
+
+def index_of_option(location: IndexLocation | None) -> IndexLocation | None:
+    """Return the index that the value of `--index` names; None where it was not given."""
+    return index_folder(location) if isinstance(location, Path) else location
 
 
 def print_json(value: Any) -> None:  # noqa: ANN401  any JSON value
