@@ -163,7 +163,11 @@ def _generate_tab(handlers: PageHandlers, query: QuerySide) -> tuple[HandOver, l
         sliders = _generate_sliders(context.caps.drawing, context.engine.kit)
     with gr.Row(elem_id="go"):
         start, stop = _start_and_stop("Generate", handlers)
+        best_first = gr.Checkbox(
+            value=False, label="Best first", min_width=110, scale=0, elem_id="best-first"
+        )
         renew = gr.Button("New seed", min_width=110, scale=0, elem_id="new-seed")
+    known = TextLine(elem_id="known-match")
     line = TextLine(elem_id="generated")
     with gr.Row(equal_height=False):
         results = gr.Gallery(
@@ -178,7 +182,11 @@ def _generate_tab(handlers: PageHandlers, query: QuerySide) -> tuple[HandOver, l
     chosen: list[gr.Component] = [number, large, facts, download]
     filled: list[gr.Component] = [results, kept, line, *chosen]
     start.click(
-        handlers.generate, [*query.inputs, *sliders, kept, query.added_words],
+        handlers.known_match, [*query.inputs, query.added_words], known, **PRIVATE,
+        show_progress="hidden", concurrency_id="search", trigger_mode="once",
+    )  # fmt: skip
+    start.click(
+        handlers.generate, [*query.inputs, *sliders, best_first, kept, query.added_words],
         filled, api_name="generate", concurrency_id=DRAWING,
         concurrency_limit=1, trigger_mode="once", show_progress_on=[results],
     )  # fmt: skip

@@ -17,12 +17,14 @@ from generation.provenance import describe, write_png
 from generation.request import DrawingSettings, GenerateRequest, RequestError, TransferRequest
 from generation.sample import Result, RunOptions
 from generation.transfer import fit_source
+from studio.best_of import RankedPicture, rank
 from studio.engine import ComposeOptions
 from studio.errors import UsageError
+from studio.known_matches import find_known_match
 from studio.ui.context import PageContext, checked_index, read_query
 from studio.ui.inputs import checked_float, checked_int, checked_text
 from studio.ui.messages import translate_errors
-from studio.ui.present import PagePicture, selected_picture
+from studio.ui.present import PagePicture, agreement_rows, selected_picture
 from studio.ui.retrieve_handlers import RetrieveHandlers
 from studio.ui.security import private_name
 from studio.ui.sessions import Sessions
@@ -93,12 +95,16 @@ class PageHandlers:
         guidance: object,
         num_images: object,
         control: object,
+        best_first: object,
         kept: tuple[PagePicture, ...],
         added_words: tuple[AddedWord, ...],
         request: gr.Request,
         progress: Progress = gr.Progress(),  # noqa: B008  gradio reads the default
     ) -> tuple[Any, ...]:
-        """Generate images from the query on the left; keep them with their seeds."""
+        """Generate images from the query on the left; keep them with their seeds.
+
+        With `best_first` they are put in the order of their agreement with the query.
+        """
         self._check_draws()
         query = read_query(strokes, words)
         if query is None:
@@ -125,13 +131,31 @@ class PageHandlers:
         )
         if result is None:
             return (gr.skip(), kept, "Stopped.", *(gr.skip() for _ in range(4)))
-        results = self._keep(result, request, "generated")
+        ranked = rank(engine, [result]) if best_first is True else ()
+        results = self._keep(result, request, "generated", ranked)
         notes = engine.notes_on_words(drawing_request.query, query.text)
         line = " ".join((f"{len(results)} drawn in {result.duration_s:.1f} s.", *notes))
         pictures = (*results, *kept)[: self.context.caps.num_kept]
         again = self._results(pictures, BACK_AGAIN)
         self.sessions.keep(_session(request), "generate", again)
         return self._results(pictures, line)
+
+    @translate_errors
+    def known_match(
+        self,
+        strokes: object,
+        words: object,
+        balance: object,
+        added_words: tuple[AddedWord, ...],
+    ) -> str:
+        """Return the sentence about a match that the gallery already has; empty without one."""
+        query = read_query(strokes, words)
+        if query is None or not self.draws:
+            return ""
+        composed = self.context.compose(query, balance, added_words)
+        engine = self.context.engine.with_words(added_words)
+        match = find_known_match(engine, composed, self.context.index)
+        return match.sentence if match else ""
 
     @translate_errors
     def pick_result(self, kept: tuple[PagePicture, ...], event: gr.SelectData) -> tuple[Any, ...]:
@@ -272,26 +296,36 @@ class PageHandlers:
         _ = self.context.engine.pipeline
         token.check()
 
-    def _keep(self, result: Result, request: gr.Request, verb: str) -> tuple[PagePicture, ...]:
-        """Write each image as a PNG with its provenance."""
+    def _keep(
+        self,
+        result: Result,
+        request: gr.Request,
+        verb: str,
+        ranked: tuple[RankedPicture, ...] = (),
+    ) -> tuple[PagePicture, ...]:
+        """Write each image as a PNG with its provenance, in the order of the seeds or the ranks."""
         folder = self.sessions.folder(_session(request))
         kit = self.context.engine.kit.name
         pictures: list[PagePicture] = []
         settings = result.request.settings
-        for number, picture in enumerate(result.images):
-            seed = settings.seed + number
+        places = {picture.index: picture.selection for picture in ranked}
+        for number in places or range(len(result.images)):
+            seed, place = settings.seed + number, places.get(number)
             file = folder / f"duet-{seed}.png"
-            write_png(file, picture.image, describe(result, number, kit=kit))
+            facts = describe(result, number, kit=kit, selection=place)
+            write_png(file, result.images[number].image, facts)
             rows = (
                 ("Seed", str(seed)),
                 ("Steps", str(settings.num_inference_steps)),
                 ("Guidance", f"{settings.guidance_scale:g}"),
                 ("Balance", f"{result.request.query.balance:g}"),
                 ("Size", f"{result.width} × {result.height} px"),
+                *agreement_rows(place),
             )
             title = result.request.query.text or f"{verb} from the drawing alone"
-            facts = Facts(title=title, rows=rows)
-            pictures.append(PagePicture(file=file, label=f"seed {seed}", facts=facts))
+            label = f"{place.rank}  seed {seed}" if place else f"seed {seed}"
+            shown = Facts(title=title, rows=rows)
+            pictures.append(PagePicture(file=file, label=label, facts=shown))
         return tuple(pictures)
 
     def _results(self, kept: tuple[PagePicture, ...], line: str) -> tuple[Any, ...]:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from generation.best_of import Selection
 from generation.lora import LoraSource
 from retrieval.confidence import Confidence
 from retrieval.files import picture_file
@@ -41,6 +42,15 @@ def loras_line(loras: Sequence[LoraSource]) -> str:
     """Return the line that names the LoRAs added to the kit; empty where there are none."""
     names = [f"{lora.file.stem} at {lora.scale:g}" for lora in loras]
     return f"LoRAs: {', '.join(names)}." if names else ""
+
+
+def agreement_rows(selection: Selection | None) -> tuple[tuple[str, str], ...]:
+    """Return the facts about a result's place among several; none where it has no place."""
+    if selection is None:
+        return ()
+    sides = (("Drawing", selection.agreement.reference), ("Words", selection.agreement.words))
+    cosines = ((name, f"{cosine:.3f}") for name, cosine in sides if cosine is not None)
+    return (("Rank", f"{selection.rank} of {selection.num_drawn}"), *cosines)
 
 
 def index_of(pictures: Sequence[PagePicture], picked: str) -> int:

@@ -14,6 +14,7 @@ from PIL import Image
 from composer.images import open_image
 from generation.controls import ControlKind
 from generation.provenance import read_png
+from retrieval.confidence import Calibration, QueryMode, save_calibrations
 from studio.kits import ControlFiles
 from studio.ui.app import _generate_sliders
 from studio.ui.context import read_query
@@ -44,7 +45,7 @@ def silent(*_args, **_kwargs):
 def draw(handlers, strokes=HOUSE, words="red", kept=(), who="one", progress=silent, **changes):
     dials = {
         "balance": 0.5, "seed": 7, "num_steps": 2, "guidance": 3.0, "num_images": 2,
-        "control": None,
+        "control": None, "best_first": False,
     } | changes  # fmt: skip
     return handlers.generate(
         strokes, words, *dials.values(), kept, (), request=visitor(who), progress=progress
@@ -189,6 +190,34 @@ def test_generated_images_are_kept_with_seed_and_provenance(handlers):
     again = draw(handlers, seed=9, num_images=1, kept=kept)[1]
     assert [picture.label for picture in again] == ["seed 9", "seed 7", "seed 8"]
     assert handlers.pick_result(again, chosen(2))[1] == kept[1].file
+
+
+def test_the_best_of_several_images_comes_first_with_its_agreement(handlers):
+    _, kept, _, _, large, facts, _ = draw(handlers, best_first=True)
+    assert [picture.label[:3] for picture in kept] == ["1  ", "2  "]
+    assert large == kept[0].file
+    first, second = (read_png(picture.file).fields for picture in kept)
+    assert (first["best_of"]["rank"], second["best_of"]["rank"]) == (1, 2)
+    assert first["best_of"]["score"] > second["best_of"]["score"]
+    assert kept[0].label == f"1  seed {first['seed'] + first['index']}"
+    rows = dict(json.loads(facts)["rows"])
+    assert rows["Rank"] == "1 of 2"
+    assert rows["Drawing"] == f"{first['best_of']['reference']:.3f}"
+    assert rows["Words"] == f"{first['best_of']['words']:.3f}"
+    assert "best_of" not in read_png(draw(handlers)[1][0].file).fields
+
+
+def test_a_match_of_the_gallery_is_named_before_the_images_come(handlers, tmp_path, monkeypatch):
+    engine = handlers.context.engine
+    assert handlers.known_match(HOUSE, "red", 0.5, ()) == ""
+    path = tmp_path / "confidence.json"
+    certain = Calibration(weights=(0.0, 0.0, 0.0), bias=2.0, threshold=0.5)
+    save_calibrations(path, dict.fromkeys(QueryMode, certain))
+    monkeypatch.setattr(engine, "kit", replace(engine.kit, confidence={"duet": path}))
+    said = handlers.known_match(HOUSE, "red", 0.5, ())
+    hits = handlers.retrieval.retrieve(HOUSE, "red", 0.5)[1]
+    assert said.endswith(f"{hits[0].file.name} (confidence 0.88).")
+    assert handlers.known_match("", " ", 0.5, ()) == ""
 
 
 def test_the_page_offers_the_control_networks_that_follow_lines(handlers, monkeypatch):

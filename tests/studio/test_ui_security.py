@@ -223,7 +223,7 @@ def test_the_public_interface_is_what_it_was(client):
         "/transfer": ["source", "domain", "own_words", "strength", "seed", "uses_words", "words"],
         "/generate": [
             "strokes", "words", "balance", "seed", "num_steps", "guidance", "num_images",
-            "control",
+            "control", "best_first",
         ],
     }  # fmt: skip
 

@@ -74,7 +74,7 @@ def test_a_file_of_a_known_name_takes_its_place(handlers):
 
 def test_pictures_are_drawn_and_transferred_with_the_word(handlers, tmp_path):
     words, _ = add(handlers, upload(handlers))
-    dials = (0.5, 7, 2, 3.0, 1, None)
+    dials = (0.5, 7, 2, 3.0, 1, None, False)
     made = handlers.generate("", "red <fog>", *dials, (), words, request=visitor(), progress=silent)
     fields = read_png(made[1][0].file).fields
     assert fields["query"]["added_words"][0]["name"] == "fog"
