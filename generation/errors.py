@@ -5,7 +5,7 @@ from generation.judge import JudgeError
 from generation.lora_header import LoraError
 from generation.memory_plan import MemoryPlanError
 from generation.model_folder import PipelineError
-from generation.provenance import ProvenanceError
+from generation.png_text import MetadataError
 from generation.request import RequestError
 from generation.sample import BusyError, OutOfMemoryError
 from generation.style_files import StyleError
@@ -17,7 +17,7 @@ GENERATION_ERRORS: tuple[type[Exception], ...] = (
     MemoryPlanError,
     StyleError,
     JudgeError,
-    ProvenanceError,
+    MetadataError,
     BusyError,
     OutOfMemoryError,
     GenerationCancelledError,

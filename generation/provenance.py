@@ -9,8 +9,8 @@ import base64
 import binascii
 import json
 import re
-import struct
 import zlib
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from composer.query import MAX_TEXT_LENGTH
 from generation.best_of import Selection, selection_of
 from generation.lora import LoraSource, MergedLora
 from generation.lora_header import LoraError
+from generation.png_text import MetadataError, png_bytes, text_chunks
 from generation.request import (
     DrawingSettings,
     GenerateRequest,
@@ -40,19 +41,16 @@ from generation.request import (
 from generation.sample import Result, pixels_hash
 from generation.transfer import fit_source
 
-CHUNK = "duet_studio"
+CHUNK, PARAMETERS = "duet_studio", "parameters"
 SCHEMA = 1
-MAX_CHUNK_BYTES = 4 << 20
-MAX_FILE_BYTES = 64 << 20
 MAX_LORAS = 16
 _MAX_ARRAY_VALUES = 1 << 21
 _MAX_NAME_LENGTH = 80
 _SECOND = "second_vectors"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
-class ProvenanceError(ValueError):
+class ProvenanceError(MetadataError):
     """A PNG whose provenance cannot be used; the message says why."""
 
 
@@ -120,7 +118,7 @@ def write_png(path: Path, image: Image.Image, provenance: Provenance) -> None:
         OSError: the disk is full or the folder cannot be written.
     """
     chunks = PngInfo()
-    chunks.add_itxt("parameters", provenance.parameters)
+    chunks.add_itxt(PARAMETERS, provenance.parameters)
     chunks.add_text(CHUNK, json.dumps(provenance.fields, ensure_ascii=True, allow_nan=False))
     with atomic_file(path, is_durable=True) as file:
         image.save(file, format="PNG", pnginfo=chunks)
@@ -130,24 +128,28 @@ def read_png(source: Path | bytes) -> Provenance:
     """Read the provenance of a PNG without decoding its pixels.
 
     Raises:
-        ProvenanceError: the file is no PNG, or its chunk is missing, too long or of another schema.
+        MetadataError: the file is no PNG, or its chunk is too long.
+        ProvenanceError: the chunk is missing, damaged or of another schema.
     """
-    if isinstance(source, Path):
-        if not source.is_file():
-            raise ProvenanceError(f"There is no file {source.name}.")
-        if source.stat().st_size > MAX_FILE_BYTES:
-            raise ProvenanceError(f"The file is larger than {MAX_FILE_BYTES >> 20} MiB.")
-        source = source.read_bytes()
-    texts = _text_chunks(source)
+    texts = text_chunks(png_bytes(source), (CHUNK, PARAMETERS))
     if CHUNK not in texts:
         raise ProvenanceError("This PNG does not say how it was made by Duet Studio.")
+    return provenance_of(texts)
+
+
+def provenance_of(texts: Mapping[str, str]) -> Provenance:
+    """Return the provenance in the text chunks of a PNG; there is a `CHUNK` among them.
+
+    Raises:
+        ProvenanceError: it is damaged or of another schema.
+    """
     try:
         fields = json.loads(texts[CHUNK])
     except (ValueError, RecursionError) as error:
         raise ProvenanceError("The PNG's provenance is damaged.") from error
     if not isinstance(fields, dict) or fields.get("schema") != SCHEMA:
         raise ProvenanceError(f"The PNG's provenance must be of schema {SCHEMA}.")
-    return Provenance(fields=fields, parameters=texts.get("parameters", ""))
+    return Provenance(fields=fields, parameters=texts.get(PARAMETERS, ""))
 
 
 def rebuild_request(
@@ -359,34 +361,3 @@ def _unpack_control(fields: dict[str, Any]) -> np.ndarray:
         return grey
     bits = np.unpackbits(_unpack_array(fields["control"]), axis=1, count=int(fields["width"]))
     return (bits * 255).astype(np.uint8)
-
-
-def _text_chunks(data: bytes) -> dict[str, str]:
-    """Return the plain text chunks that this module writes, each below the cap."""
-    if not data.startswith(_SIGNATURE):
-        raise ProvenanceError("The file is no PNG.")
-    texts: dict[str, str] = {}
-    start = len(_SIGNATURE)
-    while start + 12 <= len(data):
-        (length,) = struct.unpack_from(">I", data, start)
-        kind = data[start + 4 : start + 8]
-        body, end = start + 8, start + 8 + length
-        if kind == b"IEND" or end + 4 > len(data):
-            break
-        if kind in (b"tEXt", b"iTXt"):
-            key, _, value = data[body : min(end, body + 80)].partition(b"\0")
-            if key in (CHUNK.encode(), b"parameters"):
-                if length > MAX_CHUNK_BYTES:
-                    raise ProvenanceError("The PNG's provenance is too long.")
-                value = data[body + len(key) + 1 : end]
-                texts.setdefault(key.decode(), _text_of(kind, value))
-        start = end + 4
-    return texts
-
-
-def _text_of(kind: bytes, value: bytes) -> str:
-    if kind == b"tEXt":
-        return value.decode("latin-1")
-    if value[:1] != b"\0":  # a compressed iTXt is another program's
-        return ""
-    return value[2:].partition(b"\0")[2].partition(b"\0")[2].decode("utf-8", "replace")

@@ -1,12 +1,15 @@
 """`duet rerun`."""
 
+from pathlib import Path
+
 from composer.files import sha256_of
 from composer.images import open_image
+from generation.foreign.read import read_metadata
+from generation.foreign.settings import ForeignSettings
 from generation.provenance import (
     Provenance,
     ProvenanceError,
     describe,
-    read_png,
     rebuild_request,
     recorded_loras,
     recorded_selection,
@@ -14,7 +17,7 @@ from generation.provenance import (
 )
 from generation.request import GenerateRequest, Request, TransferRequest
 from generation.sample import Result, RunOptions
-from studio.commands.adapters import loras_of_rerun
+from studio.commands.adapters import loras_of_rerun, parse_loras
 from studio.commands.generate import output_rules
 from studio.commands.options import KitOptions, RerunOptions
 from studio.commands.outputs import plan_output, save_all
@@ -27,21 +30,32 @@ from studio.commands.shared import (
 )
 from studio.engine import Engine
 from studio.errors import UsageError
+from studio.foreign import foreign_request
 from studio.kit_file import embedded_kits
 from studio.kits import load_kit
+
+DEFAULT_KIT = "mini"
 
 
 def run(options: RerunOptions) -> int:
     """Draw an image again: equal bytes for the same kit, device and dtype.
 
+    The settings of other programs' images are followed as far as they mean something here.
+
     Raises:
-        ProvenanceError: The file is no PNG of Duet Studio, or its metadata is damaged.
+        MetadataError: The file is no PNG, or has no metadata that can be used.
         UsageError: The source, the style image or a LoRA is missing, or another kit drew the image.
     """
     inputs = (options.image, options.source, options.style_image)
     rules = output_rules(*inputs, overwrite=options.overwrite)
     output = plan_output(options.output, rules)
-    provenance = read_png(options.image)
+    found = read_metadata(options.image)
+    if isinstance(found, ForeignSettings):
+        return _draw_foreign(options, output, found)
+    return _draw_own(options, output, found)
+
+
+def _draw_own(options: RerunOptions, output: Path, provenance: Provenance) -> int:
     request = _request(options, provenance)
     index = _image_index(provenance, request.settings.num_images)
     kit = options.kit_name or _kit_of(options, provenance)
@@ -54,11 +68,40 @@ def run(options: RerunOptions) -> int:
     image = result.images[index].image
     facts = describe(result, index, kit=engine.kit.name, selection=selection)
     save_all([output], [lambda path: write_png(path, image, facts)])
-    if options.json:
-        print_json({"images": [{"path": str(output), "seed": request.settings.seed + index}]})
+    _report(output, request.settings.seed + index, as_json=options.json)
+    return 0
+
+
+def _draw_foreign(options: RerunOptions, output: Path, settings: ForeignSettings) -> int:
+    """Draw an image with the settings of another program's, and name those that are dropped."""
+    if options.source is not None or options.style_image is not None:
+        raise UsageError(
+            f"{options.image} was drawn by {settings.program}; its words and numbers are followed, "
+            "without --source and --style-image."
+        )
+    kit = KitOptions(
+        kit=options.kit_name or DEFAULT_KIT, device=options.device, dtype=options.dtype
+    )
+    engine = open_engine(kit, parse_loras(options.loras))
+    rebuilt = foreign_request(engine, settings)
+    warn(
+        f"{options.image} was drawn by {settings.program}, so the image will be another one: its "
+        f"settings are followed with the kit {engine.kit.name!r}."
+    )
+    for note in rebuilt.notes:
+        warn(note)
+    result = engine.generate(rebuilt.request, RunOptions(on_step=ProgressLine("step")))
+    image, facts = result.images[0].image, describe(result, 0, kit=engine.kit.name)
+    save_all([output], [lambda path: write_png(path, image, facts)])
+    _report(output, rebuilt.request.settings.seed, as_json=options.json)
+    return 0
+
+
+def _report(output: Path, seed: int, *, as_json: bool) -> None:
+    if as_json:
+        print_json({"images": [{"path": str(output), "seed": seed}]})
     else:
         print_line(str(output))
-    return 0
 
 
 def _request(options: RerunOptions, provenance: Provenance) -> Request:

@@ -11,9 +11,9 @@ from PIL import Image
 
 from composer.fusion import Fusion
 from generation.generate import generate
+from generation.png_text import MAX_CHUNK_BYTES, MetadataError
 from generation.provenance import (
     CHUNK,
-    MAX_CHUNK_BYTES,
     Provenance,
     ProvenanceError,
     describe,
@@ -126,7 +126,7 @@ def test_a_failed_save_leaves_nothing(result_of_two, tmp_path, monkeypatch):
     ],
 )
 def test_forged_files_are_refused(data, message):
-    with pytest.raises(ProvenanceError, match=message):
+    with pytest.raises(MetadataError, match=message):
         read_png(data)
 
 

@@ -1,0 +1,1 @@
+"""Settings of pictures that other programs drew, read from the metadata of their PNGs."""
