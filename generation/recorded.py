@@ -60,13 +60,11 @@ def differences(first: Mapping[str, str], second: Mapping[str, str]) -> tuple[Di
 
 def _own(fields: Mapping[str, Any]) -> dict[str, object]:
     query = _mapping(fields.get("query"))
-    seed, index = fields.get("seed"), fields.get("index")
-    is_whole = isinstance(seed, int) and isinstance(index, int)
     control = fields.get("control", fields.get("grey_control"))
     return {
         **{name: query.get(key) for name, key in _OF_QUERY.items()},
         "Drawing": _digest(query.get("pseudo_tokens")),
-        "Seed": seed + index if is_whole else seed,
+        "Seed": _seed(fields.get("seed"), fields.get("index")),
         **{name: fields.get(key) for name, key in _NAMES.items()},
         "Control image": _digest(control),
         "Size": _size(fields.get("width"), fields.get("height")),
@@ -91,6 +89,12 @@ def _foreign(settings: ForeignSettings) -> dict[str, object]:
 
 def _mapping(value: object) -> Mapping[str, Any]:
     return cast("Mapping[str, Any]", value) if isinstance(value, Mapping) else {}
+
+
+def _seed(of_batch: object, index: object) -> object:
+    """Return the seed of one image of a batch."""
+    is_whole = isinstance(of_batch, int) and isinstance(index, int)
+    return of_batch + index if is_whole else of_batch
 
 
 def _digest(packed: object) -> str:

@@ -86,6 +86,7 @@ def parser() -> argparse.ArgumentParser:
         add_domains,
         _add_export_token,
         _add_rerun,
+        _add_compare,
         _add_kits,
         add_train,
         add_bench,
@@ -272,6 +273,17 @@ def _add_rerun(commands: "Subparsers[argparse.ArgumentParser]") -> None:
     add_overwrite(command)
     command.add_argument("--kit", dest="kit_name", help="default: the kit that the PNG names")
     add_hardware(command)
+    add_json(command)
+
+
+def _add_compare(commands: "Subparsers[argparse.ArgumentParser]") -> None:
+    command = new_command(commands, "compare", "show in which settings two images differ")
+    command.add_argument("first", type=Path, metavar="A")
+    command.add_argument("second", type=Path, metavar="B")
+    command.add_argument(
+        "--output", type=Path, metavar="PNG", help="save a sheet with both images side by side"
+    )
+    add_overwrite(command)
     add_json(command)
 
 

@@ -12,6 +12,7 @@ INK = (34, 34, 34)
 FAINT = (120, 118, 112)
 GAP_PX = 14
 LABEL_PX = 40
+LINE_PX = 17
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,6 +54,34 @@ def contact_sheet(
     return sheet
 
 
+def comparison_sheet(
+    first: Tile, second: Tile, rows: Sequence[tuple[str, str, str]], *, tile_px: int = 512
+) -> Image.Image:
+    """Lay two pictures out side by side, with a table of names and two texts below them.
+
+    Args:
+        first: The picture on the left.
+        second: The picture on the right.
+        rows: Name, text of the first and text of the second picture.
+        tile_px: Side of the square that each picture is fitted into.
+    """
+    top = GAP_PX + tile_px + LABEL_PX
+    height = top + GAP_PX + LINE_PX * 3 * len(rows) + GAP_PX
+    sheet = Image.new("RGB", (2 * tile_px + 3 * GAP_PX, height), PAPER)
+    columns = (GAP_PX, tile_px + 2 * GAP_PX)
+    for x, tile in zip(columns, (first, second), strict=True):
+        _draw_tile(sheet, tile, (x, GAP_PX), tile_px)
+    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=13)
+    for number, (name, *texts) in enumerate(rows):
+        y = top + GAP_PX + LINE_PX * 3 * number
+        pen.line([(GAP_PX, y - 4), (sheet.width - GAP_PX, y - 4)], fill=(210, 207, 200), width=1)
+        pen.text((GAP_PX, y), _shorten(printable(name), tile_px, pen, font), fill=FAINT, font=font)
+        for x, text in zip(columns, texts, strict=True):
+            line = _shorten(printable(text) or "-", tile_px, pen, font)
+            pen.text((x, y + LINE_PX), line, fill=INK, font=font)
+    return sheet
+
+
 def _draw_tile(sheet: Image.Image, tile: Tile, corner: tuple[int, int], tile_px: int) -> None:
     fitted = ImageOps.pad(tile.image.convert("RGB"), (tile_px, tile_px), color=PAPER)
     sheet.paste(fitted, corner)
@@ -61,7 +90,7 @@ def _draw_tile(sheet: Image.Image, tile: Tile, corner: tuple[int, int], tile_px:
     x, y = corner[0], corner[1] + tile_px + 4
     for number, (line, colour) in enumerate(((tile.title, INK), (tile.subtitle, FAINT))):
         text = _shorten(printable(line), tile_px, pen, font)
-        pen.text((x, y + 17 * number), text, fill=colour, font=font)
+        pen.text((x, y + LINE_PX * number), text, fill=colour, font=font)
 
 
 def _shorten(

@@ -112,7 +112,8 @@ def _line(node: Node) -> str:
 def _latent_of(graph: Graph, sampler: Node) -> str | None:
     """Return the empty picture that a sampler starts from; None where it starts from another."""
     key = _target(sampler.inputs.get("latent_image"))
-    return key if key in graph and graph[key].kind in _LATENTS else None
+    is_empty = key is not None and key in graph and graph[key].kind in _LATENTS
+    return key if is_empty else None
 
 
 def _find(graph: Graph, link: object, kinds: tuple[str, ...], along: tuple[str, ...]) -> str | None:

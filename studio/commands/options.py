@@ -229,6 +229,17 @@ class RerunOptions:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class CompareOptions:
+    """Options of `duet compare`."""
+
+    first: Path
+    second: Path
+    output: Path | None
+    overwrite: bool
+    json: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class KitsOptions:
     """Options of `duet kits`.
 
@@ -301,6 +312,7 @@ OPTIONS: Final[Mapping[str, type[Any]]] = {
     "domains": DomainsOptions,
     "export-token": ExportTokenOptions,
     "rerun": RerunOptions,
+    "compare": CompareOptions,
     "kits": KitsOptions,
     "train": TrainOptions,
     "bench": BenchOptions,
