@@ -44,6 +44,24 @@ def feedback_shift(
     return shift
 
 
+def averaged_with_pictures(
+    feature: Float[Tensor, " d"], pictures: Float[Tensor, "n d"]
+) -> Float[Tensor, " d"]:
+    """Average a query's feature with the mean of pictures that were imagined for it.
+
+    The mean counts by its length, which is 1 where the pictures agree and less where they do not.
+
+    Args:
+        feature: Unit vector.
+        pictures: Unit vectors, at least one.
+
+    Returns:
+        A unit vector.
+    """
+    mean = pictures.float().mean(dim=0)
+    return functional.normalize(feature.float() + mean.to(feature.device), dim=0)
+
+
 def diverse_order(
     scores: Float[Tensor, " n"], vectors: Float[Tensor, "n d"], diversity: float
 ) -> Int[Tensor, " n"]:

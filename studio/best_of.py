@@ -47,14 +47,18 @@ class RankedPicture:
         return describe(self.result, self.index, kit=kit, selection=self.selection)
 
 
-def check_best_of(num: int) -> None:
-    """Check how many pictures are drawn.
+def check_number(num: int, option: str) -> None:
+    """Check how many pictures of a query are drawn.
+
+    Args:
+        num: The number.
+        option: Option that it is the value of.
 
     Raises:
         UsageError: They are none or too many.
     """
     if not 1 <= num <= MAX_BEST_OF:
-        raise UsageError(f"--best-of must be a whole number from 1 to {MAX_BEST_OF}, got {num:,}.")
+        raise UsageError(f"{option} must be a whole number from 1 to {MAX_BEST_OF}, got {num:,}.")
 
 
 def draw_best(
@@ -71,10 +75,27 @@ def draw_best(
     Raises:
         UsageError: The number is out of range, or another encoder composed the query.
     """
-    check_best_of(num)
+    check_number(num, "--best-of")
+    return rank(engine, draw_several(engine, request, num, options))
+
+
+def draw_several(
+    engine: Engine, request: GenerateRequest, num: int, options: RunOptions = DEFAULT_OPTIONS
+) -> tuple[Result, ...]:
+    """Draw pictures whose features are compared with the query's, from consecutive seeds.
+
+    Args:
+        engine: The kit that draws.
+        request: The request; its number of images is not used.
+        num: Number of pictures; more than a batch are drawn in several.
+        options: How to run each batch.
+
+    Raises:
+        UsageError: Another encoder composed the query.
+    """
     check_encoder(engine, request.query)
     most, settings = DEFAULT_CAPS.num_images, request.settings
-    results = [
+    return tuple(
         engine.generate(
             replace(
                 request,
@@ -85,8 +106,7 @@ def draw_best(
             options,
         )
         for first in range(0, num, most)
-    ]
-    return rank(engine, results)
+    )
 
 
 def rank(engine: Engine, results: Sequence[Result]) -> tuple[RankedPicture, ...]:

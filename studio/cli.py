@@ -210,6 +210,11 @@ def _add_search(commands: "Subparsers[argparse.ArgumentParser]") -> None:
     command.add_argument(
         "--evidence", action="store_true", help="show which part of each hit matches which words"
     )
+    command.add_argument(
+        "--imagine", type=int, metavar="N",
+        help="generate N pictures of the query and search with their features, too",
+    )  # fmt: skip
+    command.add_argument("--seed", type=int, default=0, help="--imagine: seed (default: 0)")
     command.add_argument("--save-query", type=Path, metavar="SAFETENSORS")
     add_overwrite(command)
     add_json(command)

@@ -59,11 +59,18 @@ def add_bench(commands: "Subparsers[argparse.ArgumentParser]") -> None:
     command.add_argument(
         "--count",
         type=int,
-        help="index: pictures (5,000); search, scale: items (1,000,000); tokens: queries (200)",
+        help="index: pictures (5,000); search, scale: items (1,000,000); tokens, retrieval with "
+        "--imagine: queries (200)",
     )
+    command.add_argument(
+        "--imagine", type=int, metavar="N",
+        help="retrieval: compare with searches by N pictures that are generated of each query",
+    )  # fmt: skip
     command.add_argument("--publish", metavar="ADDRESS", help="scale: also measure Milvus there")
     command.add_argument(
-        "--steps", type=int, help="ablations: steps of each training (60); speed: of drawing (20)"
+        "--steps",
+        type=int,
+        help="ablations: steps of each training (60); speed, retrieval: of drawing",
     )
     command.add_argument(
         "--random-weights",

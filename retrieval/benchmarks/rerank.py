@@ -17,7 +17,15 @@ def both_ranks(
 
     Re-ranking needs queries with layouts, and an index with region codes.
     """
-    queries = composed_queries(protocol, composer, mode, encoded=encoded)
+    return ranks_of_queries(
+        protocol, gallery, composed_queries(protocol, composer, mode, encoded=encoded)
+    )
+
+
+def ranks_of_queries(
+    protocol: Protocol, gallery: Gallery, queries: list[ComposedQuery]
+) -> dict[bool, Int[np.ndarray, " q"]]:
+    """Return what `both_ranks` does, of queries that are composed."""
     by_rerank = {False: query_ranks(protocol, gallery, queries)}
     if gallery.source.has_regions and all(query_layout(query) is not None for query in queries):
         by_rerank[True] = reranked_ranks(protocol, gallery, queries)

@@ -30,6 +30,7 @@ from studio.commands.bench_composers import bench_composers, bench_evidence, ben
 from studio.commands.bench_drawings import bench_drawings
 from studio.commands.bench_gallery import shipped_gallery
 from studio.commands.bench_generation import bench_generation
+from studio.commands.bench_imagine import imagine_rows
 from studio.commands.bench_index import bench_index
 from studio.commands.bench_speed import bench_speed, measured_engine
 from studio.commands.bench_tokens import bench_tokens
@@ -62,14 +63,18 @@ def run(options: BenchOptions) -> int:
     return 0
 
 
-def bench_retrieval(engine: Engine, _: BenchOptions) -> list[dict[str, Any]]:
+def bench_retrieval(engine: Engine, options: BenchOptions) -> list[dict[str, Any]]:
     """Rank the shipped gallery for the default composer, its baseline, and the backbone alone.
 
-    `duet bench composers` measures all composers.
+    `duet bench composers` measures all composers. With `--imagine`, plain searches are compared
+    with searches by generated pictures instead.
 
     Raises:
         GalleryError: The gallery is not there.
+        UsageError: The number of pictures or queries is out of range.
     """
+    if options.imagine is not None:
+        return imagine_rows(engine, options, options.imagine)
     gallery = shipped_gallery(engine)
     protocol = catalogue.read_protocol(gallery, assets_folder() / "gallery")
     ranks = {}

@@ -10,7 +10,7 @@ from generation.defaults import DrawingDefaults
 from generation.provenance import describe, write_png
 from generation.request import DEFAULT_CAPS, DrawingSettings, GenerateRequest, Request
 from generation.sample import Result, RunOptions
-from studio.best_of import RankedPicture, check_best_of, draw_best
+from studio.best_of import RankedPicture, check_number, draw_best
 from studio.commands.adapters import parse_loras, read_style, read_tokens, style_file
 from studio.commands.controls import ControlChoice, read_control
 from studio.commands.options import DrawingOptions, GenerateOptions
@@ -79,7 +79,7 @@ def run(options: GenerateOptions) -> int:
 def _plan_files(options: GenerateOptions, rules: OutputRules) -> tuple[Path, ...]:
     if options.best_of is None:
         return plan_batch(options.output, num_files(options.drawing), rules)
-    check_best_of(options.best_of)
+    check_number(options.best_of, "--best-of")
     if options.drawing.num_images != 1:
         raise UsageError("--best-of says how many images are drawn; leave out --num-images.")
     return plan_ranked(options.output, options.best_of, rules)

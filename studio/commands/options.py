@@ -108,7 +108,7 @@ class IndexCommandOptions:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SearchOptions:
-    """Options of `duet search`."""
+    """Options of `duet search`; the seed is for the pictures that are imagined."""
 
     kit: KitOptions
     query: QueryOptions
@@ -122,6 +122,8 @@ class SearchOptions:
     all_copies: bool
     sheet: Path | None
     evidence: bool
+    imagine: int | None
+    seed: int
     save_query: Path | None
     overwrite: bool
     json: bool
@@ -292,6 +294,7 @@ class BenchOptions:
     control: str
     dim: int
     items: int
+    imagine: int | None
     json: bool
 
 

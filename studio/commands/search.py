@@ -1,23 +1,27 @@
 """`duet search`."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from PIL import Image
 
+from composer.composed import ComposedQuery
 from composer.query import Query
 from composer.sketch import rasterise
+from generation.sample import RunOptions
 from retrieval.confidence import Confidence
 from retrieval.evidence import Evidence
 from retrieval.files import open_gallery_picture, printable
 from retrieval.filters.language import parse
 from retrieval.search import Hit, Ranking, Refinement
+from studio.best_of import check_number
 from studio.commands.adapters import read_tokens, token_files
 from studio.commands.options import SearchOptions
 from studio.commands.outputs import OutputRules, plan_output
 from studio.commands.shared import (
+    ProgressLine,
     compose_query,
     index_of_option,
     open_engine,
@@ -25,8 +29,10 @@ from studio.commands.shared import (
     print_line,
     translate_save_errors,
 )
+from studio.engine import Engine
 from studio.errors import UsageError
 from studio.evidence_marks import evidence_as_json, explain_hit, legend, mark_evidence
+from studio.imagine import Imagination, imagine
 from studio.sheet import Tile, contact_sheet
 
 NOTHING_MATCHES = "Nothing in this gallery matches well; the closest pictures are:"
@@ -37,13 +43,20 @@ SHEET_TILE_PX = 200
 def run(options: SearchOptions) -> int:
     """Search, print the hits, and save the sheet and the query if requested."""
     where = parse(options.filter) if options.filter is not None else None
+    if options.imagine is not None:
+        check_number(options.imagine, "--imagine")
     sheet, saved_query = _outputs(options)
     words = read_tokens(options.query.tokens)
     engine = open_engine(options.kit).with_words(words, to_search=True)
     query, composed = compose_query(engine, options.query)
     index = index_of_option(options.index)
-    ranking = engine.search(composed, index, options.top_k, where, _refinement(options))
+    refinement = _refinement(options)
+    ranking = engine.search(composed, index, options.top_k, where, refinement)
     confidence = engine.confidence(composed, ranking)
+    imagined: tuple[Image.Image, ...] = ()
+    if options.imagine is not None:
+        composed, imagined = _imagine(engine, query, composed, options)
+        ranking = engine.search(composed, index, options.top_k, where, refinement)
     if saved_query:
         with translate_save_errors(saved_query):
             composed.save(saved_query)
@@ -56,7 +69,7 @@ def run(options: SearchOptions) -> int:
         }
     if sheet:
         with translate_save_errors(sheet):
-            ranking_sheet(ranking, query, composed.text, evidence).save(sheet)
+            ranking_sheet(ranking, query, composed.text, evidence, imagined).save(sheet)
     if options.json:
         hits = [_as_json(hit, evidence if options.evidence else None) for hit in ranking.hits]
         print_json({"hits": hits, "confidence": confidence and round(confidence.probability, 4)})
@@ -65,6 +78,22 @@ def run(options: SearchOptions) -> int:
             ranking, confidence, is_narrowed=where is not None or options.within is not None
         )
     return 0
+
+
+def _imagine(
+    engine: Engine, query: Query | None, composed: ComposedQuery, options: SearchOptions
+) -> tuple[ComposedQuery, tuple[Image.Image, ...]]:
+    """Return the query averaged with pictures of it, and the pictures.
+
+    Its confidence is that of the plain search, which is what was calibrated.
+    """
+    assert options.imagine is not None
+    run_options = RunOptions(on_step=ProgressLine("step"))
+    sketch = None if query is None else query.sketch
+    imagined = imagine(
+        engine, composed, sketch, Imagination(num=options.imagine, seed=options.seed), run_options
+    )
+    return imagined.query, imagined.images
 
 
 def _outputs(options: SearchOptions) -> tuple[Path | None, Path | None]:
@@ -132,13 +161,20 @@ def _refinement(options: SearchOptions) -> Refinement:
 
 
 def ranking_sheet(
-    ranking: Ranking, query: Query | None, text: str, evidence: Mapping[str, Evidence | None]
+    ranking: Ranking,
+    query: Query | None,
+    text: str,
+    evidence: Mapping[str, Evidence | None],
+    imagined: Sequence[Image.Image] = (),
 ) -> Image.Image:
     """Draw a sheet of the query and its hits, with marks where there is evidence.
 
-    A hit whose file is gone is left blank.
+    A hit whose file is gone is left blank. Imagined pictures come before the hits.
     """
-    tiles = [_tile(hit, evidence.get(hit.id)) for hit in ranking.hits]
+    tiles = [
+        Tile(image=image, title=f"imagined {number}") for number, image in enumerate(imagined, 1)
+    ]
+    tiles += [_tile(hit, evidence.get(hit.id)) for hit in ranking.hits]
     return contact_sheet(tiles, query=_query_tile(query, text), tile_px=SHEET_TILE_PX)
 
 
