@@ -93,8 +93,9 @@ def _mapping(value: object) -> Mapping[str, Any]:
 
 def _seed(of_batch: object, index: object) -> object:
     """Return the seed of one image of a batch."""
-    is_whole = isinstance(of_batch, int) and isinstance(index, int)
-    return of_batch + index if is_whole else of_batch
+    if isinstance(of_batch, int) and isinstance(index, int):
+        return of_batch + index
+    return of_batch
 
 
 def _digest(packed: object) -> str:
