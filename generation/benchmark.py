@@ -18,11 +18,13 @@ from torch import Tensor
 from composer.composed import ComposedQuery
 from composer.sketch import Sketch
 from generation.control import control_image, sketch_agreement
+from generation.defaults import DrawingDefaults
 from generation.generate import generate_each
 from generation.judge import Judge, Verdict
 from generation.pipeline import ImagePipeline
-from generation.request import DrawingSettings, GenerateRequest
+from generation.request import GenerateRequest, settings_of
 
+USUAL = DrawingDefaults()
 _BATCH = 16
 
 
@@ -130,9 +132,12 @@ CONDITIONS: Mapping[str, Condition] = {
 
 
 def draw(
-    pipeline: ImagePipeline, cases: Sequence[DrawingCase], condition: Condition
+    pipeline: ImagePipeline,
+    cases: Sequence[DrawingCase],
+    condition: Condition,
+    usual: DrawingDefaults = USUAL,
 ) -> list[Image.Image]:
-    """Draw one picture of each case with the default settings.
+    """Draw one picture of each case with the kit's usual settings.
 
     Raises:
         RequestError: the condition needs a control network and the kit has none.
@@ -141,7 +146,7 @@ def draw(
         GenerateRequest(
             query=condition.query(cases, index),
             control_sketch=case.sketch if condition.control else None,
-            settings=DrawingSettings(seed=case.seed),
+            settings=settings_of(usual, seed=case.seed),
         )
         for index, case in enumerate(cases)
     ]

@@ -1,8 +1,9 @@
 """Requests: frozen objects that hold everything an image depends on."""
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
+from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
@@ -174,6 +175,13 @@ class TransferRequest:
 
 
 Request = GenerateRequest | TransferRequest
+
+
+def settings_of(kit: defaults.DrawingDefaults, **chosen: Any) -> DrawingSettings:  # noqa: ANN401
+    """Return a kit's usual settings, with others for some fields."""
+    usual = asdict(kit)
+    del usual["strength"]
+    return DrawingSettings(**{**usual, **chosen})
 
 
 def effective_control_scale(request: Request) -> float:

@@ -217,6 +217,8 @@ def _merge(calls: Sequence[dict[str, Any]]) -> dict[str, Any]:
     for name, first in calls[0].items():
         values = [call[name] for call in calls]
         if isinstance(first, torch.Tensor):
+            if any(value.shape[1:] != first.shape[1:] for value in values):
+                raise RequestError("Prompts of one batch must be equally long.")
             merged[name] = torch.cat(values)
         elif isinstance(first, list):
             merged[name] = [item for value in values for item in value]

@@ -34,7 +34,8 @@ _STAGE_HELP = f"mini (all, in order), composer NAME, or one of {', '.join(STAGES
 
 BENCHES = (
     *("retrieval", "composers", "partial", "ablations", "evidence", "drawings"),
-    *("confidence", "generation", "index", "scale", "search", "speed", "tokens"),
+    *("confidence", "generation", "pictures", "balance"),
+    *("index", "scale", "search", "speed", "tokens"),
 )
 
 
@@ -51,7 +52,7 @@ def add_bench(commands: "Subparsers[argparse.ArgumentParser]") -> None:
     command.add_argument(
         "--natural",
         type=Path,
-        help="composers, confidence, drawings: folder of the natural archives",
+        help="composers, confidence, drawings, pictures: folder of the natural archives",
     )
     command.add_argument(
         "--pack", type=Path, help="ablations: folder of the training pack, to also train variants"

@@ -8,7 +8,7 @@ best possible accuracies.
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -119,12 +119,28 @@ def read_protocol(gallery: Gallery, folder: Path, *, skill: int | None = None) -
     Raises:
         GalleryError: The files are missing, or do not describe this gallery.
     """
-    items, drawn = _read_tables(folder)
     rows = {Path(item.path).name: row for row, item in enumerate(gallery.items)}
-    if missing := [item["path"] for item in items if Path(item["path"]).name not in rows]:
+    files = [Path(item["path"]).name for item in _read_tables(folder)[0]]
+    if missing := [file for file in files if file not in rows]:
         raise GalleryError(f"{len(missing)} pictures of {folder} are not indexed: {missing[0]} ...")
+    protocol = read_queries(folder, skill=skill)
+    cases = zip(protocol.cases, files, strict=True)
+    return replace(protocol, cases=tuple(replace(case, target=rows[file]) for case, file in cases))
+
+
+def read_queries(folder: Path, *, skill: int | None = None) -> Protocol:
+    """Read the queries without an index: targets are rows of `items.parquet`.
+
+    Args:
+        folder: Folder of the tables.
+        skill: As in `read_protocol`.
+
+    Raises:
+        GalleryError: The files are missing, or a design has no sketch.
+    """
+    items, drawn = _read_tables(folder)
     skills = {item["design"]: item["skill"] for item in items}
-    cases = tuple(_case(item, rows[Path(item["path"]).name]) for item in items)
+    cases = tuple(_case(item, row) for row, item in enumerate(items))
     sketches = {
         row["design"]: Sketch.from_json(row["strokes"], extent=STROKE_EXTENT)
         for row in drawn

@@ -32,6 +32,7 @@ from studio.commands.bench_gallery import shipped_gallery
 from studio.commands.bench_generation import bench_generation
 from studio.commands.bench_imagine import imagine_rows
 from studio.commands.bench_index import bench_index
+from studio.commands.bench_pictures import bench_balance, bench_pictures
 from studio.commands.bench_speed import bench_speed, measured_engine
 from studio.commands.bench_tokens import bench_tokens
 from studio.commands.options import BenchOptions
@@ -187,6 +188,8 @@ BENCHES = {
     "evidence": bench_evidence,
     "confidence": bench_confidence,
     "generation": bench_generation,
+    "pictures": bench_pictures,
+    "balance": bench_balance,
     "index": bench_index,
     "scale": bench_scale,
     "search": bench_search,

@@ -66,7 +66,7 @@ def bench_generation(engine: Engine, options: BenchOptions) -> list[dict[str, An
     drawn = {_REAL: photos(order[:count].tolist())}
     progress = ProgressLine("conditions drawn")
     for name, condition in benchmark.CONDITIONS.items():
-        drawn[name] = benchmark.draw(engine.pipeline, cases, condition)
+        drawn[name] = benchmark.draw(engine.pipeline, cases, condition, engine.kit.drawing)
         progress(len(drawn) - 1, len(benchmark.CONDITIONS))
     if options.sheet:
         _write_sheet(options.sheet, cases, drawn)
@@ -149,7 +149,14 @@ def _variety_row(
 ) -> dict[str, Any]:
     condition = benchmark.CONDITIONS["sketch+text"]
     by_seed = [
-        see(benchmark.draw(engine.pipeline, benchmark.with_seeds(cases, number), condition))
+        see(
+            benchmark.draw(
+                engine.pipeline,
+                benchmark.with_seeds(cases, number),
+                condition,
+                engine.kit.drawing,
+            )
+        )
         for number in range(NUM_SEEDS)
     ]
     features = np.stack(by_seed, axis=1)

@@ -85,6 +85,10 @@ def test_requests_drawn_together_are_those_drawn_alone(pipeline, sketch):
     other = replace(requests[1], control_sketch=None if sketch else tiny.make_sketch())
     with pytest.raises(RequestError, match="all have a control image, or none"):
         generate_each(pipeline, [requests[0], other])
+    prompt = queries[1].prompt_embeddings
+    longer = replace(requests[1], query=replace(queries[1], prompt_embeddings=prompt.repeat(2, 1)))
+    with pytest.raises(RequestError, match="must be equally long"):
+        generate_each(pipeline, [requests[0], longer])
     assert not pipeline.slot.locked()
 
 
