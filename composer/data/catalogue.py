@@ -145,10 +145,22 @@ class CataloguePack:
         Raises:
             PackError: There is none.
         """
-        rows = self.rows(split="validation", domain=PHOTO)
+        return self._photos("validation")
+
+    def training_photos(self) -> Int[np.ndarray, " n"]:
+        """Return the indices of the photos that trainings learn from.
+
+        Raises:
+            PackError: There is none.
+        """
+        return self._photos("train")
+
+    def _photos(self, split: str) -> Int[np.ndarray, " n"]:
+        rows = self.rows(split=split, domain=PHOTO)
         if not len(rows):
+            named = {"train": "training", "validation": "validation"}[split]
             raise PackError(
-                "The pack has no photo of its validation designs; build it with more designs "
+                f"The pack has no photo of its {named} designs; build it with more designs "
                 "(a larger --limit)."
             )
         return rows

@@ -125,6 +125,7 @@ class ConverterObjective:
         torch.manual_seed(seed)
         self.backbone = Backbone.load(recipe.clip, device=accelerator.device)
         pack = CataloguePack.open(recipe.pack)
+        rows = pack.training_photos()
         items = [pack.items[row] for row in pack.rows(split="train")]
         photo_captions = (text for item in items for text in (item.caption, *item.paraphrases))
         self._texts = list(dict.fromkeys((*photo_captions, *recipe.captions)))
@@ -137,7 +138,6 @@ class ConverterObjective:
         self.model = TextConverter(self.backbone)
         store = FeatureStore(self.backbone, recipe.features)
         size_px = self.backbone.image_size_px
-        rows = pack.rows(split="train", domain=PHOTO)
         sample = rows[:: max(1, len(rows) // 1024)]
         with accelerator.autocast():
             photos = store.features(pack.pixels(sample, size_px))

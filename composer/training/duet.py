@@ -108,6 +108,7 @@ class DuetData:
         self._recipe, self._accelerator, self._seed = recipe, accelerator, seed
         self.backbone = Backbone.load(recipe.clip, device=accelerator.device)
         self.pack = CataloguePack.open(recipe.data)
+        _ = self.pack.training_photos()  # an error, where there is none
         self._store = FeatureStore(self.backbone, recipe.features)
         with accelerator.autocast():
             self.gallery = encode_gallery(self.pack, self.pack.rows(split="train"), self._store)

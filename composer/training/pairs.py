@@ -66,6 +66,7 @@ class PairData:
         self.backbone = backbone = Backbone.load(sources.clip, device=accelerator.device)
         self.store = FeatureStore(backbone, sources.features)
         pack = CataloguePack.open(sources.pack)
+        _ = pack.training_photos()  # an error, where there is none
         size_px = backbone.image_size_px
         tables = [catalogue_table(pack, "train", size_px)]
         held: HeldClasses | None = None
