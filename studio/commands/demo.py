@@ -2,14 +2,15 @@
 
 import errno
 import os
-import signal
 import socket
+import sys
 import threading
 import webbrowser
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NoReturn
 
 from retrieval.store.address import IndexLocation, absolute_location
 from studio.commands.adapters import parse_loras
@@ -19,7 +20,9 @@ from studio.engine import Engine
 from studio.errors import UsageError
 from studio.kit_contents import KIT_FILE
 from studio.kit_file import embedded_kits
-from studio.ui.security import Access, private_workspace
+from studio.ui.security import Access
+from studio.ui.stopping import STOP_S, stops_on_signals
+from studio.ui.workspace import private_workspace
 
 NUM_PORTS = 20
 
@@ -34,16 +37,19 @@ def run(options: DemoOptions) -> int:
         root_path=options.root_path.rstrip("/"),
         proxies=options.proxies,
     )
-    # Service managers send SIGTERM: the private folder must be removed then, too.
-    signal.signal(signal.SIGTERM, _interrupt)
     options = _with_absolute_paths(options)
     engine = open_engine(options.kit, parse_loras(options.loras), compiles=True)
     port = free_port(access.host, options.port)
     # Gradio reads these once, when it is imported; it would request its version from the network.
     os.environ.update(GRADIO_ANALYTICS_ENABLED="False", HF_HUB_DISABLE_TELEMETRY="1")
-    with ThreadPoolExecutor(1) as pool, private_workspace() as folder:
-        loaded = pool.submit(load_for_search, engine, options.index)
-        serve(engine, loaded, Server(access=access, port=port, folder=folder), options)
+    with stops_on_signals():
+        with ThreadPoolExecutor(1) as pool, private_workspace() as folder:
+            loaded = pool.submit(load_for_search, engine, options.index)
+            is_idle = serve(
+                engine, loaded, Server(access=access, port=port, folder=folder), options
+            )
+        if not is_idle:
+            _abandon_threads()
     return 0
 
 
@@ -56,8 +62,8 @@ class Server:
     folder: Path
 
 
-def serve(engine: Engine, loaded: "Future[str]", server: Server, options: DemoOptions) -> None:
-    """Build the page while the kit loads, serve it, and wait."""
+def serve(engine: Engine, loaded: "Future[str]", server: Server, options: DemoOptions) -> bool:
+    """Build the page while the kit loads, serve it until a signal; tell whether all work ended."""
     from studio.ui.app import build_page, launch
     from studio.ui.context import PageContext
     from studio.ui.examples import load_examples
@@ -73,22 +79,31 @@ def serve(engine: Engine, loaded: "Future[str]", server: Server, options: DemoOp
         folder=server.folder / "gradio",
         examples=examples,
     )
-    page = build_page(PageHandlers(context))
+    handlers = PageHandlers(context)
+    page = build_page(handlers)
+    loading = threading.Thread(target=_load_pipeline, args=(engine,), daemon=True)
     with logs_without_content():
-        address = launch(page, server.access, server.port, context.folder)
+        address = launch(page, handlers, server.access, server.port)
         _announce(address, server, options)
-        if engine.kit.pipeline is not None:
-            threading.Thread(target=_load_pipeline, args=(engine,), daemon=True).start()
+        if handlers.draws:
+            loading.start()
         try:
             threading.Event().wait()
         except KeyboardInterrupt:
-            print_line("Closed.")
+            with suppress(OSError):  # the terminal may be gone
+                print_line("Closing.")
         finally:
+            is_idle = handlers.sessions.close(STOP_S)
             page.close(verbose=False)
+    return is_idle and not loading.is_alive()
 
 
-def _interrupt(_number: int, _frame: object) -> None:
-    raise KeyboardInterrupt
+def _abandon_threads() -> NoReturn:
+    """End the process although threads compute, which Python's own end would abort."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(0)
 
 
 def load_for_search(engine: Engine, index: IndexLocation | None) -> str:

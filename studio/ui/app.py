@@ -1,9 +1,9 @@
 """Layout and events of the page, and the launch of its server."""
 
 import os
-from pathlib import Path
 
 import gradio as gr
+from starlette.applications import Starlette
 from starlette.types import ASGIApp
 
 from composer.query import MAX_TEXT_LENGTH
@@ -12,7 +12,7 @@ from studio.kits import Kit
 from studio.ui.budgets import Budget
 from studio.ui.calls import PageCalls, functions_of
 from studio.ui.canvas import StrokeCanvas, page_file
-from studio.ui.doors import CallMiddleware
+from studio.ui.doors import CallMiddleware, Doors
 from studio.ui.handlers import NO_PIPELINE, PageHandlers
 from studio.ui.inputs import CheckedDropdown, CheckedNumber, CheckedSlider, UploadedImage
 from studio.ui.layout import PRIVATE, HandOver, QuerySide, large_picture
@@ -21,6 +21,7 @@ from studio.ui.retrieve_tab import retrieve_tab
 from studio.ui.security import Access, lifespan
 from studio.ui.texts import ExampleStrip, FactSheet, Heading, TextLine
 from studio.ui.theme import THEME_FONTS, theme
+from studio.ui.visit_states import VisitStates
 from studio.ui.word_files import build_word_files
 
 TITLE = "Duet Studio"
@@ -259,22 +260,31 @@ def _footer(handlers: PageHandlers) -> None:
         TextLine(value=f"Weights: {kit.licence or 'no licence is stated.'}", elem_id="licence")
 
 
-def launch(page: gr.Blocks, access: Access, port: int, uploads: Path) -> str:
+def launch(page: gr.Blocks, handlers: PageHandlers, access: Access, port: int) -> str:
     """Serve the page and return its address; the caller waits and closes it.
 
     Args:
         page: The page.
+        handlers: Its handlers.
         access: Who may reach it.
         port: A free port.
-        uploads: Private folder in which gradio keeps uploads.
 
     Raises:
         OSError: The port is taken.
     """
-    calls, budget = PageCalls(functions_of(page, DRAWING), uploads), Budget(access.caps.budget)
+    doors = Doors(
+        calls=PageCalls(functions_of(page, DRAWING), handlers.context.folder),
+        budget=Budget(access.caps.budget),
+        visits=handlers.visits,
+        upload_bytes=access.caps.upload_bytes,
+        root_path=access.root_path,
+    )
 
-    def before_gradio(app: ASGIApp) -> ASGIApp:
-        return CallMiddleware(app, calls, budget, access.root_path)
+    def before_gradio(server: Starlette, app: ASGIApp) -> ASGIApp:
+        states = VisitStates(handlers.visits.is_open)
+        states.set_blocks(page)
+        vars(server)["state_holder"] = states
+        return CallMiddleware(app, doors)
 
     # The web server would believe forwarded headers of anyone on this machine.
     os.environ["FORWARDED_ALLOW_IPS"] = "none"
@@ -298,7 +308,7 @@ def launch(page: gr.Blocks, access: Access, port: int, uploads: Path) -> str:
         max_file_size=access.caps.upload_bytes,
         state_session_capacity=500,
         app_kwargs={
-            "lifespan": lifespan(access, before_gradio),
+            "lifespan": lifespan(access, before_gradio, handlers.visits.sweep),
             "docs_url": None,
             "redoc_url": None,
         },

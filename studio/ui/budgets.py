@@ -82,7 +82,7 @@ class Budget:
             return None
         now, allowances = self._clock(), self._plan[what]
         self._sweep(now)
-        accounts = {(what, f"address {_network(address)}"): allowances.address}
+        accounts = {(what, f"address {network_of(address)}"): allowances.address}
         if visitor and allowances.visitor is not None:
             accounts[what, f"visitor {visitor}"] = allowances.visitor
         times = {
@@ -119,7 +119,8 @@ def _refuse(what: Charge, allowance: Allowance, over_s: float) -> Refusal:
     )
 
 
-def _network(address: str) -> str:
+def network_of(address: str) -> str:
+    """Return what counts as one address: of IPv6, the network of 64 bits."""
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:

@@ -30,6 +30,8 @@ from studio.ui.security import private_name
 from studio.ui.sessions import Sessions
 from studio.ui.texts import Facts
 from studio.ui.thumbnails import Thumbnails
+from studio.ui.uploads import Uploads
+from studio.ui.visits import VisitLimits, Visits
 from studio.ui.word_files import WordFileHandlers
 
 Progress = Callable[..., object]
@@ -58,6 +60,9 @@ class PageHandlers:
         self.thumbnails = Thumbnails(thumbnails)
         self.retrieval = RetrieveHandlers(context, self.thumbnails)
         self.sessions = Sessions(results, context.caps.grace_s)
+        uploads = Uploads(context.folder, context.caps.uploads)
+        limits = VisitLimits(num_open_address=context.caps.num_pages_address)
+        self.visits = Visits(self.sessions, uploads, limits)
         self.word_files = WordFileHandlers(context)
 
     @property
@@ -239,7 +244,7 @@ class PageHandlers:
 
     def leave(self, request: gr.Request) -> None:
         """End a visit: stop its work and remove its files."""
-        self.sessions.leave(_session(request))
+        self.visits.leave(_session(request))
 
     def _check_draws(self) -> None:
         if not self.draws:
@@ -253,7 +258,8 @@ class PageHandlers:
 
     def _note_upload(self, file: Path, request: gr.Request) -> None:
         if not any(file.is_relative_to(folder) for folder in self._private_folders):
-            self.sessions.note_upload(_session(request), file)
+            self.visits.note(_session(request))
+            self.visits.uploads.claim(_session(request), file)
 
     def _source(self, source: object, request: gr.Request) -> Image.Image:
         """Read the upload; accept only files that were uploaded to this server."""
@@ -304,6 +310,7 @@ class PageHandlers:
         ranked: tuple[RankedPicture, ...] = (),
     ) -> tuple[PagePicture, ...]:
         """Write each image as a PNG with its provenance, in the order of the seeds or the ranks."""
+        self.visits.note(_session(request))
         folder = self.sessions.folder(_session(request))
         kit = self.context.engine.kit.name
         pictures: list[PagePicture] = []

@@ -1,17 +1,16 @@
-"""Security of the page: private workspace, checks of every request, limits."""
+"""Security of the page: checks of every request, limits."""
 
+import asyncio
 import ipaddress
 import os
 import re
 import secrets
-import shutil
-import tempfile
-from collections.abc import AsyncGenerator, Callable, Generator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import MutableHeaders
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.responses import PlainTextResponse
@@ -29,11 +28,14 @@ from studio.ui.origins import (
     path_below,
     without_origin,
 )
+from studio.ui.uploads import UploadQuota
 
 MEBIBYTE = 1 << 20
 MAX_BODY_BYTES = 3 * MEBIBYTE
+_UPKEEP_S = 30.0
 _HOST_NAME = re.compile(r"(\*\.)?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*|\[[0-9A-Fa-f:.]+\]")
 LOCAL_NAMES = ("127.0.0.1", "localhost")
+LOCAL_UPLOADS = UploadQuota(total_bytes=2048 * MEBIBYTE, address_bytes=1024 * MEBIBYTE)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,6 +54,8 @@ class PageCaps:
         token_bytes: Size of one.
         grace_s: How long results wait for a page that loads again.
         budget: How often visitors may call, draw and upload; empty for no limit.
+        uploads: How much of what they upload is kept.
+        num_pages_address: Pages that an address may have open.
     """
 
     drawing: Caps
@@ -65,6 +69,8 @@ class PageCaps:
     token_bytes: int = 2 * MEBIBYTE
     grace_s: float = 120.0
     budget: BudgetPlan = field(default_factory=dict)
+    uploads: UploadQuota = LOCAL_UPLOADS
+    num_pages_address: int = 400
 
 
 LOCAL_CAPS = PageCaps(drawing=Caps(num_images=4))
@@ -77,6 +83,8 @@ PUBLIC_CAPS = PageCaps(
     queue_size=32,
     num_added_words=4,
     budget=PUBLIC_PLAN,
+    uploads=UploadQuota(total_bytes=1024 * MEBIBYTE, address_bytes=96 * MEBIBYTE),
+    num_pages_address=50,
 )
 
 
@@ -173,35 +181,6 @@ def _is_wildcard(host: str) -> bool:
         return ipaddress.ip_address(host).is_unspecified
     except ValueError:
         return False
-
-
-@contextmanager
-def private_workspace() -> Generator[Path, None, None]:
-    """Create the server's private folder and make its subfolders the current and temp folders.
-
-    Libraries serve files of the current and the temp folder, so neither may contain other files.
-    Everything is removed at the end.
-
-    Yields:
-        The private folder (0700); `gradio` in it is gradio's cache, `work` the current folder.
-    """
-    before_folder, before_temp = Path.cwd(), tempfile.tempdir
-    before_cache = os.environ.get("GRADIO_TEMP_DIR")
-    folder = Path(tempfile.mkdtemp(prefix="duet-")).resolve()
-    for name in ("work", "gradio", "temp"):
-        (folder / name).mkdir(mode=0o700)
-    os.environ["GRADIO_TEMP_DIR"] = str(folder / "gradio")
-    tempfile.tempdir = str(folder / "temp")
-    os.chdir(folder / "work")
-    try:
-        yield folder
-    finally:
-        os.chdir(before_folder)
-        tempfile.tempdir = before_temp
-        os.environ.pop("GRADIO_TEMP_DIR")
-        if before_cache is not None:
-            os.environ["GRADIO_TEMP_DIR"] = before_cache
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def private_name() -> str:
@@ -331,7 +310,7 @@ def security_headers(access: Access) -> dict[str, str]:
 
 
 def lifespan(
-    access: Access, inner: Callable[[ASGIApp], ASGIApp]
+    access: Access, inner: Callable[[Starlette, ASGIApp], ASGIApp], upkeep: Callable[[], None]
 ) -> Callable[[Starlette], AbstractAsyncContextManager[None]]:
     """Return a lifespan that wraps the whole server, including gradio's layers and errors.
 
@@ -341,12 +320,25 @@ def lifespan(
     Args:
         access: Who may reach the page.
         inner: Wraps the server in the layer below this one.
+        upkeep: Called every half minute.
     """
 
     @asynccontextmanager
     async def started(app: Starlette) -> AsyncGenerator[None, None]:
         assert app.middleware_stack is not None
-        app.middleware_stack = SecurityMiddleware(inner(app.middleware_stack), access)
-        yield
+        app.middleware_stack = SecurityMiddleware(inner(app, app.middleware_stack), access)
+        task = asyncio.create_task(_repeat(upkeep))
+        try:
+            yield
+        finally:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
 
     return started
+
+
+async def _repeat(work: Callable[[], None]) -> None:
+    while True:
+        await asyncio.sleep(_UPKEEP_S)
+        await run_in_threadpool(work)

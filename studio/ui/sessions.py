@@ -5,7 +5,7 @@ from collections import OrderedDict, defaultdict
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
-from threading import Lock, Timer
+from threading import Condition, Timer
 from typing import Any, Final
 
 from generation.cancel import CancelToken
@@ -33,7 +33,7 @@ class Sessions:
             grace_s: How long the results of a session with a key stay after its end; those of
                 `MAX_HELD` sessions at most.
         """
-        self._folder, self._lock, self.grace_s = folder, Lock(), grace_s
+        self._folder, self._lock, self.grace_s = folder, Condition(), grace_s
         self._keys: OrderedDict[str, str] = OrderedDict()
         self._latest: dict[str, str] = {}  # by key: the session that has its results
         self._results: dict[str, dict[str, Outputs]] = {}
@@ -41,7 +41,7 @@ class Sessions:
         self._tokens: defaultdict[str, set[CancelToken]] = defaultdict(set)
         self._own: dict[str, Path] = {}
         self._folders: defaultdict[str, set[Path]] = defaultdict(set)
-        self._uploads: defaultdict[str, set[Path]] = defaultdict(set)
+        self._num_running, self._is_closed = 0, False
 
     @contextmanager
     def running(self, session: str) -> Generator[CancelToken, None, None]:
@@ -49,6 +49,9 @@ class Sessions:
         token = CancelToken()
         with self._lock:
             self._tokens[session].add(token)
+            self._num_running += 1
+            if self._is_closed:
+                token.cancel()
         try:
             yield token
         finally:
@@ -56,6 +59,17 @@ class Sessions:
                 self._tokens[session].discard(token)
                 if not self._tokens[session]:
                     del self._tokens[session]
+                self._num_running -= 1
+                self._lock.notify_all()
+
+    @property
+    def num_running(self) -> int:
+        """Pieces of work that run."""
+        return self._num_running
+
+    def is_running(self, session: str) -> bool:
+        """Tell whether work of a session runs."""
+        return session in self._tokens
 
     def stop(self, session: str) -> int:
         """Stop the work of a session; return how many pieces were running."""
@@ -65,6 +79,16 @@ class Sessions:
             token.cancel()
         return len(tokens)
 
+    def close(self, within_s: float) -> bool:
+        """Stop all work, and what begins from here on; tell whether it ended within a time."""
+        with self._lock:
+            self._is_closed = True
+            sessions = tuple(self._tokens)
+        for session in sessions:
+            self.stop(session)
+        with self._lock:
+            return self._lock.wait_for(lambda: self._num_running == 0, within_s)
+
     def folder(self, session: str) -> Path:
         """Return a fresh folder for files of one result."""
         with self._lock:
@@ -73,11 +97,6 @@ class Sessions:
             folder = own / private_name()
         folder.mkdir(parents=True, mode=0o700)
         return folder
-
-    def note_upload(self, session: str, file: Path) -> None:
-        """Register a file to remove when the visit ends."""
-        with self._lock:
-            self._uploads[session].add(file)
 
     def enter(self, session: str, key: str) -> dict[str, Outputs]:
         """Begin a visit; return the last results of the one before in the same tab, by use.
@@ -108,12 +127,6 @@ class Sessions:
     def leave(self, session: str) -> None:
         """End a visit: stop its work and remove its files, those of results after a while."""
         self.stop(session)
-        with self._lock:
-            uploads = self._uploads.pop(session, set())
-            # Uploads of one name and content share a file, which stays while a visitor uses it.
-            uploads = uploads.difference(*self._uploads.values())
-        for file in uploads:
-            file.unlink(missing_ok=True)
         for ended in self._hold(session):
             self._remove(ended)
 

@@ -16,7 +16,8 @@ from studio.ui.context import PageContext
 from studio.ui.examples import load_examples
 from studio.ui.handlers import PageHandlers
 from studio.ui.quiet import logs_without_content
-from studio.ui.security import Access, private_workspace
+from studio.ui.security import Access
+from studio.ui.workspace import private_workspace
 from tests.studio.tiny_kit import write_gallery, write_kit
 
 HOUSE = "[[[0.2,0.5],[0.8,0.5],[0.8,0.9],[0.2,0.9],[0.2,0.5]],[[0.2,0.5],[0.5,0.1],[0.8,0.5]]]"
@@ -86,7 +87,7 @@ def serve(world: World, access: Access | None = None) -> Generator[Server, None,
     with private_workspace() as folder, logs_without_content():
         handlers = make_handlers(world, folder / "gradio", access)
         page = build_page(handlers)
-        address = launch(page, access, port, handlers.context.folder).rstrip("/")
+        address = launch(page, handlers, access, port).rstrip("/")
         try:
             yield Server(address=address, folder=folder, handlers=handlers, page=page)
         finally:

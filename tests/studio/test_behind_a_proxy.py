@@ -8,7 +8,7 @@ import pytest
 
 from studio.errors import UsageError
 from studio.ui.security import Access, SecurityMiddleware
-from studio.ui.sessions import Sessions
+from studio.ui.uploads import UploadQuota, Uploads
 from tests.studio.page import QUEUE_STATISTICS, serve, shared_world
 
 pytestmark = [*QUEUE_STATISTICS]
@@ -82,14 +82,14 @@ def test_the_page_works_under_the_path_of_a_proxy(tmp_path_factory):
 
 
 def test_leaving_keeps_an_upload_that_another_visitor_uses(tmp_path):
-    sessions = Sessions(tmp_path / "results")
+    uploads = Uploads(tmp_path, UploadQuota(total_bytes=1, address_bytes=1))
     shared, own = tmp_path / "shared.png", tmp_path / "own.png"
     for file in (shared, own):
         file.write_bytes(b"picture")
-    sessions.note_upload("first", shared)
-    sessions.note_upload("first", own)
-    sessions.note_upload("second", shared)
-    sessions.leave("first")
+    uploads.claim("first", shared)
+    uploads.claim("first", own)
+    uploads.claim("second", shared)
+    uploads.leave("first")
     assert (shared.exists(), own.exists()) == (True, False)
-    sessions.leave("second")
+    uploads.leave("second")
     assert not shared.exists()

@@ -19,8 +19,8 @@ from studio.ui.security import (
     PUBLIC_CAPS,
     Access,
     is_loopback,
-    private_workspace,
 )
+from studio.ui.workspace import private_workspace
 from tests.studio.page import HOUSE, QUEUE_STATISTICS, serve, shared_world
 
 pytestmark = [*QUEUE_STATISTICS]
