@@ -125,7 +125,7 @@ def test_a_server_that_draws_stops_in_time(temp: Path, tmp_path_factory: pytest.
         address = f"http://127.0.0.1:{port}"
         with httpx.Client(base_url=address, timeout=60, limits=limits) as client:
             wait_until_open(client, child)
-            drawing = [HOUSE, "red", 0.5, 1, 50, 3.0, 4, None]
+            drawing = [HOUSE, "red", 0.5, 1, 50, 3.0, 4, None, False]
             for _ in range(4):
                 answer = client.post("/gradio_api/call/generate", json={"data": drawing})
                 assert answer.status_code == 200
