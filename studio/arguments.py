@@ -108,7 +108,10 @@ def add_kit(command: argparse.ArgumentParser) -> None:
 def add_fast(command: argparse.ArgumentParser) -> None:
     """Add the choice of faster drawing."""
     command.add_argument(
-        "--fast", action="store_true", help="draw faster; images differ by rounding only"
+        "--fast",
+        action="store_true",
+        help="draw faster: in fewer steps by a kit that names another for it, and otherwise such "
+        "that images differ by rounding only",
     )
 
 

@@ -155,6 +155,7 @@ class KitFile:
         licence: One line about the permitted uses of the weights.
         knows: One line about what the kit was trained on.
         domains: Domains that the kit was trained on.
+        fast: Name or folder of the kit that draws the same in fewer steps, if there is one.
     """
 
     name: str
@@ -181,6 +182,7 @@ class KitFile:
     licence: str = ""
     knows: str = ""
     domains: tuple[str, ...] = ()
+    fast: str = ""
 
     @property
     def parts(self) -> dict[str, KitPart]:

@@ -75,6 +75,8 @@ def _read_fields(
         raise KitError(f"{folder / KIT_FILE} is based on itself; correct its `base`.")
     fields = tomllib.loads((folder / KIT_FILE).read_text(encoding="utf-8"))
     fields = {key: _resolve_paths(folder, key, value) for key, value in fields.items()}
+    if (fast := fields.get("fast")) and fast not in embedded_kits():
+        fields["fast"] = str(folder / Path(fast).expanduser())
     base = fields.pop("base", None)
     if base is None:
         return fields, (*children, folder)
@@ -146,6 +148,7 @@ def _kit_file(folders: tuple[Path, ...], fields: Mapping[str, Any]) -> KitFile:
         licence=str(fields.get("licence", "")),
         knows=str(fields.get("knows", "")),
         domains=tuple(str(name) for name in fields.get("domains", ())),
+        fast=str(fields.get("fast", "")),
     )
 
 

@@ -96,6 +96,7 @@ class Kit:
         licence: One line about the permitted uses of the weights.
         knows: One line about what the kit was trained on, shown on the page.
         domains: Domains that the kit was trained on; empty where any words will do.
+        fast: Name or folder of the kit that draws the same in fewer steps, if there is one.
     """
 
     name: str
@@ -121,6 +122,7 @@ class Kit:
     licence: str = ""
     knows: str = ""
     domains: tuple[str, ...] = ()
+    fast: str = ""
 
     @property
     def control_names(self) -> tuple[str, ...]:
@@ -231,6 +233,7 @@ def _locate(file: KitFile, name: str, hub: Hub) -> Kit:
         licence=file.licence,
         knows=file.knows,
         domains=file.domains,
+        fast=file.fast,
     )
 
 

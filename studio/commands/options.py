@@ -18,7 +18,8 @@ class KitOptions:
         kit: Name, or path of the kit's folder.
         device: As torch names it; "auto" is the fastest present.
         dtype: Precision; "auto" is the fastest that the device computes natively.
-        fast: Draw with all levers of speed that keep the image but for rounding.
+        fast: Draw with the kit that this one names for it, if any, and with all levers of speed
+            that keep the image but for rounding.
         offload: What leaves the card while it is not at work.
     """
 

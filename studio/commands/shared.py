@@ -43,7 +43,7 @@ def open_engine(
     """Return the engine of a kit on a device.
 
     Args:
-        options: The kit and the hardware.
+        options: The kit and the hardware; to draw fast, the kit's own choice for that.
         loras: LoRAs to draw with besides the kit's own.
         compiles: Compile blocks in the background, if images are to be drawn fast.
         kit: A kit of random weights in place of the one that the options name.
@@ -53,13 +53,16 @@ def open_engine(
         InputError: There is no such device or precision.
         LoraError: A LoRA is for another model.
     """
+    has_random_weights, kit = kit is not None, kit or load_kit(options.kit)
+    if options.fast and kit.fast:
+        kit = load_kit(kit.fast)
     device = resolve_device(options.device)
     dtype = resolve_dtype(options.dtype, device)
     return Engine(
-        kit or load_kit(options.kit),
+        kit,
         device=str(device),
         dtype=dtype,
-        has_random_weights=kit is not None,
+        has_random_weights=has_random_weights,
         loras=loras,
         mode=DrawingMode(is_fast=options.fast, compiles=compiles, offload=Offload(options.offload)),
     )

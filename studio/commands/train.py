@@ -51,6 +51,11 @@ class TrainingJob:
     clip: str | Path | None = None
 
     @property
+    def student(self) -> Path:
+        """The LoRA that draws in one step."""
+        return self.runs / "one-step" / "lora" / LORA_FILE
+
+    @property
     def fast_kit(self) -> Path:
         """Folder of the kit that draws in one step."""
         return self.kit.with_name(f"{self.kit.name}-fast")
@@ -234,8 +239,8 @@ def write_kit(job: TrainingJob) -> None:
     judge = job.runs / "judge" / "judge.safetensors"
     if judge.exists():
         shutil.copy2(judge, job.kit / judge.name)
-    lines = ['name = "mini"', f"licence = {json.dumps(LICENCE)}", f"knows = {json.dumps(KNOWS)}"]
-    lines += [f"domains = {json.dumps(DOMAINS)}", "", "[backbone]", 'path = "clip"']
+    lines = _head(job)
+    lines += ["", "[backbone]", 'path = "clip"']
     composers = job.kit / "composers"
     if (composers / "converter.safetensors").exists():
         lines += ["", "[converter]", 'weights = "composers/converter.safetensors"']
@@ -257,12 +262,19 @@ def write_kit(job: TrainingJob) -> None:
     _write_fast_kit(job)
 
 
+def _head(job: TrainingJob) -> list[str]:
+    """Return the lines above the tables."""
+    fields = {"name": "mini", "licence": LICENCE, "knows": KNOWS, "domains": DOMAINS}
+    if job.student.exists():
+        fields["fast"] = f"../{job.fast_kit.name}"
+    return [f"{name} = {json.dumps(value)}" for name, value in fields.items()]
+
+
 def _write_fast_kit(job: TrainingJob) -> None:
-    lora = job.runs / "one-step" / "lora" / LORA_FILE
-    if not lora.exists():
+    if not job.student.exists():
         return
     job.fast_kit.mkdir(exist_ok=True)
-    shutil.copy2(lora, job.fast_kit / "one_step.safetensors")
+    shutil.copy2(job.student, job.fast_kit / "one_step.safetensors")
     base = json.dumps(f"../{job.kit.name}")
     text = _FAST_KIT.format(base=base, licence=json.dumps(LICENCE))
     (job.fast_kit / KIT_FILE).write_text(text, encoding="utf-8")

@@ -6,9 +6,11 @@ from pathlib import Path
 import pytest
 
 from composer.kit_parts import ComposerFiles
+from studio.commands.options import KitOptions
+from studio.commands.shared import open_engine
 from studio.kit_contents import KitError, KitPart
 from studio.kit_file import read_kit_file
-from studio.kits import load_kit
+from studio.kits import Kit, load_kit
 from tests.studio.tiny import write_kit
 
 
@@ -117,3 +119,24 @@ def test_control_networks_are_named_in_the_kit_file(tmp_path):
     bare = replace(kit, controlnet=None, controls={})
     with pytest.raises(KitError, match="has no control networks"):
         bare.find_control("canny")
+
+
+def test_fast_means_the_kit_that_another_names_for_it(tmp_path):
+    kit = write_kit(tmp_path / "kit")
+    file = kit / "kit.toml"
+    file.write_text('fast = "../quick"\n' + file.read_text())
+    (tmp_path / "quick").mkdir()
+    (tmp_path / "quick/kit.toml").write_text(
+        'base = "../kit"\nname = "quick"\n[drawing]\nnum_inference_steps = 1\n'
+    )
+
+    def opened(fast: bool) -> Kit:
+        options = KitOptions(kit=str(kit), device="cpu", dtype="fp32", fast=fast)
+        return open_engine(options).kit
+
+    assert opened(fast=False).name != "quick"
+    assert opened(fast=True).name == "quick"
+    assert opened(fast=True).drawing.num_inference_steps == 1
+    file.write_text(file.read_text().replace("../quick", "../gone"))
+    with pytest.raises(KitError, match="gone"):
+        opened(fast=True)

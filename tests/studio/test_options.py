@@ -32,6 +32,7 @@ LEAST = {
     "domains": [],
     "export-token": ["--output", "a.safetensors"],
     "rerun": ["a.png", "--output", "b.png"],
+    "compare": ["a.png", "b.png"],
     "kits": [],
     "train": ["mini"],
     "bench": ["speed"],

@@ -13,6 +13,7 @@ from studio.cli import main
 from studio.commands import train
 from studio.commands.train import STAGES, TrainingJob, write_kit
 from studio.kit_file import read_kit_file
+from studio.kits import load_kit
 from tests.studio.tiny import write_kit as write_tiny_kit
 
 
@@ -102,14 +103,14 @@ def test_the_kit_file_names_what_was_made_and_nothing_else(tmp_path):
 def test_the_student_becomes_a_kit_beside_its_teachers(tmp_path):
     kit = write_tiny_kit(tmp_path / "kit")
     job = TrainingJob(kit=kit, runs=tmp_path / "runs", pack=tmp_path, natural=None, budget="cpu")
-    lora = job.runs / "one-step/lora" / train.LORA_FILE
-    lora.parent.mkdir(parents=True)
-    lora.write_bytes(b"weights")
+    job.student.parent.mkdir(parents=True)
+    job.student.write_bytes(b"weights")
     write_kit(job)
     fast = read_kit_file(str(tmp_path / "kit-fast"))
     assert fast.folders == (tmp_path / "kit-fast", tmp_path / "kit-fast/../kit")
     assert fast.loras["one-step"].part.location.read_bytes() == b"weights"
     assert (fast.drawing.num_inference_steps, fast.drawing.guidance_scale) == (1, 1.0)
+    assert load_kit(str(kit)).fast == str(kit / "../kit-fast")
     assert fast.composers.keys() == read_kit_file(str(kit)).composers.keys()
 
 
