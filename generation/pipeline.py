@@ -25,6 +25,7 @@ from generation.pipes import Pipes, control_call
 from generation.placement import Placement
 from generation.prompt_states import PromptStates
 from generation.request import RequestError, Scheduler
+from generation.studio_light import StudioLight
 from generation.style import StyleAdapter
 from generation.weights_hash import WeightsHash
 
@@ -93,7 +94,11 @@ class ImagePipeline:
 
     @classmethod
     def from_parts(
-        cls, base: Pipe, controlnet: "ControlNetModel | None", text_hash: str
+        cls,
+        base: Pipe,
+        controlnet: "ControlNetModel | None",
+        text_hash: str,
+        light: StudioLight | None = None,
     ) -> "ImagePipeline":
         """Make a pipeline of models that are in memory.
 
@@ -102,7 +107,7 @@ class ImagePipeline:
         """
         family = Family(type(base).__name__)
         control = None if controlnet is None else Control(model=controlnet)
-        models = Models(family=family, base=base, control=control)
+        models = Models(family=family, base=base, control=control, light=light)
         return cls._of_models(models, text_hash, base.device)
 
     @classmethod

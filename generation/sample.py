@@ -287,7 +287,7 @@ def call_arguments(pipeline: ImagePipeline, plan: SamplingPlan, seeds: list[int]
     states = pipeline.condition(plan.request.query, settings.negative_text)
     states = {name: one.expand(len(seeds), *one.shape[1:]) for name, one in states.items()}
     if pipeline.light is not None and plan.source is None:
-        states |= _with_light(pipeline.light, states, seeds)
+        states |= _with_light(pipeline.light, states, seeds, plan.request.query.text)
     call: dict[str, Any] = {
         **states,
         "generator": [torch.Generator("cpu").manual_seed(seed) for seed in seeds],
@@ -315,13 +315,14 @@ def call_arguments(pipeline: ImagePipeline, plan: SamplingPlan, seeds: list[int]
 
 
 def _with_light(
-    light: StudioLight, states: Mapping[str, torch.Tensor], seeds: list[int]
+    light: StudioLight, states: Mapping[str, torch.Tensor], seeds: list[int], words: str
 ) -> dict[str, torch.Tensor]:
-    """Put the state of each seed's backdrop and lights behind those of the words.
+    """Put the state of each seed's backdrop and lights, as the words allow, behind the words'.
 
     It is the same with and without the words, so that guidance does not push it.
     """
-    further = light.states(torch.stack([light.of_seed(seed) for seed in seeds]))[:, None]
+    chosen = torch.stack([light.of_seed(seed, words) for seed in seeds])
+    further = light.states(chosen)[:, None]
     return {
         name: torch.cat([states[name], further.to(states[name])], dim=1)
         for name in ("prompt_embeds", "negative_prompt_embeds")

@@ -1,11 +1,12 @@
 """Backdrop and lights as a further state behind the words', of kits whose UNet has learned them."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from composer.data.views import NUM_STUDIO
@@ -14,6 +15,9 @@ from composer.weights import read_safetensors, write_safetensors
 FILE_NAME = "studio_light.safetensors"
 _SCHEMA = "studio-light/1"
 _TENSORS = ("weight", "bias", "mean", "std", "examples")
+_SAID = re.compile(
+    r"\b(light|dark|warm|cool) (?:background|backdrop)\b|\blit from the (left|right)\b"
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -65,11 +69,37 @@ class StudioLight:
         """Return all numbers, for hashes."""
         return b"".join(getattr(self, name).numpy().tobytes() for name in _TENSORS)
 
-    def of_seed(self, seed: int) -> Float[Tensor, " 9"]:
-        """Return the studio that belongs to a picture's seed."""
+    def of_seed(self, seed: int, words: str = "") -> Float[Tensor, " 9"]:
+        """Return the studio that belongs to a picture's seed, among those that the words allow.
+
+        Words that choose: "dark background" or "backdrop", likewise light, warm and cool; "lit
+        from the left", likewise the right.
+        """
         rng = np.random.default_rng((seed, 0x11647))
-        return self.examples[int(rng.integers(len(self.examples)))]
+        allowed = self._allowed(words)
+        return self.examples[int(allowed[rng.integers(len(allowed))])]
+
+    def _allowed(self, words: str) -> Int[np.ndarray, " k"]:
+        """Return which examples words allow: for each thing that they say, a quarter is nearest."""
+        examples = self.examples.cpu().numpy()
+        red, green, blue, key_azimuth = examples[:, :4].T
+        brightness, warmth = red + green + blue, red - blue
+        scores = {
+            "light": brightness, "dark": -brightness, "warm": warmth, "cool": -warmth,
+            "left": -key_azimuth, "right": key_azimuth,
+        }  # fmt: skip
+        said = [found for match in _SAID.finditer(words.lower()) for found in match.groups()]
+        wanted = {word for word in said if word}
+        if not wanted:
+            return np.arange(len(examples))
+        order = np.argsort(-sum(_ranks(scores[word]) for word in wanted), kind="stable")
+        return order[: max(1, len(order) // 4)]
 
     def states(self, numbers: Float[Tensor, "n 9"]) -> Float[Tensor, "n w"]:
         """Return a state for each studio."""
         return torch.nn.functional.linear((numbers - self.mean) / self.std, self.weight, self.bias)
+
+
+def _ranks(scores: Float[np.ndarray, " k"]) -> Int[np.ndarray, " k"]:
+    """Return the place of each number among them, the least first."""
+    return np.argsort(np.argsort(scores, kind="stable"), kind="stable")

@@ -29,9 +29,7 @@ def make_light(width: int = tiny.WIDTH) -> StudioLight:
 
 @pytest.fixture
 def lit(base_pipeline):
-    pipeline = ImagePipeline.from_parts(base_pipeline, None, tiny.TEXT_HASH)
-    pipeline.light = make_light()
-    return pipeline
+    return ImagePipeline.from_parts(base_pipeline, None, tiny.TEXT_HASH, make_light())
 
 
 def test_a_file_keeps_the_map_and_refuses_another_width(tmp_path):
@@ -51,6 +49,45 @@ def test_a_seed_chooses_the_light_and_keeps_it():
     chosen = [tuple(light.of_seed(seed).tolist()) for seed in range(40)]
     assert len(set(chosen)) == 6
     assert chosen == [tuple(light.of_seed(seed).tolist()) for seed in range(40)]
+
+
+@pytest.mark.parametrize(
+    ("words", "number", "sign"),
+    [
+        ("a red chair on a dark backdrop", 0, -1),
+        ("a red chair, Light Background", 0, 1),
+        ("lit from the left", 3, -1),
+        ("a chair lit from the right", 3, 1),
+        ("a warm backdrop", 2, -1),
+        ("a cool background", 2, 1),
+    ],
+)
+def test_words_choose_among_the_studios(words, number, sign):
+    generator = torch.Generator().manual_seed(1)
+    light = dataclasses.replace(make_light(), examples=torch.rand(200, 9, generator=generator))
+    chosen = torch.stack([light.of_seed(seed, words) for seed in range(60)])
+    middle = light.examples[:, number].mean()
+    assert float(sign * (chosen[:, number].mean() - middle)) > 0.15
+    assert len({tuple(one.tolist()) for one in chosen}) > 10
+
+
+def test_other_words_leave_the_studio_to_the_seed():
+    light = make_light()
+    for words in ("a light oak chair", "a dark red cup, left of a chair", "warm colours"):
+        for seed in range(8):
+            assert torch.equal(light.of_seed(seed, words), light.of_seed(seed))
+
+
+def test_the_words_of_a_query_reach_its_light(lit, monkeypatch):
+    run, calls = lit.run, []
+    monkeypatch.setattr(lit, "run", lambda **call: calls.append(call) or run(**call))
+    words = "a chair on a dark backdrop"
+    for text in ("a chair", words):
+        generate(lit, make_request(query=tiny.make_query(text), seed=3))
+    ends = [call["prompt_embeds"][0, -1] for call in calls]
+    expected = [lit.light.states(lit.light.of_seed(3, text)[None])[0] for text in ("", words)]
+    torch.testing.assert_close(torch.stack(ends), torch.stack(expected))
+    assert not torch.equal(*expected)
 
 
 def test_the_light_is_a_further_state_of_each_image_with_words_and_without(lit, monkeypatch):
