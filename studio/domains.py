@@ -1,5 +1,7 @@
 """Domains of a user: learned from examples, saved under a name, said as words."""
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -18,6 +20,7 @@ from studio.domain_examples import Examples, encode_levels, neutral_levels, thum
 from studio.engine import Engine
 from studio.errors import UsageError
 from studio.user_folder import user_folder
+from studio.vocabulary import knows_any_word
 
 ONE_EXAMPLE = (
     "One example says little of a look apart from its subject; three or more of different "
@@ -26,19 +29,22 @@ ONE_EXAMPLE = (
 NO_CONVERTER = (
     "The kit {0!r} has no converter of features to tokens, so the tokens are searched for."
 )
+_MARK = re.compile(r"<([^<>\s]+)>")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Learning:
     """How a domain is learned.
 
     Attributes:
         subject: Photographs of the examples' own subject; None for those of the shipped gallery.
+        photos: Features of the shipped gallery's photographs where they are at hand.
         inverts: Search for the tokens, which takes minutes and says more than the converter.
         on_step: Called after each step of the search; what it raises stops it.
     """
 
     subject: Examples | None = None
+    photos: Float[Tensor, "m d"] | None = None
     inverts: bool = False
     on_step: Progress | None = None
 
@@ -65,11 +71,12 @@ def learn_domain(
     if not backbone.has_tokens:
         raise UsageError(NO_TOKENS)
     subject = learning.subject
-    photos = neutral_levels(backbone) if subject is None else subject.levels
+    if subject is not None:
+        photos = encode_levels(backbone, subject.levels)
+    else:
+        photos = neutral_features(engine) if learning.photos is None else learning.photos
     difference = picture_difference(
-        encode_levels(backbone, examples.levels),
-        encode_levels(backbone, photos),
-        same_subject=subject is not None,
+        encode_levels(backbone, examples.levels), photos, same_subject=subject is not None
     )
     domain = Domain(
         name=name,
@@ -86,6 +93,15 @@ def learn_domain(
     start = None if engine.converter is None else domain_tokens(engine, domain)
     found = invert_difference(backbone, difference, start=start, on_step=learning.on_step)
     return replace(domain, tokens=found.tokens.detach().float().cpu())
+
+
+def neutral_features(engine: Engine) -> Float[Tensor, "m d"]:
+    """Return the features of the shipped gallery's photographs, by the tower that draws.
+
+    Raises:
+        UsageError: The gallery is damaged.
+    """
+    return encode_levels(engine.backbone, neutral_levels(engine.backbone))
 
 
 @torch.no_grad()
@@ -119,6 +135,19 @@ def domain_word(engine: Engine, domain: Domain) -> AddedWord:
         InputError: As in `domain_tokens`.
     """
     return domain.word(domain_tokens(engine, domain))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DomainWords:
+    """Words that name a domain, and what of them is no word of the kit.
+
+    Attributes:
+        text: The words; added ones in angle brackets.
+        words: The added ones.
+    """
+
+    text: str
+    words: tuple[AddedWord, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -209,3 +238,53 @@ class DomainStore:
             return SavedDomain(name=file.stem, domain=read_domain(file, file.stem))
         except (WeightsError, InputError) as error:
             return SavedDomain(name=file.stem, domain=None, problem=str(error))
+
+
+def words_of_domain(engine: Engine, text: str, given: Sequence[AddedWord]) -> DomainWords:
+    """Return the words of a domain, saved ones found by their names.
+
+    A preset of the kit comes first, then a saved domain of that name, then plain words, in which
+    `<name>` may be a saved domain, too.
+
+    Args:
+        engine: The kit.
+        text: What was asked for.
+        given: Words of token files, which come before saved domains.
+
+    Raises:
+        UsageError: The kit knows no word of it.
+        InputError: A saved domain is of another kit's space.
+        WeightsError: A saved domain is damaged.
+    """
+    store, presets = DomainStore(), {preset.casefold() for preset in engine.kit.domains}
+    name = text.strip()
+    if name.casefold() not in presets and (file := store.find(name)) is not None:
+        text = f"<{file.stem}>"
+    taken = {word.name.casefold() for word in given}
+    names = dict.fromkeys(mark.casefold() for mark in _MARK.findall(text))
+    saved = [name for name in names if name not in taken and store.find(name) is not None]
+    words = tuple(domain_word(engine, store.read(name)) for name in saved)
+    reading = engine.with_words((*given, *words))
+    if engine.kit.domains and not knows_any_word(reading.backbone, text):
+        known = ", ".join((*engine.kit.domains, *(one.name for one in store.saved())))
+        raise UsageError(
+            f"The kit {engine.kit.name!r} does not know the domain {name!r}; "
+            f"choose one of {known}, or other words it was trained on."
+        )
+    return DomainWords(text=text, words=words)
+
+
+def fitting_domains(engine: Engine) -> tuple[str, ...]:
+    """Return the names of saved domains of the kit's space, beside its presets."""
+    presets = {preset.casefold() for preset in engine.kit.domains}
+    saved = [one.domain for one in DomainStore().saved() if one.domain is not None]
+    if not saved or not engine.backbone.has_tokens:
+        return ()
+    space = (engine.backbone.text_hash, engine.backbone.gallery_hash)
+    return tuple(
+        domain.name
+        for domain in saved
+        if (domain.text_hash, domain.gallery_hash) == space
+        and domain.name.casefold() not in presets
+        and (domain.tokens is not None or engine.converter is not None)
+    )

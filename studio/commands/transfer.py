@@ -10,12 +10,7 @@ from generation.request import TransferRequest
 from generation.sample import RunOptions
 from studio.commands.adapters import parse_loras, read_style, read_tokens, style_file
 from studio.commands.controls import ControlChoice, read_control
-from studio.commands.domain_choice import (
-    DomainWords,
-    learn_from_files,
-    name_of_file,
-    words_of_domain,
-)
+from studio.commands.domain_choice import learn_from_files, name_of_file
 from studio.commands.generate import (
     drawing_settings,
     num_files,
@@ -26,7 +21,7 @@ from studio.commands.generate import (
 from studio.commands.options import TransferOptions
 from studio.commands.outputs import OutputRules, plan_batch, plan_output, save_all
 from studio.commands.shared import ProgressLine, open_engine, warn
-from studio.domains import domain_word
+from studio.domains import DomainWords, domain_word, words_of_domain
 from studio.engine import ComposeOptions, Engine
 from studio.errors import UsageError
 

@@ -12,6 +12,7 @@ from studio.kits import Kit
 from studio.ui.budgets import Budget
 from studio.ui.calls import PageCalls, functions_of
 from studio.ui.canvas import StrokeCanvas, page_file
+from studio.ui.domain_tab import domain_inputs
 from studio.ui.doors import CallMiddleware, Doors
 from studio.ui.handlers import NO_PIPELINE, PageHandlers
 from studio.ui.inputs import CheckedDropdown, CheckedNumber, CheckedSlider, UploadedImage
@@ -25,7 +26,6 @@ from studio.ui.visit_states import VisitStates
 from studio.ui.word_files import build_word_files
 
 TITLE = "Duet Studio"
-DOMAINS = ("photo", "watercolour", "pencil", "cartoon", "clay", "low-poly", "night", "blueprint")
 PLACEHOLDER = "brown leather seat and oak wood legs"
 RANDOM_SEED = "() => Math.floor(Math.random() * 1e6)"
 # A tab keeps its key when the page loads again. Without permission to store, there is none.
@@ -116,11 +116,10 @@ def _transfer_tab(
                 buttons=[], elem_id="source",
             )  # fmt: skip
             source.upload(handlers.note_upload, source, None, **PRIVATE)
-            domain = gr.Radio(DOMAINS, value="watercolour", label="Into", elem_id="domain")
-            own_words = gr.Textbox(
-                label="Or in your own words", placeholder="a faded poster", max_lines=1,
-                max_length=MAX_TEXT_LENGTH,
-            )  # fmt: skip
+            into = domain_inputs(handlers.context)
+            into.listen(
+                handlers.examples, handlers.add_example, handlers.note_upload, query.added_words
+            )
             uses_words = gr.Checkbox(
                 label="With the words on the left", value=False, elem_id="uses-words"
             )
@@ -145,7 +144,8 @@ def _transfer_tab(
     start.click(
         handlers.transfer,
         [
-            source, domain, own_words, strength, seed, uses_words, query.words, query.added_words,
+            source, into.domain, into.own_words, strength, seed, uses_words, query.words,
+            query.added_words,
         ],
         filled, api_name="transfer", concurrency_id=DRAWING,
         concurrency_limit=1, trigger_mode="once", show_progress_on=[result],

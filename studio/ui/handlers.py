@@ -18,10 +18,12 @@ from generation.request import DrawingSettings, GenerateRequest, RequestError, T
 from generation.sample import Result, RunOptions
 from generation.transfer import fit_source
 from studio.best_of import RankedPicture, rank
+from studio.domains import words_of_domain
 from studio.engine import ComposeOptions
 from studio.errors import UsageError
 from studio.known_matches import find_known_match
 from studio.ui.context import PageContext, checked_index, read_query
+from studio.ui.domain_tab import ExampleHandlers, PageExamples
 from studio.ui.inputs import checked_float, checked_int, checked_text
 from studio.ui.messages import translate_errors
 from studio.ui.present import PagePicture, agreement_rows, selected_picture
@@ -64,6 +66,7 @@ class PageHandlers:
         limits = VisitLimits(num_open_address=context.caps.num_pages_address)
         self.visits = Visits(self.sessions, uploads, limits)
         self.word_files = WordFileHandlers(context)
+        self.examples = ExampleHandlers(context)
 
     @property
     def draws(self) -> bool:
@@ -193,6 +196,8 @@ class PageHandlers:
         to = checked_text(own_words, "The words of the domain").strip() or checked_text(
             domain, "The domain"
         )
+        named = words_of_domain(engine, to, added_words)
+        engine, to = engine.with_words((*added_words, *named.words)), named.text
         if uses_words is True and checked_text(words, "The words").strip():
             to = f"{to}, {checked_text(words, 'The words')}"
         drawing_request = TransferRequest(
@@ -237,6 +242,22 @@ class PageHandlers:
             *last.get("transfer", (nothing,) * NUM_TRANSFER_OUTPUTS),
             *last.get("generate", (nothing,) * NUM_GENERATE_OUTPUTS),
         )
+
+    @translate_errors
+    def add_example(
+        self,
+        upload: object,
+        kept: PageExamples,
+        words: tuple[AddedWord, ...],
+        request: gr.Request,
+    ) -> tuple[Any, ...]:
+        """Add a picture to the examples of the domain that a visitor shows."""
+        self._check_draws()
+        try:
+            image = self._source(upload, request)
+        except GenerationCancelledError:
+            return kept, words, "Stopped.", gr.skip()
+        return self.examples.add(image, kept, words)
 
     def stop(self, request: gr.Request) -> None:
         """Stop the running work of this visitor."""
