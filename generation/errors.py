@@ -3,6 +3,7 @@
 from generation.cancel import GenerationCancelledError
 from generation.judge import JudgeError
 from generation.lora_header import LoraError
+from generation.masking import MaskError
 from generation.memory_plan import MemoryPlanError
 from generation.model_folder import PipelineError
 from generation.png_text import MetadataError
@@ -12,6 +13,7 @@ from generation.style_files import StyleError
 
 GENERATION_ERRORS: tuple[type[Exception], ...] = (
     RequestError,
+    MaskError,
     PipelineError,
     LoraError,
     MemoryPlanError,

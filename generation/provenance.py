@@ -28,6 +28,7 @@ from composer.query import MAX_TEXT_LENGTH
 from generation.best_of import Selection, selection_of
 from generation.lora import LoraSource, MergedLora
 from generation.lora_header import LoraError
+from generation.masking import Mask
 from generation.png_text import MetadataError, png_bytes, text_chunks
 from generation.request import (
     DrawingSettings,
@@ -107,7 +108,11 @@ def describe(
         fields["best_of"] = selection.as_fields()
     if isinstance(request, TransferRequest):
         fields["strength"] = request.strength
-        fields["source_hash"] = _source_hash(request.source, result.height, result.width)
+        fields["source_hash"] = _source_hash(
+            request.source, request.mask, result.height, result.width
+        )
+        if request.mask is not None:
+            fields |= _pack_mask(request.mask)
     return Provenance(fields=fields, parameters=_a1111(result, index, kit))
 
 
@@ -183,12 +188,15 @@ def rebuild_request(
             raise ProvenanceError("The PNG's provenance names an unknown kind of image.")
         if source is None:
             raise ProvenanceError("To make a transferred image again, give its source image too.")
-        request = TransferRequest(source=source, strength=fields["strength"], **shared)
+        request = TransferRequest(
+            source=source, mask=_unpack_mask(fields), strength=fields["strength"], **shared
+        )
     except (ProvenanceError, RequestError):
         raise
     except (KeyError, TypeError, ValueError, ArithmeticError, AttributeError, zlib.error) as error:
         raise ProvenanceError(f"The PNG's provenance is damaged: {error}") from error
-    if _source_hash(source, fields["height"], fields["width"]) != fields.get("source_hash"):
+    expected = _source_hash(source, request.mask, fields["height"], fields["width"])
+    if expected != fields.get("source_hash"):
         raise ProvenanceError("The source is not the image that was transferred.")
     return request
 
@@ -288,8 +296,25 @@ def _single_line(text: str) -> str:
     return " ".join(text.split())
 
 
-def _source_hash(source: Image.Image, height: int, width: int) -> str:
-    return pixels_hash(fit_source(source, height, width))
+def _source_hash(source: Image.Image, mask: Mask | None, height: int, width: int) -> str:
+    """Hash what a result depends on: with a mask all of the source, as most of it stays."""
+    return pixels_hash(fit_source(source, height, width) if mask is None else source)
+
+
+def _pack_mask(mask: Mask) -> dict[str, Any]:
+    bits = np.packbits(mask.cells, axis=1)
+    return {"mask": _pack_array(bits), "mask_columns": mask.cells.shape[1]}
+
+
+def _unpack_mask(fields: dict[str, Any]) -> Mask | None:
+    if "mask" not in fields:
+        return None
+    bits, columns = _unpack_array(fields["mask"]), fields["mask_columns"]
+    if bits.ndim != 2 or bits.dtype != np.uint8 or type(columns) is not int:
+        raise ProvenanceError("The PNG's provenance holds no mask.")
+    if not 0 < columns <= 8 * bits.shape[1]:
+        raise ProvenanceError("The PNG's provenance holds a mask of an impossible size.")
+    return Mask(cells=np.unpackbits(bits, axis=1, count=columns).astype(bool))
 
 
 def _pack_array(values: np.ndarray) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from PIL import Image
 from composer.composed import ComposedQuery
 from composer.sketch import Sketch
 from generation import defaults
+from generation.masking import Mask
 
 
 class RequestError(ValueError):
@@ -140,6 +141,8 @@ class TransferRequest:
     Attributes:
         query: the source image and the domain's words, composed.
         source: RGB image to transfer; it is cut to the output's proportions about its centre.
+        mask: part of the source that is drawn anew; the result then has the source's size. None for
+            all of it.
         strength: share of the way to noise the source is taken, in (0, 1]; 1 forgets its colours.
         control_sketch: drawing that steers structure, or None for the source's own edges.
         control: as in `GenerateRequest`.
@@ -149,6 +152,7 @@ class TransferRequest:
 
     query: ComposedQuery
     source: Image.Image
+    mask: Mask | None = None
     strength: float = defaults.STRENGTH
     control_sketch: Sketch | None = None
     control: UInt8[np.ndarray, "h w"] | None = None

@@ -1,8 +1,11 @@
 """An image moved into another domain, its structure kept."""
 
+from dataclasses import replace
+
 from PIL import Image, ImageOps
 
 from generation.control import control_image, edge_image, line_share
+from generation.masking import Mask, Window, blend, cut_window, window_of
 from generation.pipeline import ImagePipeline
 from generation.request import TransferRequest, effective_control_scale
 from generation.sample import (
@@ -23,6 +26,7 @@ def transfer(
     Image-to-image keeps colours and layout (less the higher `strength`), the control network keeps
     outlines: the source's own edges, or the sketch that came with the request. A kit without a
     control network, or with one that cannot run beside image-to-image, transfers by that alone.
+    With a mask, the part that it marks is drawn at the kit's size and put back into the source.
 
     Raises:
         RequestError: the query or the source does not fit the pipeline.
@@ -30,7 +34,25 @@ def transfer(
         GenerationCancelledError: the work was stopped.
         OutOfMemoryError: there is too little memory.
     """
-    return sample(pipeline, plan_transfer(pipeline, request), options)
+    plan = plan_transfer(pipeline, request)
+    result = sample(pipeline, plan, options)
+    if request.mask is None:
+        return result
+    window = _window(request.source, request.mask, plan.width / plan.height)
+    images = [
+        replace(one, image=blend(request.source, one.image, request.mask, window))
+        for one in result.images
+    ]
+    return replace(result, images=tuple(images))
+
+
+def visible_part(source: Image.Image, mask: Mask | None) -> Image.Image:
+    """Return what a square output is drawn from: the surroundings of a mask, or the whole."""
+    return source if mask is None else cut_window(source, _window(source, mask, 1.0))
+
+
+def _window(source: Image.Image, mask: Mask, aspect: float) -> Window:
+    return window_of(mask, source.width, source.height, aspect=aspect)
 
 
 def plan_transfer(pipeline: ImagePipeline, request: TransferRequest) -> SamplingPlan:
@@ -41,7 +63,10 @@ def plan_transfer(pipeline: ImagePipeline, request: TransferRequest) -> Sampling
             lines.
     """
     height, width = output_size(pipeline, request.settings)
-    source = fit_source(request.source, height, width)
+    source = request.source
+    if request.mask is not None:
+        source = cut_window(source, _window(source, request.mask, width / height))
+    source = fit_source(source, height, width)
     scale = effective_control_scale(request)
     control, name = request.control, request.settings.control_name
     kind = pipeline.control_kind(name)

@@ -34,7 +34,7 @@ _STAGE_HELP = f"mini (all, in order), composer NAME, or one of {', '.join(STAGES
 
 BENCHES = (
     *("retrieval", "composers", "partial", "ablations", "evidence", "drawings"),
-    *("confidence", "generation", "pictures", "balance"),
+    *("confidence", "domains", "generation", "pictures", "balance"),
     *("index", "scale", "search", "speed", "tokens"),
 )
 
@@ -61,7 +61,7 @@ def add_bench(commands: "Subparsers[argparse.ArgumentParser]") -> None:
         "--count",
         type=int,
         help="index: pictures (5,000); search, scale: items (1,000,000); tokens, retrieval with "
-        "--imagine: queries (200)",
+        "--imagine: queries (200); domains: photos a domain (16)",
     )
     command.add_argument(
         "--imagine", type=int, metavar="N",

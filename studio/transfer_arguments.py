@@ -42,11 +42,30 @@ def add_transfer(commands: "Subparsers[argparse.ArgumentParser]") -> None:
         type=float,
         help="from 0 (keep the image) to 1 (redraw it); default: the kit's",
     )
+    _add_mask(command)
     command.add_argument("--composer", help="default: duet, or basic where the kit has none")
     add_tokens(command)
     add_kit(command)
     add_drawing(command)
     add_json(command)
+
+
+def _add_mask(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--mask", type=Path, metavar="IMAGE",
+        help="redraw only what is white (or opaque) in this picture; the rest keeps its bytes",
+    )  # fmt: skip
+    command.add_argument(
+        "--box", type=int, nargs=4, metavar=("X", "Y", "W", "H"),
+        help="redraw only this rectangle: left and top edge, width and height in pixels",
+    )  # fmt: skip
+    command.add_argument(
+        "--where", metavar="WORDS", help="redraw only what the words name: 'the seat'"
+    )
+    command.add_argument(
+        "--outside", action="store_true", dest="is_inverted",
+        help="redraw everything but what --mask, --box or --where marks",
+    )  # fmt: skip
 
 
 def add_domains(commands: "Subparsers[argparse.ArgumentParser]") -> None:

@@ -27,6 +27,7 @@ from retrieval.benchmarks.scale import LEAST_ITEMS, scale_row
 from retrieval.confidence import load_calibrations
 from studio.commands.bench_ablations import bench_ablations
 from studio.commands.bench_composers import bench_composers, bench_evidence, bench_partial
+from studio.commands.bench_domains import bench_domains
 from studio.commands.bench_drawings import bench_drawings
 from studio.commands.bench_gallery import shipped_gallery
 from studio.commands.bench_generation import bench_generation
@@ -187,6 +188,7 @@ BENCHES = {
     "ablations": bench_ablations,
     "evidence": bench_evidence,
     "confidence": bench_confidence,
+    "domains": bench_domains,
     "generation": bench_generation,
     "pictures": bench_pictures,
     "balance": bench_balance,

@@ -166,12 +166,30 @@ class LearningOptions:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class MaskOptions:
+    """The part of an image that is drawn anew; at most one of the first three is given.
+
+    Attributes:
+        mask: File of a painted mask, white where the image is drawn anew.
+        box: Left edge, top edge, width, height, in pixels.
+        where: Words that name the part.
+        is_inverted: Draw everything else anew.
+    """
+
+    mask: Path | None
+    box: tuple[int, int, int, int] | None
+    where: str | None
+    is_inverted: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class TransferOptions:
     """Options of `duet transfer`; the domain is named by `to` or shown by the pictures `like`."""
 
     kit: KitOptions
     drawing: DrawingOptions
     learning: LearningOptions
+    masking: MaskOptions
     like: tuple[Path, ...]
     save_token: Path | None
     loras: tuple[str, ...]

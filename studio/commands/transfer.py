@@ -8,6 +8,7 @@ from composer.query import Query
 from composer.token_file import TokenFormat, write_token
 from generation.request import TransferRequest
 from generation.sample import RunOptions
+from generation.transfer import visible_part
 from studio.commands.adapters import parse_loras, read_style, read_tokens, style_file
 from studio.commands.controls import ControlChoice, read_control
 from studio.commands.domain_choice import learn_from_files, name_of_file
@@ -18,6 +19,7 @@ from studio.commands.generate import (
     print_notes,
     save,
 )
+from studio.commands.mask_choice import check_mask, read_mask
 from studio.commands.options import TransferOptions
 from studio.commands.outputs import OutputRules, plan_batch, plan_output, save_all
 from studio.commands.shared import ProgressLine, open_engine, warn
@@ -35,8 +37,11 @@ def run(options: TransferOptions) -> int:
         UsageError: The domain is empty, or has no word that the kit knows.
     """
     _check_domain(options)
+    _check_masking(options)
     style_path = style_file(options.style_image)
-    inputs = (options.source, options.control_image, style_path, *options.like)
+    inputs = (
+        options.source, options.control_image, style_path, options.masking.mask, *options.like,
+    )  # fmt: skip
     rules = output_rules(*inputs, overwrite=options.overwrite)
     paths = plan_batch(options.output, num_files(options.drawing), rules)
     token_path = _plan_token(options)
@@ -44,6 +49,7 @@ def run(options: TransferOptions) -> int:
     engine = open_engine(options.kit, parse_loras(options.loras)).with_words(given)
     style = read_style(options.style_image, engine.kit)
     source = open_image(options.source)
+    mask = read_mask(options.masking, engine, source)
     domain = _domain(engine, options, given, token_path)
     engine = engine.with_words((*given, *domain.words))
     settings = drawing_settings(options.drawing, engine.kit.drawing)
@@ -51,12 +57,13 @@ def run(options: TransferOptions) -> int:
         image=options.control_image, detector=options.control_from, photo=options.source
     )
     control = read_control(choice, engine, settings)
-    query = Query(image=source, text=domain.text)
+    query = Query(image=visible_part(source, mask), text=domain.text)
     request = TransferRequest(
         query=engine.compose(
             query, ComposeOptions(composer=options.composer or engine.default_composer)
         ),
         source=source,
+        mask=mask,
         strength=engine.kit.drawing.strength if options.strength is None else options.strength,
         control=control,
         style=style,
@@ -85,6 +92,22 @@ def _check_domain(options: TransferOptions) -> None:
         raise UsageError(
             "--invert, --like-subject and --save-token are for a domain learned from pictures; "
             "give them: --like PICTURES."
+        )
+
+
+def _check_masking(options: TransferOptions) -> None:
+    """Check that the mask is given in one way, and without what follows the whole image.
+
+    Raises:
+        UsageError: It is not.
+    """
+    check_mask(options.masking)
+    masking = options.masking
+    has_mask = any(one is not None for one in (masking.mask, masking.box, masking.where))
+    if has_mask and (options.control_image is not None or options.control_from is not None):
+        raise UsageError(
+            "With a mask the lines follow from the marked part; leave out --control-image and "
+            "--control-from."
         )
 
 
