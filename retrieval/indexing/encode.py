@@ -1,5 +1,6 @@
 """Indexing of folders: embedding of new pictures, removal of deleted ones, and a report."""
 
+import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -31,10 +32,12 @@ class IndexOptions(EmbedOptions):
 
     Attributes:
         commit_every: Pictures per commit, the most that an interruption can lose.
+        commit_s: Seconds after which fewer pictures are committed, too.
         near: Least cosine of the features of near-duplicates.
     """
 
     commit_every: int = 1000
+    commit_s: float = 30.0
     near: float = NEAR
 
 
@@ -209,6 +212,7 @@ class _Run:
         embedded: list[Embedded] = []
         moved: dict[str, Candidate] = {}
         num_done = num_files - len(files)
+        committed_s = time.monotonic()
         for result in self._embedder.embed(files, self._by_id.keys()):
             num_done += 1
             match result:
@@ -223,12 +227,18 @@ class _Run:
                     pass
             if progress and num_done % self._options.batch_size == 0:
                 progress(num_done, num_files)
-            if len(embedded) + len(moved) >= self._options.commit_every:
+            if self._is_due(len(embedded) + len(moved), committed_s):
                 self._commit(embedded, moved)
                 embedded, moved = [], {}
+                committed_s = time.monotonic()
         self._commit(embedded, moved)
         if progress:
             progress(num_done, num_files)
+
+    def _is_due(self, num_pictures: int, committed_s: float) -> bool:
+        """Tell whether pictures are to be committed, by their number or the time."""
+        is_late = time.monotonic() - committed_s >= self._options.commit_s
+        return num_pictures >= self._options.commit_every or (num_pictures > 0 and is_late)
 
     def _is_new(self, id_: str, path: str) -> bool:
         """Tell whether a file is the first with its content; record other files as skipped."""

@@ -17,7 +17,7 @@ from composer.images import ImageError, ImageLimits, open_picture
 from retrieval.errors import GalleryError
 from retrieval.files import content_id, printable, read_regular
 from retrieval.filters.folders import composed
-from retrieval.indexing.walk import Skipped
+from retrieval.indexing.walk import Skipped, storable_ns
 from retrieval.store.address import IndexLocation
 from retrieval.store.roots import manifest_of
 from retrieval.store.schema import Item
@@ -152,10 +152,10 @@ class _Import:
             id=id_,
             path=below,
             size_bytes=status.st_size,
-            mtime_ns=status.st_mtime_ns,
+            mtime_ns=storable_ns(status.st_mtime_ns),
             width_px=picture.width_px,
             height_px=picture.height_px,
-            ctime_ns=status.st_ctime_ns,
+            ctime_ns=storable_ns(status.st_ctime_ns),
             caption=composed(row.get("caption") or ""),
             taken=picture.taken,
         )

@@ -182,15 +182,20 @@ def _candidate(
         path=path,
         file=Path(entry.path),
         size_bytes=status.st_size,
-        mtime_ns=status.st_mtime_ns,
-        ctime_ns=status.st_ctime_ns,
+        mtime_ns=storable_ns(status.st_mtime_ns),
+        ctime_ns=storable_ns(status.st_ctime_ns),
         caption_file=None if text is None else Path(text.path),
         caption_mtime_ns=0 if text is None else _mtime_ns(text),
     )
 
 
+def storable_ns(time_ns: int) -> int:
+    """Return a time as 64 bits hold it: years before 1677 and after 2262 become their ends."""
+    return min(max(time_ns, -(1 << 63)), (1 << 63) - 1)
+
+
 def _mtime_ns(entry: "os.DirEntry[str]") -> int:
     try:
-        return entry.stat(follow_symlinks=False).st_mtime_ns
+        return storable_ns(entry.stat(follow_symlinks=False).st_mtime_ns)
     except OSError:
         return 0

@@ -15,8 +15,9 @@ from typing import Any
 import lancedb
 import pyarrow as pa
 
-from retrieval.errors import GalleryError
+from retrieval.errors import DamagedIndexError, GalleryError
 from retrieval.store.address import IndexLocation, is_object_store
+from retrieval.store.damage import SetAside, commits, set_aside_newest
 from retrieval.store.disk import Checkpoint, check_utf8, exclusive_writer, translate_errors
 from retrieval.store.schema import (
     MANIFEST,
@@ -29,6 +30,7 @@ from retrieval.store.schema import (
 )
 
 TABLE = "items"
+DAMAGED = "damaged"  # folder of commits that a repair moved away
 _MANIFESTS = "manifest"  # table of an object store; the manifest is its only row
 
 
@@ -96,10 +98,60 @@ class Folder:
         """Return the table of items as it is now.
 
         Raises:
+            DamagedIndexError: Its newest commit cannot be read.
             GalleryError: It cannot be opened.
         """
         with self.translate_errors():
-            return self._connect().open_table(TABLE)
+            table = self._opened()
+            if table is None and commits(self._table_folder):
+                raise DamagedIndexError(
+                    f"The newest commit of the index {self.path} is damaged. Keep the earlier ones "
+                    f"with: duet index {self.root_of(self.read_manifest())} --index {self.path} "
+                    "--repair"
+                )
+            return self._connect().open_table(TABLE) if table is None else table
+
+    def set_aside_damaged(self) -> SetAside:
+        """Move the newest commits away until the index opens.
+
+        Raises:
+            GalleryError: No commit can be read, or the folder cannot be written.
+        """
+        with translate_errors(self.path), exclusive_writer(self.path):
+            moved = set_aside_newest(self._table_folder, self.path / DAMAGED, self._opens)
+            # Files of the cache are named by version, and the next commit takes a number again.
+            shutil.rmtree(self.cache, ignore_errors=True)
+        if moved is None:
+            raise GalleryError(
+                f"No commit of the index {self.path} can be read. Rebuild it with: duet index "
+                f"{self.root_of(self.read_manifest())} --index {self.path} --rebuild"
+            )
+        return moved
+
+    @property
+    def _table_folder(self) -> Path:
+        return self.path / f"{TABLE}.lance"
+
+    def _opens(self) -> bool:
+        return self._opened() is not None
+
+    def _opened(self) -> Any:  # noqa: ANN401
+        """Return the table; None if its newest commit cannot be read.
+
+        Raises:
+            OSError: It may not be read.
+            RuntimeError: It may not be read.
+        """
+        try:
+            table: Any = self._connect().open_table(TABLE)
+            # The engine opens a commit of zeros as version 0 of a table without columns.
+            return table if int(table.version) > 0 else None
+        except PermissionError:
+            raise
+        except (OSError, RuntimeError, ValueError, KeyError) as error:
+            if "Permission denied" in str(error):
+                raise
+            return None
 
     @contextmanager
     def translate_errors(self) -> Generator[None, None, None]:
@@ -125,7 +177,7 @@ class Folder:
         with translate_errors(self.path):
             # Without its manifest the folder is no index, even if a kill stops the deletion here.
             (self.path / MANIFEST).unlink(missing_ok=True)
-            for folder in (self.path / f"{TABLE}.lance", self.cache):
+            for folder in (self._table_folder, self.cache, self.path / DAMAGED):
                 if folder.exists():
                     shutil.rmtree(folder)
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from retrieval.errors import GalleryError
+from retrieval.errors import DamagedIndexError, GalleryError
 from retrieval.files import content_id_of, leaves_folder, picture_file, printable
 from retrieval.store.address import IndexLocation
-from retrieval.store.location import storage_at
+from retrieval.store.location import Folder, storage_at
 from retrieval.store.schema import Item
 from retrieval.store.table import Store
 from retrieval.store.versions import INDEXED_ROWS
@@ -57,16 +57,23 @@ def check_index(location: IndexLocation, *, repair: bool = False) -> CheckReport
 
     The check covers the manifest, every row, unique ids and paths, vectors of unit length, the
     existence and the content of files, which are all read and must lie below the root, the first
-    items of near-duplicate groups, and the index of ids. With `repair`, a table whose last version
-    is unreadable is restored to its youngest readable one, and faulty rows are removed: the next
-    `duet index FOLDER` embeds their pictures again.
+    items of near-duplicate groups, and the index of ids. With `repair`, commits that cannot be read
+    are moved away, a table whose last version is unreadable is restored to its youngest readable
+    one, and faulty rows are removed: the next `duet index FOLDER` embeds their pictures again.
 
     Raises:
         GalleryError: There is no index, its manifest is damaged, no version can be read, or all of
             its pictures are missing.
     """
-    store = Store.open(location)
     findings: list[Finding] = []
+    try:
+        store = Store.open(location)
+    except DamagedIndexError:
+        finding = Finding(what="The newest commit is damaged, so the index cannot be opened.")
+        if not repair:
+            return CheckReport(num_items=0, findings=(finding,))
+        store, mended = _set_aside(location)
+        findings.append(Finding(what=finding.what, mended=mended))
     try:
         rows = _Rows(store)
     except GalleryError as error:
@@ -90,6 +97,24 @@ def check_index(location: IndexLocation, *, repair: bool = False) -> CheckReport
         findings.append(Finding(what=fault.what, examples=fault.examples, mended=mended))
     findings += [*_check_groups(store, rows.items, repair), *_check_ids(store, repair)]
     return CheckReport(num_items=len(store), findings=tuple(findings))
+
+
+def _set_aside(location: IndexLocation) -> tuple[Store, str]:
+    """Move damaged commits away; return the index and what was lost, in words.
+
+    Raises:
+        GalleryError: No commit can be read.
+    """
+    storage = storage_at(location)
+    assert isinstance(storage, Folder)  # an object store commits whole files
+    moved = storage.set_aside_damaged()
+    store = Store.open(location)
+    plural = "s" if len(moved.versions) > 1 else ""
+    numbers = " and ".join(map(str, moved.versions))
+    return store, (
+        f"Commit{plural} {numbers} moved to {moved.folder}; the {len(store)} pictures of the "
+        "commits before are kept. `duet index` reads again what was added or changed later."
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

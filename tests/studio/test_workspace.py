@@ -110,6 +110,7 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
+@pytest.mark.slow  # a whole server, whose start takes a minute where cores are shared
 def test_a_server_that_draws_stops_in_time(temp: Path, tmp_path_factory: pytest.TempPathFactory):
     """SIGTERM while images are drawn: the end comes in time, without a word of the machine."""
     world, port = shared_world(tmp_path_factory), free_port()
