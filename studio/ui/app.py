@@ -12,6 +12,7 @@ from studio.kits import Kit
 from studio.ui.budgets import Budget
 from studio.ui.calls import PageCalls, functions_of
 from studio.ui.canvas import StrokeCanvas, page_file
+from studio.ui.comparison import build_comparison
 from studio.ui.domain_tab import domain_inputs
 from studio.ui.doors import CallMiddleware, Doors
 from studio.ui.handlers import NO_PIPELINE, PageHandlers
@@ -180,6 +181,7 @@ def _generate_tab(handlers: PageHandlers, query: QuerySide) -> tuple[HandOver, l
             facts = FactSheet(elem_id="result-facts")
             download = gr.DownloadButton("Download PNG", interactive=False, size="md")
             button = gr.Button("Transfer this one", interactive=handlers.draws, size="md")
+    build_comparison().listen(handlers.comparison, kept, number)
     chosen: list[gr.Component] = [number, large, facts, download]
     filled: list[gr.Component] = [results, kept, line, *chosen]
     start.click(

@@ -22,6 +22,7 @@ from studio.domains import words_of_domain
 from studio.engine import ComposeOptions
 from studio.errors import UsageError
 from studio.known_matches import find_known_match
+from studio.ui.comparison import ComparisonHandlers
 from studio.ui.context import PageContext, checked_index, read_query
 from studio.ui.domain_tab import ExampleHandlers, PageExamples
 from studio.ui.inputs import checked_float, checked_int, checked_text
@@ -67,6 +68,7 @@ class PageHandlers:
         self.visits = Visits(self.sessions, uploads, limits)
         self.word_files = WordFileHandlers(context)
         self.examples = ExampleHandlers(context)
+        self.comparison = ComparisonHandlers()
 
     @property
     def draws(self) -> bool:

@@ -143,6 +143,18 @@ def test_from_words_to_new_images(page):
     assert page.locator("#results .caption-label").all_text_contents() == ["seed 0", "seed 1"]
     page.locator("#results button.thumbnail-item").nth(1).click()
     page.wait_for_function("document.querySelector('#result-facts dd').textContent === '1'")
+    page.get_by_role("button", name="Compare two results").click()
+    page.locator("#put-second").click()
+    page.locator("#results button.thumbnail-item").nth(0).click()
+    page.wait_for_function("document.querySelector('#result-facts dd').textContent === '0'")
+    page.locator("#put-first").click()
+    page.wait_for_function("document.querySelector('#compare-facts dd')?.textContent === '0 | 1'")
+    assert page.locator("#compare-first img, #compare-second img").count() == 2
+    page.locator("#best-first input").check()
+    page.locator("button#generate").click()
+    page.wait_for_function(
+        "document.querySelector('#results .caption-label').textContent.startsWith('1  seed')"
+    )
     page.locator("#new-seed").click()
     page.wait_for_function(
         "Number(document.querySelector('[aria-label=Seed]:not(#move *)').value) > 0"
