@@ -16,7 +16,10 @@ from composer.prompt import MAX_PARTS
 from generation.conditioning import GuidanceStates, Tokenizer, tokenize
 from generation.word_weights import prompt_weights, token_weights, weigh_states
 
-Encode = Callable[[ComposedQuery, str], GuidanceStates]
+Negative = ComposedQuery | str
+"""What to stay away from: plain words, or words composed with those of token files."""
+
+Encode = Callable[[ComposedQuery, Negative], GuidanceStates]
 
 
 def query_chunks(query: ComposedQuery, context: int) -> tuple[ComposedQuery, ...]:
@@ -59,11 +62,11 @@ def text_chunks(tokenizer: Tokenizer, text: str) -> tuple[str, ...]:
 def states_in_chunks(
     encode: Encode,
     query: ComposedQuery,
-    negative_text: str,
+    negative: Negative,
     tokenizer: Tokenizer,
     table: Float[Tensor, "v w"],
 ) -> GuidanceStates:
-    """Return the states of a query and a negative text of any length.
+    """Return the states of a query and negative words of any length.
 
     The shorter of both is filled with chunks without words, as the halves of guidance must be of
     one length. What fits one chunk is encoded as it is.
@@ -71,18 +74,22 @@ def states_in_chunks(
     Args:
         encode: Encodes one chunk of each.
         query: A query with tokens.
-        negative_text: What to stay away from.
+        negative: What to stay away from.
         tokenizer: Of the first encoder.
         table: Token embeddings of the first encoder.
     """
     context = int(tokenizer.model_max_length)
     queries = query_chunks(query, context)
-    texts = text_chunks(tokenizer, negative_text)
+    texts: tuple[Negative, ...] = (
+        text_chunks(tokenizer, negative)
+        if isinstance(negative, str)
+        else query_chunks(negative, context)
+    )
     silent = _silent(query, tokenizer, table)
     # A blank is encoded where nothing at all might be taken for zeros.
-    fill = " " if negative_text else ""
+    fill = "" if negative == "" else " "
     if len(queries) == len(texts) == 1:
-        states = encode(queries[0], negative_text)
+        states = encode(queries[0], negative if isinstance(negative, str) else texts[0])
     else:
         states = _states_of_chunks(encode, queries, texts, silent, fill=fill)
     if not query.word_weights:
@@ -131,7 +138,7 @@ def _silent(
 def _states_of_chunks(
     encode: Encode,
     queries: tuple[ComposedQuery, ...],
-    texts: tuple[str, ...],
+    texts: tuple[Negative, ...],
     silent: ComposedQuery,
     *,
     fill: str,

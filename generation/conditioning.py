@@ -94,7 +94,7 @@ def guidance_pair(
     text_encoder: "CLIPTextModel",
     tokenizer: Tokenizer,
     prompt_embeddings: Float[Tensor, "l w"],
-    negative_text: str,
+    negative: Float[Tensor, "l w"] | str,
 ) -> Float[Tensor, "2 l w"]:
     """Return hidden states for guidance, the negative half first.
 
@@ -102,13 +102,15 @@ def guidance_pair(
         text_encoder: the pipeline's text encoder.
         tokenizer: the pipeline's tokenizer.
         prompt_embeddings: the composed prompt, before positions.
-        negative_text: what to stay away from; empty is the empty prompt.
+        negative: what to stay away from, as words or as a prompt before positions; empty words are
+            the empty prompt.
     """
     table = token_table(text_encoder)
-    ids = tokenize(tokenizer, [negative_text]).to(table.device)
-    negative = torch.nn.functional.embedding(ids, table)  # 1 l w
-    positive = prompt_embeddings.to(table)[None]
-    return encode_token_embeddings(text_encoder, torch.cat([negative, positive]))
+    if isinstance(negative, str):
+        ids = tokenize(tokenizer, [negative]).to(table.device)
+        negative = torch.nn.functional.embedding(ids, table)[0]
+    pair = torch.stack([negative.to(table), prompt_embeddings.to(table)])
+    return encode_token_embeddings(text_encoder, pair)
 
 
 def encode_penultimate(

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from composer.composed import ComposedQuery
-from generation.chunks import query_chunks, query_weights, states_in_chunks
+from generation.chunks import Negative, query_chunks, query_weights, states_in_chunks
 from generation.conditioning import (
     ClipStates,
     GuidanceStates,
@@ -35,12 +35,12 @@ class Conditioner(Protocol):
         """Sentences about what is approximate, for the user."""
         ...
 
-    def states(self, query: ComposedQuery, negative_text: str) -> GuidanceStates:
+    def states(self, query: ComposedQuery, negative: Negative) -> GuidanceStates:
         """Return the states of a query, the negative half first.
 
         Args:
             query: a query with tokens of the first encoder's space.
-            negative_text: what to stay away from; empty is what the family takes for nothing.
+            negative: what to stay away from; empty words are what the family takes for nothing.
         """
         ...
 
@@ -63,17 +63,20 @@ class SdConditioner:
     def __init__(self, base: Any) -> None:  # noqa: ANN401  a pipeline of diffusers
         self._text_encoder, self._tokenizer = base.text_encoder, base.tokenizer
 
-    def states(self, query: ComposedQuery, negative_text: str) -> GuidanceStates:
+    def states(self, query: ComposedQuery, negative: Negative) -> GuidanceStates:
         """Return the states of a query, the negative half first."""
         table = token_table(self._text_encoder)
-        return states_in_chunks(self._states, query, negative_text, self._tokenizer, table)
+        return states_in_chunks(self._states, query, negative, self._tokenizer, table)
 
     def second_vectors(self, vectors: Float[Tensor, "n w"]) -> None:
         """Return nothing: there is one text encoder."""
 
-    def _states(self, query: ComposedQuery, negative_text: str) -> GuidanceStates:
+    def _states(self, query: ComposedQuery, negative: Negative) -> GuidanceStates:
         hidden = guidance_pair(
-            self._text_encoder, self._tokenizer, query.require_tokens(), negative_text
+            self._text_encoder,
+            self._tokenizer,
+            query.require_tokens(),
+            negative if isinstance(negative, str) else negative.require_tokens(),
         )
         return GuidanceStates(hidden=hidden)
 
@@ -125,6 +128,12 @@ class _ClipPair:
             mapped[list(query.added.second_positions)] = query.added.second_vectors.to(mapped)
         end = torch.tensor([query.end_position])
         return self._encode(prompt[None], mapped[None], (end, end))
+
+    def encode_negative(self, negative: Negative) -> tuple[ClipStates, ClipStates]:
+        """Return what each encoder makes of plain words, or of words that were composed."""
+        if isinstance(negative, str):
+            return self.encode_text(negative)
+        return self.encode_query(negative)
 
     def encode_text(self, text: str) -> tuple[ClipStates, ClipStates]:
         """Return what each encoder makes of plain words."""
@@ -193,22 +202,20 @@ class SdxlConditioner:
         return self._clips.map(vectors)
 
     @torch.no_grad()
-    def states(self, query: ComposedQuery, negative_text: str) -> GuidanceStates:
+    def states(self, query: ComposedQuery, negative: Negative) -> GuidanceStates:
         """Return the states of a query, the negative half first."""
         clips = self._clips
-        return states_in_chunks(
-            self._states, query, negative_text, clips.tokenizer, clips.first_table
-        )
+        return states_in_chunks(self._states, query, negative, clips.tokenizer, clips.first_table)
 
-    def _states(self, query: ComposedQuery, negative_text: str) -> GuidanceStates:
+    def _states(self, query: ComposedQuery, negative: Negative) -> GuidanceStates:
         positive = _side_by_side(*self._clips.encode_query(query))
-        if not negative_text and self._zeros_for_nothing:
-            negative = tuple(torch.zeros_like(part) for part in positive)
+        if negative == "" and self._zeros_for_nothing:
+            against = tuple(torch.zeros_like(part) for part in positive)
         else:
-            negative = _side_by_side(*self._clips.encode_text(negative_text))
+            against = _side_by_side(*self._clips.encode_negative(negative))
         return GuidanceStates(
-            hidden=torch.cat([negative[0], positive[0]]),
-            pooled=torch.cat([negative[1], positive[1]]),
+            hidden=torch.cat([against[0], positive[0]]),
+            pooled=torch.cat([against[1], positive[1]]),
         )
 
 
@@ -262,16 +269,19 @@ class Sd3Conditioner:
         return self._clips.map(vectors)
 
     @torch.no_grad()
-    def states(self, query: ComposedQuery, negative_text: str) -> GuidanceStates:
+    def states(self, query: ComposedQuery, negative: Negative) -> GuidanceStates:
         """Return the states of a query, the negative half first."""
         first = query_chunks(query, int(self._clips.tokenizer.model_max_length))[0]
         positive = self._joined(self._clips.encode_query(first), query.text)
         if query.word_weights:
             positive = self._weighed(query, positive)
-        negative = self._joined(self._clips.encode_text(negative_text), negative_text)
+        words = negative if isinstance(negative, str) else negative.text
+        if not isinstance(negative, str):
+            negative = query_chunks(negative, int(self._clips.tokenizer.model_max_length))[0]
+        against = self._joined(self._clips.encode_negative(negative), words)
         return GuidanceStates(
-            hidden=torch.cat([negative[0], positive[0]]),
-            pooled=torch.cat([negative[1], positive[1]]),
+            hidden=torch.cat([against[0], positive[0]]),
+            pooled=torch.cat([against[1], positive[1]]),
         )
 
     def _weighed(

@@ -11,6 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from composer.composed import ComposedQuery
+from generation.chunks import Negative
 from generation.conditioning import Tokenizer, token_table
 from generation.control_networks import DEFAULT_CONTROL, ControlNetworks
 from generation.controls import Control, ControlKind, ControlSource
@@ -285,14 +286,14 @@ class ImagePipeline:
     def _denoiser(self) -> Any:  # noqa: ANN401  a model of diffusers
         return getattr(self._base, DENOISER[self.family])
 
-    def condition(self, query: ComposedQuery, negative_text: str) -> Mapping[str, Tensor]:
+    def condition(self, query: ComposedQuery, negative: Negative) -> Mapping[str, Tensor]:
         """Return what the denoiser is conditioned on, as arguments of a call for one image.
 
         Args:
             query: a composed query that `check_query` accepts.
-            negative_text: what to stay away from; empty is nothing.
+            negative: what to stay away from, accepted as well if it is composed; empty is nothing.
         """
-        return self._prompts.arguments(query, negative_text, reuse=self._levers.reuse_text)
+        return self._prompts.arguments(query, negative, reuse=self._levers.reuse_text)
 
     def second_vectors(self, vectors: Float[Tensor, "n w"]) -> Float[Tensor, "n u"] | None:
         """Return token embeddings in the second CLIP's space; None where there is no second."""

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from composer.composed import ComposedQuery
 from composer.prompt import MAX_PARTS
+from generation.chunks import Negative
 from generation.conditioning import GuidanceStates, token_table
 from generation.families import Family
 from generation.guidance import CONDITIONERS
@@ -34,7 +35,7 @@ class PromptStates:
         """
         self._text_encoder, self._text_hash = base.text_encoder, text_hash
         self._conditioner, self._placement = CONDITIONERS[family](base), placement
-        self._states: OrderedDict[tuple[str, str], GuidanceStates] = OrderedDict()
+        self._states: OrderedDict[tuple[str, str, str], GuidanceStates] = OrderedDict()
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -46,16 +47,16 @@ class PromptStates:
         self._states.clear()
 
     def arguments(
-        self, query: ComposedQuery, negative_text: str, *, reuse: bool
+        self, query: ComposedQuery, negative: Negative, *, reuse: bool
     ) -> Mapping[str, Tensor]:
         """Return what the denoiser is conditioned on, as arguments of a call for one image.
 
         Args:
             query: a composed query that `check` accepts.
-            negative_text: what to stay away from; empty is nothing.
+            negative: what to stay away from, accepted as well if it is composed; empty is nothing.
             reuse: whether the states of recent queries are used again.
         """
-        states = self._known(query, negative_text, reuse=reuse)
+        states = self._known(query, negative, reuse=reuse)
         call = {
             "prompt_embeds": states.hidden[1:],
             "negative_prompt_embeds": states.hidden[:1],
@@ -67,11 +68,12 @@ class PromptStates:
             }
         return call
 
-    def _known(self, query: ComposedQuery, negative_text: str, *, reuse: bool) -> GuidanceStates:
-        key = (query.digest, negative_text)
+    def _known(self, query: ComposedQuery, negative: Negative, *, reuse: bool) -> GuidanceStates:
+        words = ("words", negative) if isinstance(negative, str) else ("query", negative.digest)
+        key = (query.digest, *words)
         if key not in self._states or not reuse:
             with self._placement.encoding_text():
-                self._states[key] = self._conditioner.states(query, negative_text)
+                self._states[key] = self._conditioner.states(query, negative)
             if len(self._states) > NUM_KEPT_STATES:
                 self._states.popitem(last=False)
         return self._states[key]

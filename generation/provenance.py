@@ -94,6 +94,8 @@ def describe(
         "query": _pack_query(request.query),
         **{name: getattr(request.settings, name) for name in _PLAIN_FIELDS},
     }
+    if request.negative is not None:
+        fields["negative"] = _pack_query(request.negative)
     if result.control is not None:
         fields |= _pack_control(result.control)
     if result.loras:
@@ -180,6 +182,8 @@ def rebuild_request(
             "settings": _unpack_settings(fields),
             "style": _unpack_style(fields, style_image),
         }
+        if "negative" in fields:
+            shared["negative"] = _unpack_query(fields["negative"])
         if "control" in fields or "grey_control" in fields:
             shared["control"] = _unpack_control(fields)
         if fields["kind"] == "generate":

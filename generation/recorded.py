@@ -70,6 +70,9 @@ def _own(fields: Mapping[str, Any]) -> dict[str, object]:
         "Size": _size(fields.get("width"), fields.get("height")),
         "LoRAs": _named(fields.get("loras"), "name", "scale"),
         "Tokens": _named(query.get("added_words"), "name", "sha256"),
+        "Negative tokens": _named(
+            _mapping(fields.get("negative")).get("added_words"), "name", "sha256"
+        ),
         "Style": _named([fields.get("style")], "image_hash", "scale"),
     }
 

@@ -116,6 +116,8 @@ class GenerateRequest:
         control: finished control image of the output's size, white_on_black or depth, in place of
             `control_sketch`, as a re-run has it.
         style: picture that steers the style, or None.
+        negative: the negative text, composed, where it names words of token files; None for plain
+            words.
         settings: how the images are drawn.
     """
 
@@ -123,10 +125,11 @@ class GenerateRequest:
     control_sketch: Sketch | None = None
     control: UInt8[np.ndarray, "h w"] | None = None
     style: StyleImage | None = None
+    negative: ComposedQuery | None = None
     settings: DrawingSettings = field(default_factory=DrawingSettings)
 
     def __post_init__(self) -> None:
-        """Check that there is at most one control.
+        """Check that there is at most one control, and one negative text.
 
         Raises:
             RequestError: there are two.
@@ -147,6 +150,7 @@ class TransferRequest:
         control_sketch: drawing that steers structure, or None for the source's own edges.
         control: as in `GenerateRequest`.
         style: as in `GenerateRequest`.
+        negative: as in `GenerateRequest`.
         settings: how the images are drawn.
     """
 
@@ -157,14 +161,15 @@ class TransferRequest:
     control_sketch: Sketch | None = None
     control: UInt8[np.ndarray, "h w"] | None = None
     style: StyleImage | None = None
+    negative: ComposedQuery | None = None
     settings: DrawingSettings = field(default_factory=DrawingSettings)
 
     def __post_init__(self) -> None:
         """Check controls, strength and source.
 
         Raises:
-            RequestError: there are two controls, the strength leaves no step, or the source is
-                not RGB.
+            RequestError: there are two controls or negative texts, the strength leaves no step, or
+                the source is not RGB.
         """
         _check_control(self)
         _check_real("strength", self.strength, 0.0, 1.0)
@@ -235,6 +240,8 @@ def _check_settings(settings: DrawingSettings, caps: Caps) -> None:
 def _check_control(request: Request) -> None:
     if request.control is not None and request.control_sketch is not None:
         raise RequestError("Give `control` or `control_sketch`, not both.")
+    if request.negative is not None and request.negative.text != request.settings.negative_text:
+        raise RequestError("`negative` must be composed of `negative_text`.")
 
 
 def check_size(height: int, width: int, caps: Caps = DEFAULT_CAPS) -> None:

@@ -158,7 +158,7 @@ def sample(pipeline: ImagePipeline, plan: SamplingPlan, options: RunOptions) -> 
         GenerationCancelledError: the work was stopped.
         OutOfMemoryError: one image at a time is still too much.
     """
-    pipeline.check_query(plan.request.query)
+    _check_queries(pipeline, plan.request)
     wait_s = -1 if options.wait_s is None else options.wait_s
     if not pipeline.slot.acquire(timeout=wait_s):
         raise BusyError("Another image is being made. Try again in a moment.")
@@ -196,7 +196,7 @@ def sample_each(pipeline: ImagePipeline, plans: Sequence[SamplingPlan]) -> list[
         MissingTokensError: a query has no tokens to draw with.
     """
     for plan in plans:
-        pipeline.check_query(plan.request.query)
+        _check_queries(pipeline, plan.request)
         if plan.style_scale:
             raise RequestError("Requests with a style image are drawn one at a time.")
     calls = [call_arguments(pipeline, plan, [plan.request.settings.seed]) for plan in plans]
@@ -207,6 +207,12 @@ def sample_each(pipeline: ImagePipeline, plans: Sequence[SamplingPlan]) -> list[
             use_image=plans[0].source is not None,
             **_merge(calls),
         )
+
+
+def _check_queries(pipeline: ImagePipeline, request: Request) -> None:
+    pipeline.check_query(request.query)
+    if request.negative is not None:
+        pipeline.check_query(request.negative)
 
 
 def _merge(calls: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -284,7 +290,10 @@ def _try_batch(
 def call_arguments(pipeline: ImagePipeline, plan: SamplingPlan, seeds: list[int]) -> dict[str, Any]:
     """Return the arguments of the diffusers call."""
     settings = plan.request.settings
-    states = pipeline.condition(plan.request.query, settings.negative_text)
+    negative = plan.request.negative
+    states = pipeline.condition(
+        plan.request.query, settings.negative_text if negative is None else negative
+    )
     states = {name: one.expand(len(seeds), *one.shape[1:]) for name, one in states.items()}
     if pipeline.light is not None and plan.source is None:
         states |= _with_light(pipeline.light, states, seeds, plan.request.query.text)

@@ -14,6 +14,7 @@ from composer.added_words import AddedWord
 from composer.backbone import Backbone
 from composer.composed import ComposedQuery, with_prompt_of
 from composer.kit_parts import ComposerFiles
+from composer.plain import compose_plain, names_added_words
 from composer.query import Query
 from composer.strategies.converter import TextConverter
 from composer.strategies.drawable import with_tokens
@@ -320,14 +321,23 @@ class Engine:
         return found
 
     def _prepare(self, request: _Request) -> _Request:
-        """Return a request whose query has tokens and whose control network is loaded."""
+        """Return a request whose queries have tokens and whose control network is loaded."""
         _ = self.pipeline  # first, as a kit may have none
         name = self.load_control(request.settings.control_name)
         return replace(
             request,
             query=self.drawable(request.query),
+            negative=request.negative or self._composed_negative(request.settings.negative_text),
             settings=replace(request.settings, control_name=name),
         )
+
+    @torch.inference_mode()
+    def _composed_negative(self, text: str) -> ComposedQuery | None:
+        """Return a negative text that names words of token files, composed; None for another."""
+        if not names_added_words(self.backbone, text):
+            return None
+        with urgent(self.device):
+            return compose_plain(self.backbone, text)
 
     def drawable(self, query: ComposedQuery) -> ComposedQuery:
         """Return the query with tokens; finding them takes seconds if its composer makes none."""

@@ -118,8 +118,7 @@ def syntax_line(text: str, *, weighs: bool = True, known: Sequence[AddedWord] = 
         )
     if found := next((m for m in _MARK.finditer(text) if m[0].lower() not in marks), None):
         sentences.append(
-            f"“{found[0]}” is read as plain words: a token file of that name, for the text of the "
-            "query alone, is added with --token."
+            f"“{found[0]}” is read as plain words: a token file of that name is added with --token."
         )
     return " ".join(sentences)
 

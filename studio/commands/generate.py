@@ -107,7 +107,8 @@ def drawing_settings(options: DrawingOptions, defaults: DrawingDefaults) -> Draw
 
 def print_notes(engine: Engine, settings: DrawingSettings) -> None:
     """Print on stderr what is approximate in the pipeline, and what negative words will not do."""
-    syntax = syntax_line(settings.negative_text, weighs=False)
+    known = engine.backbone.added_words
+    syntax = syntax_line(settings.negative_text, weighs=False, known=known)
     unread = unread_words_line(unread_words(engine.backbone, settings.negative_text))
     for note in (*engine.pipeline.notes, *filter(None, (syntax, unread))):
         warn(note)

@@ -39,7 +39,8 @@ def query_for(tokenizer, encoder, *texts):
 
 def states(tokenizer, encoder, query, negative_text):
     def encode(chunk, text):
-        hidden = guidance_pair(encoder, tokenizer, chunk.require_tokens(), text)
+        negative = text if isinstance(text, str) else text.require_tokens()
+        hidden = guidance_pair(encoder, tokenizer, chunk.require_tokens(), negative)
         return GuidanceStates(hidden=hidden)
 
     table = token_table(encoder)
@@ -60,6 +61,17 @@ def test_the_states_of_chunks_follow_each_other(tokenizer, encoder):
         alone = states(tokenizer, encoder, query_for(tokenizer, encoder, text), "")
         part = hidden[:, number * CONTEXT : (number + 1) * CONTEXT]
         torch.testing.assert_close(part, alone)
+
+
+def test_composed_negative_words_are_read_in_chunks_like_plain_ones(tokenizer, encoder):
+    query = query_for(tokenizer, encoder, "red red")
+    text = "red " * 15
+    chunks = text_chunks(tokenizer, text)
+    assert len(chunks) == 2
+    plain = states(tokenizer, encoder, query, text)
+    composed = states(tokenizer, encoder, query, query_for(tokenizer, encoder, *chunks))
+    assert plain.shape[1] == 2 * CONTEXT
+    torch.testing.assert_close(composed, plain)
 
 
 @pytest.mark.parametrize("num_words", [15, 40])

@@ -95,6 +95,16 @@ def test_the_states_of_plain_words_are_those_of_diffusers(pipeline, negative):
     assert all(float(states.std()) > 0.01 for name, states in ours.items() if "neg" not in name)
 
 
+def test_composed_negative_words_are_read_like_plain_ones(pipeline):
+    query = plain_query(pipeline, PLAIN)
+    plain = pipeline.condition(query, "blurry, dark")
+    composed = pipeline.condition(query, plain_query(pipeline, "blurry, dark"))
+    for name, states in plain.items():
+        torch.testing.assert_close(states, composed[name], rtol=0, atol=1e-6)
+    other = pipeline.condition(query, plain_query(pipeline, "blurry, red"))
+    assert not torch.equal(other["negative_prompt_embeds"], plain["negative_prompt_embeds"])
+
+
 def test_a_pseudo_word_reaches_both_encoders(folders):
     pipeline = ImagePipeline.load(source(folders, "sdxl"))
     query = plain_query(pipeline, PLAIN)

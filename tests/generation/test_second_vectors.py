@@ -75,6 +75,11 @@ def test_both_encoders_read_what_diffusers_reads(pipeline, folder, tmp_path):
         )  # fmt: skip
     assert (hidden - ours["prompt_embeds"]).abs().max() < 1e-5
     assert (pooled - ours["pooled_prompt_embeds"]).abs().max() < 1e-5
+    # As negative words, too.
+    query = prompt_with(pipeline, word, added=False)
+    against = pipeline.condition(query, prompt_with(pipeline, word, added=True))
+    assert (against["negative_prompt_embeds"] - hidden).abs().max() < 1e-5
+    assert (against["negative_pooled_prompt_embeds"] - pooled).abs().max() < 1e-5
     # Without vectors of its own the second encoder reads what follows from the first's.
     difference = (mapped["prompt_embeds"] - ours["prompt_embeds"]).abs()
     assert difference[..., : widths[0]].max() < 1e-5
