@@ -69,8 +69,10 @@ class PromptStates:
         return call
 
     def _known(self, query: ComposedQuery, negative: Negative, *, reuse: bool) -> GuidanceStates:
-        words = ("words", negative) if isinstance(negative, str) else ("query", negative.digest)
-        key = (query.digest, *words)
+        if isinstance(negative, str):
+            key = (query.digest, "words", negative)
+        else:
+            key = (query.digest, "query", negative.digest)
         if key not in self._states or not reuse:
             with self._placement.encoding_text():
                 self._states[key] = self._conditioner.states(query, negative)

@@ -7,18 +7,18 @@ from typing import Any
 
 import gradio as gr
 
-from composer.added_words import AddedWord
+from composer.added_words import MAX_NAME_LENGTH, AddedWord
 from composer.token_file import read_token
 from studio.errors import UsageError
 from studio.ui.context import PageContext
-from studio.ui.inputs import UploadedFile
+from studio.ui.inputs import UploadedFile, checked_text
 from studio.ui.layout import PRIVATE
 from studio.ui.messages import translate_errors
 from studio.ui.texts import TextLine
 
 HOW = (
     "A textual inversion becomes a word: chair.safetensors is written <chair>, as in “a <chair> in "
-    "oak wood”. Only you have it, until you leave."
+    "oak wood”, or <NAME> if you give a name first. Only you have it, until you leave."
 )
 NO_UPLOAD = "The file was not uploaded to this page."
 
@@ -32,16 +32,21 @@ class WordFileHandlers:
 
     @translate_errors
     def add(
-        self, upload: object, words: tuple[AddedWord, ...]
+        self, upload: object, words: tuple[AddedWord, ...], name: object = ""
     ) -> tuple[tuple[AddedWord, ...], str]:
         """Add the word of an uploaded file; one of its name is replaced.
 
+        Args:
+            upload: The file, as a client sent it.
+            words: The visitor's words.
+            name: What the word is called, as a client sent it; the file's own name if empty.
+
         Raises:
             gr.Error: The file is none of this page's, is no textual inversion, or is for another
-                kit; or there are too many words.
+                kit; the name cannot stand in a text; or there are too many words.
         """
         file = self._file(upload)
-        word = read_token(file)
+        word = read_token(file, checked_text(name, "The name").strip() or None)
         kept = [one for one in words if one.mark.lower() != word.mark.lower()]
         most = self._context.caps.num_added_words
         if len(kept) >= most:
@@ -76,6 +81,7 @@ def said(words: Sequence[AddedWord]) -> str:
 class WordFiles:
     """Components of a visitor's token files."""
 
+    name: gr.Textbox
     upload: UploadedFile
     clear: gr.Button
     line: TextLine
@@ -94,7 +100,9 @@ class WordFiles:
         }  # fmt: skip
         outputs = [self.words, self.line]
         self.upload.upload(note, self.upload, None, **PRIVATE)
-        self.upload.upload(handlers.add, [self.upload, self.words], outputs, **events)
+        inputs = [self.upload, self.words, self.name]
+        added: Any = self.upload.upload(handlers.add, inputs, outputs, **events)
+        added.success(None, None, self.name, js="() => ''", **PRIVATE)
         self.clear.click(handlers.clear, None, outputs, **events)
 
 
@@ -104,9 +112,13 @@ def build_word_files() -> WordFiles:
     with gr.Accordion("Words from files", open=False, elem_id="word-files"):
         line = TextLine(value=HOW, elem_id="word-files-line")
         with gr.Row():
+            name = gr.Textbox(
+                label="Name", placeholder="the file's own", max_lines=1, min_width=120,
+                max_length=MAX_NAME_LENGTH, elem_id="word-name",
+            )  # fmt: skip
             upload = UploadedFile(
                 label="Add a token file", file_types=[".safetensors"], size="md", min_width=120,
                 elem_id="add-word",
             )  # fmt: skip
             clear = gr.Button("Clear", scale=0, min_width=72, size="md", elem_id="clear-words")
-    return WordFiles(upload=upload, clear=clear, line=line, words=words)
+    return WordFiles(name=name, upload=upload, clear=clear, line=line, words=words)

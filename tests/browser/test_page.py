@@ -5,6 +5,8 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from generation.provenance import read_png
 from tests.browser.visit import DESKTOP, PHONE, next_search, opened, stroke, wait_for_line
@@ -194,6 +196,16 @@ def test_the_name_of_an_upload_stays_a_text(page):
     toast.wait_for()
     assert "The picture is not a PNG, JPEG, WebP, AVIF or HEIC image." in toast.inner_text()
     assert page.evaluate("window.hacked") is None
+
+
+def test_a_token_file_becomes_a_word_under_the_name_that_was_given(page, tmp_path):
+    file = tmp_path / "fog.safetensors"
+    save_file({"emb_params": torch.ones(1, 32)}, file)
+    page.get_by_role("button", name="Words from files").click()
+    page.locator("#word-name input").fill("mist")
+    page.locator("#word-files input[type=file]").set_input_files(file)
+    wait_for_line(page, "#word-files-line", "Your words: <mist>.")
+    page.wait_for_function("document.querySelector('#word-name input').value === ''")
 
 
 def test_an_error_is_a_sentence_on_the_page(page):

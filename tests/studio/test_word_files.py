@@ -57,6 +57,20 @@ def test_a_file_becomes_a_word_of_this_visit_and_can_be_forgotten(handlers):
     assert "<chair>" in HOW
 
 
+def test_a_word_has_the_name_that_the_visitor_gave(handlers):
+    file = upload(handlers)
+    words, line = handlers.word_files.add(file, (), " mist ")
+    assert line == "Your words: <mist>. Write them among the others."
+    assert hits(handlers, "<mist>", words) == hits(handlers, "<fog>", add(handlers, file)[0])
+    both, _ = handlers.word_files.add(file, words, "")
+    assert [word.mark for word in both] == ["<mist>", "<fog>"]
+    odd = Path(file).rename(Path(file).with_name("my token (1).safetensors"))
+    assert handlers.word_files.add(str(odd), (), "seat")[0][0].mark == "<seat>"
+    for name in ("a b", "<x>", "x" * 61, 5):
+        with pytest.raises(gr.Error, match="The name"):
+            handlers.word_files.add(str(odd), (), name)
+
+
 def test_two_visitors_have_words_of_one_name(handlers):
     one, _ = add(handlers, upload(handlers, seed=1, folder="one"))
     other, _ = add(handlers, upload(handlers, seed=2, folder="two"))
