@@ -67,6 +67,7 @@ def _own(fields: Mapping[str, Any]) -> dict[str, object]:
         "Seed": _seed(fields.get("seed"), fields.get("index")),
         **{name: fields.get(key) for name, key in _NAMES.items()},
         "Control image": _digest(control),
+        "Mask": _digest(fields.get("mask")),
         "Size": _size(fields.get("width"), fields.get("height")),
         "LoRAs": _named(fields.get("loras"), "name", "scale"),
         "Tokens": _named(query.get("added_words"), "name", "sha256"),

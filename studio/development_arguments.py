@@ -67,6 +67,10 @@ def add_bench(commands: "Subparsers[argparse.ArgumentParser]") -> None:
         "--imagine", type=int, metavar="N",
         help="retrieval: compare with searches by N pictures that are generated of each query",
     )  # fmt: skip
+    command.add_argument(
+        "--best-of", type=int, metavar="N",
+        help="generation: compare the best of N pictures of each query with one",
+    )  # fmt: skip
     command.add_argument("--publish", metavar="ADDRESS", help="scale: also measure Milvus there")
     command.add_argument(
         "--steps",

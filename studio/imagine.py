@@ -6,8 +6,7 @@ from PIL import Image
 
 from composer.composed import ComposedQuery
 from composer.sketch import Sketch
-from generation.defaults import DrawingDefaults
-from generation.request import DrawingSettings, GenerateRequest
+from generation.request import GenerateRequest, settings_of
 from generation.sample import DEFAULT_OPTIONS, RunOptions
 from retrieval.refine import averaged_with_pictures
 from studio.best_of import check_encoder, draw_several, picture_features
@@ -53,7 +52,7 @@ def imagine(
     """
     check_single_feature(query)
     check_encoder(engine, query)
-    settings = kit_settings(engine.kit.drawing, how.seed)
+    settings = settings_of(engine.kit.drawing, seed=how.seed)
     request = GenerateRequest(query=query, control_sketch=sketch, settings=settings)
     results = draw_several(engine, request, how.num, options)
     images = tuple(picture.image for result in results for picture in result.images)
@@ -73,13 +72,3 @@ def check_single_feature(query: ComposedQuery) -> None:
             "no feature to average with imagined pictures; choose another one, such as --composer "
             "slerp."
         )
-
-
-def kit_settings(defaults: DrawingDefaults, seed: int) -> DrawingSettings:
-    """Return a kit's own settings of drawing, for a seed."""
-    return DrawingSettings(
-        seed=seed,
-        num_inference_steps=defaults.num_inference_steps,
-        guidance_scale=defaults.guidance_scale,
-        controlnet_conditioning_scale=defaults.controlnet_conditioning_scale,
-    )

@@ -26,6 +26,7 @@ from retrieval.benchmarks.rerank import both_ranks
 from retrieval.benchmarks.scale import LEAST_ITEMS, scale_row
 from retrieval.confidence import load_calibrations
 from studio.commands.bench_ablations import bench_ablations
+from studio.commands.bench_best_of import best_of_rows
 from studio.commands.bench_composers import bench_composers, bench_evidence, bench_partial
 from studio.commands.bench_domains import bench_domains
 from studio.commands.bench_drawings import bench_drawings
@@ -180,6 +181,19 @@ def bench_confidence(engine: Engine, options: BenchOptions) -> list[dict[str, An
     return [asdict(row) for row in rows]
 
 
+def bench_drawn(engine: Engine, options: BenchOptions) -> list[dict[str, Any]]:
+    """Judge generated images in every condition; with `--best-of`, the best of several beside one.
+
+    Raises:
+        GalleryError: The gallery is not there.
+        PipelineError: The kit does not draw.
+        UsageError: The kit has no judge, or a number is out of range.
+    """
+    if options.best_of is not None:
+        return best_of_rows(engine, options, options.best_of)
+    return bench_generation(engine, options)
+
+
 BENCHES = {
     "retrieval": bench_retrieval,
     "composers": bench_composers,
@@ -189,7 +203,7 @@ BENCHES = {
     "evidence": bench_evidence,
     "confidence": bench_confidence,
     "domains": bench_domains,
-    "generation": bench_generation,
+    "generation": bench_drawn,
     "pictures": bench_pictures,
     "balance": bench_balance,
     "index": bench_index,

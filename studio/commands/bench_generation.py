@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Int
 from PIL import Image
 from torch.nn import functional
 
@@ -48,16 +49,12 @@ def bench_generation(engine: Engine, options: BenchOptions) -> list[dict[str, An
     """
     if engine.kit.judge is None:
         raise UsageError(f"The kit {engine.kit.name!r} has no judge of generated images.")
-    count = NUM_DRAWN if options.count is None else options.count
-    if count < 1:
-        raise UsageError(f"--count must be at least 1 for this benchmark, got {count:,}.")
+    count = _count(options)
     judge = Judge.load(engine.kit.judge)
     gallery = shipped_gallery(engine)
     protocol = catalogue.read_protocol(gallery, assets_folder() / "gallery")
-    rng = np.random.default_rng(options.seed)
-    order = rng.permutation(np.flatnonzero(protocol.trained_kinds))
-    picked = [protocol.cases[number] for number in order[:count]]
-    cases = [_case(engine, protocol, case, options.seed) for case in picked]
+    order = _order(protocol, options)
+    cases = _cases(engine, protocol, order[:count], options.seed)
 
     def photos(numbers: Sequence[int]) -> list[Image.Image]:
         files = (gallery.root / gallery.items[protocol.cases[n].target].path for n in numbers)
@@ -77,6 +74,37 @@ def bench_generation(engine: Engine, options: BenchOptions) -> list[dict[str, An
         return rows
     others = photos(order[count : 2 * count].tolist())
     return rows + _picture_rows(engine, cases, drawn, others, options.seed)
+
+
+def read_cases(engine: Engine, options: BenchOptions) -> list[benchmark.DrawingCase]:
+    """Return test queries of trained kinds, picked by the seed, composed for the kit.
+
+    Raises:
+        GalleryError: The gallery is not there.
+        UsageError: The count is not positive.
+    """
+    count = _count(options)
+    protocol = catalogue.read_protocol(shipped_gallery(engine), assets_folder() / "gallery")
+    return _cases(engine, protocol, _order(protocol, options)[:count], options.seed)
+
+
+def _count(options: BenchOptions) -> int:
+    count = NUM_DRAWN if options.count is None else options.count
+    if count < 1:
+        raise UsageError(f"--count must be at least 1 for this benchmark, got {count:,}.")
+    return count
+
+
+def _order(protocol: catalogue.Protocol, options: BenchOptions) -> Int[np.ndarray, " q"]:
+    rng = np.random.default_rng(options.seed)
+    return rng.permutation(np.flatnonzero(protocol.trained_kinds))
+
+
+def _cases(
+    engine: Engine, protocol: catalogue.Protocol, numbers: Int[np.ndarray, " q"], seed: int
+) -> list[benchmark.DrawingCase]:
+    picked = [protocol.cases[number] for number in numbers.tolist()]
+    return [_case(engine, protocol, case, seed) for case in picked]
 
 
 def _case(
@@ -108,12 +136,18 @@ def _judged_row(name: str, outcomes: Sequence[benchmark.Outcome]) -> dict[str, A
     return {
         "query": name,
         "num_queries": len(outcomes),
-        **_fields("kind", bootstrap(np.array([outcome.kind for outcome in outcomes], float))),
-        **_fields("colour", bootstrap(np.array([outcome.colour for outcome in outcomes], float))),
-        **_fields("joint", bootstrap(np.array([outcome.joint for outcome in outcomes], float))),
-        **_fields("parts", bootstrap(np.array(parts or [np.nan]))),
+        **interval_fields(
+            "kind", bootstrap(np.array([outcome.kind for outcome in outcomes], float))
+        ),
+        **interval_fields(
+            "colour", bootstrap(np.array([outcome.colour for outcome in outcomes], float))
+        ),
+        **interval_fields(
+            "joint", bootstrap(np.array([outcome.joint for outcome in outcomes], float))
+        ),
+        **interval_fields("parts", bootstrap(np.array(parts or [np.nan]))),
         "sketch_agreement": float(agreement.mean()),
-        **_fields("over_sibling", paired_bootstrap(agreement, sibling)),
+        **interval_fields("over_sibling", paired_bootstrap(agreement, sibling)),
     }
 
 
@@ -135,7 +169,7 @@ def _picture_rows(
         if judge is not None:
             named = zip(judge.name(features), cases, strict=True)
             hits = np.array([name == case.kind for name, case in named], float)
-            row |= _fields("second_kind", bootstrap(hits))
+            row |= interval_fields("second_kind", bootstrap(hits))
         edges = edge_ratios(_pixels(pictures), _pixels(drawn[_REAL], pictures[0].size))
         row |= {"edges": edges[0], "edges_half": edges[1]}
         distance = kernel_distance(features, held_out, seed=seed)
@@ -176,7 +210,8 @@ def _pixels(pictures: Sequence[Image.Image], size: tuple[int, int] | None = None
     return images
 
 
-def _fields(name: str, interval: Interval) -> dict[str, float]:
+def interval_fields(name: str, interval: Interval) -> dict[str, float]:
+    """Return the mean of a measure under its name, and the ends of its interval."""
     return {name: interval.mean, f"{name}_low": interval.low, f"{name}_high": interval.high}
 
 

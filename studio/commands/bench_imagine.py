@@ -11,7 +11,7 @@ from jaxtyping import Bool, Int
 from composer.composed import ComposedQuery
 from composer.query import Query
 from generation.generate import generate_each
-from generation.request import GenerateRequest
+from generation.request import GenerateRequest, settings_of
 from retrieval.benchmarks import catalogue
 from retrieval.benchmarks.metrics import Interval, accuracy_at, bootstrap, paired_bootstrap
 from retrieval.benchmarks.rerank import ranks_of_queries
@@ -22,7 +22,7 @@ from studio.commands.options import BenchOptions
 from studio.commands.shared import ProgressLine
 from studio.engine import ComposeOptions, Engine
 from studio.errors import UsageError
-from studio.imagine import check_single_feature, kit_settings
+from studio.imagine import check_single_feature
 from studio.kit_file import assets_folder
 
 NUM_QUERIES = 200
@@ -100,7 +100,7 @@ def _imagine_each(
     num: int,
 ) -> list[ComposedQuery]:
     """Return each query averaged with the features of its pictures, drawn in large batches."""
-    settings = kit_settings(engine.kit.drawing, options.seed)
+    settings = settings_of(engine.kit.drawing, seed=options.seed)
     if options.steps is not None:
         settings = replace(settings, num_inference_steps=options.steps)
     requests = [

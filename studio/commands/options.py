@@ -314,6 +314,7 @@ class BenchOptions:
     dim: int
     items: int
     imagine: int | None
+    best_of: int | None
     json: bool
 
 

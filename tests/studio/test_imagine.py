@@ -12,14 +12,14 @@ from composer.backbone import Backbone
 from composer.composed import ComposedQuery
 from composer.query import Query
 from composer.sketch import Sketch
-from generation.request import GenerateRequest
+from generation.request import GenerateRequest, settings_of
 from retrieval.refine import averaged_with_pictures
 from studio import galleries
 from studio.best_of import picture_features
 from studio.cli import main
 from studio.commands import bench, bench_gallery, bench_imagine
 from studio.engine import Engine
-from studio.imagine import Imagination, imagine, kit_settings
+from studio.imagine import Imagination, imagine
 from studio.kits import load_kit
 from tests.retrieval.tiny_world import write_world
 from tests.studio.tiny_kit import write_gallery, write_kit
@@ -65,7 +65,7 @@ def test_the_query_is_averaged_with_the_pictures_of_its_seeds(engine):
     query = engine.compose(Query(sketch=sketch, text="red"))
     found = imagine(engine, query, sketch, Imagination(num=2, seed=3))
     request = GenerateRequest(
-        query=query, control_sketch=sketch, settings=kit_settings(engine.kit.drawing, 4)
+        query=query, control_sketch=sketch, settings=settings_of(engine.kit.drawing, seed=4)
     )
     (second,) = engine.generate(request).images
     ours, theirs = (np.asarray(image).astype(int) for image in (found.images[1], second.image))
