@@ -12,7 +12,7 @@ from tests.studio.tiny_kit import write_kit
 
 PARAMETERS = (
     "a red chair\nNegative prompt: fog\n"
-    "Steps: 2, Sampler: Euler a, CFG scale: 2.5, Seed: 77, Size: 128x64, Model: dream"
+    "Steps: 2, Sampler: Euler a, CFG scale: 2.5, Seed: 77, Size: 128x64, Model: dr\x1b[31meam"
 )
 
 
@@ -43,7 +43,7 @@ def test_words_and_numbers_are_followed_and_the_rest_is_told(kit, tmp_path, caps
                           "followed with the kit 'tiny'.")  # fmt: skip
     assert notes[:2] == [
         "duet: Not followed, Sampler: Euler a.",
-        "duet: Not followed, Model: dream.",
+        "duet: Not followed, Model: dr\\x1b[31meam.",
     ]
     assert notes[2].startswith("duet: Not followed, size: 128 x 64; it is 88 x 48 here")
     fields = read_png(output).fields
