@@ -8,14 +8,18 @@ from PIL import Image
 
 from composer.ink_clear import clear_ground, lay_on
 from composer.ink_even import even_contrast, whole_levels
+from composer.ink_frame import frame_of
 from composer.ink_light import local_contrast, noise_of
 from composer.ink_shapes import drop_borders, drop_specks, is_drawing
-from composer.ink_sheet import find_sheet
+from composer.ink_sheet import find_sheet, inner_part, resized
 from composer.ink_size import reduced
 from composer.masks import Mask, dilated, label, opened
 
 COARSE_PX = 1024  # at which a large sheet is searched for its drawing
 FINE_PX = 1536  # at which the drawing is read
+SHEET_PX = 3072  # at which a sheet is turned upright
+_SMALL, _LEAST_PX = 0.5, 1024  # a drawing below this share of its sheet is read at that size
+_MOST_GROWTH = 4.0
 _LEAST = 10.0  # levels that differ from the ground
 _NOISES = 5.0  # standard deviations that noise hardly exceeds
 _FAINT, _STRONG = 0.25, 0.5  # of the contrast of the ink
@@ -61,25 +65,56 @@ class _Ink:
 def read_ink(image: Image.Image) -> UInt8[np.ndarray, "h w"] | None:
     """Return the ink of a drawing as grey levels in 0..255, `ink_on_white`; None if there is none.
 
-    A picture above `FINE_PX` is searched at `COARSE_PX`, and only its drawing is read, reduced to
-    `FINE_PX` if need be: the cost does not grow with the sheet.
+    A sheet on a darker ground is turned upright. A picture above `FINE_PX` is searched at
+    `COARSE_PX`, and only its drawing is read, reduced to `FINE_PX` if need be: the cost does not
+    grow with the sheet. A drawing that is small beside its sheet is enlarged first, so that its
+    lines are read as those of a large one.
 
     Args:
         image: The picture; of mode "RGBA" where it has transparent parts.
     """
-    if max(image.size) <= FINE_PX:
-        ink = _read(lay_on(image, clear_ground(image)))
-        return None if ink is None else ink.levels
-    small = reduced(image, COARSE_PX)
+    small = _searched(image)
     ground = clear_ground(small)
-    ink = _read(lay_on(small, ground))
-    if ink is None or ink.mask is None:
-        return None if ink is None else ink.levels
+    picture = page = lay_on(small, ground)
+    sheet = find_sheet(page)
+    if sheet is not None and (frame := frame_of(sheet)) is not None:
+        image = frame.upright(lay_on(reduced(image, SHEET_PX), ground))
+        page = _searched(image)
+        sheet = np.asarray(frame.upright(Image.fromarray(sheet), is_mask=True))
+    ink = _read(page, None if sheet is None else resized(inner_part(sheet), page.size))
+    if ink is None:
+        return None
+    if ink.mask is None:
+        return whole_levels(picture)
     box = _box(ink.mask, image.size)
+    extent = max(box[2] - box[0], box[3] - box[1])
+    is_small = extent < _SMALL * max(image.size) and max(image.size) > COARSE_PX
+    if page.size == image.size and not is_small:
+        return ink.levels
     part = lay_on(reduced(image.crop(box), FINE_PX), ground)
-    if ink.is_clean:
-        return whole_levels(part)
-    return _read_near(part, _part_of(ink.mask, box, image.size, part.size))
+    return _read_part(part, ink, _part_of(ink.mask, box, image.size, part.size))
+
+
+def _read_part(part: Image.Image, ink: _Ink, near: np.ndarray) -> np.ndarray | None:
+    """Read the part of a picture that has the ink, enlarged if it is small."""
+    growth = min(max(1.0, _LEAST_PX / max(part.size)), _MOST_GROWTH)
+    size = (round(part.width * growth), round(part.height * growth))
+    part, near = part.resize(size, Image.Resampling.BICUBIC), resized(near, size)
+    levels = whole_levels(part) if ink.is_clean else _read_near(part, near)
+    return None if levels is None else _sharpened(levels, growth)
+
+
+def _searched(image: Image.Image) -> Image.Image:
+    """Return a picture at the size at which it is searched for its drawing."""
+    return image if max(image.size) <= FINE_PX else reduced(image, COARSE_PX)
+
+
+def _sharpened(levels: UInt8[np.ndarray, "h w"], growth: float) -> UInt8[np.ndarray, "h w"]:
+    """Return levels whose edges are as steep as before they were enlarged."""
+    if growth == 1:
+        return levels
+    steep = (levels.astype(np.float32) - 128) * growth + 128
+    return np.clip(np.round(steep), 0, 255).astype(np.uint8)
 
 
 def _box(mask: np.ndarray, size: tuple[int, int]) -> tuple[int, int, int, int]:
@@ -104,8 +139,7 @@ def _part_of(
     return np.asarray(near.resize(part, Image.Resampling.NEAREST, box=source))
 
 
-def _read(page: Image.Image) -> _Ink | None:
-    sheet = find_sheet(page)
+def _read(page: Image.Image, sheet: Mask | None) -> _Ink | None:
     contrast = _contrast(page if sheet is None else _painted(page, sheet))
     if contrast.least > _BUSY:
         return _toned(page)

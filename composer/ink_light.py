@@ -6,10 +6,13 @@ from PIL import Image
 from scipy import ndimage
 
 from composer.ink_size import reduced
+from composer.masks import Mask, dilated, label
 
 _CELLS = 128  # on the longer side, for the polarity
 _MEDIAN = 11  # cells
-_WINDOW = 0.08  # of the longer side; lines are narrower, shadows wider
+_NARROW, _WIDE = 0.035, 0.08  # of the longer side: windows; lines are narrower, shadows wider
+_DARK = 0.85  # of the lines' contrast: broad strokes have it, shadows have less
+_FAINT = 0.25  # of the lines' contrast: less is no line
 _BLOCKS = 16  # a side, for the noise
 
 
@@ -17,7 +20,8 @@ def local_contrast(image: Image.Image) -> Float[np.ndarray, "h w"]:
     """Return how far each pixel lies from the ground around it, over the light there.
 
     The ground is what lines leave: the brightest (of light ink, the darkest) level of a window
-    larger than a line is wide.
+    larger than a line is wide. Broad strokes are ink if they are as dark as the lines; what is
+    paler is the shadow of fingers or a pen.
 
     Args:
         image: Of mode "RGB".
@@ -29,10 +33,33 @@ def local_contrast(image: Image.Image) -> Float[np.ndarray, "h w"]:
     if not _is_ink_dark(image):
         rgb = 255.0 - rgb
     rgb = ndimage.gaussian_filter(rgb, (0.8, 0.8, 0))
-    side = max(3, round(_WINDOW * max(image.size)) | 1)
+    lines, broad = (_below_ground(rgb, share) for share in (_NARROW, _WIDE))
+    strength = float(np.percentile(lines[lines > _FAINT * lines.max()], 75))
+    added = (broad - lines) > _FAINT * strength
+    if added.any() and float(np.percentile(broad[added], 75)) >= _DARK * strength:
+        return broad
+    return _without_remains(lines, added, strength)
+
+
+def _below_ground(rgb: Float[np.ndarray, "h w 3"], share: float) -> Float[np.ndarray, "h w"]:
+    """Return how far each pixel lies below the ground, found in windows of a share of a side."""
+    side = max(3, round(share * max(rgb.shape)) | 1)
     ground = ndimage.grey_closing(rgb, (side, side, 1))
     levels = 255.0 * ((ground - rgb) / (ground + 16.0)).max(axis=2)
     return np.maximum(levels - np.float32(np.median(levels)), 0)
+
+
+def _without_remains(
+    lines: Float[np.ndarray, "h w"], shadow: Mask, strength: float
+) -> Float[np.ndarray, "h w"]:
+    """Leave out what is left of a shadow where it is narrow: pale parts that touch the rest."""
+    parts = label(lines > _FAINT * strength)
+    touches = np.zeros(parts.count + 1, bool)
+    touches[parts.numbers[dilated(shadow, 2)]] = True
+    most = ndimage.maximum(lines, parts.numbers, np.arange(parts.count + 1))
+    is_left = touches & (np.asarray(most) < _DARK * strength)
+    is_left[0] = False
+    return np.where(is_left[parts.numbers], np.float32(0), lines)
 
 
 def noise_of(levels: Float[np.ndarray, "h w"]) -> float:

@@ -1,13 +1,13 @@
 """The sheet of paper in a photo of a drawing on a darker ground."""
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from PIL import Image
 from scipy import ndimage
 from scipy.spatial import ConvexHull
 
 from composer.ink_size import reduced
-from composer.masks import Mask, dilated, eroded, filled, label
+from composer.masks import Mask, dilated, eroded, filled, label, opened
 
 _CELLS = 128  # on the longer side
 _LINE = 5  # cells; lines of the drawing are narrower
@@ -20,7 +20,7 @@ _DIFFERENCE = 0.12  # of the sheet's brightness
 
 
 def find_sheet(image: Image.Image) -> Mask | None:
-    """Return where a sheet lies that is brighter than what is around it, a little reduced.
+    """Return where a sheet lies that is brighter than what is around it.
 
     Scan edges and dark toolbars are such a ground as well as a desk.
 
@@ -28,8 +28,8 @@ def find_sheet(image: Image.Image) -> Mask | None:
         image: Of mode "RGB".
 
     Returns:
-        A mask of the size of the image; None where the whole picture is the sheet, or there is
-        none.
+        A mask of at most `_CELLS` cells a side; None where the whole picture is the sheet, or there
+        is none.
     """
     small = np.asarray(reduced(image, _CELLS), dtype=np.float32)
     # A dark edge goes on outside; without it, narrow edges would count as lines.
@@ -39,21 +39,31 @@ def find_sheet(image: Image.Image) -> Mask | None:
     sheets = [mask for mask in masks if mask is not None]
     if not sheets:
         return None
-    mask = eroded(max(sheets, key=np.sum), 5)
-    return np.asarray(Image.fromarray(mask).resize(image.size, Image.Resampling.NEAREST))
+    return max(sheets, key=np.sum)
+
+
+def inner_part(sheet: Mask) -> Mask:
+    """Return a sheet without its edges."""
+    return eroded(sheet, 5)
+
+
+def resized(mask: Bool[np.ndarray, "_ _"], size: tuple[int, int]) -> Mask:
+    """Return a mask at another size, (width, height)."""
+    return np.asarray(Image.fromarray(mask).resize(size, Image.Resampling.NEAREST))
 
 
 def _brighter_part(ground: Float[np.ndarray, "h w"]) -> np.ndarray | None:
     low, high = float(ground.min()), float(ground.max())
     if high - low < _DIFFERENCE * high:
         return None
+    sheets: list[Mask] = []
     for level in np.linspace(low, high, _LEVELS + 2)[1:-1]:
-        numbers = label(ground > level).numbers
+        numbers = label(opened(ground > level, _LINE)).numbers
         largest = int(np.bincount(numbers.ravel(), minlength=2)[1:].argmax()) + 1
         mask = filled(numbers == largest)
         if _LEAST <= mask.mean() <= _MOST and _is_sheet(mask, ground):
-            return mask
-    return None
+            sheets.append(mask)
+    return max(sheets, key=_solidity) if sheets else None
 
 
 def _is_sheet(mask: np.ndarray, ground: np.ndarray) -> bool:
@@ -74,14 +84,23 @@ def _ring(mask: np.ndarray) -> np.ndarray:
 
 
 def _is_rectangular(mask: np.ndarray) -> bool:
-    rows, columns = np.nonzero(mask)
-    corners = np.array([(0, 0), (0, 1), (1, 0), (1, 1)])
-    points = (np.stack([rows, columns], axis=1)[:, None] + corners).reshape(-1, 2)
-    hull = ConvexHull(points)
-    if len(rows) < _SOLID * hull.volume:
+    if _solidity(mask) < _SOLID:
         return False
     is_cut = any(side.any() for side in (mask[0], mask[-1], mask[:, 0], mask[:, -1]))
-    return is_cut or len(rows) >= _RECTANGULAR * _rectangle_area(points[hull.vertices])
+    corners = _corners(mask)
+    polygon = corners[ConvexHull(corners).vertices]
+    return bool(is_cut or mask.sum() >= _RECTANGULAR * _rectangle_area(polygon))
+
+
+def _solidity(mask: np.ndarray) -> float:
+    """Return the share of a mask in its convex hull."""
+    return float(mask.sum() / ConvexHull(_corners(mask)).volume)
+
+
+def _corners(mask: np.ndarray) -> np.ndarray:
+    """Return the corners of all cells of a mask, (row, column)."""
+    cells = np.stack(np.nonzero(mask), axis=1)[:, None]
+    return (cells + np.array([(0, 0), (0, 1), (1, 0), (1, 1)])).reshape(-1, 2)
 
 
 def _rectangle_area(polygon: np.ndarray) -> float:

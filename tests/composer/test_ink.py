@@ -8,6 +8,7 @@ from PIL import Image, ImageDraw, ImageFilter
 from scipy import ndimage
 
 from composer.images import open_drawing
+from composer.ink_frame import frame_of
 from composer.sketch import Sketch, rasterise
 
 EXAMPLES = Path(__file__).parents[2] / "assets" / "examples"
@@ -55,18 +56,50 @@ def white_on_transparent() -> Image.Image:
     return picture
 
 
-def hands_shadow() -> Image.Image:
+def hands_shadow(num_fingers: int = 0, blur: float = 10) -> Image.Image:
     shadow = Image.new("L", (SIDE, SIDE), 255)
     pen = ImageDraw.Draw(shadow)
     pen.ellipse((200, 220, 420, 400), fill=120)
     pen.line((310, 310, 700, 640), fill=120, width=130)
-    return photo(0.9 * np.asarray(shadow.filter(ImageFilter.GaussianBlur(10)), np.float32) / 255)
+    for number in range(num_fingers):
+        pen.line((310, 310, 120 + 30 * number, 150 + 40 * number), fill=120, width=38)
+    return photo(0.9 * np.asarray(shadow.filter(ImageFilter.GaussianBlur(blur)), np.float32) / 255)
+
+
+def desk_of(size: tuple[int, int]) -> Image.Image:
+    """A wooden desk, on which every tenth row is lighter."""
+    wood = np.random.default_rng(0).normal(0, 3, (size[1], size[0], 3)) + np.array([110, 75, 50])
+    wood[::10] += 20
+    return Image.fromarray(np.clip(wood, 0, 255).astype(np.uint8))
 
 
 def on_a_desk() -> Image.Image:
-    desk = np.random.default_rng(0).normal(0, 3, (760, 820, 3)) + np.array([110, 75, 50])
-    picture = Image.fromarray(np.clip(desk, 0, 255).astype(np.uint8))
+    picture = desk_of((820, 760))
     picture.paste(photo(np.full((SIDE, SIDE), 0.9)), (130, 70))
+    return picture
+
+
+def turned_on_a_desk(degrees: float, *, is_cut: bool = False) -> Image.Image:
+    picture = desk_of((900, 820))
+    sheet = photo(np.full((SIDE, SIDE), 0.9)).convert("RGBA")
+    sheet = sheet.rotate(degrees, Image.Resampling.BICUBIC, expand=True)
+    picture.paste(sheet, (100, 60), sheet)
+    return picture.crop((140, 0, 900, 640)) if is_cut else picture
+
+
+def seen_from_the_front() -> Image.Image:
+    """A sheet whose far side looks shorter than its near side, by a third."""
+    near, scale = 0.0006, 1 - 400 * 0.0006
+    # Of a point (x, y) of the photo: x0 + (x - 420) / w on the sheet, w = 1 + near * (y - 400).
+    row_x = (1, 300 * near, 300 * scale - 420)
+    row_y = (0, 1 + 300 * near, 300 * scale - 400)
+    coefficients = [value / scale for value in (*row_x, *row_y, 0, near)]
+    picture = desk_of((840, 800))
+    sheet = photo(np.full((SIDE, SIDE), 0.9)).convert("RGBA")
+    sheet = sheet.transform(
+        picture.size, Image.Transform.PERSPECTIVE, coefficients, Image.Resampling.BICUBIC
+    )
+    picture.paste(sheet, mask=sheet.getchannel("A"))
     return picture
 
 
@@ -122,10 +155,69 @@ def test_each_kind_reads_as_its_clean_drawing(kind):
     assert agreement(KINDS[kind]()) > 0.95
 
 
-def test_a_small_drawing_on_a_large_sheet_is_found():
-    sheet = Image.new("L", (4000, 3000), 255)
-    sheet.paste(clean().resize((300, 300), Image.Resampling.LANCZOS), (3500, 2500))
+@pytest.mark.parametrize("degrees", [-4.0, 9.0])
+@pytest.mark.parametrize("is_cut", [False, True])
+def test_a_turned_sheet_on_a_desk_is_read_upright(degrees, is_cut):
+    assert agreement(turned_on_a_desk(degrees, is_cut=is_cut)) > 0.95
+
+
+def test_a_sheet_seen_from_the_front_is_read_without_perspective():
+    assert agreement(seen_from_the_front()) > 0.95
+
+
+@pytest.mark.parametrize(
+    "corners",
+    [
+        [(30, 20), (100, 28), (110, 100), (15, 90)],
+        [(40, 15), (90, 15), (115, 110), (12, 105)],
+        [(20, 30), (105, 12), (112, 95), (35, 118)],
+    ],
+)
+def test_the_corners_of_a_sheet_are_found(corners):
+    sheet = Image.new("1", (128, 128))
+    ImageDraw.Draw(sheet).polygon(corners, fill=1)
+    frame = frame_of(np.asarray(sheet))
+    assert frame is not None
+    assert np.abs(frame.corners * 128 - corners).max() < 2.0
+
+
+def test_what_is_upright_or_reaches_the_corners_is_left_as_it_is():
+    sheet = np.zeros((128, 128), bool)
+    sheet[20:100, 30:110] = True
+    assert frame_of(sheet) is None
+    scan = Image.new("1", (128, 128), 1)
+    ImageDraw.Draw(scan).polygon([(0, 0), (128, 0), (128, 1), (0, 5)], fill=0)
+    assert frame_of(np.asarray(scan)) is None
+
+
+@pytest.mark.parametrize("num_fingers", [1, 3])
+@pytest.mark.parametrize("blur", [2.0, 6.0])
+def test_the_shadow_of_fingers_is_no_ink(num_fingers, blur):
+    assert agreement(hands_shadow(num_fingers, blur)) > 0.95
+
+
+def test_broad_strokes_under_uneven_light_are_ink():
+    page = Image.new("L", (SIDE, SIDE), 255)
+    pen = ImageDraw.Draw(page)
+    pen.rectangle((150, 150, 450, 450), outline=0, width=6)
+    pen.line((170, 300, 270, 300), fill=0, width=36)
+    light = np.tile(np.linspace(0.4, 0.95, SIDE), (SIDE, 1))[..., None] * np.array([1, 0.97, 0.9])
+    cover = np.asarray(page.filter(ImageFilter.GaussianBlur(1)), np.float32)[..., None] / 255
+    levels = 255 * light * (0.25 + 0.75 * cover)
+    ink = ink_of(Image.fromarray(levels.astype(np.uint8)))
+    assert ink[80, 30:60].all()  # the middle of the broad stroke, not its outline alone
+    assert not ink[60, 30:120].any()
+    assert not ink[80, 80:120].any()
+
+
+@pytest.mark.parametrize("side_px", [1200, 4000])
+def test_a_small_drawing_on_a_large_sheet_is_found(side_px):
+    sheet = Image.new("L", (side_px, 3 * side_px // 4), 255)
+    small = clean().resize((240, 240), Image.Resampling.LANCZOS)
+    sheet.paste(small, (7 * side_px // 8 - 120, 5 * side_px // 8 - 120))
     assert agreement(sheet) > 0.95
+    ink, expected = ink_of(sheet).sum(), ink_of(clean()).sum()
+    assert abs(ink - expected) < 0.16 * expected  # lines about as wide as those of a large one
 
 
 def test_thin_lines_of_a_large_canvas_are_read_at_a_bounded_size():
@@ -209,3 +301,16 @@ def test_a_rounding_error_outside_the_canvas_is_clipped():
     sketch = Sketch.from_strokes([[[0, 1.0000001], [-1e-7, 0.5]]])
     assert sketch.strokes[0].min() == 0
     assert sketch.strokes[0].max() == 1
+
+
+def test_a_bright_thing_on_a_dark_ground_keeps_its_surroundings():
+    """A turned box with many tones is no sheet of paper."""
+    rng = np.random.default_rng(0)
+    tones = ndimage.gaussian_filter(rng.uniform(60, 255, (300, 300)), 3)
+    tones = 150 + 100 * (tones - tones.min()) / np.ptp(tones)
+    thing = Image.fromarray(tones.astype(np.uint8)).convert("RGBA")
+    thing = thing.rotate(8, Image.Resampling.BICUBIC, expand=True)
+    picture = desk_of((640, 640))
+    picture.paste(thing, (150, 150), thing)
+    raster = Sketch.from_image(picture).raster
+    assert raster.shape == (640, 640)
