@@ -22,6 +22,9 @@ from studio.errors import UsageError
 from studio.user_folder import user_folder
 from studio.vocabulary import knows_any_word
 
+PRESETS: Final = (
+    *("photo", "watercolour", "pencil", "cartoon", "clay", "low-poly", "night", "blueprint"),
+)
 ONE_EXAMPLE = (
     "One example says little of a look apart from its subject; three or more of different "
     "subjects are much better."

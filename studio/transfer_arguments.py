@@ -21,8 +21,10 @@ _INVERT = "search for the domain's tokens, which takes longer and says more"
 
 def add_transfer(commands: "Subparsers[argparse.ArgumentParser]") -> None:
     """Add `duet transfer`."""
-    command = new_command(commands, "transfer", "move an image into another domain")
-    command.add_argument("source", type=Path, metavar="IMAGE")
+    command = new_command(
+        commands, "transfer", "move an image, or a folder of them, into another domain"
+    )
+    command.add_argument("source", type=Path, metavar="IMAGE|FOLDER")
     command.add_argument(
         "--to", default="", metavar="WORDS",
         help='"watercolour", "night", ..., or a saved domain (duet domains)',
@@ -30,6 +32,10 @@ def add_transfer(commands: "Subparsers[argparse.ArgumentParser]") -> None:
     command.add_argument(
         "--like", nargs="+", default=[], type=Path, metavar="PICTURE",
         help="in place of --to: pictures that show the domain, or a folder of them",
+    )  # fmt: skip
+    command.add_argument(
+        "--sweep", action="store_true", dest="sweeps",
+        help="in place of --to: every domain of the kit and every saved one, and a sheet of all",
     )  # fmt: skip
     add_learning(command)
     command.add_argument(

@@ -191,6 +191,7 @@ class TransferOptions:
     learning: LearningOptions
     masking: MaskOptions
     like: tuple[Path, ...]
+    sweeps: bool
     save_token: Path | None
     loras: tuple[str, ...]
     control_image: Path | None

@@ -17,6 +17,7 @@ from generation.sample import pixels_hash
 from studio.domain_examples import Examples
 from studio.domains import (
     ONE_EXAMPLE,
+    PRESETS,
     Learning,
     domain_word,
     fitting_domains,
@@ -31,9 +32,6 @@ from studio.ui.messages import translate_errors
 from studio.ui.texts import TextLine
 
 Handler = Callable[..., Any]
-PRESETS: Final = (
-    *("photo", "watercolour", "pencil", "cartoon", "clay", "low-poly", "night", "blueprint"),
-)
 NAME: Final = "examples"
 MAX_SHOWN: Final = 30
 HOW: Final = (

@@ -11,9 +11,9 @@ from PIL import Image
 from composer.backbone import Backbone
 from composer.strategies.converter import TextConverter
 from generation.provenance import read_png
-from studio.domains import DomainStore
+from studio.domains import PRESETS, DomainStore
 from studio.ui import domain_tab
-from studio.ui.domain_tab import PRESETS, PageExamples, domain_inputs
+from studio.ui.domain_tab import PageExamples, domain_inputs
 from tests.studio.kit_world import duet
 from tests.studio.page import World, make_handlers, visitor
 from tests.studio.tiny_kit import write_gallery, write_kit
