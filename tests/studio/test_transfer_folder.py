@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from composer.images import open_image
 from generation.provenance import read_png
 from studio.commands import transfer_folder
 from studio.commands.transfer_folder import STATE, UNFINISHED
@@ -216,7 +217,7 @@ def test_a_sweep_draws_every_domain_and_a_sheet(world, source, tmp_path, capsys)
     assert duet("transfer", source / "a.png", "--sweep", *drawn, "--output", sheet) == 0
     paths = capsys.readouterr().out.splitlines()
     assert paths == [str(sheet), *(str(tmp_path / f"sheet-{name}.png") for name in ("oak", "red"))]
-    assert Image.open(sheet).width > 3 * 200
+    assert open_image(sheet).width > 3 * 200
     assert transfer(world, source / "a.png", tmp_path / "oak.png") == 0
     assert (tmp_path / "oak.png").read_bytes() == (tmp_path / "sheet-oak.png").read_bytes()
     assert (tmp_path / "sheet-red.png").read_bytes() != (tmp_path / "oak.png").read_bytes()
