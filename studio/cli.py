@@ -90,6 +90,7 @@ def parser() -> argparse.ArgumentParser:
         _add_kits,
         add_train,
         add_bench,
+        _add_password,
         _add_doctor,
     ):
         add(commands)
@@ -123,6 +124,18 @@ def _add_demo(commands: "Subparsers[argparse.ArgumentParser]") -> None:
     command.add_argument(
         "--public", action="store_true", dest="is_public", help="allow others to reach the page"
     )
+    command.add_argument(
+        "--auth", type=Path, metavar="FILE",
+        help="file of those who may use the page, with lines of: duet password NAME",
+    )  # fmt: skip
+    command.add_argument(
+        "--access-log", type=Path, metavar="FILE",
+        help="write a line for every request: time, address, route, status, never what was sent",
+    )  # fmt: skip
+    command.add_argument(
+        "--metrics-port", type=int, metavar="PORT",
+        help="offer counters for Prometheus at /metrics of this port of 127.0.0.1",
+    )  # fmt: skip
     command.add_argument(
         "--no-browser", action="store_false", dest="opens_browser", help="print the address only"
     )
@@ -306,6 +319,11 @@ def _add_kits(commands: "Subparsers[argparse.ArgumentParser]") -> None:
         "--yes", action="store_true", dest="is_confirmed", help="download without asking"
     )
     add_json(command)
+
+
+def _add_password(commands: "Subparsers[argparse.ArgumentParser]") -> None:
+    command = new_command(commands, "password", "make a line for the file of demo --auth")
+    command.add_argument("name", metavar="NAME", help="name that a visitor logs in with")
 
 
 def _add_doctor(commands: "Subparsers[argparse.ArgumentParser]") -> None:

@@ -20,6 +20,7 @@ from studio.engine import Engine
 from studio.errors import UsageError
 from studio.kit_contents import KIT_FILE
 from studio.kit_file import embedded_kits
+from studio.ui.operation import Operation, operated
 from studio.ui.security import Access
 from studio.ui.stopping import STOP_S, stops_on_signals
 from studio.ui.workspace import private_workspace
@@ -42,12 +43,14 @@ def run(options: DemoOptions) -> int:
     port = free_port(access.host, options.port)
     # Gradio reads these once, when it is imported; it would request its version from the network.
     os.environ.update(GRADIO_ANALYTICS_ENABLED="False", HF_HUB_DISABLE_TELEMETRY="1")
-    with stops_on_signals():
+    with (
+        operated(options.auth, options.access_log, options.metrics_port) as operation,
+        stops_on_signals(),
+    ):
         with ThreadPoolExecutor(1) as pool, private_workspace() as folder:
             loaded = pool.submit(load_for_search, engine, options.index)
-            is_idle = serve(
-                engine, loaded, Server(access=access, port=port, folder=folder), options
-            )
+            server = Server(access=access, port=port, folder=folder, operation=operation)
+            is_idle = serve(engine, loaded, server, options)
         if not is_idle:
             _abandon_threads()
     return 0
@@ -55,11 +58,12 @@ def run(options: DemoOptions) -> int:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Server:
-    """The address and the private folder of the page's server."""
+    """The address, the private folder and the operation of the page's server."""
 
     access: Access
     port: int
     folder: Path
+    operation: Operation
 
 
 def serve(engine: Engine, loaded: "Future[str]", server: Server, options: DemoOptions) -> bool:
@@ -83,7 +87,7 @@ def serve(engine: Engine, loaded: "Future[str]", server: Server, options: DemoOp
     page = build_page(handlers)
     loading = threading.Thread(target=_load_pipeline, args=(engine,), daemon=True)
     with logs_without_content():
-        address = launch(page, handlers, server.access, server.port)
+        address = launch(page, handlers, server.access, server.port, server.operation)
         _announce(address, server, options)
         if handlers.draws:
             loading.start()

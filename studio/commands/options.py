@@ -82,8 +82,18 @@ class DemoOptions:
     is_public: bool
     root_path: str
     proxies: tuple[str, ...]
+    auth: Path | None
+    access_log: Path | None
+    metrics_port: int | None
     opens_browser: bool
     loras: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PasswordOptions:
+    """Options of `duet password`."""
+
+    name: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -328,6 +338,7 @@ class DoctorOptions:
 
 
 OPTIONS: Final[Mapping[str, type[Any]]] = {
+    "password": PasswordOptions,
     "demo": DemoOptions,
     "index": IndexCommandOptions,
     "search": SearchOptions,

@@ -1,13 +1,16 @@
 """Layout and events of the page, and the launch of its server."""
 
 import os
+from functools import partial
 
 import gradio as gr
+from gradio.exceptions import ServerFailedToStartError
 from starlette.applications import Starlette
 from starlette.types import ASGIApp
 
 from composer.query import MAX_TEXT_LENGTH
 from generation.request import Caps
+from studio.errors import UsageError
 from studio.kits import Kit
 from studio.ui.budgets import Budget
 from studio.ui.calls import PageCalls, functions_of
@@ -18,9 +21,12 @@ from studio.ui.doors import CallMiddleware, Doors
 from studio.ui.handlers import NO_PIPELINE, PageHandlers
 from studio.ui.inputs import CheckedDropdown, CheckedNumber, CheckedSlider, UploadedImage
 from studio.ui.layout import PRIVATE, HandOver, QuerySide, large_picture
+from studio.ui.login import LoginMiddleware
+from studio.ui.operation import Operation
 from studio.ui.present import loras_line
 from studio.ui.retrieve_tab import retrieve_tab
 from studio.ui.security import Access, lifespan
+from studio.ui.telemetry import TelemetryMiddleware
 from studio.ui.texts import ExampleStrip, FactSheet, Heading, TextLine
 from studio.ui.theme import THEME_FONTS, theme
 from studio.ui.visit_states import VisitStates
@@ -262,7 +268,13 @@ def _footer(handlers: PageHandlers) -> None:
         TextLine(value=f"Weights: {kit.licence or 'no licence is stated.'}", elem_id="licence")
 
 
-def launch(page: gr.Blocks, handlers: PageHandlers, access: Access, port: int) -> str:
+def launch(
+    page: gr.Blocks,
+    handlers: PageHandlers,
+    access: Access,
+    port: int,
+    operation: Operation | None = None,
+) -> str:
     """Serve the page and return its address; the caller waits and closes it.
 
     Args:
@@ -270,14 +282,24 @@ def launch(page: gr.Blocks, handlers: PageHandlers, access: Access, port: int) -
         handlers: Its handlers.
         access: Who may reach it.
         port: A free port.
+        operation: How it is operated; None for no log and no login.
 
     Raises:
         OSError: The port is taken.
+        UsageError: The machine is too busy to open the page.
     """
+    operation = operation or Operation()
+    telemetry, visits = operation.telemetry, handlers.visits
+    telemetry.gauges = {
+        "duet_pages_open": ("Pages that are open.", lambda: visits.num_open),
+        "duet_work_running": ("Running work.", lambda: visits.sessions.num_running),
+        "duet_uploads_bytes": ("Bytes of uploads.", lambda: visits.uploads.num_bytes),
+    }
     doors = Doors(
         calls=PageCalls(functions_of(page, DRAWING), handlers.context.folder),
         budget=Budget(access.caps.budget),
-        visits=handlers.visits,
+        visits=visits,
+        count_call=telemetry.count_call,
         upload_bytes=access.caps.upload_bytes,
         root_path=access.root_path,
     )
@@ -286,11 +308,21 @@ def launch(page: gr.Blocks, handlers: PageHandlers, access: Access, port: int) -
         states = VisitStates(handlers.visits.is_open)
         states.set_blocks(page)
         vars(server)["state_holder"] = states
-        return CallMiddleware(app, doors)
+        called = CallMiddleware(app, doors)
+        if operation.logins is None:
+            return called
+        return LoginMiddleware(called, operation.logins, access.root_path)
+
+    def outermost(app: ASGIApp) -> ASGIApp:
+        proxies, sessions = access.proxy_networks, visits.sessions
+        return TelemetryMiddleware(
+            app, telemetry, lambda: sessions.is_closed, proxies, access.root_path
+        )
 
     # The web server would believe forwarded headers of anyone on this machine.
     os.environ["FORWARDED_ALLOW_IPS"] = "none"
-    _, address, _ = page.launch(
+    launching = partial(
+        page.launch,
         server_name=access.address_name,
         server_port=port,
         share=False,
@@ -310,7 +342,7 @@ def launch(page: gr.Blocks, handlers: PageHandlers, access: Access, port: int) -
         max_file_size=access.caps.upload_bytes,
         state_session_capacity=500,
         app_kwargs={
-            "lifespan": lifespan(access, before_gradio, handlers.visits.sweep),
+            "lifespan": lifespan(access, before_gradio, outermost, visits.sweep),
             "docs_url": None,
             "redoc_url": None,
         },
@@ -318,4 +350,12 @@ def launch(page: gr.Blocks, handlers: PageHandlers, access: Access, port: int) -
         # Passed as `css`, gradio would prefix every rule of a media query with its containers.
         head=f"<style>{THEME_FONTS}\n{page_file('style.css')}</style>",
     )
+    try:
+        _, address, _ = launching()
+    except (ValueError, ServerFailedToStartError) as error:
+        # Gradio gives its own server a few seconds to answer itself.
+        page.close(verbose=False)
+        raise UsageError(
+            "The page did not open within a few seconds: the machine is too busy. Try again."
+        ) from error
     return address

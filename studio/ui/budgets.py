@@ -16,6 +16,7 @@ class Charge(StrEnum):
     CALL = "requests"
     DRAWING = "drawings"
     UPLOAD = "uploads"
+    LOGIN = "wrong passwords"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,6 +37,9 @@ class Allowances:
 
 BudgetPlan = Mapping[Charge, Allowances]
 
+LOGIN_PLAN: BudgetPlan = {
+    Charge.LOGIN: Allowances(address=Allowance(num=10, within_s=600.0)),
+}
 PUBLIC_PLAN: BudgetPlan = {
     Charge.CALL: Allowances(
         visitor=Allowance(num=240, within_s=60.0), address=Allowance(num=600, within_s=60.0)

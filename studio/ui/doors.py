@@ -29,6 +29,7 @@ class Doors:
         budget: How often visitors may call.
         visits: The visits and what they uploaded.
         upload_bytes: Most bytes of one.
+        count_call: Called with the name of a function that is called.
         root_path: Path under which a proxy offers the page.
     """
 
@@ -36,6 +37,7 @@ class Doors:
     budget: Budget
     visits: Visits
     upload_bytes: int
+    count_call: Callable[[str], None] = lambda _: None
     root_path: str = ""
 
 
@@ -137,6 +139,7 @@ class CallMiddleware:
         self._doors.visits.touch(call.session)
         if call.function.is_drawing:
             self._charge(scope, Charge.DRAWING, call.session)
+        self._doors.count_call(call.function.name)
         return _with_body(scope, call.body), _receive_once(call.body, receive)
 
     def _reader(self, route: str) -> Callable[[bytes], Call]:

@@ -310,7 +310,10 @@ def security_headers(access: Access) -> dict[str, str]:
 
 
 def lifespan(
-    access: Access, inner: Callable[[Starlette, ASGIApp], ASGIApp], upkeep: Callable[[], None]
+    access: Access,
+    inner: Callable[[Starlette, ASGIApp], ASGIApp],
+    outer: Callable[[ASGIApp], ASGIApp],
+    upkeep: Callable[[], None],
 ) -> Callable[[Starlette], AbstractAsyncContextManager[None]]:
     """Return a lifespan that wraps the whole server, including gradio's layers and errors.
 
@@ -320,13 +323,15 @@ def lifespan(
     Args:
         access: Who may reach the page.
         inner: Wraps the server in the layer below this one.
+        outer: Wraps it in the layer above.
         upkeep: Called every half minute.
     """
 
     @asynccontextmanager
     async def started(app: Starlette) -> AsyncGenerator[None, None]:
         assert app.middleware_stack is not None
-        app.middleware_stack = SecurityMiddleware(inner(app, app.middleware_stack), access)
+        secured = SecurityMiddleware(inner(app, app.middleware_stack), access)
+        app.middleware_stack = outer(secured)
         task = asyncio.create_task(_repeat(upkeep))
         try:
             yield

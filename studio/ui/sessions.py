@@ -67,6 +67,11 @@ class Sessions:
         """Pieces of work that run."""
         return self._num_running
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether the server stops."""
+        return self._is_closed
+
     def is_running(self, session: str) -> bool:
         """Tell whether work of a session runs."""
         return session in self._tokens

@@ -15,6 +15,7 @@ from studio.ui.app import build_page, launch
 from studio.ui.context import PageContext
 from studio.ui.examples import load_examples
 from studio.ui.handlers import PageHandlers
+from studio.ui.operation import Operation
 from studio.ui.quiet import logs_without_content
 from studio.ui.security import Access
 from studio.ui.workspace import private_workspace
@@ -79,7 +80,9 @@ class Server:
 
 
 @contextmanager
-def serve(world: World, access: Access | None = None) -> Generator[Server, None, None]:
+def serve(
+    world: World, access: Access | None = None, operation: Operation | None = None
+) -> Generator[Server, None, None]:
     access = access or Access()
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -87,7 +90,7 @@ def serve(world: World, access: Access | None = None) -> Generator[Server, None,
     with private_workspace() as folder, logs_without_content():
         handlers = make_handlers(world, folder / "gradio", access)
         page = build_page(handlers)
-        address = launch(page, handlers, access, port).rstrip("/")
+        address = launch(page, handlers, access, port, operation).rstrip("/")
         try:
             yield Server(address=address, folder=folder, handlers=handlers, page=page)
         finally:

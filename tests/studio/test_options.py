@@ -36,6 +36,7 @@ LEAST = {
     "kits": [],
     "train": ["mini"],
     "bench": ["speed"],
+    "password": ["somebody"],
     "doctor": [],
 }
 
