@@ -1,6 +1,6 @@
 """Default values of drawing, in a module that costs nothing to import."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 NUM_INFERENCE_STEPS = 20
 GUIDANCE_SCALE = 3.0
@@ -13,9 +13,25 @@ IP_ADAPTER_SCALE = 0.6
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DrawingDefaults:
-    """What a kit's pipeline is asked for unless a request says otherwise."""
+    """What a kit's pipeline is asked for unless a request says otherwise.
+
+    Attributes:
+        num_inference_steps: Steps from noise to an image.
+        guidance_scale: Of the words.
+        controlnet_conditioning_scale: Of the drawing.
+        strength: Share of the way to noise that a transfer takes its source.
+        num_transfer_steps: Steps of a transfer, of which it takes the share `strength`; None for
+            those of an image. A kit of one step needs more here.
+    """
 
     num_inference_steps: int = NUM_INFERENCE_STEPS
     guidance_scale: float = GUIDANCE_SCALE
     controlnet_conditioning_scale: float = CONTROLNET_CONDITIONING_SCALE
     strength: float = STRENGTH
+    num_transfer_steps: int | None = None
+
+    def for_transfer(self) -> "DrawingDefaults":
+        """Return them with the steps of a transfer."""
+        return replace(
+            self, num_inference_steps=self.num_transfer_steps or self.num_inference_steps
+        )

@@ -189,7 +189,7 @@ Request = GenerateRequest | TransferRequest
 def settings_of(kit: defaults.DrawingDefaults, **chosen: Any) -> DrawingSettings:  # noqa: ANN401
     """Return a kit's usual settings, with others for some fields."""
     usual = asdict(kit)
-    del usual["strength"]
+    del usual["strength"], usual["num_transfer_steps"]
     return DrawingSettings(**{**usual, **chosen})
 
 

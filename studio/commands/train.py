@@ -291,6 +291,7 @@ path = "one_step.safetensors"
 
 [drawing]
 num_inference_steps = 1
+num_transfer_steps = 5
 guidance_scale = 1.0
 """
 

@@ -108,7 +108,7 @@ def set_up(options: TransferOptions) -> TransferSetup:
         engine=engine,
         words=words,
         style=read_style(options.style_image, engine.kit),
-        settings=drawing_settings(options.drawing, engine.kit.drawing),
+        settings=drawing_settings(options.drawing, engine.kit.drawing.for_transfer()),
     )
 
 

@@ -194,7 +194,7 @@ class PageHandlers:
         except GenerationCancelledError:
             return gr.skip(), "Stopped.", gr.skip()
         engine = self.context.engine.with_words(added_words)
-        kit, caps = engine.kit.drawing, self.context.caps.drawing
+        kit, caps = engine.kit.drawing.for_transfer(), self.context.caps.drawing
         to = checked_text(own_words, "The words of the domain").strip() or checked_text(
             domain, "The domain"
         )

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -74,6 +75,21 @@ def test_transfer_takes_a_photo_and_words(world, tmp_path, capsys):
     assert run(world, *arguments) == 0
     assert json.loads(capsys.readouterr().out)["images"][0]["path"] == str(output)
     assert read_png(output).fields["kind"] == "transfer"
+
+
+def test_a_kit_of_one_step_takes_more_for_a_transfer(world, tmp_path):
+    quick = tmp_path / "quick"
+    quick.mkdir()
+    (quick / "kit.toml").write_text(
+        f'base = "{world / "kit"}"\nname = "quick"\n'
+        "[drawing]\nnum_inference_steps = 1\nnum_transfer_steps = 5\nguidance_scale = 1.0\n"
+    )
+    kit = ("--kit", str(quick), "--output")
+    image, moved = (str(tmp_path / name) for name in ("image.png", "moved.png"))
+    assert main(["generate", "--text", "a red chair", *kit, image]) == 0
+    assert main(["transfer", str(world / "photo.jpg"), "--to", "night", *kit, moved]) == 0
+    steps = [read_png(Path(file)).fields["num_inference_steps"] for file in (image, moved)]
+    assert steps == [1, 5]
 
 
 def test_a_missing_or_unknown_domain_is_refused(world, tmp_path, capsys):
