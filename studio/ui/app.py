@@ -131,6 +131,14 @@ def _transfer_tab(
                 label="With the words on the left", value=False, elem_id="uses-words"
             )
             with gr.Row():
+                part = gr.Textbox(
+                    label="Only this part", placeholder="the seat", max_lines=1, min_width=120,
+                    max_length=MAX_TEXT_LENGTH, elem_id="part",
+                )  # fmt: skip
+                all_but_part = gr.Checkbox(
+                    label="All but that part", value=False, min_width=120, elem_id="all-but-part"
+                )
+            with gr.Row():
                 strength = CheckedSlider(
                     minimum=0.1,
                     maximum=1,
@@ -152,7 +160,7 @@ def _transfer_tab(
         handlers.transfer,
         [
             source, into.domain, into.own_words, strength, seed, uses_words, query.words,
-            query.added_words,
+            query.added_words, part, all_but_part,
         ],
         filled, api_name="transfer", concurrency_id=DRAWING,
         concurrency_limit=1, trigger_mode="once", show_progress_on=[result],

@@ -13,15 +13,17 @@ from composer.added_words import AddedWord
 from composer.images import ImageError, ImageLimits, open_image
 from composer.query import Query
 from generation.cancel import CancelToken, GenerationCancelledError
+from generation.masking import Mask
 from generation.provenance import describe, write_png
 from generation.request import DrawingSettings, GenerateRequest, RequestError, TransferRequest
 from generation.sample import Result, RunOptions
-from generation.transfer import fit_source
+from generation.transfer import fit_source, visible_part
 from studio.best_of import RankedPicture, rank
 from studio.domains import words_of_domain
 from studio.engine import ComposeOptions
 from studio.errors import UsageError
 from studio.known_matches import find_known_match
+from studio.mask_words import mask_of_words
 from studio.ui.comparison import ComparisonHandlers
 from studio.ui.context import PageContext, checked_index, read_query
 from studio.ui.domain_tab import ExampleHandlers, PageExamples
@@ -184,10 +186,12 @@ class PageHandlers:
         uses_words: object,
         words: object,
         added_words: tuple[AddedWord, ...],
+        part: object,
+        all_but_part: object,
         request: gr.Request,
         progress: Progress = gr.Progress(),  # noqa: B008  gradio reads the default
     ) -> tuple[Any, ...]:
-        """Move the source into a domain; return both images and the PNG."""
+        """Move the source, or a part of it, into a domain; return both images and the PNG."""
         self._check_draws()
         try:
             image = self._source(source, request)
@@ -202,11 +206,14 @@ class PageHandlers:
         engine, to = engine.with_words((*added_words, *named.words)), named.text
         if uses_words is True and checked_text(words, "The words").strip():
             to = f"{to}, {checked_text(words, 'The words')}"
+        mask = self._mask(image, part, all_but_part)
         drawing_request = TransferRequest(
             query=engine.compose(
-                Query(image=image, text=to), ComposeOptions(composer=self.context.composer)
+                Query(image=visible_part(image, mask), text=to),
+                ComposeOptions(composer=self.context.composer),
             ),
             source=image,
+            mask=mask,
             strength=checked_float(strength, "The strength"),
             settings=DrawingSettings(
                 seed=checked_int(seed, "The seed"),
@@ -224,7 +231,8 @@ class PageHandlers:
             return gr.skip(), "Stopped.", gr.skip()
         (moved,) = self._keep(result, request, "transferred")
         before = moved.file.with_name("before.png")
-        fit_source(image, result.height, result.width).save(before)
+        whole = image if mask else fit_source(image, result.height, result.width)
+        whole.save(before)
         seed = drawing_request.settings.seed
         line = (
             f"{to}: strength {drawing_request.strength:g}, seed {seed}, {result.duration_s:.1f} s."
@@ -233,6 +241,14 @@ class PageHandlers:
         outputs = ((before, moved.file), line, download)
         self.sessions.keep(_session(request), "transfer", outputs)
         return outputs
+
+    def _mask(self, image: Image.Image, part: object, all_but_part: object) -> Mask | None:
+        """Return the mask of the words that name a part; None without words."""
+        words = checked_text(part, "The part")
+        if not words.strip():
+            return None
+        mask = mask_of_words(self.context.engine, image, words)
+        return mask.inverted() if all_but_part is True else mask
 
     def enter(self, key: object, request: gr.Request) -> tuple[Any, ...]:
         """Begin a visit; return what an earlier page of the same tab transferred and generated."""

@@ -16,12 +16,14 @@ from generation.controls import ControlKind
 from generation.provenance import read_png
 from retrieval.confidence import Calibration, QueryMode, save_calibrations
 from studio.kits import ControlFiles
+from studio.mask_words import mask_of_words
 from studio.ui.app import _generate_sliders
 from studio.ui.context import read_query
 from studio.ui.feedback import Feedback
 from studio.ui.handlers import BACK_AGAIN
 from studio.ui.present import ranking_line
 from studio.ui.security import PUBLIC_CAPS, Access
+from tests.pictures import noise
 from tests.studio.page import HOUSE, World, chosen, make_handlers, shared_world, visitor
 from tests.studio.tiny_kit import write_gallery, write_kit
 
@@ -53,12 +55,14 @@ def draw(handlers, strokes=HOUSE, words="red", kept=(), who="one", progress=sile
 
 
 def move(
-    handlers, source, domain="night", own="", strength=0.6, uses_words=False, who="one", **changes
-):
+    handlers, source, domain="night", own="", strength=0.6, uses_words=False, who="one", part="",
+    outside=False, **changes
+):  # fmt: skip
     last = {"seed": 0, "uses_words": uses_words, "words": "oak wood"} | changes
     return handlers.transfer(
-        source, domain, own, strength, *last.values(), (), request=visitor(who), progress=silent
-    )
+        source, domain, own, strength, *last.values(), (), part, outside,
+        request=visitor(who), progress=silent,
+    )  # fmt: skip
 
 
 def test_an_empty_query_gives_a_look_into_the_gallery(handlers):
@@ -353,6 +357,23 @@ def test_transfer_gives_before_and_after(handlers):
     assert (fields["kind"], fields["strength"]) == ("transfer", 0.6)
     assert download["value"] == after
     assert move(handlers, source, own="a faded poster")[1].startswith("a faded poster: ")
+
+
+def test_a_part_that_words_name_is_moved_and_the_rest_stays(handlers):
+    source = handlers.context.folder / "part.png"
+    noise((120, 80), 80).convert("RGB").save(source)
+    inside = mask_of_words(handlers.context.engine, open_image(source), "the chair").cells
+    for outside, stays in ((False, ~inside), (True, inside)):
+        (before, after), line, _ = move(handlers, str(source), part="the chair", outside=outside)
+        assert line.startswith("night: ")
+        old, new = (np.asarray(open_image(Path(file))) for file in (before, after))
+        assert (old == np.asarray(open_image(source))).all()
+        assert (old[stays] == new[stays]).all()
+        assert (old[~stays] != new[~stays]).any()
+    with pytest.raises(gr.Error, match="names no part of a picture"):
+        move(handlers, str(source), part="the")
+    with pytest.raises(gr.Error, match="The part must be text"):
+        move(handlers, str(source), part=3)
 
 
 def test_a_hit_that_became_a_link_is_neither_displayed_nor_moved(tmp_path):

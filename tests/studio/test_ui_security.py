@@ -196,7 +196,7 @@ def test_abuse_of_the_interface_gives_an_error_and_no_traceback(client, data):
     ],
 )
 def test_no_address_and_no_foreign_path_is_taken_as_a_picture(client, picture):
-    kind, text = call(client, "transfer", [picture, "night", "", 0.6, 0, False, ""])
+    kind, text = call(client, "transfer", [picture, "night", "", 0.6, 0, False, "", "", False])
     assert kind in ("error", "422", "400")
     assert "root:" not in text
 
