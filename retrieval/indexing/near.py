@@ -48,7 +48,7 @@ def mark_near_duplicates(store: Store, *, threshold: float = NEAR, confirms: boo
     near = [item.near for item in items]
     if num_marked < len(items):
         order = np.array([item.id for item in items], "S32")
-        pixels = PixelComparison([store.root / item.path for item in items]) if confirms else None
+        pixels = PixelComparison(store.root, [item.path for item in items]) if confirms else None
         comparison = _Comparison(store.ids_and_vectors(), order, pixels)
         first = comparison.first_similar(num_marked, threshold)
         for position in range(num_marked, len(items)):

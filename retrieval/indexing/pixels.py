@@ -14,7 +14,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from PIL import Image
 
-from composer.images import ImageError, is_large, open_picture
+from composer.images import ImageError, ImageLimits, is_large, open_picture
+from retrieval.files import leaves_folder, picture_file, read_regular
 
 # Correlations of grey levels at 64 x 64, of a picture and a copy of it: saved as JPEG of quality 40
 # at least 0.985, of quality 15 at least 0.961; at half, twice or a third of its size 0.983; cropped
@@ -57,9 +58,9 @@ class _Print:
 class PixelComparison:
     """Comparison of the files of items, each of which is decoded when it is first compared."""
 
-    def __init__(self, files: Sequence[Path]) -> None:
-        """Take the file of each item."""
-        self._files = files
+    def __init__(self, root: Path, paths: Sequence[str]) -> None:
+        """Take the folder of a gallery and the path of each item, which is not trusted."""
+        self._root, self._paths = root, paths
         self._prints: OrderedDict[int, _Print | None] = OrderedDict()
 
     def confirm(
@@ -80,7 +81,7 @@ class PixelComparison:
         missing = sorted(number for number in numbers if number not in self._prints)
         for number in numbers.difference(missing):
             self._prints.move_to_end(number)
-        files = {number: self._files[number] for number in missing}
+        files = {number: picture_file(self._root, self._paths[number]) for number in missing}
         with ThreadPoolExecutor(NUM_THREADS) as pool:
             large = dict(zip(missing, pool.map(_is_large, files.values()), strict=True))
             small = [number for number in missing if not large[number]]
@@ -135,16 +136,27 @@ def print_of(image: Image.Image) -> _Print:
 
 def _print_of(file: Path) -> _Print | None:
     try:
-        return print_of(open_picture(file, least_px=2 * SIDE_PX).image)
-    except ImageError:
+        return print_of(open_picture(_read_inside(file), least_px=2 * SIDE_PX).image)
+    except (ImageError, OSError):
         return None
 
 
 def _is_large(file: Path) -> bool:
     try:
-        return is_large(file.read_bytes(), least_px=2 * SIDE_PX)
+        return is_large(_read_inside(file), least_px=2 * SIDE_PX)
     except OSError:
         return False
+
+
+def _read_inside(file: Path) -> bytes:
+    """Read a file that `picture_file` named.
+
+    Raises:
+        OSError: It leaves the gallery's folder, is no regular file, or cannot be read.
+    """
+    if leaves_folder(file):
+        raise OSError(f"{file} lies outside the gallery.")
+    return read_regular(file, ImageLimits().max_bytes)
 
 
 def _levels(

@@ -121,7 +121,7 @@ def test_pictures_without_contrast_are_compared_by_their_colour():
 def test_files_that_cannot_be_read_are_no_copies(tmp_path):
     photo(1).save(tmp_path / "a.png")
     (tmp_path / "b.png").write_bytes(b"broken")
-    comparison = PixelComparison([tmp_path / name for name in ("a.png", "b.png", "none.png")])
+    comparison = PixelComparison(tmp_path, ("a.png", "b.png", "none.png"))
     first, second = np.array([0, 0, 1, 0]), np.array([1, 2, 2, 0])
     assert comparison.confirm(first, second).tolist() == [False, False, False, True]
 

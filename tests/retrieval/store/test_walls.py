@@ -1,13 +1,16 @@
 """Paths of an index that lead out of its folder: links in place of pictures, forged rows."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from composer.images import ImageError
 from retrieval.files import leaves_folder, open_gallery_picture, picture_file
 from retrieval.indexing.encode import index_folder
+from retrieval.indexing.pixels import PixelComparison
 from retrieval.store.maintenance import check_index
 from retrieval.store.table import Store
 from tests.composer.tiny import tiny_backbone
@@ -61,6 +64,21 @@ def test_links_within_the_folder_and_to_the_folder_are_read(photos: Path, tmp_pa
     assert picture_file(photos, "link.png") == photos / "2.png"
     for root in (photos, tmp_path / "other"):
         assert open_gallery_picture(picture_file(root, "link.png")).size == picture(2).size
+
+
+def test_near_duplicates_are_not_looked_for_outside(photos: Path):
+    """A copy below the folder is near, one outside, behind a link or in a pipe is not read."""
+    content = (photos / "1.png").read_bytes()
+    for copy in (photos / "copy.png", photos.parent / "secret.png"):
+        copy.write_bytes(content)
+    (photos / "link.png").symlink_to(photos.parent / "secret.png")
+    os.mkfifo(photos / "pipe.png")
+    secret = str(photos.parent / "secret.png")
+    paths = ["1.png", "copy.png", "link.png", "pipe.png"]
+    paths += [path.replace("ABSOLUTE", secret) for path in FORGED]
+    others = np.arange(1, len(paths))
+    near = PixelComparison(photos, paths).confirm(np.zeros_like(others), others)
+    assert near.tolist() == [True] + [False] * (len(paths) - 2)
 
 
 @pytest.mark.parametrize("path", FORGED)
