@@ -66,7 +66,7 @@ def _add_mask(command: argparse.ArgumentParser) -> None:
         help="redraw only this rectangle: left and top edge, width and height in pixels",
     )  # fmt: skip
     command.add_argument(
-        "--where", metavar="WORDS", help="redraw only what the words name: 'the seat'"
+        "--where", metavar="WORDS", help="redraw only what the words name, about: 'the green seat'"
     )
     command.add_argument(
         "--outside", action="store_true", dest="is_inverted",

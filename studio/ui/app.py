@@ -132,8 +132,8 @@ def _transfer_tab(
             )
             with gr.Row():
                 part = gr.Textbox(
-                    label="Only this part", placeholder="the seat", max_lines=1, min_width=120,
-                    max_length=MAX_TEXT_LENGTH, elem_id="part",
+                    label="Only this part", placeholder="the green seat", max_lines=1,
+                    min_width=120, max_length=MAX_TEXT_LENGTH, elem_id="part",
                 )  # fmt: skip
                 all_but_part = gr.Checkbox(
                     label="All but that part", value=False, min_width=120, elem_id="all-but-part"
