@@ -18,8 +18,10 @@ SHAPES_FILE: Final = "shapes.json"
 PARAMETERS: Final = "parameters"
 _PARTS: Final = (CLIP, PIPELINE, CONTROLNET)
 _END: Final = "<|endoftext|>"
-# The second tokenizer of SDXL pads with "!", all others with the end of text.
+# The second tokenizer of SDXL and SD 3.5 pads with "!", all other CLIPs with the end of text.
 _PADDING: Final = {"tokenizer": _END, "tokenizer_2": "!"}
+_T5_TOKENIZER: Final = "tokenizer_3"
+_T5_PIECES: Final = ("<pad>", "</s>", "<unk>", "\u2581", *map(chr, range(33, 127)))
 
 Shapes = Mapping[str, Mapping[str, Any]]
 """Small files of each part of a kit: configs by path; and the numbers of weights by model."""
@@ -47,6 +49,7 @@ def random_kit(name: str, folder: Path) -> Kit:
         backbone=folder / CLIP,
         composers=file.composers,
         pipeline=folder / PIPELINE if PIPELINE in shapes else None,
+        without=file.without,
         controlnet=folder / CONTROLNET if CONTROLNET in shapes else None,
         drawing=file.drawing,
         scheduler=file.scheduler,
@@ -83,7 +86,7 @@ def full_size_footprints(dtype: torch.dtype) -> dict[str, Footprint]:
         family = Family(configs["model_index.json"]["_class_name"])
         footprints[name] = footprint_of(
             family,
-            shapes[PARAMETERS],
+            {part: n for part, n in shapes[PARAMETERS].items() if part not in file.without},
             configs[f"{DENOISER[family]}/config.json"],
             configs["vae/config.json"],
             dtype,
@@ -108,6 +111,8 @@ def _write_part(configs: Mapping[str, Any], folder: Path) -> None:
     for name in configs.get("model_index.json", {}):
         if name in _PADDING:
             _write_tokenizer(folder / name, _PADDING[name])
+        elif name == _T5_TOKENIZER:
+            _write_t5_tokenizer(folder / name)
 
 
 def _write_tokenizer(folder: Path, padding: str) -> None:
@@ -116,6 +121,42 @@ def _write_tokenizer(folder: Path, padding: str) -> None:
     special |= {"pad_token": padding}
     config = {**special, "model_max_length": 77, "tokenizer_class": "CLIPTokenizer"}
     for name, content in (
+        ("special_tokens_map.json", special),
+        ("tokenizer_config.json", config),
+    ):
+        (folder / name).write_text(json.dumps(content), encoding="utf-8")
+
+
+def _write_t5_tokenizer(folder: Path) -> None:
+    """Write a T5 tokenizer that knows single letters."""
+    special = {"pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"}
+    added = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False}
+    end = {"id": "</s>", "ids": [1], "tokens": ["</s>"]}
+    words = {"type": "Metaspace", "replacement": "\u2581", "prepend_scheme": "always"}
+    tokenizer = {
+        "version": "1.0",
+        "added_tokens": [
+            {"id": n, "content": piece, "special": True, **added}
+            for n, piece in enumerate(_T5_PIECES[:3])
+        ],
+        "normalizer": {"type": "NFKC"},
+        "pre_tokenizer": {**words, "split": True},
+        "decoder": {**words, "split": True},
+        "post_processor": {
+            "type": "TemplateProcessing",
+            "single": [
+                {"Sequence": {"id": "A", "type_id": 0}},
+                {"SpecialToken": {"id": "</s>", "type_id": 0}},
+            ],
+            "pair": [],
+            "special_tokens": {"</s>": end},
+        },
+        "model": {"type": "Unigram", "unk_id": 2, "vocab": [[one, -1.0] for one in _T5_PIECES]},
+    }
+    config = {**special, "extra_ids": 0, "model_max_length": 512, "tokenizer_class": "T5Tokenizer"}
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in (
+        ("tokenizer.json", tokenizer),
         ("special_tokens_map.json", special),
         ("tokenizer_config.json", config),
     ):

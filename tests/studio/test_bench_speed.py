@@ -117,5 +117,7 @@ def test_every_kit_that_draws_at_full_size_has_a_footprint(tmp_path):
     names = {"sd15", "sd15-lcm", "sd15-hyper", "sdxl", "sdxl-turbo", "sdxl-lightning"}
     footprints = full_size_footprints(torch.float16)
     assert names <= footprints.keys()
+    whole, small = (footprints[f"sd35-medium{ending}"] for ending in ("", "-clip"))
+    assert whole.text_bytes - small.text_bytes == 2 * EXPECTED["sd35-medium"]["text_encoder_3"]
     assert footprints["sdxl-turbo"].step_bytes * 4 == pytest.approx(footprints["sdxl"].step_bytes)
     assert random_kit("sdxl-turbo", tmp_path).pipeline is not None

@@ -31,6 +31,11 @@ EXPECTED = {
         "unet": 2_567_463_684, "vae": 83_653_863, "text_encoder": CLIP_L14_TEXT,
         "text_encoder_2": CLIP_G14_TEXT, "control network": 1_251_014_160,
     },
+    "sd35-medium": {
+        "transformer": 2_243_171_520, "vae": 83_819_683, "text_encoder": CLIP_L14_TEXT + 768**2,
+        "text_encoder_2": CLIP_G14_TEXT, "text_encoder_3": 4_762_310_656,
+        "control network": 2_238_455_680,
+    },
 }  # fmt: skip
 
 
@@ -49,7 +54,7 @@ def test_every_kit_that_draws_has_shapes():
     assert turbo["unet/config.json"]["sample_size"] == 64
 
 
-@pytest.mark.parametrize("base", ["sd15", "sdxl"])
+@pytest.mark.parametrize("base", ["sd15", "sdxl", "sd35-medium", "sd35-medium-clip"])
 def test_a_query_with_a_sketch_and_words_is_drawn_with_random_weights(tmp_path, base):
     kit = random_kit(str(write_tiny_kit(tmp_path / "kit", base)), tmp_path / "files")
     engine = Engine(kit, has_random_weights=True)
