@@ -119,13 +119,13 @@ def test_a_server_that_draws_stops_in_time(temp: Path, tmp_path_factory: pytest.
     with log.open("w") as output:
         child = subprocess.Popen(
             [sys.executable, "-m", "studio", "demo", "--no-browser", *arguments],
-            stdout=output, stderr=subprocess.STDOUT,
+            stdout=output, stderr=subprocess.STDOUT, env={**os.environ, "PYTHONUNBUFFERED": "1"},
         )  # fmt: skip
     try:
         limits = httpx.Limits(max_keepalive_connections=0)
         address = f"http://127.0.0.1:{port}"
         with httpx.Client(base_url=address, timeout=60, limits=limits) as client:
-            wait_until_open(client, child)
+            wait_until_open(log, child)
             drawing = [HOUSE, "red", 0.5, 1, 50, 3.0, 4, None, False]
             for _ in range(4):
                 answer = client.post("/gradio_api/call/generate", json={"data": drawing})
@@ -147,13 +147,11 @@ def test_a_server_that_draws_stops_in_time(temp: Path, tmp_path_factory: pytest.
     assert [path.name for path in temp.iterdir()] == ["log"]
 
 
-def wait_until_open(client: httpx.Client, child: subprocess.Popen[bytes]) -> None:
-    for _ in range(600):
-        assert child.poll() is None
-        try:
-            client.get("/config")
-        except httpx.TransportError:
-            time.sleep(0.2)
-        else:
+def wait_until_open(log: Path, child: subprocess.Popen[bytes]) -> None:
+    """The port answers earlier, while the queue is not ready."""
+    for _ in range(900):
+        assert child.poll() is None, log.read_text()
+        if "is open at" in log.read_text():
             return
+        time.sleep(0.2)
     pytest.fail("The page did not open.")
