@@ -220,7 +220,10 @@ def test_the_public_interface_is_what_it_was(client):
     }
     assert names == {
         "/retrieve": ["strokes", "words", "balance"],
-        "/transfer": ["source", "domain", "own_words", "strength", "seed", "uses_words", "words"],
+        "/transfer": [
+            "source", "domain", "own_words", "strength", "seed", "uses_words", "words", "part",
+            "all_but_part",
+        ],
         "/generate": [
             "strokes", "words", "balance", "seed", "num_steps", "guidance", "num_images",
             "control", "best_first",

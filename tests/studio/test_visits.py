@@ -195,7 +195,9 @@ def test_a_visit_leaves_nothing_on_the_server(server: Server):
         source = {"path": path, "meta": {"_type": "gradio.FileData"}}
         drawing = [HOUSE, "red", 0.5, 1, 2, 3.0, 1, None, False]
         assert call(client, "generate", drawing) == "event: complete"
-        assert call(client, "transfer", [source, "night", "", 0.6, 1, False, ""], "visit")
+        assert call(
+            client, "transfer", [source, "night", "", 0.6, 1, False, "", "", False], "visit"
+        )
         assert files_of(server) == {"duet-1.png", "before.png", "zebra.png"}
         clock.now += 601
         server.handlers.visits.sweep()

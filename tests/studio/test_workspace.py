@@ -82,10 +82,15 @@ def test_a_folder_of_a_moment_is_left_alone(temp: Path):
 
 @pytest.mark.parametrize("name", ["SIGHUP", "SIGTERM", "SIGINT", "SIGQUIT"])
 def test_every_signal_removes_the_folder(temp: Path, name: str):
-    child, folder = start()
+    sent = getattr(signal, name)
+    before = signal.signal(sent, signal.SIG_DFL)  # may be ignored here, as below nohup
+    try:
+        child, folder = start()
+    finally:
+        signal.signal(sent, before)
     assert (folder / "work" / "upload.png").exists()
     for _ in range(3):  # a closed terminal sends several
-        child.send_signal(getattr(signal, name))
+        child.send_signal(sent)
     assert child.communicate(timeout=30)[0] == "closed\n"
     assert child.returncode == 0
     assert list(temp.iterdir()) == []
