@@ -235,7 +235,7 @@ def test_a_phone_shows_everything_and_draws_by_touch(browser, server):
 
 
 def test_a_page_that_loads_again_shows_its_results(browser, server):
-    with opened(browser, server) as page:
+    with opened(browser, server, loads_again=True) as page:
         page.locator("#words textarea").press_sequentially("red")
         page.get_by_role("tab", name="Generate").click()
         page.locator("button#generate").click()
