@@ -30,7 +30,7 @@ from studio.commands.bench_best_of import best_of_rows
 from studio.commands.bench_composers import bench_composers, bench_evidence, bench_partial
 from studio.commands.bench_domains import bench_domains
 from studio.commands.bench_drawings import bench_drawings
-from studio.commands.bench_gallery import shipped_gallery
+from studio.commands.bench_gallery import count_of, shipped_gallery
 from studio.commands.bench_generation import bench_generation
 from studio.commands.bench_imagine import imagine_rows
 from studio.commands.bench_index import bench_index
@@ -115,7 +115,7 @@ def bench_search(engine: Engine, options: BenchOptions) -> list[dict[str, Any]]:
         row.as_json()
         for num_queries in (1, 64)
         for row in engine_rows(
-            _size(options, least=1),
+            count_of(options, NUM_VECTORS),
             options.dim,
             seed=options.seed,
             num_queries=num_queries,
@@ -138,7 +138,7 @@ def bench_scale(_: Engine, options: BenchOptions) -> list[dict[str, Any]]:
     Raises:
         UsageError: The count is too small for one gallery.
     """
-    most = _size(options, least=LEAST_ITEMS)
+    most = count_of(options, NUM_VECTORS, least=LEAST_ITEMS)
     rows: list[dict[str, Any]] = []
     for size in (size for size in (most // 100, most // 10, most) if size >= LEAST_ITEMS):
         with tempfile.TemporaryDirectory() as folder:
@@ -212,13 +212,6 @@ BENCHES = {
     "speed": bench_speed,
     "tokens": bench_tokens,
 }
-
-
-def _size(options: BenchOptions, *, least: int) -> int:
-    size = NUM_VECTORS if options.count is None else options.count
-    if size < least:
-        raise UsageError(f"--count must be at least {least:,} for this benchmark, got {size:,}.")
-    return size
 
 
 def _gains(ranks: Mapping[Any, Any], protocol: catalogue.Protocol) -> list[dict[str, Any]]:

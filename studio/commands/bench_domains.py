@@ -21,6 +21,7 @@ from generation.transfer import plan_transfer
 from retrieval.benchmarks.media import DOMAIN_WORDS
 from retrieval.benchmarks.metrics import Interval, bootstrap
 from retrieval.errors import GalleryError
+from studio.commands.bench_gallery import count_of
 from studio.commands.options import BenchOptions
 from studio.commands.shared import ProgressLine
 from studio.domain_examples import encode_levels, read_examples
@@ -69,9 +70,7 @@ def bench_domains(engine: Engine, options: BenchOptions) -> list[dict[str, Any]]
     """
     if engine.kit.judge is None:
         raise UsageError(f"The kit {engine.kit.name!r} has no judge of generated images.")
-    count = NUM_PHOTOS if options.count is None else options.count
-    if count < 1:
-        raise UsageError(f"--count must be at least 1 for this benchmark, got {count:,}.")
+    count = count_of(options, NUM_PHOTOS)
     judge = Judge.load(engine.kit.judge)
     pictures = _read_pictures(assets_folder() / "domains")
     domains = _Domains(engine, pictures)

@@ -9,8 +9,10 @@ from retrieval.indexing.encode import IndexOptions, index_folders
 from retrieval.search import Gallery
 from retrieval.store.table import Store
 from studio.commands.index import read_items
+from studio.commands.options import BenchOptions
 from studio.commands.shared import ProgressLine
 from studio.engine import Engine
+from studio.errors import UsageError
 from studio.kit_file import assets_folder
 
 
@@ -40,3 +42,15 @@ def shipped_gallery(engine: Engine) -> Gallery:
         progress=ProgressLine("indexed", unit="images"),
     )
     return engine.gallery(index)
+
+
+def count_of(options: BenchOptions, usual: int, *, least: int = 1) -> int:
+    """Return the `--count` that was asked for, or the usual one.
+
+    Raises:
+        UsageError: It is too small.
+    """
+    count = usual if options.count is None else options.count
+    if count < least:
+        raise UsageError(f"--count must be at least {least:,} for this benchmark, got {count:,}.")
+    return count

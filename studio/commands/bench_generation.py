@@ -20,7 +20,7 @@ from generation.judge import Judge
 from generation.quality import edge_ratios, kernel_distance, variety
 from retrieval.benchmarks import catalogue
 from retrieval.benchmarks.metrics import Interval, bootstrap, paired_bootstrap
-from studio.commands.bench_gallery import shipped_gallery
+from studio.commands.bench_gallery import count_of, shipped_gallery
 from studio.commands.options import BenchOptions
 from studio.commands.shared import ProgressLine, warn
 from studio.engine import Engine
@@ -49,11 +49,11 @@ def bench_generation(engine: Engine, options: BenchOptions) -> list[dict[str, An
     """
     if engine.kit.judge is None:
         raise UsageError(f"The kit {engine.kit.name!r} has no judge of generated images.")
-    count = _count(options)
+    count = count_of(options, NUM_DRAWN)
     judge = Judge.load(engine.kit.judge)
     gallery = shipped_gallery(engine)
     protocol = catalogue.read_protocol(gallery, assets_folder() / "gallery")
-    order = _order(protocol, options)
+    order = order_of(protocol, options)
     cases = _cases(engine, protocol, order[:count], options.seed)
 
     def photos(numbers: Sequence[int]) -> list[Image.Image]:
@@ -83,19 +83,13 @@ def read_cases(engine: Engine, options: BenchOptions) -> list[benchmark.DrawingC
         GalleryError: The gallery is not there.
         UsageError: The count is not positive.
     """
-    count = _count(options)
+    count = count_of(options, NUM_DRAWN)
     protocol = catalogue.read_protocol(shipped_gallery(engine), assets_folder() / "gallery")
-    return _cases(engine, protocol, _order(protocol, options)[:count], options.seed)
+    return _cases(engine, protocol, order_of(protocol, options)[:count], options.seed)
 
 
-def _count(options: BenchOptions) -> int:
-    count = NUM_DRAWN if options.count is None else options.count
-    if count < 1:
-        raise UsageError(f"--count must be at least 1 for this benchmark, got {count:,}.")
-    return count
-
-
-def _order(protocol: catalogue.Protocol, options: BenchOptions) -> Int[np.ndarray, " q"]:
+def order_of(protocol: catalogue.Protocol, options: BenchOptions) -> Int[np.ndarray, " q"]:
+    """Return the numbers of the queries of trained kinds, in an order that the seed decides."""
     rng = np.random.default_rng(options.seed)
     return rng.permutation(np.flatnonzero(protocol.trained_kinds))
 

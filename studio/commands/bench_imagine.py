@@ -16,12 +16,12 @@ from retrieval.benchmarks import catalogue
 from retrieval.benchmarks.metrics import Interval, accuracy_at, bootstrap, paired_bootstrap
 from retrieval.benchmarks.rerank import ranks_of_queries
 from retrieval.refine import averaged_with_pictures
+from retrieval.search import Gallery
 from studio.best_of import MAX_BEST_OF, check_number, picture_features
-from studio.commands.bench_gallery import shipped_gallery
+from studio.commands.bench_gallery import count_of, shipped_gallery
 from studio.commands.options import BenchOptions
 from studio.commands.shared import ProgressLine
 from studio.engine import ComposeOptions, Engine
-from studio.errors import UsageError
 from studio.imagine import check_single_feature
 from studio.kit_file import assets_folder
 
@@ -48,8 +48,8 @@ def imagine_rows(engine: Engine, options: BenchOptions, num: int) -> list[dict[s
         UsageError: A number is out of range, or the default composer compares two features.
     """
     check_number(num, "--imagine")
-    protocol = _picked(engine, options)
     gallery = shipped_gallery(engine)
+    protocol = _picked(gallery, options)
     rows: list[dict[str, Any]] = []
     for mode in catalogue.MODES:
         plain = [_compose(engine, protocol, case, mode) for case in protocol.cases]
@@ -64,13 +64,10 @@ def imagine_rows(engine: Engine, options: BenchOptions, num: int) -> list[dict[s
     return rows
 
 
-def _picked(engine: Engine, options: BenchOptions) -> catalogue.Protocol:
+def _picked(gallery: Gallery, options: BenchOptions) -> catalogue.Protocol:
     """Return the protocol with some of its cases, picked by the seed."""
-    gallery = shipped_gallery(engine)
     protocol = catalogue.read_protocol(gallery, assets_folder() / "gallery")
-    count = NUM_QUERIES if options.count is None else options.count
-    if count < 1:
-        raise UsageError(f"--count must be at least 1 for this benchmark, got {count:,}.")
+    count = count_of(options, NUM_QUERIES)
     order = np.random.default_rng(options.seed).permutation(len(protocol.cases))
     cases = tuple(protocol.cases[number] for number in order[:count])
     return replace(protocol, cases=cases)

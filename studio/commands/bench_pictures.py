@@ -21,6 +21,8 @@ from generation.control import control_image, sketch_agreement
 from generation.judge import Judge
 from generation.request import GenerateRequest, settings_of
 from retrieval.benchmarks import catalogue
+from studio.commands.bench_gallery import count_of
+from studio.commands.bench_generation import order_of
 from studio.commands.options import BenchOptions
 from studio.commands.shared import ProgressLine
 from studio.engine import ComposeOptions, Engine
@@ -91,11 +93,11 @@ def bench_balance(engine: Engine, options: BenchOptions) -> list[dict[str, Any]]
 
     Raises:
         PipelineError: The kit does not draw.
+        UsageError: The count is not positive.
     """
     protocol = catalogue.read_queries(assets_folder() / "gallery")
-    order = np.random.default_rng(options.seed).permutation(np.flatnonzero(protocol.trained_kinds))
-    count = options.count or NUM_BALANCED
-    queries = [_query(protocol, protocol.cases[number]) for number in order[:count]]
+    numbers = order_of(protocol, options)[: count_of(options, NUM_BALANCED)]
+    queries = [_query(protocol, protocol.cases[number]) for number in numbers.tolist()]
     progress, drawn = ProgressLine("settings drawn"), dict[float, list[Image.Image]]()
     for balance in BALANCES:
         drawn[balance] = draw(engine, queries, balance, options.seed)

@@ -1,7 +1,7 @@
 """What the transfers of one command share: the kit, the domain, and how images are drawn."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from PIL import Image
@@ -56,13 +56,7 @@ class TransferSetup:
             InputError: A word is of another space, or two have one name.
         """
         every = (*self.words, *words)
-        return TransferSetup(
-            options=self.options,
-            engine=self.engine.with_words(every),
-            words=every,
-            style=self.style,
-            settings=self.settings,
-        )
+        return replace(self, engine=self.engine.with_words(every), words=every)
 
     def request(self, source: Image.Image, file: Path, domain: str) -> TransferRequest:
         """Return the request that moves an image into a domain.

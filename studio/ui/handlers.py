@@ -15,7 +15,13 @@ from composer.query import Query
 from generation.cancel import CancelToken, GenerationCancelledError
 from generation.masking import Mask
 from generation.provenance import describe, write_png
-from generation.request import DrawingSettings, GenerateRequest, RequestError, TransferRequest
+from generation.request import (
+    DrawingSettings,
+    GenerateRequest,
+    RequestError,
+    TransferRequest,
+    settings_of,
+)
 from generation.sample import Result, RunOptions
 from generation.transfer import fit_source, visible_part
 from studio.best_of import RankedPicture, rank
@@ -215,11 +221,10 @@ class PageHandlers:
             source=image,
             mask=mask,
             strength=checked_float(strength, "The strength"),
-            settings=DrawingSettings(
+            settings=settings_of(
+                kit,
                 seed=checked_int(seed, "The seed"),
                 num_inference_steps=min(kit.num_inference_steps, caps.num_inference_steps),
-                guidance_scale=kit.guidance_scale,
-                controlnet_conditioning_scale=kit.controlnet_conditioning_scale,
             ),
         )
         result = self._run(

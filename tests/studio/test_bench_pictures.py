@@ -92,3 +92,9 @@ def test_the_balance_is_drawn_at_five_settings(kit, tmp_path, capsys):
     assert all(row["num_queries"] == 2 for row in rows)
     assert len({row["sketch_agreement"] for row in rows}) > 1
     assert sheet.exists()
+
+
+def test_a_count_that_is_not_positive_is_refused(kit, capsys):
+    for count in ("0", "-3"):
+        assert main(["bench", "balance", "--kit", str(kit), "--count", count]) == 2
+        assert "--count must be at least 1" in capsys.readouterr().err
