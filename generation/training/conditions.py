@@ -1,5 +1,6 @@
 """Conditions of the UNet for each picture: captions, or a drawing's token and words."""
 
+import hashlib
 from collections import defaultdict
 from dataclasses import dataclass
 
@@ -17,6 +18,7 @@ from composer.prompt import assemble_prompts
 from composer.query import Query
 from composer.strategies.duet import DuetComposer
 from composer.training.phrases import MEDIUM_PHRASES
+from generation.training.stock import add_weights
 
 _PHOTOS_PER_DESIGN = 2
 
@@ -52,12 +54,15 @@ class DesignTokens:
         of_sketches: rows of the sketches' tokens by design.
         of_photos: rows of the photos' tokens by design.
         prompt: the composer's learned prompt P_L.
+        composer_hash: Hash of the composer's weights; the tokens themselves differ in their last
+            digits from one processor, or number of threads, to another.
     """
 
     tokens: Float[Tensor, "t p w"]
     of_sketches: dict[str, tuple[int, ...]]
     of_photos: dict[str, tuple[int, ...]]
     prompt: Float[Tensor, "k w"]
+    composer_hash: str
 
 
 def collect_tokens(composer: DuetComposer, pack: CataloguePack, split: str) -> DesignTokens:
@@ -80,11 +85,14 @@ def collect_tokens(composer: DuetComposer, pack: CataloguePack, split: str) -> D
         if len(rows) < _PHOTOS_PER_DESIGN:
             picture = pack.pixels(np.array([row]))[0]
             add(Query(image=Image.fromarray(picture)), rows)
+    digest = hashlib.sha256()
+    add_weights(digest, composer.model)
     return DesignTokens(
         tokens=torch.stack(tokens),
         of_sketches={design: tuple(rows) for design, rows in sketches.items()},
         of_photos={design: tuple(rows) for design, rows in photos.items()},
         prompt=composer.model.prompt.detach().cpu(),
+        composer_hash=digest.hexdigest(),
     )
 
 

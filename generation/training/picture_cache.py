@@ -57,7 +57,7 @@ class CacheSources:
         """Return what tells caches of other contents apart; no decoder has a part in them."""
         conditioner = self.conditioner
         parts = [conditioner.backbone.text_hash, json.dumps(asdict(conditioner.shares))]
-        parts += [str(conditioner.tokens.tokens.sum()), str(self.vae.config["scaling_factor"])]
+        parts += [conditioner.tokens.composer_hash, str(self.vae.config["scaling_factor"])]
         parts += [f"{self.size_px} {self.num_conditions} {self.has_mirrored} {self.seed}"]
         parts += [self.pack.items[row].id for row in self.rows]
         digest = hashlib.sha256("\n".join(parts).encode())

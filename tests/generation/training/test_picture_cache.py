@@ -127,6 +127,16 @@ def test_another_encoder_makes_a_cache_anew_and_another_decoder_does_not(from_pa
         assert (replace(from_pack, vae=vae).key() == from_pack.key()) == is_same
 
 
+def test_tokens_of_another_processor_do_not_make_a_cache_anew(from_pack, tokens):
+    def key(**changes):
+        other = replace(tokens, **changes)
+        conditioner = Conditioner(from_pack.conditioner.backbone, from_pack.pack, other, SHARES)
+        return replace(from_pack, conditioner=conditioner).key()
+
+    assert key(tokens=tokens.tokens * (1 + 1e-6)) == from_pack.key()
+    assert key(composer_hash="another") != from_pack.key()
+
+
 def test_each_picture_is_followed_by_its_mirror_image(from_pack, tmp_path, monkeypatch):
     texts, spliced = [], []
     encode = Conditioner._encode
