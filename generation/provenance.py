@@ -110,6 +110,8 @@ def describe(
         fields["best_of"] = selection.as_fields()
     if isinstance(request, TransferRequest):
         fields["strength"] = request.strength
+        if request.keeps_colours:
+            fields["keeps_colours"] = True
         fields["source_hash"] = _source_hash(
             request.source, request.mask, result.height, result.width
         )
@@ -193,7 +195,11 @@ def rebuild_request(
         if source is None:
             raise ProvenanceError("To make a transferred image again, give its source image too.")
         request = TransferRequest(
-            source=source, mask=_unpack_mask(fields), strength=fields["strength"], **shared
+            source=source,
+            mask=_unpack_mask(fields),
+            strength=fields["strength"],
+            keeps_colours=fields.get("keeps_colours") is True,
+            **shared,
         )
     except (ProvenanceError, RequestError):
         raise

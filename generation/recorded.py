@@ -15,6 +15,7 @@ _NAMES: Mapping[str, str] = {
     "Steps": "num_inference_steps",
     "Guidance": "guidance_scale",
     "Strength": "strength",
+    "Keeps colours": "keeps_colours",
     "Control": "control_name",
     "Control strength": "controlnet_conditioning_scale",
     "Sampler": "scheduler",

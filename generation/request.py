@@ -147,6 +147,8 @@ class TransferRequest:
         mask: part of the source that is drawn anew; the result then has the source's size. None for
             all of it.
         strength: share of the way to noise the source is taken, in (0, 1]; 1 forgets its colours.
+        keeps_colours: whether the result has the colours of the source; its lights and darks are
+            drawn.
         control_sketch: drawing that steers structure, or None for the source's own edges.
         control: as in `GenerateRequest`.
         style: as in `GenerateRequest`.
@@ -158,6 +160,7 @@ class TransferRequest:
     source: Image.Image
     mask: Mask | None = None
     strength: float = defaults.STRENGTH
+    keeps_colours: bool = False
     control_sketch: Sketch | None = None
     control: UInt8[np.ndarray, "h w"] | None = None
     style: StyleImage | None = None

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from PIL import Image, ImageOps
 
+from generation.colour import keep_colours
 from generation.control import control_image, edge_image, line_share
 from generation.masking import Mask, Window, blend, cut_window, window_of
 from generation.pipeline import ImagePipeline
@@ -27,6 +28,7 @@ def transfer(
     outlines: the source's own edges, or the sketch that came with the request. A kit without a
     control network, or with one that cannot run beside image-to-image, transfers by that alone.
     With a mask, the part that it marks is drawn at the kit's size and put back into the source.
+    Where the request keeps colours, what was drawn gives lights and darks alone.
 
     Raises:
         RequestError: the query or the source does not fit the pipeline.
@@ -36,6 +38,10 @@ def transfer(
     """
     plan = plan_transfer(pipeline, request)
     result = sample(pipeline, plan, options)
+    if request.keeps_colours and plan.source is not None:
+        reference = plan.source
+        images = [replace(one, image=keep_colours(one.image, reference)) for one in result.images]
+        result = replace(result, images=tuple(images))
     if request.mask is None:
         return result
     window = _window(request.source, request.mask, plan.width / plan.height)

@@ -48,6 +48,10 @@ def add_transfer(commands: "Subparsers[argparse.ArgumentParser]") -> None:
         type=float,
         help="from 0 (keep the image) to 1 (redraw it); default: the kit's",
     )
+    command.add_argument(
+        "--keep-colours", action="store_true", dest="keeps_colours",
+        help="the colours of the image; the domain gives lights, darks and textures",
+    )  # fmt: skip
     _add_mask(command)
     command.add_argument("--composer", help="default: duet, or basic where the kit has none")
     add_tokens(command)

@@ -210,6 +210,7 @@ class TransferOptions:
     source: Path
     to: str
     strength: float | None
+    keeps_colours: bool
     composer: str | None
     tokens: tuple[str, ...]
     output: Path

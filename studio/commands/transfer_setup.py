@@ -82,6 +82,7 @@ class TransferSetup:
             source=source,
             mask=mask,
             strength=self.strength,
+            keeps_colours=options.keeps_colours,
             control=read_control(choice, engine, self.settings),
             style=self.style,
             settings=self.settings,

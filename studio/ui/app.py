@@ -147,6 +147,9 @@ def _transfer_tab(
                     label="Strength",
                 )
                 seed = CheckedNumber(value=0, label="Seed", precision=0, min_width=80)
+            keeps_colours = gr.Checkbox(
+                label="Keep the colours", value=False, elem_id="keep-colours"
+            )
             start, stop = _start_and_stop("Transfer", handlers)
         with gr.Column(scale=7, min_width=280):
             result = gr.ImageSlider(
@@ -160,7 +163,7 @@ def _transfer_tab(
         handlers.transfer,
         [
             source, into.domain, into.own_words, strength, seed, uses_words, query.words,
-            query.added_words, part, all_but_part,
+            query.added_words, part, all_but_part, keeps_colours,
         ],
         filled, api_name="transfer", concurrency_id=DRAWING,
         concurrency_limit=1, trigger_mode="once", show_progress_on=[result],

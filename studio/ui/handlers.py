@@ -194,6 +194,7 @@ class PageHandlers:
         added_words: tuple[AddedWord, ...],
         part: object,
         all_but_part: object,
+        keeps_colours: object,
         request: gr.Request,
         progress: Progress = gr.Progress(),  # noqa: B008  gradio reads the default
     ) -> tuple[Any, ...]:
@@ -221,6 +222,7 @@ class PageHandlers:
             source=image,
             mask=mask,
             strength=checked_float(strength, "The strength"),
+            keeps_colours=keeps_colours is True,
             settings=settings_of(
                 kit,
                 seed=checked_int(seed, "The seed"),

@@ -8,10 +8,11 @@ from PIL import Image
 
 from generation.cancel import CancelToken, GenerationCancelledError
 from generation.generate import generate, generate_each
+from generation.masking import mask_of_box
 from generation.pipeline import ImagePipeline
 from generation.request import GenerateRequest, RequestError, Scheduler, TransferRequest
 from generation.sample import BusyError, OutOfMemoryError, RunOptions
-from generation.transfer import transfer
+from generation.transfer import plan_transfer, transfer
 from tests.generation import tiny
 
 
@@ -29,6 +30,10 @@ def make_transfer(**changes) -> TransferRequest:
 
 def pixels(result) -> np.ndarray:
     return np.stack([np.asarray(picture.image) for picture in result.images])
+
+
+def chroma(image: Image.Image) -> np.ndarray:
+    return np.asarray(image.convert("YCbCr")).astype(float)[..., 1:]
 
 
 def test_the_same_request_gives_the_same_bytes(pipeline):
@@ -114,6 +119,23 @@ def test_transfer_is_repeatable_and_strength_moves_it(pipeline):
     first, again = pixels(transfer(pipeline, weak)), pixels(transfer(pipeline, weak))
     assert first.tobytes() == again.tobytes()
     assert (first != pixels(transfer(pipeline, strong))).any()
+
+
+@pytest.mark.parametrize("mask", [None, mask_of_box((20, 10, 40, 40), 80, 64)])
+def test_a_transfer_can_keep_the_colours_of_its_source(pipeline, mask):
+    drawn, kept = (
+        transfer(pipeline, make_transfer(strength=1.0, mask=mask, keeps_colours=keeps))
+        for keeps in (False, True)
+    )
+    request = make_transfer()
+    plan = plan_transfer(pipeline, request)
+    source = request.source if mask else plan.source
+    distances = [
+        np.abs(chroma(result.images[0].image).mean((0, 1)) - chroma(source).mean((0, 1))).sum()
+        for result in (drawn, kept)
+    ]
+    assert distances[1] < 0.5 * distances[0]
+    assert chroma(kept.images[0].image).shape == chroma(drawn.images[0].image).shape
 
 
 def test_transfer_takes_the_sources_edges_or_the_sketch(pipeline):

@@ -172,6 +172,10 @@ def test_files_of_others_and_of_other_settings_stay(world, source, tmp_path, cap
     assert transfer(world, source, output, "--strength", 0.9, "--overwrite", "--json") == 0
     assert counts(capsys) == (5, 0, [])
     assert read_png(output / "a.png").fields["strength"] == 0.9
+    again = ("--strength", 0.9, "--keep-colours", "--overwrite", "--json")
+    assert transfer(world, source, output, *again) == 0
+    assert counts(capsys) == (5, 0, [])
+    assert read_png(output / "a.png").fields["keeps_colours"] is True
 
 
 def test_a_box_that_one_picture_has_no_room_for_is_reported(world, source, tmp_path, capsys):

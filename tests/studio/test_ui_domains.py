@@ -47,8 +47,8 @@ def file(handlers, number):
 
 def move(handlers, *, domain="night", own="", words=()):
     return handlers.transfer(
-        file(handlers, 0), domain, own, 0.6, 0, False, "", words, "", False, request=visitor(),
-        progress=lambda *_, **__: None,
+        file(handlers, 0), domain, own, 0.6, 0, False, "", words, "", False, False,
+        request=visitor(), progress=lambda *_, **__: None,
     )  # fmt: skip
 
 

@@ -56,11 +56,11 @@ def draw(handlers, strokes=HOUSE, words="red", kept=(), who="one", progress=sile
 
 def move(
     handlers, source, domain="night", own="", strength=0.6, uses_words=False, who="one", part="",
-    outside=False, **changes
+    outside=False, keeps_colours=False, **changes
 ):  # fmt: skip
     last = {"seed": 0, "uses_words": uses_words, "words": "oak wood"} | changes
     return handlers.transfer(
-        source, domain, own, strength, *last.values(), (), part, outside,
+        source, domain, own, strength, *last.values(), (), part, outside, keeps_colours,
         request=visitor(who), progress=silent,
     )  # fmt: skip
 
@@ -357,6 +357,8 @@ def test_transfer_gives_before_and_after(handlers):
     assert (fields["kind"], fields["strength"]) == ("transfer", 0.6)
     assert download["value"] == after
     assert move(handlers, source, own="a faded poster")[1].startswith("a faded poster: ")
+    (_, kept), *_ = move(handlers, source, keeps_colours=True)
+    assert read_png(kept).fields["keeps_colours"] is True
 
 
 def test_a_part_that_words_name_is_moved_and_the_rest_stays(handlers):

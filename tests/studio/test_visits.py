@@ -196,7 +196,10 @@ def test_a_visit_leaves_nothing_on_the_server(server: Server):
         drawing = [HOUSE, "red", 0.5, 1, 2, 3.0, 1, None, False]
         assert call(client, "generate", drawing) == "event: complete"
         assert call(
-            client, "transfer", [source, "night", "", 0.6, 1, False, "", "", False], "visit"
+            client,
+            "transfer",
+            [source, "night", "", 0.6, 1, False, "", "", False, False],
+            "visit",
         )
         assert files_of(server) == {"duet-1.png", "before.png", "zebra.png"}
         clock.now += 601
