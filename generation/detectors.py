@@ -16,7 +16,7 @@ from PIL import Image
 
 from generation.controls import ControlKind
 from generation.request import RequestError
-from generation.transfer import fit_source
+from generation.sizes import fit_source
 
 
 class Detector(StrEnum):

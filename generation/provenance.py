@@ -40,7 +40,7 @@ from generation.request import (
     TransferRequest,
 )
 from generation.sample import Result, pixels_hash
-from generation.transfer import fit_source
+from generation.sizes import fit_source
 
 CHUNK, PARAMETERS = "duet_studio", "parameters"
 SCHEMA = 1
@@ -112,9 +112,9 @@ def describe(
         fields["strength"] = request.strength
         if request.keeps_colours:
             fields["keeps_colours"] = True
-        fields["source_hash"] = _source_hash(
-            request.source, request.mask, result.height, result.width
-        )
+        if request.keeps_size:
+            fields["keeps_size"] = True
+        fields["source_hash"] = _source_hash(request, result.height, result.width)
         if request.mask is not None:
             fields |= _pack_mask(request.mask)
     return Provenance(fields=fields, parameters=_a1111(result, index, kit))
@@ -199,13 +199,14 @@ def rebuild_request(
             mask=_unpack_mask(fields),
             strength=fields["strength"],
             keeps_colours=fields.get("keeps_colours") is True,
+            keeps_size=fields.get("keeps_size") is True,
             **shared,
         )
     except (ProvenanceError, RequestError):
         raise
     except (KeyError, TypeError, ValueError, ArithmeticError, AttributeError, zlib.error) as error:
         raise ProvenanceError(f"The PNG's provenance is damaged: {error}") from error
-    expected = _source_hash(source, request.mask, fields["height"], fields["width"])
+    expected = _source_hash(request, fields["height"], fields["width"])
     if expected != fields.get("source_hash"):
         raise ProvenanceError("The source is not the image that was transferred.")
     return request
@@ -306,9 +307,11 @@ def _single_line(text: str) -> str:
     return " ".join(text.split())
 
 
-def _source_hash(source: Image.Image, mask: Mask | None, height: int, width: int) -> str:
-    """Hash what a result depends on: with a mask all of the source, as most of it stays."""
-    return pixels_hash(fit_source(source, height, width) if mask is None else source)
+def _source_hash(request: TransferRequest, height: int, width: int) -> str:
+    """Hash what a result depends on: where parts of the source stay, all of it."""
+    is_whole = request.mask is not None or request.keeps_size
+    source = request.source
+    return pixels_hash(source if is_whole else fit_source(source, height, width))
 
 
 def _pack_mask(mask: Mask) -> dict[str, Any]:

@@ -16,6 +16,7 @@ _NAMES: Mapping[str, str] = {
     "Guidance": "guidance_scale",
     "Strength": "strength",
     "Keeps colours": "keeps_colours",
+    "Keeps size": "keeps_size",
     "Control": "control_name",
     "Control strength": "controlnet_conditioning_scale",
     "Sampler": "scheduler",

@@ -149,6 +149,8 @@ class TransferRequest:
         strength: share of the way to noise the source is taken, in (0, 1]; 1 forgets its colours.
         keeps_colours: whether the result has the colours of the source; its lights and darks are
             drawn.
+        keeps_size: whether the result has the size of the source, less what exceeds the output's
+            proportions; it is drawn at the settings' size and enlarged.
         control_sketch: drawing that steers structure, or None for the source's own edges.
         control: as in `GenerateRequest`.
         style: as in `GenerateRequest`.
@@ -161,6 +163,7 @@ class TransferRequest:
     mask: Mask | None = None
     strength: float = defaults.STRENGTH
     keeps_colours: bool = False
+    keeps_size: bool = False
     control_sketch: Sketch | None = None
     control: UInt8[np.ndarray, "h w"] | None = None
     style: StyleImage | None = None

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from PIL import Image, ImageOps
+from PIL import Image
 
 from generation.colour import keep_colours
 from generation.control import control_image, edge_image, line_share
@@ -17,6 +17,7 @@ from generation.sample import (
     output_size,
     sample,
 )
+from generation.sizes import enlarge, fit_source
 
 
 def transfer(
@@ -28,7 +29,8 @@ def transfer(
     outlines: the source's own edges, or the sketch that came with the request. A kit without a
     control network, or with one that cannot run beside image-to-image, transfers by that alone.
     With a mask, the part that it marks is drawn at the kit's size and put back into the source.
-    Where the request keeps colours, what was drawn gives lights and darks alone.
+    Where the request keeps colours, what was drawn gives lights and darks alone; where it keeps the
+    size, it is enlarged, and what may not change of the source's finest detail is put back.
 
     Raises:
         RequestError: the query or the source does not fit the pipeline.
@@ -43,10 +45,18 @@ def transfer(
         images = [replace(one, image=keep_colours(one.image, reference)) for one in result.images]
         result = replace(result, images=tuple(images))
     if request.mask is None:
-        return result
+        return _enlarged(result, request) if request.keeps_size else result
     window = _window(request.source, request.mask, plan.width / plan.height)
     images = [
         replace(one, image=blend(request.source, one.image, request.mask, window))
+        for one in result.images
+    ]
+    return replace(result, images=tuple(images))
+
+
+def _enlarged(result: Result, request: TransferRequest) -> Result:
+    images = [
+        replace(one, image=enlarge(one.image, request.source, detail=1 - request.strength))
         for one in result.images
     ]
     return replace(result, images=tuple(images))
@@ -89,8 +99,3 @@ def plan_transfer(pipeline: ImagePipeline, request: TransferRequest) -> Sampling
         source=source,
         strength=request.strength,
     )
-
-
-def fit_source(source: Image.Image, height: int, width: int) -> Image.Image:
-    """Cut an RGB image to the output's proportions about its centre and resize it."""
-    return ImageOps.fit(source, (width, height), Image.Resampling.LANCZOS)

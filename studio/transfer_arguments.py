@@ -52,6 +52,10 @@ def add_transfer(commands: "Subparsers[argparse.ArgumentParser]") -> None:
         "--keep-colours", action="store_true", dest="keeps_colours",
         help="the colours of the image; the domain gives lights, darks and textures",
     )  # fmt: skip
+    command.add_argument(
+        "--original-size", action="store_true", dest="keeps_size",
+        help="the image's own size: what is drawn is enlarged, with some of the image's detail",
+    )  # fmt: skip
     _add_mask(command)
     command.add_argument("--composer", help="default: duet, or basic where the kit has none")
     add_tokens(command)

@@ -211,6 +211,7 @@ class TransferOptions:
     to: str
     strength: float | None
     keeps_colours: bool
+    keeps_size: bool
     composer: str | None
     tokens: tuple[str, ...]
     output: Path

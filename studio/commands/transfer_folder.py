@@ -230,6 +230,7 @@ def _recipe(setup: TransferSetup, domain: str) -> str:
         "composer": options.composer or engine.default_composer,
         "strength": setup.strength,
         "keeps_colours": options.keeps_colours,
+        "keeps_size": options.keeps_size,
         "settings": asdict(setup.settings),
         "weights": engine.pipeline.hash_with(engine.load_control(setup.settings.control_name)),
         "towers": [engine.backbone.gallery_hash, engine.backbone.text_hash],

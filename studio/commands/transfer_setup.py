@@ -10,6 +10,7 @@ from composer.added_words import AddedWord, check_name
 from composer.query import Query
 from composer.token_file import TokenFormat, write_token
 from generation.request import DrawingSettings, StyleImage, TransferRequest
+from generation.sizes import settings_for
 from generation.transfer import visible_part
 from studio.commands.adapters import parse_loras, read_style, read_tokens
 from studio.commands.controls import ControlChoice, read_control
@@ -73,6 +74,9 @@ class TransferSetup:
         """
         options, engine = self.options, self.engine
         mask = read_mask(options.masking, engine, source)
+        settings = self.settings
+        if mask is None:
+            settings = settings_for(engine.pipeline, settings, source)
         choice = ControlChoice(
             image=options.control_image, detector=options.control_from, photo=file
         )
@@ -83,9 +87,10 @@ class TransferSetup:
             mask=mask,
             strength=self.strength,
             keeps_colours=options.keeps_colours,
-            control=read_control(choice, engine, self.settings),
+            keeps_size=options.keeps_size,
+            control=read_control(choice, engine, settings),
             style=self.style,
-            settings=self.settings,
+            settings=settings,
         )
 
 

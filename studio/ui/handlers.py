@@ -23,7 +23,8 @@ from generation.request import (
     settings_of,
 )
 from generation.sample import Result, RunOptions
-from generation.transfer import fit_source, visible_part
+from generation.sizes import fit_source, settings_for
+from generation.transfer import visible_part
 from studio.best_of import RankedPicture, rank
 from studio.domains import words_of_domain
 from studio.engine import ComposeOptions
@@ -214,6 +215,13 @@ class PageHandlers:
         if uses_words is True and checked_text(words, "The words").strip():
             to = f"{to}, {checked_text(words, 'The words')}"
         mask = self._mask(image, part, all_but_part)
+        settings = settings_of(
+            kit,
+            seed=checked_int(seed, "The seed"),
+            num_inference_steps=min(kit.num_inference_steps, caps.num_inference_steps),
+        )
+        if mask is None:
+            settings = settings_for(engine.pipeline, settings, image)
         drawing_request = TransferRequest(
             query=engine.compose(
                 Query(image=visible_part(image, mask), text=to),
@@ -223,11 +231,7 @@ class PageHandlers:
             mask=mask,
             strength=checked_float(strength, "The strength"),
             keeps_colours=keeps_colours is True,
-            settings=settings_of(
-                kit,
-                seed=checked_int(seed, "The seed"),
-                num_inference_steps=min(kit.num_inference_steps, caps.num_inference_steps),
-            ),
+            settings=settings,
         )
         result = self._run(
             request,

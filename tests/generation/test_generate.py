@@ -138,6 +138,14 @@ def test_a_transfer_can_keep_the_colours_of_its_source(pipeline, mask):
     assert chroma(kept.images[0].image).shape == chroma(drawn.images[0].image).shape
 
 
+def test_a_transfer_can_keep_the_size_of_its_source(pipeline):
+    large = transfer(pipeline, make_transfer(keeps_size=True, height=56, width=72))
+    assert (large.width, large.height) == (72, 56)  # what was drawn
+    assert large.images[0].image.size == (80, 64)
+    cut = transfer(pipeline, make_transfer(keeps_size=True)).images[0].image
+    assert cut.size == (64, 64)
+
+
 def test_transfer_takes_the_sources_edges_or_the_sketch(pipeline):
     plain = transfer(pipeline, make_transfer())
     drawn = transfer(pipeline, make_transfer(control_sketch=tiny.make_sketch()))

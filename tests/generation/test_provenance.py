@@ -82,13 +82,11 @@ def test_other_tools_can_read_the_parameters(result_of_two, tmp_path):
     assert line.startswith("Steps: 2, Sampler: DPM++ 2M, CFG scale: 3.0, Seed: 11, Size: 64x64")
 
 
-@pytest.mark.parametrize("keeps_colours", [False, True])
-def test_a_transfer_is_made_again_with_its_source_only(pipeline, tmp_path, keeps_colours):
+@pytest.mark.parametrize("kept", [{}, {"keeps_colours": True}, {"keeps_size": True}])
+def test_a_transfer_is_made_again_with_its_source_only(pipeline, tmp_path, kept):
     source = Image.fromarray(np.tile(np.arange(64, dtype=np.uint8)[:, None, None], (1, 64, 3)) * 3)
     settings = DrawingSettings(num_inference_steps=3)
-    request = TransferRequest(
-        query=tiny.make_query(), source=source, keeps_colours=keeps_colours, settings=settings
-    )
+    request = TransferRequest(query=tiny.make_query(), source=source, settings=settings, **kept)
     result = transfer(pipeline, request)
     write_png(tmp_path / "t.png", result.images[0].image, describe(result, 0))
     assert (

@@ -9,7 +9,7 @@ from generation.cancel import CancelToken, GenerationCancelledError, step_callba
 from generation.generate import generate, generate_each, plan_generation
 from generation.request import RequestError, Scheduler
 from generation.sample import OutOfMemoryError, RunOptions, pixels_hash
-from generation.transfer import fit_source, plan_transfer, transfer
+from generation.transfer import plan_transfer, transfer
 from tests.generation import tiny
 from tests.generation.test_generate import make_request, make_transfer, pixels
 
@@ -183,14 +183,3 @@ def test_a_picture_is_named_by_its_mode_size_and_pixels():
     assert pixels_hash(base.copy()) == names[0]
     greys = Image.new("L", (6, 6)), Image.new("P", (6, 6))
     assert pixels_hash(greys[0]) != pixels_hash(greys[1])
-
-
-def test_a_source_is_cut_about_its_centre():
-    stripes = np.zeros((64, 128, 3), np.uint8)
-    stripes[:, :32] = stripes[:, 96:] = (255, 0, 0)
-    stripes[:, 32:96] = (0, 0, 255)
-    fitted = np.asarray(fit_source(Image.fromarray(stripes), 64, 64))
-    assert fitted.shape == (64, 64, 3)
-    assert fitted[..., 0].mean() < 5
-    assert fitted[..., 2].mean() > 250
-    assert fit_source(Image.fromarray(stripes), 16, 24).size == (24, 16)

@@ -176,6 +176,8 @@ def test_files_of_others_and_of_other_settings_stay(world, source, tmp_path, cap
     assert transfer(world, source, output, *again) == 0
     assert counts(capsys) == (5, 0, [])
     assert read_png(output / "a.png").fields["keeps_colours"] is True
+    assert transfer(world, source, output, *again, "--original-size") == 0
+    assert open_image(output / "a.png").size == (60, 47)  # of 60 x 50, as drawn in 72 x 56
 
 
 def test_a_box_that_one_picture_has_no_room_for_is_reported(world, source, tmp_path, capsys):
