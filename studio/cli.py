@@ -137,6 +137,11 @@ def _add_demo(commands: "Subparsers[argparse.ArgumentParser]") -> None:
         help="offer counters for Prometheus at /metrics of this port of 127.0.0.1",
     )  # fmt: skip
     command.add_argument(
+        "--content-check", metavar="FILE|MODULE:FUNCTION",
+        help="hold back drawn pictures that fit a line of this text file, or that this function "
+        "refuses",
+    )  # fmt: skip
+    command.add_argument(
         "--no-browser", action="store_false", dest="opens_browser", help="print the address only"
     )
     add_loras(command)

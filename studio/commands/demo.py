@@ -16,6 +16,7 @@ from retrieval.store.address import IndexLocation, absolute_location
 from studio.commands.adapters import parse_loras
 from studio.commands.options import DemoOptions
 from studio.commands.shared import index_folder, open_engine, print_line
+from studio.content_check import ContentCheck, load_check
 from studio.engine import Engine
 from studio.errors import UsageError
 from studio.kit_contents import KIT_FILE
@@ -40,6 +41,9 @@ def run(options: DemoOptions) -> int:
     )
     options = _with_absolute_paths(options)
     engine = open_engine(options.kit, parse_loras(options.loras), compiles=True)
+    may_show = None
+    if options.content_check is not None:
+        may_show = load_check(options.content_check, lambda: engine.search_backbone)
     port = free_port(access.host, options.port)
     # Gradio reads these once, when it is imported; it would request its version from the network.
     os.environ.update(GRADIO_ANALYTICS_ENABLED="False", HF_HUB_DISABLE_TELEMETRY="1")
@@ -49,7 +53,9 @@ def run(options: DemoOptions) -> int:
     ):
         with ThreadPoolExecutor(1) as pool, private_workspace() as folder:
             loaded = pool.submit(load_for_search, engine, options.index)
-            server = Server(access=access, port=port, folder=folder, operation=operation)
+            server = Server(
+                access=access, port=port, folder=folder, operation=operation, may_show=may_show
+            )
             is_idle = serve(engine, loaded, server, options)
         if not is_idle:
             _abandon_threads()
@@ -58,12 +64,13 @@ def run(options: DemoOptions) -> int:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Server:
-    """The address, the private folder and the operation of the page's server."""
+    """The address, the private folder, operation and content check of the page's server."""
 
     access: Access
     port: int
     folder: Path
     operation: Operation
+    may_show: ContentCheck | None = None
 
 
 def serve(engine: Engine, loaded: "Future[str]", server: Server, options: DemoOptions) -> bool:
@@ -82,6 +89,7 @@ def serve(engine: Engine, loaded: "Future[str]", server: Server, options: DemoOp
         caps=server.access.caps,
         folder=server.folder / "gradio",
         examples=examples,
+        may_show=server.may_show,
     )
     handlers = PageHandlers(context)
     page = build_page(handlers)

@@ -85,6 +85,7 @@ class DemoOptions:
     auth: Path | None
     access_log: Path | None
     metrics_port: int | None
+    content_check: str | None
     opens_browser: bool
     loras: tuple[str, ...]
 

@@ -8,6 +8,7 @@ from composer.added_words import AddedWord
 from composer.composed import ComposedQuery
 from composer.query import Query
 from composer.sketch import Sketch
+from studio.content_check import ContentCheck
 from studio.engine import ComposeOptions, Engine
 from studio.errors import UsageError
 from studio.ui.examples import ExampleQuery
@@ -28,6 +29,7 @@ class PageContext:
         caps: Limits of the page.
         folder: Private folder whose files are served.
         examples: Example queries.
+        may_show: The operator's check of what is drawn, if any.
     """
 
     engine: Engine
@@ -36,6 +38,7 @@ class PageContext:
     caps: PageCaps
     folder: Path
     examples: tuple[ExampleQuery, ...] = ()
+    may_show: ContentCheck | None = None
 
     def compose(
         self, query: Query, balance: object, added_words: Sequence[AddedWord] = ()

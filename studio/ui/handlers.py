@@ -14,7 +14,6 @@ from composer.images import ImageError, ImageLimits, open_image
 from composer.query import Query
 from generation.cancel import CancelToken, GenerationCancelledError
 from generation.masking import Mask
-from generation.provenance import describe, write_png
 from generation.request import (
     DrawingSettings,
     GenerateRequest,
@@ -25,7 +24,7 @@ from generation.request import (
 from generation.sample import Result, RunOptions
 from generation.sizes import fit_source, settings_for
 from generation.transfer import visible_part
-from studio.best_of import RankedPicture, rank
+from studio.best_of import rank
 from studio.domains import words_of_domain
 from studio.engine import ComposeOptions
 from studio.errors import UsageError
@@ -36,11 +35,11 @@ from studio.ui.context import PageContext, checked_index, read_query
 from studio.ui.domain_tab import ExampleHandlers, PageExamples
 from studio.ui.inputs import checked_float, checked_int, checked_text
 from studio.ui.messages import translate_errors
-from studio.ui.present import PagePicture, agreement_rows, selected_picture
+from studio.ui.present import PagePicture, selected_picture
+from studio.ui.results import Results, show_result, show_results
 from studio.ui.retrieve_handlers import RetrieveHandlers
 from studio.ui.security import private_name
 from studio.ui.sessions import Sessions
-from studio.ui.texts import Facts
 from studio.ui.thumbnails import Thumbnails
 from studio.ui.uploads import Uploads
 from studio.ui.visits import VisitLimits, Visits
@@ -75,6 +74,7 @@ class PageHandlers:
         uploads = Uploads(context.folder, context.caps.uploads)
         limits = VisitLimits(num_open_address=context.caps.num_pages_address)
         self.visits = Visits(self.sessions, uploads, limits)
+        self.results = Results(context, self.visits)
         self.word_files = WordFileHandlers(context)
         self.examples = ExampleHandlers(context)
         self.comparison = ComparisonHandlers()
@@ -151,13 +151,15 @@ class PageHandlers:
         if result is None:
             return (gr.skip(), kept, "Stopped.", *(gr.skip() for _ in range(4)))
         ranked = rank(engine, [result]) if best_first is True else ()
-        results = self._keep(result, request, "generated", ranked)
+        results = self.results.keep(result, _session(request), "generated", ranked)
         notes = engine.notes_on_words(drawing_request.query, query.text)
+        if (num_refused := len(result.images) - len(results)) > 0:
+            notes = (f"{num_refused} held back by the content check.", *notes)
         line = " ".join((f"{len(results)} drawn in {result.duration_s:.1f} s.", *notes))
         pictures = (*results, *kept)[: self.context.caps.num_kept]
-        again = self._results(pictures, BACK_AGAIN)
+        again = show_results(pictures, BACK_AGAIN)
         self.sessions.keep(_session(request), "generate", again)
-        return self._results(pictures, line)
+        return show_results(pictures, line)
 
     @translate_errors
     def known_match(
@@ -180,7 +182,7 @@ class PageHandlers:
     def pick_result(self, kept: tuple[PagePicture, ...], event: gr.SelectData) -> tuple[Any, ...]:
         """Return a result for the large picture, and its PNG for the download."""
         number = checked_index(event.index, len(kept))
-        return number, *self._result(kept[number])
+        return number, *show_result(kept[number])
 
     @translate_errors
     def transfer(
@@ -240,7 +242,7 @@ class PageHandlers:
         )
         if result is None:
             return gr.skip(), "Stopped.", gr.skip()
-        (moved,) = self._keep(result, request, "transferred")
+        (moved,) = self.results.keep(result, _session(request), "transferred")
         before = moved.file.with_name("before.png")
         whole = image if mask else fit_source(image, result.height, result.width)
         whole.save(before)
@@ -351,51 +353,6 @@ class PageHandlers:
         """Load the pipeline; respect a stop that came meanwhile."""
         _ = self.context.engine.pipeline
         token.check()
-
-    def _keep(
-        self,
-        result: Result,
-        request: gr.Request,
-        verb: str,
-        ranked: tuple[RankedPicture, ...] = (),
-    ) -> tuple[PagePicture, ...]:
-        """Write each image as a PNG with its provenance, in the order of the seeds or the ranks."""
-        self.visits.note(_session(request))
-        folder = self.sessions.folder(_session(request))
-        kit = self.context.engine.kit.name
-        pictures: list[PagePicture] = []
-        settings = result.request.settings
-        places = {picture.index: picture.selection for picture in ranked}
-        for number in places or range(len(result.images)):
-            seed, place = settings.seed + number, places.get(number)
-            file = folder / f"duet-{seed}.png"
-            facts = describe(result, number, kit=kit, selection=place)
-            write_png(file, result.images[number].image, facts)
-            rows = (
-                ("Seed", str(seed)),
-                ("Steps", str(settings.num_inference_steps)),
-                ("Guidance", f"{settings.guidance_scale:g}"),
-                ("Balance", f"{result.request.query.balance:g}"),
-                ("Size", f"{result.width} × {result.height} px"),
-                *agreement_rows(place),
-            )
-            title = result.request.query.text or f"{verb} from the drawing alone"
-            label = f"{place.rank}  seed {seed}" if place else f"seed {seed}"
-            shown = Facts(title=title, rows=rows)
-            pictures.append(PagePicture(file=file, label=label, facts=shown))
-        return tuple(pictures)
-
-    def _results(self, kept: tuple[PagePicture, ...], line: str) -> tuple[Any, ...]:
-        tiles = [(picture.file, picture.label) for picture in kept]
-        gallery = gr.update(value=tiles, selected_index=None)
-        return (gallery, kept, line, 0, *self._result(kept[0]))
-
-    def _result(self, picture: PagePicture) -> tuple[Any, ...]:
-        return (
-            picture.file,
-            picture.facts.as_value(),
-            gr.update(value=picture.file, interactive=True),
-        )
 
 
 def _capped(value: object, name: str, most: int) -> int:
