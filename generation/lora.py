@@ -11,7 +11,6 @@ import re
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
@@ -68,23 +67,12 @@ class MergedLora:
     scale: float
 
 
-def check_peft() -> None:
-    """Check that the library that adds LoRAs is installed.
-
-    Raises:
-        LoraError: it is not.
-    """
-    if find_spec("peft") is None:
-        raise LoraError("LoRAs need peft. Install it with: pip install 'duet-studio[peft]'")
-
-
 def merge_lora(base: Any, lora: LoraSource) -> MergedLora:  # noqa: ANN401  a pipeline of diffusers
     """Merge a LoRA into the models of a pipeline.
 
     Raises:
-        LoraError: peft is missing, the file is damaged, or the pipeline lacks a layer of it.
+        LoraError: the file is damaged, or the pipeline lacks a layer of it.
     """
-    check_peft()
     try:
         weights = read_safetensors(lora.file)
     except WeightsError as error:

@@ -24,7 +24,7 @@ from generation.families import (
     UNION_MODEL,
     Family,
 )
-from generation.lora import LoraSource, MergedLora, check_peft, merge_lora
+from generation.lora import LoraSource, MergedLora, merge_lora
 from generation.lora_header import DrawingModel, check_lora_header
 from generation.model_folder import (
     DIFFUSERS_STEM,
@@ -153,11 +153,10 @@ def check_loras(loras: Sequence[LoraSource], folder: Path) -> None:
 
     Raises:
         PipelineError: the folder is no pipeline.
-        LoraError: a file is no LoRA or is for another model, or peft is missing.
+        LoraError: a file is no LoRA, or is for another model.
     """
     if not loras:
         return
-    check_peft()
     config = read_model_config(folder / DENOISER[family_of(folder)])
     model = DrawingModel(text_width=config.get("cross_attention_dim"))
     for lora in loras:

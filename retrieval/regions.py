@@ -17,6 +17,7 @@ from composer.layout import (
 )
 
 _LARGEST = 127
+_BESIDE_WORDS = 0.7  # of a learned layout's weight: what fits the words, too, comes further ahead
 
 
 def to_codes(maps: Float[Tensor, "n c"]) -> Int8[Tensor, "n c"]:
@@ -73,6 +74,8 @@ def query_weight(query: ComposedQuery) -> float:
     """Return the weight of layouts in the order of a query's hits."""
     most = REGION_WEIGHT if query.layout is None else query.layout.weight
     has_words = query.words_feature is not None
+    if has_words and query.layout is not None:
+        most *= _BESIDE_WORDS
     return region_weight(query.balance, has_words=has_words, most=most)
 
 

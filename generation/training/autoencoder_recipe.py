@@ -73,7 +73,7 @@ class AutoencoderRecipe:
     latent_weight: float = 1e-3
     feature_weight: float = 0.15
     adversarial_weight: float = 0.15
-    decoder_adversarial_weight: float = 0.25
+    decoder_adversarial_weight: float = 0.15
     critic_width: int = 32
     critic_rate: float = 4e-4
     critic_from: float = 0.3

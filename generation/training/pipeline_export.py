@@ -53,6 +53,9 @@ def save_pipeline(pipeline: StableDiffusionPipeline, clip_folder: Path, folder: 
         pipeline.to(torch.float32)
         _open_in_float32(part / "text_encoder" / "config.json")
         write_classic_tokenizer(clip_folder, part / "tokenizer")
+        _compact(part / "tokenizer" / "tokenizer.json")
+        for config in part.glob("*/config.json"):
+            _forget_origin(config)
 
 
 def save_control_network(controlnet: ControlNetModel, folder: Path) -> None:
@@ -60,6 +63,20 @@ def save_control_network(controlnet: ControlNetModel, folder: Path) -> None:
     move(controlnet, torch.float16)
     with atomic_folder(folder) as part:
         controlnet.save_pretrained(part)
+
+
+def _forget_origin(config: Path) -> None:
+    """Leave out the folder of this machine that a part was read from."""
+    fields = json.loads(config.read_text(encoding="utf-8"))
+    if fields.pop("_name_or_path", None) is not None:
+        config.write_text(json.dumps(fields, indent=2) + "\n", encoding="utf-8")
+
+
+def _compact(file: Path) -> None:
+    """Write a JSON file on one line: a vocabulary takes half the space so."""
+    fields = json.loads(file.read_text(encoding="utf-8"))
+    text = json.dumps(fields, ensure_ascii=False, separators=(",", ":"))
+    file.write_text(text + "\n", encoding="utf-8")
 
 
 def _open_in_float32(config: Path) -> None:

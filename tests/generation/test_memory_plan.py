@@ -161,4 +161,4 @@ def test_the_config_of_the_mini_kit_is_understood():
     assert kit.pipeline is not None
     vae = json.loads((kit.pipeline / "vae" / "config.json").read_text())
     assert need.tile_bytes * 4 == need.decode_bytes
-    assert need.decode_bytes == 6 * vae["block_out_channels"][0] * 128 * 128 * 4
+    assert need.decode_bytes == 6 * vae["block_out_channels"][0] * 256 * 256 * 4

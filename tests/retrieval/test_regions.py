@@ -176,7 +176,9 @@ def test_a_learned_layout_goes_before_patches_and_has_a_weight():
     assert query_layout(query).equal(layout.vector)
     assert query_weight(query) == pytest.approx(0.6)
     with_words = replace(query, balance=0.75, words_feature=torch.eye(LAYOUT_DIM)[1])
-    assert query_weight(with_words) == pytest.approx(0.3)
+    assert query_weight(replace(with_words, balance=0.5)) == pytest.approx(0.7 * 0.6)
+    assert query_weight(with_words) == pytest.approx(0.7 * 0.3)
+    assert query_weight(replace(with_words, layout=None, balance=0.5)) == pytest.approx(0.3)
     assert query_weight(replace(query, layout=None)) == pytest.approx(0.3)
     assert query_layout(replace(query, layout=None)).equal(maps_of(patches(5)[:1])[0])
     assert query_layout(query_of(torch.eye(LAYOUT_DIM)[0], None)) is None

@@ -104,7 +104,7 @@ def test_the_list_says_what_is_present_without_a_socket(hub, capsys, monkeypatch
     kits = {kit["name"]: kit for kit in json.loads(capsys.readouterr().out)["kits"]}
     assert set(kits) == set(embedded_kits())
     present = {name for name, kit in kits.items() if kit["present"]}
-    assert present == {"mini", "mini-search", "clip-b32"}
+    assert present == {"mini", "mini-fast", "clip-b32"}
     assert kits["sd15"]["download_bytes"] > 4_000_000_000
     assert [part["name"] for part in kits["sd15-lcm"]["parts"]] == [
         "CLIP",

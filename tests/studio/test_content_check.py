@@ -1,7 +1,6 @@
 """What an operator's content check holds back."""
 
 from dataclasses import replace
-from types import SimpleNamespace
 
 import gradio as gr
 import pytest
@@ -9,6 +8,8 @@ import torch
 from PIL import Image
 
 from composer.backbone import Backbone
+from composer.medium import Medium
+from composer.vision import ImageEncoding
 from studio.content_check import REFUSAL, load_check
 from studio.errors import UsageError
 from studio.ui.handlers import PageHandlers
@@ -41,9 +42,12 @@ class SeeingRed(Backbone):
     def preprocess(self, images):
         return torch.tensor([image.getpixel((0, 0)) for image in images]).float()
 
-    def encode_image(self, pixels):
+    def encode_image(self, pixels, medium=Medium.PHOTO):
         red = (pixels[:, 0] > 2 * pixels[:, 1]).float()
-        return SimpleNamespace(features=torch.stack([red, 1 - red], dim=1))
+        nothing = torch.zeros(len(pixels), 1, 2)
+        return ImageEncoding(
+            features=torch.stack([red, 1 - red], dim=1), patch_features=nothing, hidden=nothing
+        )
 
 
 def test_a_picture_that_fits_a_description_best_is_held_back(tmp_path):

@@ -23,8 +23,6 @@ from generation.training.teacher_pairs import PairRecipe, draw_pairs
 from tests.generation.training import world
 from tests.generation.training.test_pictures import SMALL
 
-pytest.importorskip("peft", reason="the extra `peft` is not installed")
-
 PAIRS = PairRecipe(num_batches=3, batch_size=4, num_steps=3)
 RECIPE = OneStepRecipe(
     rank=4,

@@ -1,6 +1,5 @@
 """The table of a gallery: what is written is read back, by every way of reading it."""
 
-import shutil
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
@@ -15,7 +14,6 @@ from retrieval.store.maintenance import discard_index
 from retrieval.store.schema import Item, write_manifest
 from retrieval.store.table import Store
 from retrieval.store.versions import age_to_drop
-from studio.kit_file import assets_folder
 from tests.retrieval.store.rows import DIM, MANIFEST, rows
 from tests.retrieval.stores import contents
 
@@ -110,19 +108,23 @@ def test_versions_are_dropped_an_hour_after_they_were_superseded():
     assert age_to_drop(table) > timedelta(days=365)
 
 
-def test_the_shipped_index_of_the_first_layout_opens_and_stays_as_it_is(tmp_path):
+LATER = ("taken", "near", "caption_mtime_ns", "ctime_ns", "copies", "folders")
+
+
+def test_an_index_of_the_first_layout_opens_and_stays_as_it_is(store, tmp_path):
     index = tmp_path / "index"
-    shutil.copytree(assets_folder() / "gallery" / "index", index)
-    store = Store.open(index)
-    assert store.manifest.schema == 1
-    assert not store.has_near
-    item = store.items()[0]
+    lancedb.connect(str(index)).open_table("items").drop_columns(list(LATER))
+    write_manifest(index, replace(MANIFEST, schema=1))
+    first = Store.open(index)
+    assert first.manifest.schema == 1
+    assert not first.has_near
+    item = first.items()[0]
     assert (item.taken, item.near, item.caption_mtime_ns) == ("", "", 0)
-    assert store.items_of([item.id]) == [item]
-    _, vectors = contents(store)
+    assert first.items_of([item.id]) == [item]
+    _, vectors = contents(first)
     added = replace(item, id="e" * 32, path="added.webp", taken="2020-01-01T00:00:00", near="f")
-    store.add([added], vectors[:1], store.read_regions([item.id]))
-    assert store.items_of(["e" * 32]) == [replace(added, taken="", near="")]
+    first.add([added], vectors[:1], first.read_regions([item.id]))
+    assert first.items_of(["e" * 32]) == [replace(added, taken="", near="")]
     assert "taken" not in lancedb.connect(str(index)).open_table("items").schema.names
 
 
