@@ -117,7 +117,7 @@ def test_whole_calls_reach_no_log(
         ("retrieve", [DRAWING, MARKER, "much"]),
         ("retrieve", [DRAWING + MARKER, "", 0.5]),
         ("generate", [DRAWING, f"red {MARKER}", 0.5, 5123987, 1, 3.0, 1, None, True]),
-        ("transfer", [None, MARKER, MARKER, 0.5, 5123987, True, MARKER, MARKER, True]),
+        ("transfer", [None, MARKER, MARKER, 0.5, 5123987, True, MARKER, MARKER, True, True]),
     ):
         answer = client.post(f"{API}call/{name}", json={"data": data})
         assert answer.status_code == 200

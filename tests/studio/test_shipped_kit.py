@@ -13,6 +13,7 @@ from composer.query import Query
 from composer.sketch import Sketch
 from generation.benchmark import CONDITIONS
 from generation.control import control_image, sketch_agreement
+from generation.judge import Judge
 from generation.request import DrawingSettings, GenerateRequest, settings_of
 from studio.cli import main
 from studio.commands import bench_generation, bench_tokens
@@ -96,18 +97,18 @@ def test_the_fast_kit_draws_what_is_drawn_in_one_step(engine):
     fast = Engine(load_kit(engine.kit.fast))
     assert fast.kit.name == "mini-fast"
     assert (fast.kit.drawing.num_inference_steps, fast.kit.drawing.guidance_scale) == (1, 1.0)
-    drawings = [Sketch.from_json(example.strokes) for example in EXAMPLES[:3]]
-    controls = [control_image(drawing, 256, 256) for drawing in drawings]
-    table = []
-    for example, drawing in zip(EXAMPLES[:3], drawings, strict=True):
+    judge = Judge.load(engine.kit.judge)
+    named = []
+    for example in EXAMPLES[:4]:
         request = GenerateRequest(
             query=compose(fast, example),
-            control_sketch=drawing,
+            control_sketch=Sketch.from_json(example.strokes),
             settings=settings_of(fast.kit.drawing, num_images=2),
         )
-        pictures = [np.asarray(one.image) for one in fast.generate(request).images]
-        table.append([np.mean([sketch_agreement(p, c) for p in pictures]) for c in controls])
-    assert (np.argmax(table, axis=1) == np.arange(3)).all(), table
+        pictures = [one.image for one in fast.generate(request).images]
+        kinds = [verdict.kind for verdict in judge.assess(pictures, ["body"] * 2)]
+        named.append(kinds.count(example.title))
+    assert sum(named) >= 7, named
 
 
 @pytest.mark.slow

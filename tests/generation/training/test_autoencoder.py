@@ -102,7 +102,7 @@ def test_the_critic_comes_after_a_third_at_a_fixed_weight():
     phases = [phase_of(share, recipe) for share in (0.0, 0.3, 0.4, 0.59, 0.6, 1.0)]
     assert phases == [*[Phase.PLAIN] * 2, *[Phase.ADVERSARIAL] * 2, *[Phase.DECODER] * 2]
     weights = [critic_weight(share, recipe) for share in (0.3, 0.358, 0.4, 0.59, 0.6, 1.0)]
-    assert weights == pytest.approx([0.0, 0.075, 0.15, 0.15, 0.25, 0.25], abs=1e-6)
+    assert weights == pytest.approx([0.0, 0.075, 0.15, 0.15, 0.15, 0.15], abs=1e-6)
 
 
 def test_the_encoder_is_finished_first_and_the_decoder_goes_on(trainer, small_autoencoder):
