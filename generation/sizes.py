@@ -7,7 +7,7 @@ from PIL import Image, ImageOps
 from scipy import ndimage
 
 from generation.pipeline import ImagePipeline
-from generation.request import DrawingSettings
+from generation.request import DrawingSettings, TransferRequest
 
 MAX_ASPECT = 2.0  # of the longer side over the shorter; beyond it a picture is cut
 _GRAINS = 32  # of the kit's side: sizes are multiples of one
@@ -30,6 +30,13 @@ def settings_for(
         max(grain, grain * round(side * share / grain)) for share in (aspect**0.5, aspect**-0.5)
     )
     return replace(settings, height=height, width=width)
+
+
+def fitted(pipeline: ImagePipeline, request: TransferRequest) -> TransferRequest:
+    """Return a request with such settings; what a mask marks keeps the kit's own size."""
+    if request.mask is not None:
+        return request
+    return replace(request, settings=settings_for(pipeline, request.settings, request.source))
 
 
 def fit_source(source: Image.Image, height: int, width: int) -> Image.Image:

@@ -22,7 +22,7 @@ from generation.request import (
     settings_of,
 )
 from generation.sample import Result, RunOptions
-from generation.sizes import fit_source, settings_for
+from generation.sizes import fit_source, fitted
 from generation.transfer import visible_part
 from studio.best_of import rank
 from studio.domains import words_of_domain
@@ -222,8 +222,6 @@ class PageHandlers:
             seed=checked_int(seed, "The seed"),
             num_inference_steps=min(kit.num_inference_steps, caps.num_inference_steps),
         )
-        if mask is None:
-            settings = settings_for(engine.pipeline, settings, image)
         drawing_request = TransferRequest(
             query=engine.compose(
                 Query(image=visible_part(image, mask), text=to),
@@ -238,7 +236,7 @@ class PageHandlers:
         result = self._run(
             request,
             progress,
-            lambda options: engine.transfer(drawing_request, options),
+            lambda options: engine.transfer(fitted(engine.pipeline, drawing_request), options),
         )
         if result is None:
             return gr.skip(), "Stopped.", gr.skip()
