@@ -12,6 +12,7 @@ from studio.engine import ComposeOptions, Engine
 from studio.kit_file import assets_folder
 from studio.kits import load_kit
 from studio.ui.examples import load_examples
+from tests.studio.tiny_kit import write_kit
 
 KINDS = ("chair", "lamp", "mug", "vase")
 
@@ -60,3 +61,12 @@ def test_only_normalisation_layers_are_the_drawings_own(engine):
     media = engine.search_backbone.model.visual.media
     own = [name for name in media.own_state() if name.startswith("norms.")]
     assert len(own) == len(norm_state(engine.search_backbone.model.visual))
+
+
+def test_the_shipped_gallery_is_of_another_kit_and_nobody_rebuilds_it(tmp_path, capsys):
+    kit = write_kit(tmp_path / "kit")
+    assert main(["search", "--kit", str(kit), "--text", "a chair"]) == 2
+    said = capsys.readouterr().err
+    assert "indexed for the kit 'mini'" in said
+    assert f"duet index FOLDER --kit {load_kit(str(kit)).name}" in said
+    assert "--rebuild" not in said
