@@ -5,7 +5,7 @@ classes of Sketchy, a quarter of each PACS domain.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from composer.data.sketchy import open_sketchy, split_heldout
 from composer.data.tree import DatasetError
 from composer.layout import blend
 from composer.query import Query
+from composer.sketch import Sketch
 from composer.strategies.protocol import Composer, encode_all
 from retrieval.benchmarks.category import CategoryTask, category_row
 from retrieval.benchmarks.composed import ConversionTask, conversion_row
@@ -55,6 +56,17 @@ class RealSet:
     dataset: InstanceDataset
     gallery: EncodedImages
     words: tuple[str, ...] = ()
+    _sketches: dict[Drawing, Sketch] = field(default_factory=dict, init=False, repr=False)
+
+    def sketch(self, drawing: Drawing) -> Sketch:
+        """Return a drawing, read at the first call: a scan takes longer to read than to encode.
+
+        Raises:
+            DatasetError: The file is missing, damaged or holds no drawing.
+        """
+        if drawing not in self._sketches:
+            self._sketches[drawing] = self.dataset.sketch(drawing)
+        return self._sketches[drawing]
 
 
 def open_real(folder: Path, backbone: Backbone) -> dict[str, RealSet]:
@@ -126,7 +138,7 @@ def class_row(composer: Composer, real: RealSet) -> dict[str, Any]:
     """Measure zero-shot category retrieval: photos of the drawn class are relevant."""
     dataset = real.dataset
     task = CategoryTask(
-        query_features=composed_queries(composer, _queries(dataset, dataset.drawings)),
+        query_features=composed_queries(composer, _queries(real)),
         query_classes=[drawing.class_name for drawing in dataset.drawings],
         gallery_features=real.gallery.features,
         gallery_classes=[photo.class_name for photo in dataset.photos],
@@ -152,7 +164,7 @@ def conversion(
     pairs = [(drawing, domain) for drawing in drawings for domain in DOMAIN_WORDS]
     queries = (
         Query(
-            sketch=None if mode == "text" else dataset.sketch(drawing),
+            sketch=None if mode == "text" else real.sketch(drawing),
             text="" if mode == "sketch" else DOMAIN_WORDS[domain],
         )
         for drawing, domain in pairs
@@ -173,7 +185,7 @@ def _instance_queries(real: RealSet, *, has_words: bool) -> Iterator[Query]:
     dataset = real.dataset
     words = [real.words[row] for row in _targets(dataset)] if has_words else None
     for number, drawing in enumerate(dataset.drawings):
-        yield Query(sketch=dataset.sketch(drawing), text=words[number] if words else "")
+        yield Query(sketch=real.sketch(drawing), text=words[number] if words else "")
 
 
 def _targets(dataset: InstanceDataset) -> Int[np.ndarray, " q"]:
@@ -183,8 +195,8 @@ def _targets(dataset: InstanceDataset) -> Int[np.ndarray, " q"]:
     return np.array([rows[drawing.instance] for drawing in dataset.drawings])
 
 
-def _queries(dataset: InstanceDataset, drawings: tuple[Drawing, ...]) -> Iterator[Query]:
-    return (Query(sketch=dataset.sketch(drawing)) for drawing in drawings)
+def _queries(real: RealSet) -> Iterator[Query]:
+    return (Query(sketch=real.sketch(drawing)) for drawing in real.dataset.drawings)
 
 
 def _row(composer: Composer, query: str, split: str, measures: dict[str, Any]) -> dict[str, Any]:

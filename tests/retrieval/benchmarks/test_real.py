@@ -138,3 +138,10 @@ def test_only_what_was_held_out_is_opened(composer):
     row = conversion(composer, sets["pacs"], seed=0)
     assert row["num_queries"] == 300
     assert 0 <= row["R@10"] <= row["R@50"] <= 1
+
+
+def test_a_drawing_is_read_once_for_all_composers(composer, real, tmp_path):
+    before = chair_row(composer, real)
+    for file in tmp_path.glob("*.png"):
+        file.unlink()
+    assert chair_row(composer, real) == before
