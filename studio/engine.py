@@ -268,7 +268,8 @@ class Engine:
         """Return the probability that the gallery holds what the query describes.
 
         Returns:
-            None where the kit has no calibration for the query's composer.
+            None where the kit has no calibration for the query's composer, and where nothing seems
+            to match words that it learned without pictures: their scores were not calibrated.
 
         Raises:
             CalibrationError: The calibration cannot be read.
@@ -279,7 +280,22 @@ class Engine:
         with self._lock:
             if path not in self._calibrations:
                 self._calibrations[path] = load_calibrations(path)
-        return judge(query, ranking.standing, self._calibrations[path])
+        confidence = judge(query, ranking.standing, self._calibrations[path])
+        if confidence is None or confidence.matches or self.is_calibrated_for(query):
+            return confidence
+        return None
+
+    def is_calibrated_for(self, query: ComposedQuery) -> bool:
+        """Tell whether all words of a query came with pictures, as those of the calibration did.
+
+        Kits that have no table of such words are believed.
+
+        Raises:
+            WeightsError: The table is damaged.
+        """
+        learned = self._searching.learned_names
+        text = self.search_backbone.without_added_words(query.text)
+        return learned is None or not learned.unknown_words(text)
 
     @property
     def pipeline(self) -> ImagePipeline:

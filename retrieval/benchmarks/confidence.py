@@ -3,7 +3,7 @@
 Each query searches the gallery, and the gallery without the query's kind.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -64,9 +64,10 @@ class ConfidenceRow:
         asked: What was given, as in `LabelledQuery`.
         split: "seen" or "unseen" kinds, "validation", or "natural".
         num_queries: Number of queries; each is searched twice, with its kind and without.
+        judged: Share of queries that may be reported as without a match.
         auroc: How often an answerable query has more confidence than an unanswerable one.
-        false_alarms: Share of answerable queries without a match.
-        noticed: Share of unanswerable queries without a match.
+        false_alarms: Share of answerable queries that are reported as without a match.
+        noticed: Share of unanswerable queries that are reported as without a match.
     """
 
     composer: str
@@ -74,6 +75,7 @@ class ConfidenceRow:
     asked: str
     split: str
     num_queries: int
+    judged: float
     auroc: float
     false_alarms: float
     noticed: float
@@ -81,20 +83,40 @@ class ConfidenceRow:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Pair:
-    """Standing of a query in the gallery, and in the gallery without its kind."""
+    """Standing of a query in the gallery, and in the gallery without its kind.
+
+    `is_judged` tells whether the query may be reported as without a match.
+    """
 
     mode: QueryMode
     asked: str
     split: str
     present: Standing
     absent: Standing
+    is_judged: bool = True
+
+
+def _judge_all(_: ComposedQuery) -> bool:
+    return True
 
 
 def confidence_rows(
-    name: str, queries: Sequence[LabelledQuery], gallery: Gallery, calibrations: Calibrations
+    name: str,
+    queries: Sequence[LabelledQuery],
+    gallery: Gallery,
+    calibrations: Calibrations,
+    is_judged: Callable[[ComposedQuery], bool] = _judge_all,
 ) -> list[ConfidenceRow]:
-    """Measure a calibration, for each of its query modes, what was given, and each split."""
-    pairs = _pairs(queries, gallery)
+    """Measure a calibration, for each of its query modes, what was given, and each split.
+
+    Args:
+        name: Name of the composer.
+        queries: Its queries.
+        gallery: The gallery that is searched.
+        calibrations: Of the composer, by query mode.
+        is_judged: Whether a query may be reported as without a match.
+    """
+    pairs = _pairs(queries, gallery, is_judged)
     rows: list[ConfidenceRow] = []
     for key in dict.fromkeys((pair.mode, pair.asked, pair.split) for pair in pairs):
         mode, asked, split = key
@@ -104,6 +126,7 @@ def confidence_rows(
         group = [pair for pair in pairs if (pair.mode, pair.asked, pair.split) == key]
         present = np.array([calibration.probability(pair.present) for pair in group])
         absent = np.array([calibration.probability(pair.absent) for pair in group])
+        judged = np.array([pair.is_judged for pair in group])
         rows.append(
             ConfidenceRow(
                 composer=name,
@@ -111,9 +134,10 @@ def confidence_rows(
                 asked=asked,
                 split=split,
                 num_queries=len(group),
+                judged=float(judged.mean()),
                 auroc=auroc(present.tolist(), absent.tolist()),
-                false_alarms=float((present < calibration.threshold).mean()),
-                noticed=float((absent < calibration.threshold).mean()),
+                false_alarms=float((judged & (present < calibration.threshold)).mean()),
+                noticed=float((judged & (absent < calibration.threshold)).mean()),
             )
         )
     return rows
@@ -135,7 +159,11 @@ def calibrate(asked: Sequence[tuple[Sequence[LabelledQuery], Gallery]]) -> Calib
     }
 
 
-def _pairs(queries: Sequence[LabelledQuery], gallery: Gallery) -> list[_Pair]:
+def _pairs(
+    queries: Sequence[LabelledQuery],
+    gallery: Gallery,
+    is_judged: Callable[[ComposedQuery], bool] = _judge_all,
+) -> list[_Pair]:
     pairs: list[_Pair] = []
     for labelled in queries:
         kind = Compare(field=Field.KIND, operator=Operator.EQUAL, value=labelled.kind)
@@ -151,6 +179,7 @@ def _pairs(queries: Sequence[LabelledQuery], gallery: Gallery) -> list[_Pair]:
                     split=labelled.split,
                     present=present,
                     absent=absent,
+                    is_judged=is_judged(labelled.query),
                 )
             )
     return pairs

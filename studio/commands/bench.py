@@ -4,6 +4,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -169,15 +170,18 @@ def bench_confidence(engine: Engine, options: BenchOptions) -> list[dict[str, An
     gallery = shipped_gallery(engine)
     protocol = catalogue.read_protocol(gallery, assets_folder() / "gallery")
     composer = engine.composer(DEFAULT_COMPOSER)
-    rows = confidence_rows(
-        DEFAULT_COMPOSER, gallery_queries(protocol, composer), gallery, calibrations
+    measure = partial(
+        confidence_rows,
+        DEFAULT_COMPOSER,
+        calibrations=calibrations,
+        is_judged=engine.is_calibrated_for,
     )
+    rows = measure(gallery_queries(protocol, composer), gallery)
     if options.natural is not None:
         photos = sketchy_of(options.natural, Part.HELD_OUT)
         with tempfile.TemporaryDirectory() as folder:
             shown = natural_gallery(photos, engine.search_backbone, Path(folder, "index"))
-            asked = natural_queries(photos, composer)
-            rows += confidence_rows(DEFAULT_COMPOSER, asked, shown, calibrations)
+            rows += measure(natural_queries(photos, composer), shown)
     return [asdict(row) for row in rows]
 
 

@@ -15,6 +15,7 @@ from generation.benchmark import CONDITIONS
 from generation.control import control_image, sketch_agreement
 from generation.judge import Judge
 from generation.request import DrawingSettings, GenerateRequest, settings_of
+from retrieval.confidence import Confidence
 from studio.cli import main
 from studio.commands import bench_generation, bench_tokens
 from studio.engine import ComposeOptions, Engine
@@ -63,6 +64,18 @@ def test_words_decide_what_the_drawing_leaves_open(engine, colour, material):
     assert counts == sorted(counts), counts
     assert counts[2] >= 1
     assert counts[3] >= 4
+
+
+def test_nothing_matches_only_words_that_came_with_pictures(engine):
+    def confidence(words: str) -> Confidence | None:
+        query = engine.compose(Query(text=words))
+        return engine.confidence(query, engine.search(query, top_k=1))
+
+    learned = confidence("a photo of a zebra")
+    assert learned is not None
+    assert not learned.matches
+    # No picture was ever paired with this word, so that its scores say little.
+    assert confidence("a photo of a butterfly") is None
 
 
 def test_stock_diffusers_opens_the_pipeline(engine):
