@@ -109,14 +109,9 @@ def describe(
     if selection is not None:
         fields["best_of"] = selection.as_fields()
     if isinstance(request, TransferRequest):
-        fields["strength"] = request.strength
-        if request.keeps_colours:
-            fields["keeps_colours"] = True
-        if request.keeps_size:
-            fields["keeps_size"] = True
-        fields["source_hash"] = _source_hash(request, result.height, result.width)
-        if request.mask is not None:
-            fields |= _pack_mask(request.mask)
+        fields |= _pack_transfer(request, result)
+    elif request.enlarged_to is not None:
+        fields["enlarged_to"] = list(request.enlarged_to)
     return Provenance(fields=fields, parameters=_a1111(result, index, kit))
 
 
@@ -189,7 +184,7 @@ def rebuild_request(
         if "control" in fields or "grey_control" in fields:
             shared["control"] = _unpack_control(fields)
         if fields["kind"] == "generate":
-            return GenerateRequest(**shared)
+            return GenerateRequest(**shared, enlarged_to=_unpack_size(fields.get("enlarged_to")))
         if fields["kind"] != "transfer":
             raise ProvenanceError("The PNG's provenance names an unknown kind of image.")
         if source is None:
@@ -271,6 +266,25 @@ _PLAIN_FIELDS = (
     "controlnet_conditioning_scale",
     "negative_text",
 )
+
+
+def _pack_transfer(request: TransferRequest, result: Result) -> dict[str, Any]:
+    fields: dict[str, Any] = {"strength": request.strength}
+    for name in ("keeps_colours", "keeps_size"):
+        if getattr(request, name):
+            fields[name] = True
+    fields["source_hash"] = _source_hash(request, result.height, result.width)
+    return fields if request.mask is None else fields | _pack_mask(request.mask)
+
+
+def _unpack_size(value: object) -> tuple[int, int] | None:
+    if value is None:
+        return None
+    match value:
+        case [int(width), int(height)]:
+            return width, height
+        case _:
+            raise ProvenanceError("The PNG's provenance is damaged: it names no size.")
 
 
 def _unpack_settings(fields: dict[str, Any]) -> DrawingSettings:

@@ -17,6 +17,7 @@ _NAMES: Mapping[str, str] = {
     "Strength": "strength",
     "Keeps colours": "keeps_colours",
     "Keeps size": "keeps_size",
+    "Enlarged to": "enlarged_to",
     "Control": "control_name",
     "Control strength": "controlnet_conditioning_scale",
     "Sampler": "scheduler",

@@ -34,6 +34,7 @@ class Caps:
     num_inference_steps: int = 50
     num_pixels: int = 768 * 768
     side_px: int = 2048
+    enlarged_px: int = 4096
     num_images: int = 8
     guidance_scale: float = 30.0
     controlnet_conditioning_scale: float = 2.0
@@ -119,6 +120,8 @@ class GenerateRequest:
         negative: the negative text, composed, where it names words of token files; None for plain
             words.
         settings: how the images are drawn.
+        enlarged_to: width and height in pixels that the images are enlarged to; None leaves them
+            as they are drawn.
     """
 
     query: ComposedQuery
@@ -127,14 +130,17 @@ class GenerateRequest:
     style: StyleImage | None = None
     negative: ComposedQuery | None = None
     settings: DrawingSettings = field(default_factory=DrawingSettings)
+    enlarged_to: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
-        """Check that there is at most one control, and one negative text.
+        """Check that there is at most one control, and one negative text, and the size.
 
         Raises:
-            RequestError: there are two.
+            RequestError: there are two, or the size is beyond the cap.
         """
         _check_control(self)
+        for name, side in zip(("width", "height"), self.enlarged_to or (), strict=False):
+            _check_whole(f"enlarged {name}", side, 1, DEFAULT_CAPS.enlarged_px)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

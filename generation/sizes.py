@@ -1,4 +1,4 @@
-"""Sizes of transferred images: the picture's proportions at the kit's size, and back."""
+"""Sizes of images: the proportions asked for at the kit's size, and back."""
 
 from dataclasses import replace
 
@@ -7,7 +7,8 @@ from PIL import Image, ImageOps
 from scipy import ndimage
 
 from generation.pipeline import ImagePipeline
-from generation.request import DrawingSettings, TransferRequest
+from generation.request import DrawingSettings, RequestError, TransferRequest
+from generation.sample import NATIVE_SHARE
 
 MAX_ASPECT = 2.0  # of the longer side over the shorter; beyond it a picture is cut
 _GRAINS = 32  # of the kit's side: sizes are multiples of one
@@ -23,13 +24,46 @@ def settings_for(
     """
     if settings.height is not None:
         return settings
+    width, height = _size_like(pipeline, source.width / source.height)
+    return replace(settings, height=height, width=width)
+
+
+def settings_of_size(
+    pipeline: ImagePipeline, settings: DrawingSettings, size: tuple[int, int]
+) -> DrawingSettings:
+    """Return settings that draw images for a size: of that size where the kit can draw it.
+
+    Otherwise they are of its proportions and about as many pixels as the kit's own.
+
+    Args:
+        pipeline: the kit's.
+        settings: settings without a size.
+        size: width and height, pixels.
+
+    Raises:
+        RequestError: one side is more than `MAX_ASPECT` times the other, or beyond the cap.
+    """
+    width, height = size
+    aspect = width / height
+    if not 1 / MAX_ASPECT <= aspect <= MAX_ASPECT:
+        raise RequestError(
+            f"A side may be at most {MAX_ASPECT:g} times the other, got {width} x {height}."
+        )
+    multiple, most = pipeline.size_multiple_px, NATIVE_SHARE * pipeline.native_size_px**2
+    if width % multiple or height % multiple or not most / 4 <= width * height <= most:
+        width, height = _size_like(pipeline, aspect)
+    return replace(settings, height=height, width=width)
+
+
+def _size_like(pipeline: ImagePipeline, aspect: float) -> tuple[int, int]:
+    """Return width and height of about the kit's own number of pixels."""
     side = pipeline.native_size_px
     grain = max(pipeline.size_multiple_px, side // _GRAINS)
-    aspect = min(max(source.width / source.height, 1 / MAX_ASPECT), MAX_ASPECT)
+    aspect = min(max(aspect, 1 / MAX_ASPECT), MAX_ASPECT)
     width, height = (
         max(grain, grain * round(side * share / grain)) for share in (aspect**0.5, aspect**-0.5)
     )
-    return replace(settings, height=height, width=width)
+    return width, height
 
 
 def fitted(pipeline: ImagePipeline, request: TransferRequest) -> TransferRequest:

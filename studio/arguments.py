@@ -1,6 +1,7 @@
 """Arguments that several commands of the command line share."""
 
 import argparse
+import re
 from pathlib import Path
 
 Subparsers = argparse._SubParsersAction  # pyright: ignore[reportPrivateUsage]  no public name
@@ -45,6 +46,20 @@ def add_tokens(command: argparse.ArgumentParser) -> None:
         help="textual inversion, a .safetensors file, as a word of the text: <NAME>, or <FILE> "
         "without its ending; may be repeated",
     )  # fmt: skip
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """Return the width and height in pixels that a text such as "512x384" names.
+
+    Raises:
+        argparse.ArgumentTypeError: It names none.
+    """
+    found = re.fullmatch(r"([1-9][0-9]{0,4})[xX×]([1-9][0-9]{0,4})", text.strip())
+    if found is None:
+        raise argparse.ArgumentTypeError(
+            f"a size must be WIDTHxHEIGHT in pixels, such as 512x384, got {text[:40]!r}"
+        )
+    return int(found[1]), int(found[2])
 
 
 def add_drawing(command: argparse.ArgumentParser) -> None:

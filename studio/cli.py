@@ -22,6 +22,7 @@ from studio.arguments import (
     add_overwrite,
     add_query,
     new_command,
+    parse_size,
 )
 from studio.development_arguments import add_bench, add_train
 from studio.transfer_arguments import add_domains, add_transfer
@@ -242,6 +243,10 @@ def _add_generate(commands: "Subparsers[argparse.ArgumentParser]") -> None:
     command = new_command(commands, "generate", "generate images from a drawing and words")
     add_query(command)
     add_drawing(command)
+    command.add_argument(
+        "--size", type=parse_size, metavar="WIDTHxHEIGHT",
+        help="pixels of the images (default: the kit's own); what the kit cannot draw is enlarged",
+    )  # fmt: skip
     command.add_argument(
         "--best-of", type=int, metavar="N",
         help="draw N images and number them by how well each agrees with drawing and words",

@@ -10,6 +10,7 @@ from generation.defaults import DrawingDefaults
 from generation.provenance import describe, write_png
 from generation.request import DEFAULT_CAPS, DrawingSettings, GenerateRequest, Request
 from generation.sample import Result, RunOptions
+from generation.sizes import settings_of_size
 from studio.best_of import RankedPicture, check_number, draw_best
 from studio.commands.adapters import parse_loras, read_style, read_tokens, style_file
 from studio.commands.controls import ControlChoice, read_control
@@ -53,6 +54,8 @@ def run(options: GenerateOptions) -> int:
     style = read_style(options.style_image, engine.kit)
     query, composed = compose_query(engine, options.query)
     settings = drawing_settings(options.drawing, engine.kit.drawing)
+    if options.size is not None:
+        settings = settings_of_size(engine.pipeline, settings, options.size)
     choice = ControlChoice(
         image=options.control_image,
         detector=options.control_from,
@@ -65,7 +68,9 @@ def run(options: GenerateOptions) -> int:
         control=control,
         style=style,
         settings=settings,
+        enlarged_to=options.size if options.size != (settings.width, settings.height) else None,
     )
+    _print_enlarged(request)
     print_notes(engine, request.settings)
     _print_known_match(engine, composed, options)
     run_options = RunOptions(on_step=ProgressLine("step"))
@@ -74,6 +79,16 @@ def run(options: GenerateOptions) -> int:
         return save_ranked(ranked, paths, engine.kit.name, as_json=options.json)
     result = engine.generate(request, run_options)
     return save(result, paths, request, engine.kit.name, as_json=options.json)
+
+
+def _print_enlarged(request: GenerateRequest) -> None:
+    """Print on stderr that images will not be drawn at the size that was asked for."""
+    if request.enlarged_to is not None:
+        width, height = request.enlarged_to
+        warn(
+            f"Drawn at {request.settings.width} x {request.settings.height} pixels, about what "
+            f"the kit has learned, and resized to {width} x {height}, which adds no detail."
+        )
 
 
 def _plan_files(options: GenerateOptions, rules: OutputRules) -> tuple[Path, ...]:

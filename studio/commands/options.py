@@ -145,13 +145,15 @@ class SearchOptions:
 class GenerateOptions:
     """Options of `duet generate`; `loras` and `style_image` are files, some with a scale.
 
-    `best_of` is how many images are drawn and put in order; None draws without an order. The index
-    is the gallery that is searched first; None is the shipped one.
+    `size` is the width and height of the images in pixels; None is the kit's own. `best_of` is how
+    many images are drawn and put in order; None draws without an order. The index is the gallery
+    that is searched first; None is the shipped one.
     """
 
     kit: KitOptions
     query: QueryOptions
     drawing: DrawingOptions
+    size: tuple[int, int] | None
     best_of: int | None
     index: IndexLocation | None
     loras: tuple[str, ...]

@@ -146,6 +146,16 @@ def test_a_transfer_can_keep_the_size_of_its_source(pipeline):
     assert cut.size == (64, 64)
 
 
+def test_an_image_can_be_enlarged(pipeline):
+    drawn = generate(pipeline, make_request(height=48, width=72))
+    large = generate(pipeline, replace(drawn.request, enlarged_to=(300, 200)))
+    assert (large.width, large.height) == (72, 48)  # what was drawn
+    expected = drawn.images[0].image.resize((300, 200), Image.Resampling.LANCZOS)
+    assert large.images[0].image.tobytes() == expected.tobytes()
+    with pytest.raises(RequestError, match="from 1 to 4096, got 5000"):
+        replace(drawn.request, enlarged_to=(5000, 5000))
+
+
 def test_transfer_takes_the_sources_edges_or_the_sketch(pipeline):
     plain = transfer(pipeline, make_transfer())
     drawn = transfer(pipeline, make_transfer(control_sketch=tiny.make_sketch()))

@@ -71,6 +71,24 @@ def test_an_image_of_a_query_with_two_sides_is_made_again(pipeline, tmp_path):
     assert again.images[0].image.tobytes() == result.images[0].image.tobytes()
 
 
+def test_an_enlarged_image_is_made_again(pipeline, tmp_path):
+    request = GenerateRequest(
+        query=tiny.make_query(),
+        settings=DrawingSettings(num_inference_steps=2, height=48, width=72),
+        enlarged_to=(300, 200),
+    )
+    result, path = generate(pipeline, request), tmp_path / "out.png"
+    write_png(path, result.images[0].image, describe(result, 0, kit="tiny"))
+    read = read_png(path)
+    again = generate(pipeline, rebuild_request(read))
+    assert again.images[0].image.size == (300, 200)
+    assert again.images[0].image.tobytes() == result.images[0].image.tobytes()
+    for forged in ("300x200", [300], [300, "200"], [300, 10**6]):
+        damaged = Provenance(fields={**read.fields, "enlarged_to": forged})
+        with pytest.raises((ProvenanceError, RequestError)):
+            rebuild_request(damaged)
+
+
 def test_other_tools_can_read_the_parameters(result_of_two, tmp_path):
     write_png(
         tmp_path / "a.png", result_of_two.images[0].image, describe(result_of_two, 0, kit="tiny")

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from generation.request import DrawingSettings
-from generation.sizes import enlarge, fit_source, settings_for
+from generation.request import DrawingSettings, RequestError
+from generation.sizes import enlarge, fit_source, settings_for, settings_of_size
 
 
 @pytest.mark.parametrize(
@@ -88,3 +88,25 @@ def test_a_smaller_source_gives_a_smaller_picture():
 def test_what_was_cut_off_stays_off():
     large = enlarge(Image.new("RGB", (64, 32)), Image.new("RGB", (1000, 100)), detail=0.2)
     assert large.size == (200, 100)
+
+
+@pytest.mark.parametrize(
+    ("size", "drawn"),
+    [
+        ((64, 64), (64, 64)),
+        ((96, 64), (96, 64)),  # one and a half times the kit's pixels
+        ((100, 64), (80, 48)),  # no multiple of what the kit draws
+        ((256, 256), (64, 64)),
+        ((1024, 768), (72, 56)),
+        ((16, 16), (64, 64)),
+    ],
+)
+def test_a_size_is_drawn_where_the_kit_can_draw_it(pipeline, size, drawn):
+    settings = settings_of_size(pipeline, DrawingSettings(seed=7), size)
+    assert (settings.width, settings.height, settings.seed) == (*drawn, 7)
+
+
+@pytest.mark.parametrize("size", [(300, 100), (100, 201)])
+def test_a_strip_is_refused(pipeline, size):
+    with pytest.raises(RequestError, match="at most 2 times the other"):
+        settings_of_size(pipeline, DrawingSettings(), size)

@@ -54,6 +54,27 @@ def test_without_a_seed_a_random_one_is_drawn_and_printed(world, tmp_path, capsy
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "c.png").read_bytes()
 
 
+def test_an_image_of_any_size_is_drawn_at_the_kit_s_and_enlarged(world, tmp_path, capsys):
+    arguments = ("generate", "--sketch", world / "sketch.png", "--seed", 5, "--output")
+    assert run(world, *arguments, tmp_path / "a.png", "--size", "300x200") == 0
+    sentence = "Drawn at 80 x 56 pixels, about what the kit has learned, and resized to 300 x 200"
+    assert sentence in capsys.readouterr().err
+    with Image.open(tmp_path / "a.png") as image:
+        assert image.size == (300, 200)
+    assert run(world, *arguments, tmp_path / "b.png", "--size", "96x64") == 0
+    assert "resized" not in capsys.readouterr().err
+    with Image.open(tmp_path / "b.png") as image:
+        assert image.size == (96, 64)
+    for size in ("banana", "0x64", "64"):
+        with pytest.raises(SystemExit, match="2"):
+            run(world, *arguments, tmp_path / "c.png", "--size", size)
+        assert "a size must be WIDTHxHEIGHT" in capsys.readouterr().err
+    for size in ("300x20", "9000x9000"):
+        assert run(world, *arguments, tmp_path / "c.png", "--size", size) == 2
+        assert len(capsys.readouterr().err.splitlines()) == 1
+    assert not (tmp_path / "c.png").exists()
+
+
 def test_words_that_are_not_read_or_not_known_are_told(world, tmp_path, capsys):
     arguments = ("generate", "--output", tmp_path / "a.png", "--text")
     assert run(world, *arguments, "blue " * 190 + "red", "--negative-text", "blue " * 190) == 0
