@@ -1,9 +1,10 @@
 """Confidence: the probability that a gallery holds a match for a query.
 
 The score of the first hit alone says little, since it depends on the query and on the gallery. It
-is compared with the cosines of the query and a sample of the gallery, less the score that the
-nearest of as many pictures would reach by chance. A logistic regression turns these numbers into a
-probability; it is fitted on validation queries, each against a gallery with and without its kind.
+is compared with the cosines of the query and a sample of the gallery, and with what the nearest of
+as many pictures would be above their mean by chance. A logistic regression turns these numbers into
+a probability; it is fitted on validation queries, each against galleries of several sizes with and
+without its kind.
 """
 
 import json
@@ -51,14 +52,15 @@ class Standing:
     spread: float
     num_items: int
 
-    def as_vector(self) -> Float[np.ndarray, "3"]:
-        """Return the inputs of a calibration: excess of the best score, mean and spread.
+    def as_vector(self) -> Float[np.ndarray, "4"]:
+        """Return the inputs of a calibration: best score, mean, spread, and excess by chance.
 
         The largest of n draws from a normal distribution lies about `sqrt(2 ln n)` deviations above
-        the mean: this part of the best score is due to the size of the gallery.
+        the mean. Pictures of a gallery are alike, which makes the excess smaller: how much of it
+        counts is fitted.
         """
         by_chance = self.spread * math.sqrt(2 * math.log(max(2, self.num_items)))
-        return np.array([self.best - by_chance, self.mean, self.spread])
+        return np.array([self.best, self.mean, self.spread, by_chance])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,7 +73,7 @@ class Calibration:
         threshold: Lowest probability that counts as a match.
     """
 
-    weights: tuple[float, float, float]
+    weights: tuple[float, float, float, float]
     bias: float
     threshold: float
 
@@ -157,15 +159,15 @@ def fit(answerable: Sequence[Standing], unanswerable: Sequence[Standing]) -> Cal
     centre, scale = vectors.mean(0), vectors.std(0).clip(min=1e-9)
     inputs = np.column_stack([(vectors - centre) / scale, np.ones(len(vectors))])
 
-    def loss(weights: Float[np.ndarray, "4"]) -> float:
+    def loss(weights: Float[np.ndarray, "5"]) -> float:
         margins = signs * (inputs @ weights)
         return float(shares @ np.logaddexp(0, -margins) + _RIDGE * (weights[:-1] ** 2).sum())
 
-    best = minimize(loss, np.zeros(4)).x
-    weights = best[:-1] / scale
-    bias = float(best[-1] - weights @ centre)
-    first, second, third = weights.tolist()
-    fitted = Calibration(weights=(first, second, third), bias=bias, threshold=0.5)
+    fit = minimize(loss, np.zeros(5)).x
+    weights = fit[:-1] / scale
+    best, mean, spread, by_chance = weights.tolist()
+    bias = float(fit[-1] - weights @ centre)
+    fitted = Calibration(weights=(best, mean, spread, by_chance), bias=bias, threshold=0.5)
     probabilities = [fitted.probability(item) for item in answerable]
     return replace(fitted, threshold=float(np.quantile(probabilities, FALSE_ALARMS)))
 
@@ -197,8 +199,12 @@ def load_calibrations(path: Path) -> Calibrations:
 
 
 def _calibration(fields: Mapping[str, object]) -> Calibration:
-    numbers = np.array([*fields["weights"], fields["bias"], fields["threshold"]], float)  # pyright: ignore
-    if numbers.shape != (5,) or not np.isfinite(numbers).all():
-        raise ValueError("A calibration must have three finite weights, a bias and a threshold.")
-    best, mean, spread, bias, threshold = numbers.tolist()
-    return Calibration(weights=(best, mean, spread), bias=bias, threshold=threshold)
+    weights = np.array(fields["weights"], float)  # pyright: ignore
+    if weights.shape == (3,):  # files of earlier kits: all of the excess by chance was taken off
+        weights = np.append(weights, -weights[0])
+    numbers = np.array([*weights, fields["bias"], fields["threshold"]], float)  # pyright: ignore
+    if numbers.shape != (6,) or not np.isfinite(numbers).all():
+        raise ValueError("A calibration must have four finite weights, a bias and a threshold.")
+    best, mean, spread, by_chance, bias, threshold = numbers.tolist()
+    weights = (best, mean, spread, by_chance)
+    return Calibration(weights=weights, bias=bias, threshold=threshold)

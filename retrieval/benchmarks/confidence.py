@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from jaxtyping import Int
 from PIL import Image
 
 from composer.backbone import Backbone
@@ -229,14 +230,14 @@ def _labelled(
         yield LabelledQuery(query=query, mode=mode, asked=asked, kind=kind, split=split)
 
 
-def pack_gallery(pack: CataloguePack, backbone: Backbone, folder: Path) -> Gallery:
-    """Index the validation photos of a training pack in an empty folder.
+def pack_gallery(
+    pack: CataloguePack, rows: Int[np.ndarray, " n"], backbone: Backbone, folder: Path
+) -> Gallery:
+    """Index photos of a training pack in an empty folder.
 
     Raises:
         GalleryError: The folder cannot be written.
-        ValueError: The pack has no validation designs.
     """
-    rows = pack.validation_photos()
     pictures = (
         (pack.items[row].id, pack.items[row].kind, Image.fromarray(levels))
         for at in range(0, len(rows), _BATCH)
@@ -250,22 +251,27 @@ def pack_gallery(pack: CataloguePack, backbone: Backbone, folder: Path) -> Galle
 
 
 @torch.inference_mode()
-def pack_queries(pack: CataloguePack, composer: Composer) -> list[LabelledQuery]:
-    """Compose the queries of every validation photo; its row fixes the skill."""
-    queries: list[LabelledQuery] = []
+def pack_queries(pack: CataloguePack, composer: Composer) -> dict[int, list[LabelledQuery]]:
+    """Compose the queries of every validation photo, by its row, which fixes the skill.
+
+    Raises:
+        PackError: The pack has no validation designs.
+    """
+    queries: dict[int, list[LabelledQuery]] = {}
     rows = pack.validation_photos()
     for row, sketch in zip(rows, validation_sketches(pack, rows), strict=True):
         item = pack.items[row]
         drawn = composer.encode(Query(sketch=sketch.sketch))
         words = attribute_wording(item).text
         two_words = f"{item.part_colours[0]} {item.kind}" if item.part_colours else item.kind
-        queries += _labelled(
+        of_photo = _labelled(
             composer,
             drawn,
             words=(words, item.caption, two_words),
             kind=item.kind,
             split="validation",
         )
+        queries[int(row)] = list(of_photo)
     return queries
 
 

@@ -1,8 +1,11 @@
 """A kit's confidence is fitted on the validation designs of a pack."""
 
 from composer.backbone import Backbone
+from composer.data.catalogue import CataloguePack
+from composer.kit_parts import ComposerFiles
+from composer.strategies import load_composer
 from composer.strategies.duet import DuetModel
-from retrieval.calibrate import main
+from retrieval.calibrate import EVERY_NTH_DESIGN, galleries_of_pack, main
 from retrieval.confidence import QueryMode, load_calibrations
 from tests.composer.data.fake_pack import write_pack
 from tests.composer.data.tiny_archives import write_archives
@@ -32,6 +35,23 @@ def test_a_pack_calibrates_every_query_mode(tmp_path, capsys):
     arguments[5] = tmp_path / "none"
     assert main([*map(str, arguments)]) == 2
     assert capsys.readouterr().err
+
+
+def test_a_query_searches_galleries_of_several_sizes(tmp_path):
+    backbone = Backbone.load(write_clip(tmp_path / "clip", image_px=128))
+    write_pack(tmp_path / "pack")
+    pack = CataloguePack.open(tmp_path / "pack")
+    composer = load_composer("slerp", backbone, ComposerFiles())
+    asked = galleries_of_pack(pack, composer, backbone, tmp_path)
+    sizes = [len(gallery) for _, gallery in asked]
+    assert len(sizes) == len(EVERY_NTH_DESIGN)
+    assert sizes == sorted(sizes, reverse=True)
+    assert sizes[0] == len(pack.validation_photos()) > sizes[-1]
+    for queries, gallery in asked:
+        kinds = {item.kind for item in gallery.items}
+        assert {query.kind for query in queries} == kinds
+        assert kinds == {item.kind for item in asked[0][1].items}
+        assert len(queries) == 4 * len(gallery)
 
 
 def test_photos_of_the_natural_world_calibrate_with_the_pack(tmp_path, capsys):

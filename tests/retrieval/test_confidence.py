@@ -39,7 +39,8 @@ def test_a_standing_is_the_best_score_beside_a_sample_of_the_gallery():
     assert (measured.best, measured.mean) == (0.9, pytest.approx(0.15))
     assert measured.spread == pytest.approx(np.std([1, 0, 0.6, -1]))
     by_chance = measured.spread * np.sqrt(2 * np.log(1000))
-    assert measured.as_vector() == pytest.approx([0.9 - by_chance, measured.mean, measured.spread])
+    expected = [0.9, measured.mean, measured.spread, by_chance]
+    assert measured.as_vector() == pytest.approx(expected)
 
 
 def test_a_larger_gallery_must_come_nearer():
@@ -78,7 +79,7 @@ def test_one_in_twenty_answerable_queries_is_told_that_nothing_matches():
 
 @pytest.mark.parametrize(("threshold", "matches"), [(0.2, True), (0.5, True), (0.8, False)])
 def test_a_ranking_matches_from_the_threshold_of_its_calibration_on(threshold, matches):
-    even = Calibration(weights=(0.0, 0.0, 0.0), bias=0.0, threshold=threshold)
+    even = Calibration(weights=(0.0, 0.0, 0.0, 0.0), bias=0.0, threshold=threshold)
     query = query_of(torch.ones(4) / 2, None, torch.ones(4) / 2)
     first = Standing(best=0.9, mean=0.1, spread=0.1, num_items=100)
     assert judge(query, first, {QueryMode.WORDS: even}) == Confidence(
@@ -125,18 +126,18 @@ def test_a_query_is_of_what_its_balance_is_nearest_to(balance, expected):
 
 
 def test_a_probability_by_hand():
-    calibration = Calibration(weights=(4.0, -3.0, 2.0), bias=-1.5, threshold=0.5)
+    calibration = Calibration(weights=(4.0, -3.0, 2.0, -2.5), bias=-1.5, threshold=0.5)
     found = Standing(best=0.8, mean=0.2, spread=0.1, num_items=50)
-    excess = 0.8 - 0.1 * np.sqrt(2 * np.log(50))
-    logit = 4 * excess - 3 * 0.2 + 2 * 0.1 - 1.5
+    by_chance = 0.1 * np.sqrt(2 * np.log(50))
+    logit = 4 * 0.8 - 3 * 0.2 + 2 * 0.1 - 2.5 * by_chance - 1.5
     assert calibration.probability(found) == pytest.approx(1 / (1 + np.exp(-logit)))
 
 
 @pytest.mark.parametrize("num_items", [0, 1, 2])
 def test_the_smallest_galleries_are_as_one_of_two(num_items):
     found = Standing(best=0.8, mean=0.2, spread=0.1, num_items=num_items)
-    expected = 0.8 - 0.1 * np.sqrt(2 * np.log(2))
-    assert found.as_vector() == pytest.approx([expected, 0.2, 0.1])
+    by_chance = 0.1 * np.sqrt(2 * np.log(2))
+    assert found.as_vector() == pytest.approx([0.8, 0.2, 0.1, by_chance])
 
 
 def test_a_standing_in_half_precision_is_summed_in_full():
@@ -150,8 +151,8 @@ def test_a_standing_in_half_precision_is_summed_in_full():
 
 def newton(inputs, signs, shares):
     """Weights of the ridged logistic regression, the last without ridge, by Newton's method."""
-    ridge = np.diag([1e-3, 1e-3, 1e-3, 0])
-    weights = np.zeros(4)
+    ridge = np.diag([1e-3, 1e-3, 1e-3, 1e-3, 0])
+    weights = np.zeros(5)
     for _ in range(60):
         chances = 1 / (1 + np.exp(signs * (inputs @ weights)))  # of being wrong
         gradient = -(shares * signs * chances) @ inputs + 2 * ridge @ weights
@@ -180,20 +181,21 @@ def test_a_fit_is_the_minimum_of_its_loss():
     scaled = (vectors - vectors.mean(0)) / vectors.std(0)
     signs, shares = np.repeat([1.0, -1.0], [60, 20]), np.repeat([0.5 / 60, 0.5 / 20], [60, 20])
     expected = newton(np.column_stack([scaled, np.ones(80)]), signs, shares)
-    weights = expected[:3] / vectors.std(0)
+    weights = expected[:-1] / vectors.std(0)
     assert calibration.weights == pytest.approx(weights, rel=2e-3, abs=2e-3)
-    assert calibration.bias == pytest.approx(expected[3] - weights @ vectors.mean(0), abs=5e-3)
+    assert calibration.bias == pytest.approx(expected[-1] - weights @ vectors.mean(0), abs=5e-3)
 
 
 def test_calibrations_are_read_from_their_file_by_name(tmp_path):
     path = tmp_path / "confidence.json"
     path.write_text(
-        '{"reference": {"weights": [1, -2, 3.5], "bias": -4, "threshold": 0.25},'
-        ' "reference+words": {"weights": [0, 0, 1], "bias": 2, "threshold": 0.75}}'
+        '{"reference": {"weights": [1, -2, 3.5, -0.5], "bias": -4, "threshold": 0.25},'
+        ' "reference+words": {"weights": [4, 0, 1], "bias": 2, "threshold": 0.75}}'
     )
     assert load_calibrations(path) == {
-        QueryMode.REFERENCE: Calibration(weights=(1.0, -2.0, 3.5), bias=-4.0, threshold=0.25),
-        QueryMode.BOTH: Calibration(weights=(0.0, 0.0, 1.0), bias=2.0, threshold=0.75),
+        QueryMode.REFERENCE: Calibration(weights=(1.0, -2.0, 3.5, -0.5), bias=-4.0, threshold=0.25),
+        # A file of an earlier kit, whose first input was the best score less the excess by chance.
+        QueryMode.BOTH: Calibration(weights=(4.0, 0.0, 1.0, -4.0), bias=2.0, threshold=0.75),
     }
 
 
@@ -207,8 +209,8 @@ def test_a_fit_needs_both_kinds():
 def test_calibrations_come_back_from_their_file(tmp_path):
     path = tmp_path / "confidence.json"
     given = {
-        QueryMode.BOTH: Calibration(weights=(1.0, -2.0, 0.5), bias=0.1, threshold=0.4),
-        QueryMode.WORDS: Calibration(weights=(3.0, 0.0, 0.0), bias=-1.0, threshold=0.2),
+        QueryMode.BOTH: Calibration(weights=(1.0, -2.0, 0.5, 0.2), bias=0.1, threshold=0.4),
+        QueryMode.WORDS: Calibration(weights=(3.0, 0.0, 0.0, 0.0), bias=-1.0, threshold=0.2),
     }
     save_calibrations(path, given)
     assert load_calibrations(path) == given

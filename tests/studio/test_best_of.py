@@ -36,7 +36,7 @@ def run(world, *arguments):
 
 def calibrate(world, threshold: float):
     """Give the kit a calibration by which every ranking has the probability 0.5."""
-    calibration = Calibration(weights=(0.0, 0.0, 0.0), bias=0.0, threshold=threshold)
+    calibration = Calibration(weights=(0.0, 0.0, 0.0, 0.0), bias=0.0, threshold=threshold)
     path = world / "kit" / "composers" / "duet.confidence.json"
     save_calibrations(path, dict.fromkeys(QueryMode, calibration))
     text = (world / "kit" / "kit.toml").read_text()

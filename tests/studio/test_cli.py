@@ -53,7 +53,7 @@ def test_nothing_matches_is_an_answer(world, tmp_path, capsys, bias, says):
     """A kit whose calibration finds every ranking hopeless, or every one fine."""
     kit = tmp_path / "kit"
     shutil.copytree(world / "kit", kit)
-    calibration = Calibration(weights=(1.0, 0.0, 0.0), bias=bias, threshold=0.5)
+    calibration = Calibration(weights=(1.0, 0.0, 0.0, 0.0), bias=bias, threshold=0.5)
     save_calibrations(kit / "duet.json", dict.fromkeys(QueryMode, calibration))
     text = (kit / "kit.toml").read_text()
     weights = 'weights = "composers/duet.safetensors"'

@@ -215,7 +215,7 @@ def test_a_match_of_the_gallery_is_named_before_the_images_come(handlers, tmp_pa
     engine = handlers.context.engine
     assert handlers.known_match(HOUSE, "red", 0.5, ()) == ""
     path = tmp_path / "confidence.json"
-    certain = Calibration(weights=(0.0, 0.0, 0.0), bias=2.0, threshold=0.5)
+    certain = Calibration(weights=(0.0, 0.0, 0.0, 0.0), bias=2.0, threshold=0.5)
     save_calibrations(path, dict.fromkeys(QueryMode, certain))
     monkeypatch.setattr(engine, "kit", replace(engine.kit, confidence={"duet": path}))
     said = handlers.known_match(HOUSE, "red", 0.5, ())
