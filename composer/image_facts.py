@@ -5,17 +5,22 @@ Metadata are optional, so damaged ones count as missing and never cost a picture
 
 import re
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
+from email.utils import parsedate_to_datetime
 
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, IptcImagePlugin
 
 _DATE = re.compile(
-    r"\s*(\d{4})[-:/.](\d\d?)[-:/.](\d\d?)(?:[T\s]+(\d\d?):(\d\d)(?::(\d\d))?)?", re.ASCII
+    r"\s*(\d{4})([-:/.]?)\s*(\d\d?)\2\s*(\d\d?)"
+    r"(?:[T,\s-]\s*(\d\d?)([:.-]?)(\d\d)(?:\6(\d\d))?(?:\.\d+)?(?:\s*([AP])\.?M)?)?",
+    re.ASCII | re.IGNORECASE,
 )
 _XMP_DATE = (
-    rb"(?:exif:DateTimeOriginal|photoshop:DateCreated|exif:DateTimeDigitized|xmp:CreateDate)"
+    rb"(?:exif(?:EX)?:DateTimeOriginal|(?:photoshop|Iptc4xmpCore):DateCreated"
+    rb"|exif:DateTimeDigitized|(?:xmp|xap):CreateDate)"
 )
 _IN_XMP = re.compile(_XMP_DATE + rb"(?:\s*=\s*[\"']|>)\s*([0-9][0-9T:. +-]{7,})")
+_IPTC_DAY, _IPTC_TIME = (2, 55), (2, 60)
 
 
 def orientation_of(opened: Image.Image) -> int:
@@ -32,22 +37,24 @@ def date_of(opened: Image.Image) -> str:
 
     The date is that of the place where it was taken: an offset from UTC does not move it.
     Fractions of a second are dropped. EXIF is asked for the original date, then for that of the
-    scan, then for that of the last change; then XMP.
+    scan, then for that of the last change; then XMP, IPTC and the text of a PNG.
     """
-    for text in (*_exif_dates(opened), *_xmp_dates(opened)):
-        if date := _iso_date(text):
+    for read in (_exif_dates, _xmp_dates, _iptc_dates, _png_dates):
+        try:
+            date = next((date for text in read(opened) if (date := _iso_date(text))), "")
+        except Exception:  # whatever a damaged block raises
+            continue
+        if date:
             return date
     return ""
 
 
 def _exif_dates(opened: Image.Image) -> Iterator[str]:
-    try:
-        exif = opened.getexif()
-        camera = exif.get_ifd(ExifTags.IFD.Exif)
-    except Exception:  # whatever a damaged block raises
-        return
+    exif = opened.getexif()
+    camera = exif.get_ifd(ExifTags.IFD.Exif)
     for tag in (ExifTags.Base.DateTimeOriginal, ExifTags.Base.DateTimeDigitized):
         yield _text(camera.get(tag))
+        yield _text(exif.get(tag))  # where some programs write it
     yield _text(exif.get(ExifTags.Base.DateTime))
 
 
@@ -65,13 +72,42 @@ def _xmp_dates(opened: Image.Image) -> list[str]:
     return [date[1].decode("ascii") for date in found]
 
 
+def _iptc_dates(opened: Image.Image) -> Iterator[str]:
+    if "photoshop" not in opened.info:
+        return
+    facts = IptcImagePlugin.getiptcinfo(opened) or {}
+    day, time = (_text(facts.get(key)) for key in (_IPTC_DAY, _IPTC_TIME))
+    yield f"{day}T{time}"
+    yield day
+
+
+def _png_dates(opened: Image.Image) -> Iterator[str]:
+    text = str(opened.info.get("Creation Time") or "")
+    yield text
+    yield parsedate_to_datetime(text).isoformat()
+
+
 def _iso_date(text: str) -> str:
     parts = _DATE.match(text)
     if parts is None:
         return ""
-    year, month, day, hour, minute, second = (int(part or 0) for part in parts.groups())
+    year, _, month, day, hour, _, minute, second, half = parts.groups()
     try:
-        moment = datetime(year, month, day, hour, minute, second)
-    except ValueError:
+        moment = datetime(int(year), int(month), int(day))
+        moment += _time_of_day(int(hour or 0), int(minute or 0), int(second or 0), half)
+    except (ValueError, OverflowError):
         return ""
     return moment.isoformat(timespec="seconds")
+
+
+def _time_of_day(hour: int, minute: int, second: int, half: str | None) -> timedelta:
+    """Return the time since midnight; a leap second is the one before it.
+
+    Raises:
+        ValueError: It is no time of a day.
+    """
+    if half is not None:
+        hour = hour % 12 + 12 * (half in "Pp")
+    if hour > 24 or minute > 59 or second > 60:
+        raise ValueError("no time of a day")
+    return timedelta(hours=hour, minutes=minute, seconds=min(second, 59))

@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 
+from composer.bare_files import bare_file
 from composer.colour_profile import apply_profile
 from composer.decoding_time import DecodingTimeError, Pace, PacedBytes
 from composer.image_facts import date_of, orientation_of
@@ -202,9 +203,15 @@ def _open(source: Path | bytes, reading: _Reading) -> DecodedPicture:
     if image_format is None:
         raise ImageError(name, "is not a PNG, JPEG, WebP, AVIF or HEIC image.")
     try:
-        if image_format is ImageFormat.JPEG and lacks_end(data):
-            return _decode_without_end(data, name, reading)
-        return _decode(data, image_format, name, reading)
+        try:
+            return _decode_ending(data, image_format, name, reading)
+        except ImageError:
+            raise
+        except _DECODER_ERRORS:
+            bare = bare_file(data, image_format)
+            if bare is None:
+                raise
+        return _decode_ending(bare, image_format, name, reading)
     except DecodingTimeError as error:
         limit = f"{reading.limits.max_s:g} s"
         raise ImageError(name, f"takes longer than {limit} to decode; save it again.") from error
@@ -214,6 +221,15 @@ def _open(source: Path | bytes, reading: _Reading) -> DecodedPicture:
         if isinstance(error, ImageError):
             raise
         raise ImageError(name, _DAMAGED) from error
+
+
+def _decode_ending(
+    data: bytes, image_format: ImageFormat, name: str, reading: _Reading
+) -> DecodedPicture:
+    """Decode a picture; a JPEG may lack its end marker."""
+    if image_format is ImageFormat.JPEG and lacks_end(data):
+        return _decode_without_end(data, name, reading)
+    return _decode(data, image_format, name, reading)
 
 
 def _decode(data: bytes, image_format: ImageFormat, name: str, reading: _Reading) -> DecodedPicture:

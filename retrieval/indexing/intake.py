@@ -49,7 +49,7 @@ class Caption:
 
     Attributes:
         text: One line; empty without a usable file.
-        mtime_ns: Modification time of the file; 0 without one.
+        mtime_ns: When the file was last changed; 0 without one.
         problem: Why the file was skipped; None if it was not.
     """
 

@@ -10,8 +10,10 @@ from pathlib import Path
 from retrieval.errors import GalleryError
 from retrieval.files import printable
 from retrieval.filters.folders import composed
+from retrieval.indexing.signatures import holds_picture
 
-# A picture is told by its content, whatever its name; files of the other formats are reported.
+# A picture is told by its content, whatever its name. A file with one of these endings is reported
+# if it is no picture; one with another ending, or none, is passed over.
 _READ = (
     ".png",
     ".jpg",
@@ -29,6 +31,8 @@ _REPORTED = frozenset(
     (
         *(".gif", ".bmp", ".tif", ".tiff", ".jxl", ".psd", ".svg"),
         *(".cr2", ".cr3", ".nef", ".nrw", ".arw", ".dng", ".orf", ".rw2", ".raf", ".pef", ".srw"),
+        *(".crw", ".sr2", ".srf", ".3fr", ".fff", ".iiq", ".rwl", ".x3f", ".mrw", ".erf", ".kdc"),
+        *(".dcr", ".mos", ".mef", ".gpr", ".jp2", ".j2k", ".hif", ".heics", ".avifs"),
     )
 )
 CAPTION_SUFFIX = ".txt"
@@ -38,7 +42,7 @@ _ENDLESS_LINK = "It is a link that leads back to itself or through too many othe
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Candidate:
-    """A file with the suffix of a picture.
+    """A file with the ending or the content of a picture.
 
     Attributes:
         path: Path relative to the root, with forward slashes.
@@ -47,7 +51,7 @@ class Candidate:
         mtime_ns: Modification time of the file, nanoseconds since the epoch.
         ctime_ns: When the file or its entry was last changed, by the system's clock.
         caption_file: Text file beside it with the same stem; None without one.
-        caption_mtime_ns: Modification time of the text file; 0 without one.
+        caption_mtime_ns: When the text file was last changed; 0 without one.
     """
 
     path: str
@@ -74,8 +78,15 @@ def is_picture_name(name: str) -> bool:
     return bool(dot) and (suffix.startswith(_READ) or suffix in _REPORTED)
 
 
+def is_picture_file(file: Path) -> bool:
+    """Tell whether a file is a picture by its name or by its content."""
+    if is_picture_name(file.name):
+        return True
+    return file.suffix.lower() != CAPTION_SUFFIX and holds_picture(file)
+
+
 def walk(root: Path, folders: Sequence[Path] | None = None) -> Iterator[Candidate | Skipped]:
-    """Yield every file with the suffix of a picture, in a stable order.
+    """Yield every file with the ending or the content of a picture, in a stable order.
 
     Hidden files and folders are ignored. A link is followed if its target is inside the root;
     other links are reported, never read.
@@ -151,8 +162,8 @@ class _Walker:
                 yield Skipped(path=printable(below + name), reason=_LINK_OUTSIDE)
         elif entry.is_dir():
             inner.append(name)
-        elif is_picture:
-            stem = composed(name.rpartition(".")[0])
+        elif is_picture or is_picture_file(Path(entry.path)):
+            stem = composed(name.rpartition(".")[0] or name)
             yield _candidate(entry, below + name, captions.get(stem + CAPTION_SUFFIX))
 
     def _ends_inside(self, entry: "os.DirEntry[str]") -> bool:
@@ -185,7 +196,7 @@ def _candidate(
         mtime_ns=storable_ns(status.st_mtime_ns),
         ctime_ns=storable_ns(status.st_ctime_ns),
         caption_file=None if text is None else Path(text.path),
-        caption_mtime_ns=0 if text is None else _mtime_ns(text),
+        caption_mtime_ns=0 if text is None else _changed_ns(text),
     )
 
 
@@ -194,8 +205,10 @@ def storable_ns(time_ns: int) -> int:
     return min(max(time_ns, -(1 << 63)), (1 << 63) - 1)
 
 
-def _mtime_ns(entry: "os.DirEntry[str]") -> int:
+def _changed_ns(entry: "os.DirEntry[str]") -> int:
+    """Return when a file was changed; an older time of modification may have been put back."""
     try:
-        return storable_ns(entry.stat(follow_symlinks=False).st_mtime_ns)
+        status = entry.stat(follow_symlinks=False)
     except OSError:
         return 0
+    return storable_ns(max(status.st_mtime_ns, status.st_ctime_ns))

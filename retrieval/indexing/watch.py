@@ -5,7 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from retrieval.errors import GalleryError
-from retrieval.indexing.walk import CAPTION_SUFFIX, is_picture_name
+from retrieval.indexing.walk import CAPTION_SUFFIX, is_picture_file
 
 SETTLED_MS = 1600  # changes within this time count as one; files are written in several steps
 
@@ -53,4 +53,4 @@ class _ChangeFilter:
             return False
         is_caption = path.suffix.lower() == CAPTION_SUFFIX
         # A path that no longer exists may have been a folder.
-        return is_picture_name(path.name) or is_caption or not path.is_file()
+        return is_caption or is_picture_file(path) or not path.is_file()

@@ -6,6 +6,7 @@ import io
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from composer.images import ImageError, ImageLimits, open_image, open_picture
 from tests.pictures import noise
@@ -246,6 +247,15 @@ DATES = {
         {0x0132: "2003:01:01 00:00:00"},
         "2003-01-01T00:00:00",
     ),
+    "in the main directory": ({}, {0x9003: "2021:07:30 12:34:56"}, "2021-07-30T12:34:56"),
+    "without marks": ({0x9003: "20210730T123456"}, {}, "2021-07-30T12:34:56"),
+    "other marks": ({0x9003: "2021/07/30,12-34-56"}, {}, "2021-07-30T12:34:56"),
+    "padded with blanks": ({0x9003: "2021: 7: 3  4:05:06"}, {}, "2021-07-03T04:05:06"),
+    "afternoon": ({0x9003: "2021:07:30 01:34:56 PM"}, {}, "2021-07-30T13:34:56"),
+    "after midnight": ({0x9003: "2021:07:30 12:34:56 am"}, {}, "2021-07-30T00:34:56"),
+    "leap second": ({0x9003: "2016:12:31 23:59:60"}, {}, "2016-12-31T23:59:59"),
+    "end of the day": ({0x9003: "2021:07:30 24:00:00"}, {}, "2021-07-31T00:00:00"),
+    "no time": ({0x9003: "2021:07:30 25:00:00"}, {}, ""),
     "none": ({0x9003: "yesterday"}, {}, ""),
 }  # fmt: skip
 
@@ -273,6 +283,9 @@ XMP = "<x:xmpmeta><rdf:Description {}>{}</rdf:Description></x:xmpmeta>"
             "<exif:DateTimeOriginal>2017-12-11T10:09:08.55Z</exif:DateTimeOriginal>",
             "2017-12-11T10:09:08",
         ),
+        ("", "<xap:CreateDate>2019-03-04T05:06:07Z</xap:CreateDate>", "2019-03-04T05:06:07"),
+        ('exifEX:DateTimeOriginal="2019-03-04T05:06:07"', "", "2019-03-04T05:06:07"),
+        ('Iptc4xmpCore:DateCreated="2019-03-04"', "", "2019-03-04T00:00:00"),
         ('xmp:ModifyDate="2019-03-04T05:06:07"', "", ""),
     ],
 )
@@ -280,6 +293,40 @@ XMP = "<x:xmpmeta><rdf:Description {}>{}</rdf:Description></x:xmpmeta>"
 def test_dates_are_read_from_xmp(fmt, attributes, elements, expected):
     packet = XMP.format(attributes, elements).encode()
     assert open_picture(encoded(texture(), fmt, xmp=packet)).taken == expected
+
+
+def iptc(day, time):
+    fields = [(55, day), (60, time)]
+    body = b"".join(b"\x1c\x02" + bytes((n,)) + len(v).to_bytes(2, "big") + v for n, v in fields)
+    block = b"Photoshop 3.0\0" + b"8BIM\x04\x04\0\0" + len(body).to_bytes(4, "big") + body
+    return b"\xff\xed" + (len(block) + 2).to_bytes(2, "big") + block
+
+
+@pytest.mark.parametrize(
+    ("day", "time", "expected"),
+    [
+        (b"20210730", b"123456+0200", "2021-07-30T12:34:56"),
+        (b"20210730", b"", "2021-07-30T00:00:00"),
+        (b"junk", b"junk", ""),
+    ],
+)
+def test_dates_are_read_from_iptc(day, time, expected):
+    data = encoded(texture(), "JPEG")
+    assert open_picture(data[:2] + iptc(day, time) + data[2:]).taken == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("2021-07-30T12:34:56+02:00", "2021-07-30T12:34:56"),
+        ("Fri, 30 Jul 2021 12:34:56 +0200", "2021-07-30T12:34:56"),
+        ("once", ""),
+    ],
+)
+def test_the_creation_time_of_a_png_is_read(text, expected):
+    chunks = PngInfo()
+    chunks.add_text("Creation Time", text)
+    assert open_picture(encoded(texture(), "PNG", pnginfo=chunks)).taken == expected
 
 
 def test_avif_is_read():

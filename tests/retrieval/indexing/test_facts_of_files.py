@@ -180,6 +180,15 @@ def test_a_file_replaced_by_another_of_the_same_size_and_time_is_read_again(flat
     assert (run(flats).num_added, run(flats).num_kept) == (1, 4)
 
 
+def test_a_caption_rewritten_with_the_same_size_and_time_is_read_again(flats):
+    (flats / "2.txt").write_text("a red chair")
+    run(flats)
+    replace_silently(flats / "2.txt", b"a tan chair")
+    assert run(flats).num_updated == 1
+    captions = {item.path: item.caption for item in Store.open(flats / ".duet").items()}
+    assert captions["2.png"] == "a tan chair"
+
+
 def test_a_touched_entry_is_read_but_not_embedded_again(flats, monkeypatch):
     run(flats)
     (flats / "1.png").chmod(0o600)

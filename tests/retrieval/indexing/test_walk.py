@@ -1,5 +1,6 @@
 """Which files of a folder count as pictures."""
 
+import io
 import os
 
 import pytest
@@ -33,6 +34,28 @@ def test_pictures_come_in_a_stable_order_and_hidden_ones_are_not(tmp_path):
 )
 def test_pictures_by_name(name, is_picture):
     assert is_picture_name(name) is is_picture
+
+
+def encoded(fmt):
+    buffer = io.BytesIO()
+    Image.new("RGB", (4, 4)).save(buffer, fmt)
+    return buffer.getvalue()
+
+
+def test_pictures_with_other_endings_or_none_are_told_by_their_content(tmp_path):
+    pictures = {
+        **{name: encoded("JPEG") for name in ("IMG_0001", "a.jpg.download", "b.JPG (1)", "c.bak")},
+        **{"d.image": encoded("PNG"), "e.part": encoded("WEBP"), "f.tmp": encoded("GIF")},
+        **{"g.xyz": b"II*\0" + bytes(9), "h.old": b"8BPS", "i": b"\0\0\0\x18ftypcrx " + bytes(9)},
+    }
+    others = {"j.md": b"# JPEG", "k.mp4": b"\0\0\0\x18ftypmp42", "l": b"", "m.txt": encoded("PNG")}
+    for name, data in (pictures | others).items():
+        (tmp_path / name).write_bytes(data)
+    (tmp_path / "IMG_0001.txt").write_text("a caption")
+    os.mkfifo(tmp_path / "n")
+    found = {file.path: file for file in walk(tmp_path) if isinstance(file, Candidate)}
+    assert found.keys() == pictures.keys()
+    assert found["IMG_0001"].caption_file == tmp_path / "IMG_0001.txt"
 
 
 def test_links_out_of_the_root_are_reported_and_never_followed(tmp_path):
