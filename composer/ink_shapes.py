@@ -6,13 +6,16 @@ import numpy as np
 from jaxtyping import Int
 from scipy import ndimage
 
-from composer.masks import Mask, label, line_width_px
+from composer.masks import Mask, dilated, label, line_width_px
 
 _EDGE = 0.012  # of a side: what lies so near the border touches it
 _BAND = 0.2  # of a side: depth of toolbars and scan edges
 _CONTACT = 0.25  # of a side: a band runs along the border for so long
 _THICK = 0.04  # of the picture: lines are thinner
 _FRAME = 0.12  # of a side: a frame keeps within this distance of the border
+_DASH = 0.011  # of a side: the gaps of a dashed frame are at most twice as long
+_THIN = 0.4  # of the lines' width: a hair on the glass is thinner
+_HAIR = 0.3  # of the drawing: a hair is shorter
 _STRAIGHT = 0.006  # of a side: spread of a ruled line
 _MANY_SPECKS = 10
 
@@ -51,11 +54,18 @@ def drop_borders(ink: Mask) -> Mask:
         parts = _parts_of(ink)
         dropped = _bands(parts) | _frames(parts)
         dropped |= _rows_of_icons(parts, dropped)
-        rest = parts.without(dropped)
-        if not dropped.any() or not is_drawing(rest):
+        rest = parts.without(dropped) if dropped.any() else _without_dashed_frame(ink)
+        if rest is ink or not is_drawing(rest):
             return ink
         ink = rest
     return ink
+
+
+def _without_dashed_frame(ink: Mask) -> Mask:
+    """Leave out a frame of dashes; the ink itself where there is none."""
+    joined = _parts_of(dilated(ink, max(1, round(_DASH * max(ink.shape)))))
+    frames = _frames(joined)
+    return ink & joined.without(frames) if frames.any() else ink
 
 
 def drop_specks(ink: Mask) -> Mask:
@@ -75,7 +85,18 @@ def drop_specks(ink: Mask) -> Mask:
     if dots.sum() >= _MANY_SPECKS:
         dropped |= dots
     dropped |= small & _lie_apart(parts, ~small, 0.1 * float(largest))
+    dropped |= _hairs(parts, width_px)
     return parts.without(dropped)
+
+
+def _hairs(parts: _Parts, width_px: float) -> np.ndarray:
+    """Return the short parts away from the drawing that are much thinner than its lines."""
+    is_short = parts.extent < _HAIR * parts.extent.max()
+    hairs = is_short & _lie_apart(parts, ~is_short, 0.0)
+    hairs[0] = False
+    for number in np.flatnonzero(hairs):
+        hairs[number] = _width_of(parts, int(number)) < _THIN * width_px
+    return hairs
 
 
 def _parts_of(ink: np.ndarray) -> _Parts:

@@ -7,10 +7,12 @@ from scipy import ndimage
 from scipy.spatial import ConvexHull
 
 from composer.ink_size import reduced
-from composer.masks import Mask, dilated, eroded, filled, label, opened
+from composer.masks import Labels, Mask, dilated, eroded, filled, label, opened
 
 _CELLS = 128  # on the longer side
 _LINE = 5  # cells; lines of the drawing are narrower
+_LINE_CONTRAST = 0.12
+_DEPTH = 2  # cells from the edge, where a line has certainly crossed it
 _LEVELS = 8  # between the darkest and the brightest, that are tried as the sheet's edge
 _LEAST, _MOST = 0.15, 0.985  # of the picture
 _SOLID = 0.93  # of the convex hull
@@ -35,7 +37,8 @@ def find_sheet(image: Image.Image) -> Mask | None:
     # A dark edge goes on outside; without it, narrow edges would count as lines.
     padded = np.pad(small, ((_LINE, _LINE), (_LINE, _LINE), (0, 0)), "edge")
     ground = ndimage.grey_closing(padded, (_LINE, _LINE, 1))[_LINE:-_LINE, _LINE:-_LINE]
-    masks = [_brighter_part(ground[..., channel]) for channel in range(3)]
+    lines = _lines(small, ground)
+    masks = [_brighter_part(ground[..., channel], lines) for channel in range(3)]
     sheets = [mask for mask in masks if mask is not None]
     if not sheets:
         return None
@@ -52,7 +55,13 @@ def resized(mask: Bool[np.ndarray, "_ _"], size: tuple[int, int]) -> Mask:
     return np.asarray(Image.fromarray(mask).resize(size, Image.Resampling.NEAREST))
 
 
-def _brighter_part(ground: Float[np.ndarray, "h w"]) -> np.ndarray | None:
+def _lines(small: Float[np.ndarray, "h w 3"], ground: Float[np.ndarray, "h w 3"]) -> Labels:
+    """Return the lines that lie on the ground, sheet or not."""
+    contrast = ((ground - small) / (ground + 16.0)).max(axis=2)
+    return label(contrast > _LINE_CONTRAST)
+
+
+def _brighter_part(ground: Float[np.ndarray, "h w"], lines: Labels) -> np.ndarray | None:
     low, high = float(ground.min()), float(ground.max())
     if high - low < _DIFFERENCE * high:
         return None
@@ -61,9 +70,20 @@ def _brighter_part(ground: Float[np.ndarray, "h w"]) -> np.ndarray | None:
         numbers = label(opened(ground > level, _LINE)).numbers
         largest = int(np.bincount(numbers.ravel(), minlength=2)[1:].argmax()) + 1
         mask = filled(numbers == largest)
-        if _LEAST <= mask.mean() <= _MOST and _is_sheet(mask, ground):
+        is_possible = _LEAST <= mask.mean() <= _MOST and not _is_crossed(mask, lines)
+        if is_possible and _is_sheet(mask, ground):
             sheets.append(mask)
     return max(sheets, key=_solidity) if sheets else None
+
+
+def _is_crossed(mask: Mask, lines: Labels) -> bool:
+    """Tell whether a line goes on beyond a mask: then its edge is that of a shadow."""
+    inside, outside = eroded(mask, 2 * _DEPTH + 1), ~dilated(mask, _DEPTH)
+    lengths = [
+        np.bincount(lines.numbers[part], minlength=lines.count + 1)[1:]
+        for part in (inside, outside)
+    ]
+    return bool((np.minimum(*lengths) >= _LINE).any())
 
 
 def _is_sheet(mask: np.ndarray, ground: np.ndarray) -> bool:

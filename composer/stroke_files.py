@@ -42,6 +42,8 @@ def read_stroke_file(path: Path) -> Sketch:
 
 def _read_json(data: bytes) -> Sketch:
     value = _parsed(data)
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        value = cast("list[Any]", value)[0]  # the first drawing of several
     if isinstance(value, dict) and "drawing" in value:
         return _read_quickdraw(cast("dict[str, Any]", value))
     if isinstance(value, list) and value and _is_row(cast("list[Any]", value)[0]):
@@ -144,6 +146,7 @@ def _read_npz(data: bytes) -> Sketch:
 _READERS: Final[Mapping[str, Callable[[bytes], Sketch]]] = {
     ".json": _read_json,
     ".ndjson": _read_ndjson,
+    ".jsonl": _read_ndjson,
     ".npy": _read_npy,
     ".npz": _read_npz,
     ".svg": read_svg,

@@ -32,6 +32,11 @@ _PAINT = (
 )
 _RULE = re.compile(r"\.([\w-]+)\s*\{([^{}]*)\}")
 _TRANSFORM = re.compile(r"(matrix|translate|scale|rotate|skewX|skewY)\s*\(([^()]*)\)")
+_CLEAR = re.compile(
+    r"none|transparent|#[0-9a-f]{3}0|#[0-9a-f]{6}00|(?:rgb|hsl)a?\((?:[^,]*,[^,]*,[^,]*,|.*/)\s*0*\.?0+%?\s*\)",
+    re.IGNORECASE,
+)
+_UNITS_PX = {"px": 1.0, "pt": 4 / 3, "pc": 16.0, "mm": 96 / 25.4, "cm": 96 / 2.54, "in": 96.0}
 _SPLIT = re.compile(r"[\s,]+")
 
 
@@ -114,7 +119,10 @@ class _Reader:
         if paint.get("visibility", "visible") != "visible":
             return
         has_line = _is_seen(paint, "stroke", "none") and not _is_zero(paint.get("stroke-width", ""))
-        is_filled = not has_line and _is_seen(paint, "fill", "black")
+        has_area = name != "line" and _is_seen(paint, "fill", "black")
+        is_edge = has_area and paint.get("stroke") == paint.get("fill")  # of the filling
+        has_line = has_line and not is_edge
+        is_filled = has_area and not has_line
         subpaths = _subpaths(name, attributes) if has_line or is_filled else []
         self.num_curves += sum(len(subpath.curves) for subpath in subpaths)
         if self.num_curves > MAX_CURVES:
@@ -175,16 +183,18 @@ def _refuse_entities(*_: object) -> None:
 
 
 def _without_page(shapes: list[_Shape]) -> list[_Shape]:
-    """Leave out a first filled rectangle around all the others."""
-    if len(shapes) < 2 or not shapes[0].is_filled:
-        return shapes
-    page, *others = (_points(shape) for shape in shapes)
-    rest = np.concatenate(others)
-    low, high = page.min(axis=0), page.max(axis=0)
-    is_rectangle = bool(((page == low) | (page == high)).all())
-    margin = 0.02 * (high - low)
-    is_around = bool((rest >= low - margin).all() and (rest <= high + margin).all())
-    return shapes[1:] if is_rectangle and is_around else shapes
+    """Leave out first filled rectangles around all the others."""
+    while len(shapes) > 1 and shapes[0].is_filled:
+        page, *others = (_points(shape) for shape in shapes)
+        rest = np.concatenate(others)
+        low, high = page.min(axis=0), page.max(axis=0)
+        is_rectangle = bool(((page == low) | (page == high)).all())
+        margin = 0.02 * (high - low)
+        is_around = bool((rest >= low - margin).all() and (rest <= high + margin).all())
+        if not (is_rectangle and is_around):
+            break
+        shapes = shapes[1:]
+    return shapes
 
 
 def _points(shape: _Shape) -> np.ndarray:
@@ -252,8 +262,10 @@ def _subpaths(name: str, attributes: Mapping[str, str]) -> list[Subpath]:
 
 def _length(value: str | None) -> float:
     """Return a length in user units; 0 where it is relative or missing."""
+    text = (value or "0").strip()
+    unit = _UNITS_PX.get(text[-2:])
     try:
-        return float((value or "0").strip().removesuffix("px"))
+        return float(text) if unit is None else float(text[:-2]) * unit
     except ValueError:
         return 0.0
 
@@ -272,7 +284,7 @@ def _is_zero(value: str) -> bool:
 
 def _is_seen(paint: Mapping[str, str], kind: str, default: str) -> bool:
     colour = paint.get(kind, default)
-    return colour not in ("none", "transparent") and not _is_zero(paint.get(f"{kind}-opacity", "1"))
+    return not _CLEAR.fullmatch(colour.strip()) and not _is_zero(paint.get(f"{kind}-opacity", "1"))
 
 
 def _moved(points: np.ndarray, matrix: np.ndarray) -> np.ndarray:

@@ -117,6 +117,31 @@ def framed() -> Image.Image:
     return picture
 
 
+def dashed() -> Image.Image:
+    picture = clean()
+    pen = ImageDraw.Draw(picture)
+    for start in range(18, SIDE - 20, 24):
+        for side in (18, SIDE - 18):
+            pen.line((start, side, start + 12, side), fill=0, width=3)
+            pen.line((side, start, side, start + 12), fill=0, width=3)
+    return picture
+
+
+def with_hair() -> Image.Image:
+    picture = clean()
+    steps = np.arange(60)
+    curve = zip(540 + 12 * np.sin(steps / 7), 12 + steps, strict=True)
+    ImageDraw.Draw(picture).line([(float(x), float(y)) for x, y in curve], fill=60)
+    return picture
+
+
+def shadow_of_an_edge() -> Image.Image:
+    """The sharp shadow of a book or a phone across half of the drawing."""
+    shadow = Image.new("L", (SIDE, SIDE), 230)
+    ImageDraw.Draw(shadow).polygon([(0, 0), (SIDE, 0), (SIDE, 180), (0, 310)], fill=130)
+    return photo(np.asarray(shadow.filter(ImageFilter.GaussianBlur(4)), np.float32) / 255)
+
+
 def with_toolbar() -> Image.Image:
     picture = clean().convert("RGB")
     pen = ImageDraw.Draw(picture)
@@ -144,9 +169,12 @@ KINDS = {
     "uneven light": lambda: photo(np.tile(np.linspace(0.3, 0.98, SIDE), (SIDE, 1))),
     "shadow of a hand": hands_shadow,
     "dark scan edges": scanned,
+    "shadow of an edge": shadow_of_an_edge,
     "frame": framed,
+    "frame of dashes": dashed,
     "toolbar": with_toolbar,
     "specks": with_specks,
+    "hair": with_hair,
 }
 
 

@@ -63,6 +63,8 @@ SAME = {
     "stroke3.json": json.dumps(STROKE_3.tolist()).encode(),
     "stroke5.json": json.dumps(STROKE_5.tolist()).encode(),
     "quickdraw.ndjson": json.dumps(QUICKDRAW).encode() + b"\n" + b'{"drawing": []}\n',
+    "quickdraw.jsonl": json.dumps(QUICKDRAW).encode() + b"\n",
+    "several.json": json.dumps([QUICKDRAW, {"drawing": []}]).encode(),
     "raw.ndjson": json.dumps(RAW_QUICKDRAW).encode(),
     "quickdraw.json": json.dumps(QUICKDRAW).encode(),
     "canvas.json": json.dumps([SQUARE, TICK]).encode(),
@@ -212,10 +214,40 @@ def test_what_is_not_seen_is_not_read():
         f'<path {line} display="none"/><g opacity="0"><path {line}/></g>'
         f'<path {line} style="stroke: none; fill: none"/><path class="off" {line}/>'
         f'<path d="M0 0L9 9" fill="none"/><symbol><path {line}/></symbol>'
+        '<line x2="1mm" y2="1mm" stroke="none"/>'
+        + "".join(
+            f'<path d="M0 0L9 9" fill="none" stroke="{colour}"/>'
+            for colour in ("#0000", "#00000000", "rgba(0, 0, 0, 0)", "rgb(0 0 0 / 0%)")
+        )
     )
     body = f'<style>.off{{stroke:none;fill:none}}</style>{hidden}<path d="M0 5H10" stroke="red"/>'
     [stroke] = strokes_of(body)
     np.testing.assert_allclose(stroke, [[0, 0], [1, 0]])
+
+
+def test_black_in_every_spelling_is_seen():
+    for colour in (
+        "#000",
+        "#000000",
+        "#000f",
+        "rgb(0,0,0)",
+        "rgba(0, 0, 0, 1.0)",
+        "hsl(0, 0%, 0%)",
+    ):
+        assert len(strokes_of(f'<path d="M0 0L9 9" fill="none" stroke="{colour}"/>')) == 1
+
+
+@pytest.mark.parametrize(
+    "pages",
+    [
+        '<rect width="100" height="100" fill="#fff" stroke="#fff"/>',
+        '<rect width="100" height="100" fill="#fff"/><path d="M0 0h100v100H0z" fill="url(#grid)"/>',
+        '<rect width="30mm" height="30mm" fill="#fff"/>',
+    ],
+)
+def test_pages_behind_the_drawing_are_left_out(pages):
+    [stroke] = strokes_of(f'{pages}<path d="M10 10V90H90" fill="none" stroke="#000"/>')
+    assert len(stroke) == 3
 
 
 def test_a_drawing_of_many_points_is_thinned():
