@@ -60,9 +60,10 @@ class BasicComposer:
     Source: docs/papers.md, equations (27) to (32). We differ: photos are centred by the gallery's
     mean, drawings by the middle of two estimates of theirs, the mean of figures drawn by code and
     the gallery's mean moved to the drawings' side; the gallery's spread stands in for constants
-    measured elsewhere; the word lists are ours. Where one vector is needed, as for evidence, the
-    spherical middle of reference and words stands for the query. Tokens come from the kit's
-    converter: the method has none.
+    measured elsewhere; the word lists are ours; a photo without words is compared by its feature,
+    as in every composer. Where one vector is needed, as for evidence, the spherical middle of
+    reference and words stands for the query. Tokens come from the kit's converter: the method has
+    none.
     """
 
     name = BASIC
@@ -120,7 +121,8 @@ class BasicComposer:
         """
         query = compose_features(self, encoded, text, balance, mix=middle)
         if query.words_feature is None:
-            return replace(query, fusion=encoded.fusion)
+            # A photo alone is compared as a whole, so that its copies come first.
+            return replace(query, fusion=None if encoded.photo else encoded.fusion)
         words = self._in_context(text) - self._words_mean
         if encoded.fusion is None:
             alone = Fusion(reference=None, words=words, floor=self.settings.floor)

@@ -98,8 +98,6 @@ def ranks(composer, gallery, change, *, text="", balance=0.5):
 
 @pytest.mark.parametrize(("change", "most"), VARIANTS.values(), ids=VARIANTS.keys())
 def test_a_photo_alone_finds_its_picture(composer, gallery, change, most):
-    if composer.name == "basic" and change is VARIANTS["cropped"][0]:
-        pytest.skip("BASIC compares photos by centred directions: a crop may come later")
     assert max(ranks(composer, gallery, change)) <= most
 
 
