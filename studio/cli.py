@@ -56,15 +56,19 @@ def _run(namespace: argparse.Namespace) -> int:
 
     options = make_options(OPTIONS[namespace.command], vars(namespace))
     command: Command = importlib.import_module(_module_of(namespace.command)).run
-    from studio.errors import USER_ERRORS
+    from studio.errors import USER_ERRORS, path_problem
 
     try:
         return command(options)
     except USER_ERRORS as error:
-        from retrieval.files import printable
+        sentence = str(error)
+    except (OSError, RuntimeError) as error:
+        if not (sentence := path_problem(error)):
+            raise
+    from retrieval.files import printable
 
-        print(f"duet: {printable(str(error))}", file=sys.stderr)
-        return EXIT_USER
+    print(f"duet: {printable(sentence)}", file=sys.stderr)
+    return EXIT_USER
 
 
 def _module_of(command: str) -> str:

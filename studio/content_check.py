@@ -81,11 +81,11 @@ def _descriptions(file: Path) -> tuple[str, ...]:
     try:
         with file.open("rb") as opened:
             data = opened.read(_MAX_BYTES + 1)
+        if len(data) > _MAX_BYTES:  # a character may be cut
+            raise UsageError(f"{file} is larger than {_MAX_BYTES // 1000} KB.")
         lines = data.decode("utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{file} cannot be read as text: {error}") from error
-    if len(data) > _MAX_BYTES:
-        raise UsageError(f"{file} is larger than {_MAX_BYTES // 1000} KB.")
     stripped = (line.strip() for line in lines)
     found = tuple(line for line in stripped if line and not line.startswith(_COMMENT))
     if not found:

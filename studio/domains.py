@@ -268,7 +268,8 @@ def words_of_domain(engine: Engine, text: str, given: Sequence[AddedWord]) -> Do
     saved = [name for name in names if name not in taken and store.find(name) is not None]
     words = tuple(domain_word(engine, store.read(name)) for name in saved)
     reading = engine.with_words((*given, *words))
-    if engine.kit.domains and not knows_any_word(reading.backbone, text):
+    is_known = name.casefold() in presets or knows_any_word(reading.backbone, text)
+    if engine.kit.domains and not is_known:
         known = ", ".join((*engine.kit.domains, *(one.name for one in store.saved())))
         raise UsageError(
             f"The kit {engine.kit.name!r} does not know the domain {name!r}; "

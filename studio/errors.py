@@ -1,5 +1,7 @@
 """Error classes shown to users."""
 
+import errno
+
 from composer.clip_files import BackboneError
 from composer.composed import MissingTokensError
 from composer.data.tree import DatasetError
@@ -32,3 +34,15 @@ USER_ERRORS: tuple[type[Exception], ...] = (
     WeightsError,
     *GENERATION_ERRORS,
 )
+
+
+def path_problem(error: OSError | RuntimeError) -> str:
+    """Return a sentence on a path that no file can have, whichever option names it.
+
+    Empty for other errors.
+    """
+    if isinstance(error, OSError):
+        is_of_path = error.errno in (errno.ENAMETOOLONG, errno.ELOOP)
+        return f"{error.filename} cannot be used: {error.strerror}." if is_of_path else ""
+    is_loop = str(error).startswith("Symlink loop")  # of pathlib, before Python 3.13
+    return f"{error}; name what the links should lead to." if is_loop else ""

@@ -9,7 +9,7 @@ from generation.png_text import MetadataError
 from generation.recorded import Difference, differences, recorded_settings
 from retrieval.files import printable
 from studio.commands.options import CompareOptions
-from studio.commands.outputs import OutputRules, plan_output, save_all
+from studio.commands.outputs import OutputRules, picture_writer, plan_output, save_all
 from studio.commands.shared import print_json, print_line
 from studio.sheet import Tile, comparison_sheet
 
@@ -28,7 +28,7 @@ def run(options: CompareOptions) -> int:
     if output is not None:
         table = [(row.name, row.first, row.second) for row in rows]
         sheet = comparison_sheet(_tile("A", options.first), _tile("B", options.second), table)
-        save_all([output], [sheet.save])
+        (output,) = save_all([output], [picture_writer(sheet)], overwrite=options.overwrite)
     if options.json:
         print_json({"differences": [asdict(row) for row in rows]})
     else:

@@ -137,7 +137,7 @@ def _export(store: DomainStore, name: str, options: DomainsOptions) -> None:
     def write(target: Path) -> None:
         write_domain(target, domain)
 
-    save_all([path], [write])
+    (path,) = save_all([path], [write], overwrite=options.overwrite)
     if options.json:
         print_json({"path": str(path), "name": domain.name})
     else:

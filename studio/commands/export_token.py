@@ -69,7 +69,11 @@ def run(options: ExportTokenOptions) -> int:
     word = _with_second(engine, export.word)
     facts = {**export.facts, "prompt": export.prompt}
     layout = TokenFormat(options.format)
-    save_all([path], [lambda file: write_token(file, word, layout, facts)])
+    (path,) = save_all(
+        [path],
+        [lambda file: write_token(file, word, layout, facts)],
+        overwrite=options.overwrite,
+    )
     _report(path, replace(export, word=word), as_json=options.json)
     return 0
 

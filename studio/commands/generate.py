@@ -14,7 +14,7 @@ from generation.sizes import settings_of_size
 from studio.best_of import RankedPicture, check_number, draw_best
 from studio.commands.adapters import parse_loras, read_style, read_tokens, style_file
 from studio.commands.controls import ControlChoice, read_control
-from studio.commands.options import DrawingOptions, GenerateOptions
+from studio.commands.options import DrawingOptions, GenerateOptions, TransferOptions
 from studio.commands.outputs import OutputRules, plan_batch, plan_ranked, save_all
 from studio.commands.shared import (
     ProgressLine,
@@ -76,9 +76,9 @@ def run(options: GenerateOptions) -> int:
     run_options = RunOptions(on_step=ProgressLine("step"))
     if options.best_of is not None:
         ranked = draw_best(engine, request, options.best_of, run_options)
-        return save_ranked(ranked, paths, engine.kit.name, as_json=options.json)
+        return save_ranked(ranked, paths, engine.kit.name, options)
     result = engine.generate(request, run_options)
-    return save(result, paths, request, engine.kit.name, as_json=options.json)
+    return save(result, paths, request, engine.kit.name, options)
 
 
 def _print_enlarged(request: GenerateRequest) -> None:
@@ -151,7 +151,11 @@ def output_rules(*inputs: Path | None, overwrite: bool) -> OutputRules:
 
 
 def save(
-    result: Result, paths: Sequence[Path], request: Request, kit: str, *, as_json: bool
+    result: Result,
+    paths: Sequence[Path],
+    request: Request,
+    kit: str,
+    options: GenerateOptions | TransferOptions,
 ) -> int:
     """Save the images of a result, each with its provenance, and print their paths.
 
@@ -163,8 +167,10 @@ def save(
         image, facts = result.images[number].image, describe(result, number, kit=kit)
         return lambda path: write_png(path, image, facts)
 
-    save_all(paths, [writer(number) for number in range(len(paths))])
-    if as_json:
+    paths = save_all(
+        paths, [writer(number) for number in range(len(paths))], overwrite=options.overwrite
+    )
+    if options.json:
         images = [
             {"path": str(path), "seed": request.settings.seed + i} for i, path in enumerate(paths)
         ]
@@ -176,7 +182,7 @@ def save(
 
 
 def save_ranked(
-    ranked: Sequence[RankedPicture], paths: Sequence[Path], kit: str, *, as_json: bool
+    ranked: Sequence[RankedPicture], paths: Sequence[Path], kit: str, options: GenerateOptions
 ) -> int:
     """Save images with their provenance and place, and print a table of their agreement.
 
@@ -187,9 +193,9 @@ def save_ranked(
     def writer(picture: RankedPicture) -> Callable[[Path], None]:
         return lambda path: write_png(path, picture.image, picture.describe(kit))
 
-    save_all(paths, [writer(picture) for picture in ranked])
+    paths = save_all(paths, [writer(picture) for picture in ranked], overwrite=options.overwrite)
     placed = list(zip(paths, ranked, strict=True))
-    if as_json:
+    if options.json:
         print_json(
             {
                 "images": [

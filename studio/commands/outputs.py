@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
+from PIL import Image
+
+from composer.files import atomic_file
 from studio.commands.shared import not_saved, warn
 from studio.errors import UsageError
 
@@ -67,24 +70,53 @@ def plan_ranked(path: Path, num_files: int, rules: OutputRules) -> tuple[Path, .
     return _plan(path, rules, files_from)
 
 
-def save_all(paths: Sequence[Path], writers: Sequence[Callable[[Path], None]]) -> None:
+def save_all(
+    paths: Sequence[Path], writers: Sequence[Callable[[Path], None]], *, overwrite: bool
+) -> tuple[Path, ...]:
     """Write files; what cannot be written to its place is kept in a temporary folder.
 
     Args:
         paths: As planned.
         writers: One for each path; writes the file it is given.
+        overwrite: Whether files that exist may be replaced, also those that appeared meanwhile.
+
+    Returns:
+        Where the files are.
 
     Raises:
         UsageError: A file could not be written to its place; the message says where it is.
     """
     failures: list[str] = []
-    for path, write in zip(paths, writers, strict=True):
+    saved: list[Path] = []
+    for planned, write in zip(paths, writers, strict=True):
+        path = planned if overwrite else _still_free(planned)
         try:
             write(path)
+            saved.append(path)
         except OSError as error:
             failures.append(not_saved(path, error) + _rescue(path, write))
     if failures:
         raise UsageError(" ".join(failures))
+    return tuple(saved)
+
+
+def picture_writer(image: Image.Image) -> Callable[[Path], None]:
+    """Return a writer of a PNG that appears whole or not at all."""
+
+    def write(path: Path) -> None:
+        with atomic_file(path) as file:
+            image.save(file, format="PNG")
+
+    return write
+
+
+def _still_free(path: Path) -> Path:
+    """Return a planned path, or one with a number if a file has appeared there meanwhile."""
+    names = (_numbered(path, number) if number else path for number in count())
+    free = next(name for name in names if not os.path.lexists(name))
+    if free != path:
+        warn(_taken(path, free))
+    return free
 
 
 def _plan(
@@ -112,8 +144,12 @@ def _checked(files_from: Callable[[int], list[Path]], rules: OutputRules) -> tup
         _check_writable(file, rules.option)
     if files != wanted:
         taken = next(file for file in wanted if os.path.lexists(file))
-        warn(f"{taken} exists, so the result is saved as {files[0]}; --overwrite replaces it.")
+        warn(_taken(taken, files[0]))
     return tuple(files)
+
+
+def _taken(path: Path, instead: Path) -> str:
+    return f"{path} exists, so the result is saved as {instead}; --overwrite replaces it."
 
 
 def _numbered(path: Path, number: int) -> Path:

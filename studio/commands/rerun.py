@@ -1,5 +1,6 @@
 """`duet rerun`."""
 
+from functools import partial
 from pathlib import Path
 
 from composer.files import sha256_of
@@ -67,7 +68,8 @@ def _draw_own(options: RerunOptions, output: Path, provenance: Provenance) -> in
     result = _draw(engine, request)
     image = result.images[index].image
     facts = describe(result, index, kit=engine.kit.name, selection=selection)
-    save_all([output], [lambda path: write_png(path, image, facts)])
+    write = partial(write_png, image=image, provenance=facts)
+    (output,) = save_all([output], [write], overwrite=options.overwrite)
     _report(output, request.settings.seed + index, as_json=options.json)
     return 0
 
@@ -92,7 +94,8 @@ def _draw_foreign(options: RerunOptions, output: Path, settings: ForeignSettings
         warn(note)
     result = engine.generate(rebuilt.request, RunOptions(on_step=ProgressLine("step")))
     image, facts = result.images[0].image, describe(result, 0, kit=engine.kit.name)
-    save_all([output], [lambda path: write_png(path, image, facts)])
+    write = partial(write_png, image=image, provenance=facts)
+    (output,) = save_all([output], [write], overwrite=options.overwrite)
     _report(output, rebuilt.request.settings.seed, as_json=options.json)
     return 0
 

@@ -19,7 +19,7 @@ from retrieval.search import Hit, Ranking, Refinement
 from studio.best_of import check_number
 from studio.commands.adapters import read_tokens, token_files
 from studio.commands.options import SearchOptions
-from studio.commands.outputs import OutputRules, plan_output
+from studio.commands.outputs import OutputRules, picture_writer, plan_output, save_all
 from studio.commands.shared import (
     ProgressLine,
     compose_query,
@@ -27,7 +27,6 @@ from studio.commands.shared import (
     open_engine,
     print_json,
     print_line,
-    translate_save_errors,
 )
 from studio.engine import Engine
 from studio.errors import UsageError
@@ -58,8 +57,7 @@ def run(options: SearchOptions) -> int:
         composed, imagined = _imagine(engine, query, composed, options)
         ranking = engine.search(composed, index, options.top_k, where, refinement)
     if saved_query:
-        with translate_save_errors(saved_query):
-            composed.save(saved_query)
+        save_all([saved_query], [composed.save], overwrite=options.overwrite)
     evidence: dict[str, Evidence | None] = {}
     if options.evidence:
         sketch = None if query is None else query.sketch
@@ -68,8 +66,8 @@ def run(options: SearchOptions) -> int:
             for hit in ranking.hits
         }
     if sheet:
-        with translate_save_errors(sheet):
-            ranking_sheet(ranking, query, composed.text, evidence, imagined).save(sheet)
+        drawn = ranking_sheet(ranking, query, composed.text, evidence, imagined)
+        save_all([sheet], [picture_writer(drawn)], overwrite=options.overwrite)
     if options.json:
         hits = [_as_json(hit, evidence if options.evidence else None) for hit in ranking.hits]
         print_json({"hits": hits, "confidence": confidence and round(confidence.probability, 4)})

@@ -43,7 +43,7 @@ def _transfer_one(options: TransferOptions) -> int:
     request = setup.request(source, options.source, domain.text)
     print_notes(setup.engine, request.settings)
     result = setup.engine.transfer(request, RunOptions(on_step=ProgressLine("step")))
-    return save(result, paths, request, setup.engine.kit.name, as_json=options.json)
+    return save(result, paths, request, setup.engine.kit.name, options)
 
 
 def _check_domain(options: TransferOptions) -> None:

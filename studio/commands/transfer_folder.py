@@ -138,9 +138,13 @@ def _check(options: TransferOptions) -> None:
         raise UsageError("A folder needs a seed, so that it can be continued: --seed 0.")
     if options.control_image is not None:
         raise UsageError("A control image is for one picture; leave out --control-image.")
-    if options.output.exists() and not options.output.is_dir():
+    try:
+        source, output = options.source.resolve(), options.output.resolve()
+        is_file = output.exists() and not output.is_dir()
+    except (OSError, RuntimeError) as error:  # over-long names, loops of links
+        raise UsageError(f"--output cannot be used as a folder: {options.output}.") from error
+    if is_file:
         raise UsageError(f"--output must be a folder for a folder, and {options.output} is a file.")
-    source, output = options.source.resolve(), options.output.resolve()
     if output.is_relative_to(source):
         raise UsageError("--output must lie outside the folder of the pictures.")
 

@@ -131,7 +131,11 @@ def domain_of(setup: TransferSetup, token_path: Path | None) -> DomainWords:
     word = domain_word(engine, learned)
     if token_path is not None:
         facts = {"examples": str(len(learned.examples))}
-        save_all([token_path], [lambda file: write_token(file, word, TokenFormat.A1111, facts)])
+        (token_path,) = save_all(
+            [token_path],
+            [lambda file: write_token(file, word, TokenFormat.A1111, facts)],
+            overwrite=options.overwrite,
+        )
         warn(f"The domain is kept as {token_path}; use it again: --to '{word.mark}' --token FILE")
     return DomainWords(text=word.mark, words=(word,))
 

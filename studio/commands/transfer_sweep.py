@@ -4,7 +4,7 @@ from composer.images import open_image
 from generation.provenance import describe, write_png
 from studio.commands.generate import output_rules, print_notes
 from studio.commands.options import TransferOptions
-from studio.commands.outputs import plan_output, save_all
+from studio.commands.outputs import picture_writer, plan_output, save_all
 from studio.commands.shared import ProgressLine, print_json, print_line
 from studio.commands.transfer_setup import set_up
 from studio.domains import PRESETS, fitting_domains, words_of_domain
@@ -46,11 +46,15 @@ def sweep(options: TransferOptions) -> int:
         request = reading.request(source, options.source, domain.text)
         result = reading.engine.transfer(request)
         image, facts = result.images[0].image, describe(result, 0, kit=engine.kit.name)
-        save_all([paths[name]], [lambda path, i=image, f=facts: write_png(path, i, f)])
+        (paths[name],) = save_all(
+            [paths[name]],
+            [lambda path, i=image, f=facts: write_png(path, i, f)],
+            overwrite=options.overwrite,
+        )
         tiles.append(Tile(image=image, title=name, subtitle=about))
         progress(number, len(names))
     sheet = contact_sheet(tiles, query=Tile(image=source, title="source"), num_columns=NUM_COLUMNS)
-    save_all([sheet_path], [lambda path: sheet.save(path, format="PNG")])
+    (sheet_path,) = save_all([sheet_path], [picture_writer(sheet)], overwrite=options.overwrite)
     if options.json:
         images = [{"domain": name, "path": str(path)} for name, path in paths.items()]
         print_json({"sheet": str(sheet_path), "images": images})

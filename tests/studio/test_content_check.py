@@ -85,6 +85,7 @@ def test_a_check_that_is_not_there_is_refused(name, message):
         (b"# only a comment\n\n", "has no description"),
         (b"\xff\xfe\x00", "cannot be read as text"),
         (b"a line\n" * 20_000, "larger than 100 KB"),
+        ("\N{EURO SIGN}".encode() * 40_000, "larger than 100 KB"),  # cut within a character
     ],
 )
 def test_a_file_without_descriptions_is_refused(tmp_path, data, message):

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import warnings
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -157,3 +158,26 @@ def test_warnings_of_the_decoder_do_not_reach_the_user(kit, tmp_path, capsys):
     assert num_of_pillow > 0
     assert [str(warning.message) for warning in raised[num_of_pillow:]] == []
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("name", ["loop", "loop/inner", "x" * 300])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("index", "{}"),
+        ("index", ".", "--index", "{}"),
+        ("search", "--text", "red", "--index", "{}"),
+        ("search", "--sketch", "{}"),
+        ("transfer", ".", "--to", "red", "--seed", "0", "--output", "{}"),
+    ],
+)
+def test_paths_that_no_file_can_have_are_one_sentence(
+    kit, tmp_path, capsys, monkeypatch, name, arguments
+):
+    monkeypatch.chdir(tmp_path)
+    Path("loop").symlink_to("loop")
+    noise((8, 8), 60).save("a.png")
+    assert main([*(part.format(name) for part in arguments), "--kit", str(kit)]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("duet: ")
+    assert said.count("\n") == 1

@@ -6,11 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from studio.cli import main
 from studio.commands import generate as generate_module
 from studio.commands.generate import output_rules
-from studio.commands.outputs import plan_batch, plan_output, save_all
+from studio.commands.outputs import picture_writer, plan_batch, plan_output, save_all
 from studio.errors import UsageError
 from tests.pictures import noise
 from tests.studio.tiny_kit import write_kit
@@ -105,9 +106,34 @@ def test_what_was_made_is_kept_elsewhere_if_its_place_is_gone(tmp_path, monkeypa
         path.write_bytes(b"picture")
 
     with pytest.raises(UsageError, match=r"the disk is full\. It is kept as (.*)a\.png\.") as told:
-        save_all([full, fine], [write, write])
+        save_all([full, fine], [write, write], overwrite=True)
     kept = Path(str(told.value).partition("kept as ")[2].removesuffix("."))
     assert kept.read_bytes() == fine.read_bytes() == b"picture"
+
+
+def test_what_appears_while_a_command_works_keeps_its_name(tmp_path, capsys):
+    path = plan_output(tmp_path / "a.png", RULES)
+    path.write_bytes(b"of another command")
+    (saved,) = save_all([path], [lambda file: file.write_bytes(b"ours")], overwrite=False)
+    assert (saved.name, saved.read_bytes()) == ("a-1.png", b"ours")
+    assert path.read_bytes() == b"of another command"
+    assert "saved as" in capsys.readouterr().err
+    assert save_all([path], [lambda file: file.write_bytes(b"ours")], overwrite=True) == (path,)
+    assert path.read_bytes() == b"ours"
+
+
+def test_a_sheet_that_cannot_be_written_whole_replaces_nothing(tmp_path):
+    path = tmp_path / "sheet.png"
+    path.write_bytes(b"mine")
+
+    class Full(Image.Image):
+        def save(self, fp, format=None, **params):
+            fp.write(b"half")
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(OSError, match="No space"):
+        picture_writer(Full())(path)
+    assert path.read_bytes() == b"mine"
 
 
 def test_the_command_checks_before_it_works_and_replaces_only_if_told(
