@@ -36,13 +36,19 @@ USER_ERRORS: tuple[type[Exception], ...] = (
 )
 
 
+_OF_PATHS = frozenset(
+    getattr(errno, name)
+    for name in ("ENAMETOOLONG", "ELOOP", "ENOTDIR", "EACCES", "EPERM", "EROFS", "ENOSPC")
+)
+
+
 def path_problem(error: OSError | RuntimeError) -> str:
-    """Return a sentence on a path that no file can have, whichever option names it.
+    """Return a sentence on a path that cannot be used as it is, whichever option names it.
 
     Empty for other errors.
     """
     if isinstance(error, OSError):
-        is_of_path = error.errno in (errno.ENAMETOOLONG, errno.ELOOP)
-        return f"{error.filename} cannot be used: {error.strerror}." if is_of_path else ""
+        path = error.filename or "A file"
+        return f"{path} cannot be used: {error.strerror}." if error.errno in _OF_PATHS else ""
     is_loop = str(error).startswith("Symlink loop")  # of pathlib, before Python 3.13
     return f"{error}; name what the links should lead to." if is_loop else ""

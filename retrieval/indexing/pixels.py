@@ -1,10 +1,11 @@
 """Comparison of pictures by their pixels, which confirms what features suggest.
 
 A small encoder sees little difference between two printed pages, or between two pictures of a
-night: their features are as close as those of a picture and its copy, their pixels are not.
+night: their features are as close as those of a picture and its copy, their pixels are not. The
+filled forms of one template differ in details alone.
 """
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from PIL import Image
 
 from composer.images import ImageError, ImageLimits, is_large, open_picture
 from retrieval.files import leaves_folder, picture_file, read_regular
+from retrieval.indexing.details import KEPT_PX, Kept, differ_somewhere, kept_levels
 
 # Correlations of grey levels at 64 x 64, of a picture and a copy of it: saved as JPEG of quality 40
 # at least 0.985, of quality 15 at least 0.961; at half, twice or a third of its size 0.983; cropped
@@ -28,7 +30,8 @@ LEAST_COARSE = 0.8  # rejects most pairs at a hundredth of the cost
 LEAST_CONTRAST = 0.75  # levels; below, there is nothing to correlate
 MAX_TONE = 14.0  # levels between the means of each of the three channels, less what all share
 MAX_FLAT_TONE = 6.0
-MAX_KEPT = 4_000  # pictures, of 58 KiB each
+MAX_KEPT = 2_000  # pictures, of 120 KiB each
+MAX_ALIKE = 24
 PAIRS_AT_ONCE = 512
 NUM_THREADS = 4
 # Per cent cut off on each side.
@@ -45,23 +48,30 @@ class _Print:
     Attributes:
         crops: Grey levels of the picture and of crops of it, without their mean, of length one.
         coarse: The picture at a quarter of that size.
+        details: What is compared place by place.
         tone: Means of red, green and blue.
         is_flat: Whether it has no contrast.
     """
 
     crops: Float[np.ndarray, "v f"]
     coarse: Float[np.ndarray, " c"]
+    details: Kept
     tone: Float[np.ndarray, "3"]
     is_flat: bool
 
 
 class PixelComparison:
-    """Comparison of the files of items, each of which is decoded when it is first compared."""
+    """Comparison of the files of items, each of which is decoded when it is first compared.
+
+    A picture that is alike `MAX_ALIKE` others and a copy of none is one of many filled forms, and
+    is compared with no more of them: comparing details takes milliseconds a pair.
+    """
 
     def __init__(self, root: Path, paths: Sequence[str]) -> None:
         """Take the folder of a gallery and the path of each item, which is not trusted."""
         self._root, self._paths = root, paths
         self._prints: OrderedDict[int, _Print | None] = OrderedDict()
+        self._num_alike: Counter[int] = Counter()
 
     def confirm(
         self, first: Int[np.ndarray, " p"], second: Int[np.ndarray, " p"]
@@ -93,11 +103,19 @@ class PixelComparison:
 
     def _are_copies(self, one: int, other: int) -> bool:
         first, second = self._prints[one], self._prints[other]
-        return first is not None and second is not None and are_copies(first, second)
+        if first is None or second is None or not are_alike(first, second):
+            return False
+        self._num_alike[one] += 1
+        return self._num_alike[one] <= MAX_ALIKE and are_copies(first, second)
 
 
 def are_copies(first: _Print, second: _Print) -> bool:
     """Tell whether two pictures differ by no more than saving, scaling and a slight crop does."""
+    return are_alike(first, second) and (first.is_flat or not _differ_in_details(first, second))
+
+
+def are_alike(first: _Print, second: _Print) -> bool:
+    """Tell whether two pictures are alike as a whole; details may differ."""
     shift = first.tone - second.tone
     if first.is_flat or second.is_flat:
         return first.is_flat and second.is_flat and float(np.abs(shift).max()) <= MAX_FLAT_TONE
@@ -105,13 +123,29 @@ def are_copies(first: _Print, second: _Print) -> bool:
         return False
     if float(np.ptp(shift)) > MAX_TONE:  # brighter or darker alike is a copy
         return False
+    return float(_correlations(first, second).max()) >= LEAST_CORRELATION
+
+
+def _differ_in_details(first: _Print, second: _Print) -> bool:
+    """Tell whether pictures that are alike differ somewhere, by the two best ways to crop one."""
+    correlations = _correlations(first, second)
+    for position in correlations.ravel().argsort()[:-3:-1].tolist():
+        which, crop = divmod(position, len(_MARGINS))
+        pair = (second, first) if which else (first, second)
+        if not differ_somewhere(pair[0].details, pair[1].details, _MARGINS[crop]):
+            return False
+    return True
+
+
+def _correlations(first: _Print, second: _Print) -> Float[np.ndarray, "2 v"]:
+    """Return those of each crop of the first with the second, and the other way round."""
     crops, others = first.crops.astype(np.float32), second.crops.astype(np.float32)
-    correlations = (crops @ others[0], others @ crops[0])
-    return max(float(both.max()) for both in correlations) >= LEAST_CORRELATION
+    return np.stack([crops @ others[0], others @ crops[0]])
 
 
 def print_of(image: Image.Image) -> _Print:
     """Reduce an RGB picture to what is compared."""
+    details = kept_levels(image.convert("L"))
     if max(image.size) > 8 * SIDE_PX:
         shrink = 8 * SIDE_PX / max(image.size)
         size = (max(1, round(shrink * image.width)), max(1, round(shrink * image.height)))
@@ -129,6 +163,7 @@ def print_of(image: Image.Image) -> _Print:
     return _Print(
         crops=np.stack([_unit(crop) for crop in crops]).astype(np.float16),
         coarse=_unit(_levels(grey, (0, 0, width, height), COARSE_PX)),
+        details=details,
         tone=whole.mean(axis=(0, 1)),
         is_flat=bool(crops[0].std() < LEAST_CONTRAST),
     )
@@ -136,14 +171,14 @@ def print_of(image: Image.Image) -> _Print:
 
 def _print_of(file: Path) -> _Print | None:
     try:
-        return print_of(open_picture(_read_inside(file), least_px=2 * SIDE_PX).image)
+        return print_of(open_picture(_read_inside(file), least_px=KEPT_PX).image)
     except (ImageError, OSError):
         return None
 
 
 def _is_large(file: Path) -> bool:
     try:
-        return is_large(_read_inside(file), least_px=2 * SIDE_PX)
+        return is_large(_read_inside(file), least_px=KEPT_PX)
     except OSError:
         return False
 

@@ -169,7 +169,8 @@ def _check_writable(path: Path, option: str) -> None:
     if not path.exists():
         _try_to_write(path)
         return
-    if not path.stat().st_mode & _ANY_WRITE:
+    # Root may write protected files, too, and a folder's owner may replace those of others.
+    if not path.stat().st_mode & _ANY_WRITE or not os.access(path, os.W_OK):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     _try_to_write(path.parent / f".{os.getpid()}.part")
 

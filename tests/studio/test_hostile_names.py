@@ -1,5 +1,6 @@
 """Names of files, captions and damaged pictures do not reach the terminal as they are."""
 
+import errno
 import json
 import os
 import shutil
@@ -12,6 +13,7 @@ from PIL import Image
 from composer.images import open_image
 from studio.cli import main
 from studio.commands.shared import print_json, print_line, warn
+from studio.errors import path_problem
 from studio.sheet import Tile, contact_sheet
 from tests.pictures import noise
 from tests.studio.tiny import write_kit
@@ -158,6 +160,31 @@ def test_warnings_of_the_decoder_do_not_reach_the_user(kit, tmp_path, capsys):
     assert num_of_pillow > 0
     assert [str(warning.message) for warning in raised[num_of_pillow:]] == []
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may enter every folder")
+def test_a_folder_that_may_not_be_entered_is_one_sentence(kit, tmp_path, capsys):
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0)
+    assert index(kit, closed) == 2
+    assert capsys.readouterr().err.startswith("duet: ")
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (PermissionError(errno.EACCES, "Permission denied", "a/b"), "a/b cannot be used: Permiss"),
+        (OSError(errno.ENOSPC, "No space left on device"), "A file cannot be used: No space"),
+        (RuntimeError("Symlink loop from 'a'"), "Symlink loop from 'a'; name"),
+    ],
+)
+def test_problems_of_paths_are_told(error, sentence):
+    assert path_problem(error).startswith(sentence)
+
+
+def test_other_errors_are_no_problems_of_paths():
+    assert path_problem(RuntimeError("shape mismatch")) == ""
+    assert path_problem(OSError(errno.EIO, "Input/output error")) == ""
 
 
 @pytest.mark.parametrize("name", ["loop", "loop/inner", "x" * 300])

@@ -32,6 +32,21 @@ def page(seed):
     return image.convert("RGB")
 
 
+def invoice(number, rows):
+    """A filled form: all have the same lines, logo and labels."""
+    image = Image.new("RGB", (600, 780), "white")
+    pen = ImageDraw.Draw(image)
+    pen.rectangle((40, 36, 180, 84), fill=(30, 60, 140))
+    pen.text((350, 50), f"INVOICE No {number}", font=ImageFont.load_default(18), fill=0)
+    for row in range(12):
+        pen.line((40, 210 + row * 28, 560, 210 + row * 28), fill=(160, 160, 160))
+    for row, (name, price) in enumerate(rows):
+        pen.text((50, 214 + row * 28), name, font=ImageFont.load_default(16), fill=0)
+        pen.text((480, 214 + row * 28), price, font=ImageFont.load_default(16), fill=0)
+    pen.text((40, 720), "Bank 1234 5678 9012", font=ImageFont.load_default(13), fill=0)
+    return image
+
+
 def night(seed):
     """A dark picture with noise and a few lights."""
     rng = np.random.default_rng(seed)
@@ -73,7 +88,31 @@ COPIES = {
     "brighter": lambda image: image.point(lambda level: min(255, round(level * 1.1))),
     "cropped": lambda image: cropped(image, 0.02),
 }
-KINDS = {"page": page, "night": night, "photo": photo}
+
+
+def form(seed):
+    rng = np.random.default_rng(seed)
+    rows = [(str(rng.choice(WORDS)), f"{rng.integers(10, 99)}.50") for _ in range(6)]
+    return int(rng.integers(1000, 9999)), rows
+
+
+FORM = (("bolts", "12.00"), ("nuts", "7.50"), ("tape", "3.20"))
+FORMS = {
+    "form": (1000, FORM),
+    "other number": (2714, FORM),
+    "other rows": (1000, (*FORM[:1], ("glue", "9.80"), ("paint", "14.00"))),
+    "other prices": (1000, tuple((name, f"8{price}") for name, price in FORM)),
+    "another row": (1000, (*FORM, ("string", "4.10"))),
+}
+KINDS = {"form": lambda seed: invoice(*form(seed)), "page": page, "night": night, "photo": photo}
+
+
+@pytest.mark.parametrize("name", list(FORMS)[1:])
+@pytest.mark.parametrize("copy", [lambda image: image, COPIES["quality 40"], COPIES["half"]])
+def test_filled_forms_of_one_template_are_no_copies(name, copy):
+    first, other = (print_of(image) for image in (invoice(*FORMS["form"]), invoice(*FORMS[name])))
+    assert not are_copies(first, other)
+    assert not are_copies(first, print_of(copy(invoice(*FORMS[name]))))
 
 
 @pytest.mark.parametrize("copy", COPIES.values(), ids=COPIES.keys())
