@@ -51,7 +51,7 @@ def read_emphasis(text: str) -> EmphasisedText:
     """Separate the words of a text from their emphasis; a plain text is returned as it is.
 
     Names of models such as `<lora:oak:0.8>` are left out. Words in brackets with a number above 3
-    are plain text, brackets included.
+    are plain text, brackets included, and so are `[red|blue]` and `[red:blue:0.5]`.
     """
     cleaned = NETWORK.sub(" ", text)
     brackets = _find_brackets(cleaned)
@@ -105,7 +105,8 @@ def _factor(
     if not any(letter.isalpha() for letter in inside):
         return None, 0
     if pair.kind == _SQUARE:
-        return 1 / _STEP, 0
+        is_schedule = "|" in inside or ":" in inside  # words that take turns between steps
+        return (None if is_schedule else 1 / _STEP), 0
     if number := _NUMBER.search(inside):
         weight = float(number[1])
         return (weight, len(number[0])) if weight <= MAX_WEIGHT else (None, 0)

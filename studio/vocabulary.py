@@ -14,9 +14,10 @@ from composer.prompt import words_beyond
 
 _WORD = re.compile(r"[^\W\d_]{2,}")
 _MAX_NAMED_WORDS = 3
+_FIRST_ARROW = "\N{LEFTWARDS ARROW}"  # symbols such as the degree sign come before
 _MARK = re.compile(r"<[A-Za-z0-9][A-Za-z0-9_.-]*>")
 _EMPHASIS = re.compile(
-    r"\([^()]*:\s*\d*\.?\d+\s*\)|\({2,}[^()]+\){2,}|\[[^\[\]]+\]|\{[^{}]+\}|\S+[+]{2,}(?!\S)"
+    r"\([^()]*:\s*-?\d*[.,]?\d+\s*\)|\({2,}[^()]+\){2,}|\[[^\[\]]+\]|\{[^{}]+\}|\S+[+]{2,}(?!\S)"
 )
 
 
@@ -44,7 +45,7 @@ def unknown_words(
         learned: What the kit learned with pictures; without it, words count as unknown that the
             vocabulary lacks as whole words.
     """
-    text = backbone.without_added_words(text)
+    text = unicodedata.normalize("NFC", backbone.without_added_words(text))
     if learned is None:
         words = [word for word in _words(text) if _num_ids(backbone, word) > 1]
         return tuple(UnknownWord(word=word) for word in words)
@@ -137,7 +138,7 @@ def drawn_alone_line(drawing: Backbone, searching: Backbone, text: str) -> str:
 
 
 def script_line(backbone: Backbone, text: str) -> str:
-    """Return the sentence about words in other scripts than Latin; empty without such words.
+    """Return the sentence about other scripts than Latin and emoji; empty without such words.
 
     Kits without token embeddings may have learned many languages and are believed.
     """
@@ -152,7 +153,9 @@ def script_line(backbone: Backbone, text: str) -> str:
 
 
 def _is_of_other_script(letter: str) -> bool:
-    return letter.isalpha() and not unicodedata.name(letter, "LATIN").startswith("LATIN")
+    if letter.isalpha():
+        return not unicodedata.name(letter, "LATIN").startswith("LATIN")
+    return letter >= _FIRST_ARROW and unicodedata.category(letter) == "So"  # emoji
 
 
 def unread_words_line(words: Sequence[str]) -> str:

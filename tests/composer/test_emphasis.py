@@ -44,6 +44,7 @@ def test_emphasis_is_read(typed, text, weights):
     [
         *("", "  a red   chair ", "chair (oak)", "scale (1:2)", "(red", "red))", "(red:40)"),
         *("[3]", r"a \(red:1.3\) chair", "a {red} chair", "[red)", "(oak) (ash)"),
+        *("a [red|blue] chair", "[red:blue:0.5]", "a (red:-1) chair"),
     ],
 )
 def test_plain_texts_stay_as_they_are(text):

@@ -170,6 +170,8 @@ def test_unknown_words_are_listed_whole():
     unknown = unknown_words(backbone, "red zebra chair zebra 42 xylophone")
     assert [word.word for word in unknown] == ["zebra", "xylophone"]
     assert unknown_words_line(()) == ""
+    (spelled_apart,) = unknown_words(backbone, "cafe\N{COMBINING ACUTE ACCENT}")
+    assert spelled_apart.word == "caf\N{LATIN SMALL LETTER E WITH ACUTE}"
     assert unknown_words_line(unknown).startswith("“zebra”, “xylophone” are unknown")
     assert "and 2 more" in unknown_words_line([UnknownWord(word=word) for word in "abcde"])
 
@@ -178,6 +180,10 @@ def test_unknown_words_are_listed_whole():
     ("text", "said"),
     [
         ("a (red:40) chair", "“(red:40)” is read as plain words"),
+        ("a (red:-1) chair", "“(red:-1)” is read as plain words"),
+        ("a (red:1,3) chair", "“(red:1,3)” is read as plain words"),
+        ("a [red|blue] chair", "“[red|blue]” is read as plain words"),
+        ("a [red:blue:0.5] chair", "“[red:blue:0.5]” is read as plain words"),
         ("a {red} chair", "“{red}” is read as plain words"),
         ("red++ chair", "“red++” is read as plain words"),
         ("chair <lora:oak:0.8>", "“<lora:oak:0.8>” is left out: a LoRA is chosen by its file"),
@@ -205,8 +211,8 @@ def test_emphasis_is_told_where_it_is_not_honoured(text):
 
 def test_other_scripts_are_told():
     backbone = tiny_backbone()
-    assert script_line(backbone, "café Stuhl, 50 %, naïve") == ""
-    for word in ("красный", "赤い", "كرسي", "ξύλο"):
+    assert script_line(backbone, "café Stuhl, 50 %, naïve, 45° ©") == ""
+    for word in ("\N{CHAIR}", "красный", "赤い", "كرسي", "ξύλο"):
         assert f"“{word}” may mean nothing" in script_line(backbone, f"a {word} chair")
     line = script_line(backbone, "стул красный дерево стол")
     assert "“стул”, “красный”, “дерево” ..." in line
