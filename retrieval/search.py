@@ -369,6 +369,7 @@ class Gallery:
     def _hit(self, order: Order, candidate: _Candidate, rank: int, where: Filter | None) -> Hit:
         position, item, regions = candidate.position, candidate.item, order.region_similarities
         path = _path_that_matches(where, item)
+        copies = tuple(sorted({item.path, *item.copies} - {path}))
         return Hit(
             rank=rank,
             id=item.id,
@@ -377,7 +378,7 @@ class Gallery:
             score=float(order.scores[position]),
             similarity=float(order.similarities[position]),
             region_similarity=float(regions[position]) if position < len(regions) else None,
-            metadata=metadata_of(item),
+            metadata=metadata_of(replace(item, copies=copies)),
             near_duplicates=tuple(candidate.near_duplicates),
         )
 

@@ -194,6 +194,7 @@ _CLOSED = re.compile(
     r"proxy=|vibe-|undo-vibe|dev/|profiling|monitoring|process_recording|deep_link|component_server"
     r"|run-history|runs|custom_component|stream/|login(?!_check)|logout|token)"
 )
+_SLASHES = re.compile(r"/{2,}")
 _FILE = re.compile(r"^/(gradio_api/)?file[=/](?P<path>.*)$", re.DOTALL)
 
 
@@ -229,7 +230,7 @@ class SecurityMiddleware:
         file = _FILE.match(path)
         if file and not _is_plain_path(file["path"]):
             return PlainTextResponse("This file is not served.", status_code=403)
-        if _CLOSED.match(path):
+        if self._is_closed(path):
             return PlainTextResponse("This address is closed.", status_code=404)
         if scope["method"] not in SAFE_METHODS and has_foreign_origin(scope):
             return PlainTextResponse("Another site may not do this.", status_code=403)
@@ -237,6 +238,13 @@ class SecurityMiddleware:
         if not length.isdigit() or int(length) > self._cap(scope):
             return PlainTextResponse("The request is too large.", status_code=413)
         return None
+
+    def _is_closed(self, path: str) -> bool:
+        """Tell whether a path is a closed route, also with slashes or the root path repeated."""
+        path = _SLASHES.sub("/", path)
+        while (below := path_below(path, self._root_path)) != path:
+            path = below
+        return _CLOSED.match(path) is not None
 
     def _cap(self, scope: Scope) -> int:
         is_upload = scope["path"].rstrip("/").endswith("/upload")

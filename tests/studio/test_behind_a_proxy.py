@@ -44,6 +44,12 @@ def test_closed_routes_are_closed_under_the_path_of_a_proxy(root, route):
     access = Access(root_path=root)
     assert status_of(access, f"{root}/{route}") == 404
     assert status_of(access, f"/{route}") == 404
+    for spelling in (
+        f"{root}{root}/{route}",
+        f"{root}//{route}",
+        f"{root}/{route.replace('/', '//')}",
+    ):
+        assert status_of(access, spelling) == 404
     assert status_of(access, f"{root}/config") == 200
     assert status_of(access, "/config") == 200
 

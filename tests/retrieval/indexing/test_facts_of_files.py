@@ -48,14 +48,19 @@ def copy(file, target):
     target.write_bytes(file.read_bytes())
 
 
-def paths_where(index, text):
-    """Paths of hits of a search with a filter, sorted."""
+def hits_where(index, text):
+    """Hits of a search with a filter."""
     backbone = tiny_backbone()
     gallery = Gallery.open(index, backbone.gallery_hash)
     feature = torch.ones(backbone.joint_dim) / backbone.joint_dim**0.5
     query = replace(query_of(feature, None, feature), gallery_hash=backbone.gallery_hash)
     ranking = gallery.search(query, where=parse(text), refinement=Refinement(folds=False))
-    return sorted(hit.path for hit in ranking.hits)
+    return ranking.hits
+
+
+def paths_where(index, text):
+    """Paths of hits of a search with a filter, sorted."""
+    return sorted(hit.path for hit in hits_where(index, text))
 
 
 def test_a_copy_is_found_by_the_filter_of_each_of_its_folders(photos):
@@ -72,6 +77,17 @@ def test_a_copy_is_found_by_the_filter_of_each_of_its_folders(photos):
     item = next(item for item in Store.open(index).items() if item.copies)
     assert item.copies == ("best/1.png", "prints/large/again.png")
     assert sorted(file.path for file in report.skipped) == list(item.copies)
+
+
+def test_a_hit_lists_the_other_paths_of_its_content(photos):
+    copy(photos / "2019/originals/1.png", photos / "best/1.png")
+    run(photos)
+    for folder, path, other in (
+        ("best", "best/1.png", "2019/originals/1.png"),
+        ("2019/originals", "2019/originals/1.png", "best/1.png"),
+    ):
+        hits = {hit.path: hit for hit in hits_where(photos / ".duet", f"folder = '{folder}'")}
+        assert hits[path].metadata["copies"] == [other]
 
 
 def test_copies_come_and_go(photos):
