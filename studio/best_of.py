@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 import torch
 from jaxtyping import Float
@@ -12,10 +13,14 @@ from composer.composed import ComposedQuery
 from composer.urgent import urgent
 from generation.best_of import MAX_BEST_OF, Selection, agreements, best_first
 from generation.provenance import Provenance, describe
-from generation.request import DEFAULT_CAPS, GenerateRequest
+from generation.request import DEFAULT_CAPS, GenerateRequest, Request, TransferRequest
 from generation.sample import DEFAULT_OPTIONS, Result, RunOptions
+from generation.transfer import visible_part
 from studio.engine import Engine
 from studio.errors import UsageError
+
+MAX_KEPT_PX: Final = 1 << 29
+"""Pixels of all pictures of a query together, which wait in memory to be put in order."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,7 +67,7 @@ def check_number(num: int, option: str) -> None:
 
 
 def draw_best(
-    engine: Engine, request: GenerateRequest, num: int, options: RunOptions = DEFAULT_OPTIONS
+    engine: Engine, request: Request, num: int, options: RunOptions = DEFAULT_OPTIONS
 ) -> tuple[RankedPicture, ...]:
     """Draw pictures from consecutive seeds; return all of them, the best first.
 
@@ -76,11 +81,31 @@ def draw_best(
         UsageError: The number is out of range, or another encoder composed the query.
     """
     check_number(num, "--best-of")
+    _check_room(request, num)
     return rank(engine, draw_several(engine, request, num, options))
 
 
+def _check_room(request: Request, num: int) -> None:
+    """Check that so many pictures of the source's size fit in memory.
+
+    Raises:
+        UsageError: They do not.
+    """
+    if not isinstance(request, TransferRequest):
+        return
+    if request.mask is None and not request.keeps_size:
+        return
+    width, height = request.source.size
+    most = max(1, MAX_KEPT_PX // (width * height))
+    if num > most:
+        raise UsageError(
+            f"{num} pictures of {width} x {height} px are too much for the memory at once: give "
+            f"--best-of at most {most}, or a smaller picture."
+        )
+
+
 def draw_several(
-    engine: Engine, request: GenerateRequest, num: int, options: RunOptions = DEFAULT_OPTIONS
+    engine: Engine, request: Request, num: int, options: RunOptions = DEFAULT_OPTIONS
 ) -> tuple[Result, ...]:
     """Draw pictures whose features are compared with the query's, from consecutive seeds.
 
@@ -95,24 +120,29 @@ def draw_several(
     """
     check_encoder(engine, request.query)
     most, settings = DEFAULT_CAPS.num_images, request.settings
-    return tuple(
-        engine.generate(
-            replace(
-                request,
-                settings=replace(
-                    settings, seed=settings.seed + first, num_images=min(most, num - first)
-                ),
-            ),
-            options,
-        )
+    batches = (
+        replace(settings, seed=settings.seed + first, num_images=min(most, num - first))
         for first in range(0, num, most)
     )
+    return tuple(_draw(engine, replace(request, settings=batch), options) for batch in batches)
+
+
+def _draw(engine: Engine, request: Request, options: RunOptions) -> Result:
+    match request:
+        case GenerateRequest():
+            return engine.generate(request, options)
+        case TransferRequest():
+            return engine.transfer(request, options)
 
 
 def rank(engine: Engine, results: Sequence[Result]) -> tuple[RankedPicture, ...]:
-    """Put the pictures of results of one query in order, the best first."""
+    """Put the pictures of results of one query in order, the best first.
+
+    Where one part of a picture was drawn anew, that part and its surroundings are compared, as the
+    query was composed with them.
+    """
     drawn = [(result, picture.index) for result in results for picture in result.images]
-    features = picture_features(engine, [r.images[index].image for r, index in drawn])
+    features = picture_features(engine, [_compared(result, index) for result, index in drawn])
     scored = agreements(results[0].request.query, features)
     return tuple(
         RankedPicture(
@@ -122,6 +152,11 @@ def rank(engine: Engine, results: Sequence[Result]) -> tuple[RankedPicture, ...]
         )
         for place, number in enumerate(best_first(scored), start=1)
     )
+
+
+def _compared(result: Result, index: int) -> Image.Image:
+    image, request = result.images[index].image, result.request
+    return visible_part(image, request.mask) if isinstance(request, TransferRequest) else image
 
 
 @torch.inference_mode()

@@ -57,6 +57,10 @@ def add_transfer(commands: "Subparsers[argparse.ArgumentParser]") -> None:
         help="the image's own size: what is drawn is enlarged, with some of the image's detail",
     )  # fmt: skip
     _add_mask(command)
+    command.add_argument(
+        "--best-of", type=int, metavar="N",
+        help="draw N images and number them by how well they agree with image and domain",
+    )  # fmt: skip
     command.add_argument("--composer", help="default: duet, or basic where the kit has none")
     add_tokens(command)
     add_kit(command)

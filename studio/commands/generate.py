@@ -48,7 +48,7 @@ def run(options: GenerateOptions) -> int:
         style_file(options.style_image),
         overwrite=options.overwrite,
     )
-    paths = _plan_files(options, rules)
+    paths = plan_images(options.output, options.drawing, options.best_of, rules)
     words = read_tokens(options.query.tokens)
     engine = open_engine(options.kit, parse_loras(options.loras)).with_words(words)
     style = read_style(options.style_image, engine.kit)
@@ -91,13 +91,26 @@ def _print_enlarged(request: GenerateRequest) -> None:
         )
 
 
-def _plan_files(options: GenerateOptions, rules: OutputRules) -> tuple[Path, ...]:
-    if options.best_of is None:
-        return plan_batch(options.output, num_files(options.drawing), rules)
-    check_number(options.best_of, "--best-of")
-    if options.drawing.num_images != 1:
+def plan_images(
+    output: Path, drawing: DrawingOptions, best_of: int | None, rules: OutputRules
+) -> tuple[Path, ...]:
+    """Return where to write the images of one query.
+
+    Args:
+        output: As it was asked for.
+        drawing: How images are drawn.
+        best_of: How many are drawn and put in order; None for a batch without an order.
+        rules: What they must be saved as.
+
+    Raises:
+        UsageError: Their number is out of range, or they could not be written there.
+    """
+    if best_of is None:
+        return plan_batch(output, num_files(drawing), rules)
+    check_number(best_of, "--best-of")
+    if drawing.num_images != 1:
         raise UsageError("--best-of says how many images are drawn; leave out --num-images.")
-    return plan_ranked(options.output, options.best_of, rules)
+    return plan_ranked(output, best_of, rules)
 
 
 def _print_known_match(engine: Engine, query: ComposedQuery, options: GenerateOptions) -> None:
@@ -182,7 +195,10 @@ def save(
 
 
 def save_ranked(
-    ranked: Sequence[RankedPicture], paths: Sequence[Path], kit: str, options: GenerateOptions
+    ranked: Sequence[RankedPicture],
+    paths: Sequence[Path],
+    kit: str,
+    options: GenerateOptions | TransferOptions,
 ) -> int:
     """Save images with their provenance and place, and print a table of their agreement.
 

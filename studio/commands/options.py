@@ -205,6 +205,7 @@ class TransferOptions:
     masking: MaskOptions
     like: tuple[Path, ...]
     sweeps: bool
+    best_of: int | None
     save_token: Path | None
     loras: tuple[str, ...]
     control_image: Path | None

@@ -2,11 +2,11 @@
 
 from composer.images import open_image
 from generation.sample import RunOptions
+from studio.best_of import draw_best
 from studio.commands.adapters import style_file
-from studio.commands.generate import num_files, output_rules, print_notes, save
+from studio.commands.generate import output_rules, plan_images, print_notes, save, save_ranked
 from studio.commands.mask_choice import check_mask
 from studio.commands.options import TransferOptions
-from studio.commands.outputs import plan_batch
 from studio.commands.shared import ProgressLine
 from studio.commands.transfer_folder import transfer_folder
 from studio.commands.transfer_setup import domain_of, plan_token, set_up
@@ -21,6 +21,10 @@ def run(options: TransferOptions) -> int:
         UsageError: The domain is empty, or has no word that the kit knows.
     """
     _check_masking(options)
+    if options.best_of is not None and (options.sweeps or options.source.is_dir()):
+        raise UsageError(
+            "--best-of is for one picture in one domain; leave it out for a folder or with --sweep."
+        )
     if options.sweeps:
         return sweep(options)
     _check_domain(options)
@@ -34,7 +38,7 @@ def _transfer_one(options: TransferOptions) -> int:
         options.source, options.control_image, style_path, options.masking.mask, *options.like,
     )  # fmt: skip
     rules = output_rules(*inputs, overwrite=options.overwrite)
-    paths = plan_batch(options.output, num_files(options.drawing), rules)
+    paths = plan_images(options.output, options.drawing, options.best_of, rules)
     token_path = plan_token(options)
     setup = set_up(options)
     source = open_image(options.source)
@@ -42,7 +46,11 @@ def _transfer_one(options: TransferOptions) -> int:
     setup = setup.with_words(domain.words)
     request = setup.request(source, options.source, domain.text)
     print_notes(setup.engine, request.settings)
-    result = setup.engine.transfer(request, RunOptions(on_step=ProgressLine("step")))
+    run_options = RunOptions(on_step=ProgressLine("step"))
+    if options.best_of is not None:
+        ranked = draw_best(setup.engine, request, options.best_of, run_options)
+        return save_ranked(ranked, paths, setup.engine.kit.name, options)
+    result = setup.engine.transfer(request, run_options)
     return save(result, paths, request, setup.engine.kit.name, options)
 
 

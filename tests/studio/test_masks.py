@@ -98,9 +98,17 @@ def test_words_on_a_wide_picture_reach_its_sides(world):
     assert cells[:, :90].any() or cells[:, 150:].any()
 
 
-def test_a_rerun_draws_the_part_again(world, tmp_path):
-    photo, image, again = world / "photo.png", tmp_path / "a.png", tmp_path / "again.png"
-    assert transfer(world, photo, image, "--box", 7, 9, 61, 40, "--num-images", 1) == 0
+@pytest.mark.parametrize(
+    "part",
+    [
+        ("--box", 7, 9, 61, 40), ("--where", "the chair"), ("--where", "the chair", "--outside"),
+        ("--box", 7, 9, 61, 40, "--best-of", 1),
+    ],
+)  # fmt: skip
+def test_a_rerun_draws_the_part_again(world, tmp_path, part):
+    photo, again = world / "photo.png", tmp_path / "again.png"
+    assert transfer(world, photo, tmp_path / "a.png", *part) == 0
+    (image,) = tmp_path.glob("a*.png")
     kit = ("--kit", world / "kit", "--source", photo, "--output", again)
     assert duet("rerun", image, *kit) == 0
     assert again.read_bytes() == image.read_bytes()
