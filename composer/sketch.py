@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Sequence, Sized
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -81,15 +82,7 @@ class Sketch:
         Raises:
             InputError: The text is too long, no such JSON, or breaks a cap of `from_strokes`.
         """
-        if len(text) > MAX_JSON_BYTES:
-            raise InputError(f"The strokes take more than {MAX_JSON_BYTES >> 20} MiB; draw less.")
-        try:
-            value = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise InputError("The strokes are not valid JSON.") from error
-        strokes = value.get("strokes") if isinstance(value, dict) else value
-        if not isinstance(strokes, list) or not all(isinstance(s, list) for s in strokes):
-            raise InputError("Strokes must be a list of lists of [x, y] points.")
+        strokes = strokes_of_json(text)
         if extent == 1.0:
             return cls.from_strokes(strokes)
         return cls.from_strokes([np.asarray(s, dtype=np.float32) / extent for s in strokes])
@@ -111,6 +104,27 @@ class Sketch:
         if levels is None:
             raise InputError("The image holds no drawing; it looks blank.")
         return cls(raster=levels)
+
+
+def strokes_of_json(text: str | bytes) -> list[list[Any]]:
+    """Return the strokes of the canvas, each a list of whatever it holds.
+
+    Args:
+        text: As in `Sketch.from_json`; there may be no stroke.
+
+    Raises:
+        InputError: The text is too long, or no such JSON.
+    """
+    if len(text) > MAX_JSON_BYTES:
+        raise InputError(f"The strokes take more than {MAX_JSON_BYTES >> 20} MiB; draw less.")
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InputError("The strokes are not valid JSON.") from error
+    strokes = value.get("strokes") if isinstance(value, dict) else value
+    if not isinstance(strokes, list) or not all(isinstance(s, list) for s in strokes):
+        raise InputError("Strokes must be a list of lists of [x, y] points.")
+    return strokes
 
 
 def fit_strokes(strokes: Sequence[np.ndarray]) -> Sketch:

@@ -49,8 +49,7 @@ class Mask:
             MaskError: No pixel is marked, or nothing that fills a cell.
         """
         height, width = pixels.shape
-        scale = min(1.0, MAX_CELLS / max(height, width))
-        rows, columns = max(1, round(height * scale)), max(1, round(width * scale))
+        rows, columns = shape_of_cells(width, height)
         if not pixels.any():
             raise MaskError("The mask is empty: nothing is marked to be drawn anew.")
         cells = np.logical_and.reduceat(pixels, _starts(height, rows), axis=0)
@@ -73,6 +72,12 @@ class Mask:
         row_of = np.arange(height) * rows // height
         column_of = np.arange(width) * columns // width
         return self.cells[row_of][:, column_of]
+
+
+def shape_of_cells(width: int, height: int) -> tuple[int, int]:
+    """Return the rows and columns that a mask of a picture has."""
+    scale = min(1.0, MAX_CELLS / max(height, width))
+    return max(1, round(height * scale)), max(1, round(width * scale))
 
 
 def _starts(num_pixels: int, num_cells: int) -> Int[np.ndarray, " n"]:

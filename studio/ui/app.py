@@ -23,6 +23,7 @@ from studio.ui.inputs import CheckedDropdown, CheckedNumber, CheckedSlider, Uplo
 from studio.ui.layout import PRIVATE, HandOver, QuerySide, large_picture
 from studio.ui.login import LoginMiddleware
 from studio.ui.operation import Operation
+from studio.ui.painting import part_inputs
 from studio.ui.present import loras_line
 from studio.ui.retrieve_tab import retrieve_tab
 from studio.ui.security import Access, lifespan
@@ -130,23 +131,21 @@ def _transfer_tab(
             uses_words = gr.Checkbox(
                 label="With the words on the left", value=False, elem_id="uses-words"
             )
+            part = part_inputs()
+            part.follow(source)
+            strength = CheckedSlider(
+                minimum=0.1,
+                maximum=1,
+                value=handlers.context.engine.kit.drawing.strength,
+                step=0.05,
+                label="Strength",
+            )
             with gr.Row():
-                part = gr.Textbox(
-                    label="Only this part", placeholder="the green seat", max_lines=1,
-                    min_width=120, max_length=MAX_TEXT_LENGTH, elem_id="part",
-                )  # fmt: skip
-                all_but_part = gr.Checkbox(
-                    label="All but that part", value=False, min_width=120, elem_id="all-but-part"
-                )
-            with gr.Row():
-                strength = CheckedSlider(
-                    minimum=0.1,
-                    maximum=1,
-                    value=handlers.context.engine.kit.drawing.strength,
-                    step=0.05,
-                    label="Strength",
-                )
                 seed = CheckedNumber(value=0, label="Seed", precision=0, min_width=80)
+                best_of = CheckedNumber(
+                    value=1, minimum=1, maximum=handlers.context.caps.drawing.num_images,
+                    label="Best of", precision=0, min_width=80, elem_id="best-of",
+                )  # fmt: skip
             keeps_colours = gr.Checkbox(
                 label="Keep the colours", value=False, elem_id="keep-colours"
             )
@@ -163,7 +162,7 @@ def _transfer_tab(
         handlers.transfer,
         [
             source, into.domain, into.own_words, strength, seed, uses_words, query.words,
-            query.added_words, part, all_but_part, keeps_colours,
+            query.added_words, part.words, part.is_inverted, keeps_colours, part.painting, best_of,
         ],
         filled, api_name="transfer", concurrency_id=DRAWING,
         concurrency_limit=1, trigger_mode="once", show_progress_on=[result],

@@ -1,5 +1,6 @@
 // The body of a function (element, trigger, props, watch): strokes in the unit square, as JSON.
 // A stroke is a list of [x, y], or of [x, y, pressure] where it came from a pen.
+// Over a picture, points are [x, y, breadth of the brush], and the JSON also names the picture.
 const PAUSE_MS = 350; // pause in drawing before the search starts
 const MIN_STEP = 0.003;
 const ERASER = 0.025;
@@ -11,6 +12,9 @@ const canvas = element.querySelector("canvas");
 const pen = canvas.getContext("2d");
 const hint = element.querySelector(".duet-hint");
 const full = element.querySelector(".duet-full");
+const photo = element.querySelector("img"); // only where a picture is painted over
+const root = element.querySelector(".duet-canvas");
+const brush = element.querySelector("input");
 const tool = Object.fromEntries(
   [...element.querySelectorAll("[data-tool]")].map((button) => [button.dataset.tool, button]),
 );
@@ -23,49 +27,72 @@ let erasing = false;
 let beforeErasing = null;
 let sent = "";
 let timer = 0;
+let shape = [1, 1]; // sides of the canvas over the longer one
+let subject = null; // the picture: its name, and whether all but what is painted is meant
 const cursor = { x: 0.5, y: 0.5, visible: false };
 
 const clamp = (value) => Math.min(1, Math.max(0, Math.round(value * 1e4) / 1e4));
 const numPoints = () => strokes.reduce((sum, stroke) => sum + stroke.length, 0);
 
-function redraw() {
-  const side = canvas.clientWidth;
+function fit() {
   const scale = window.devicePixelRatio || 1;
-  if (!side) return;
-  if (canvas.width !== Math.round(side * scale)) {
-    canvas.width = canvas.height = Math.round(side * scale);
+  const [width, height] = [canvas.clientWidth, canvas.clientHeight];
+  const sides = [width, height].map((side) => Math.round(side * scale));
+  if (canvas.width !== sides[0] || canvas.height !== sides[1]) {
+    [canvas.width, canvas.height] = sides;
   }
-  pen.setTransform(canvas.width, 0, 0, canvas.width, 0, 0);
+  const longer = Math.max(width, height);
+  shape = [width / longer, height / longer];
+  pen.setTransform(longer * scale, 0, 0, longer * scale, 0, 0);
+}
+
+function redraw() {
+  if (!canvas.clientWidth) return;
+  fit();
   pen.clearRect(0, 0, 1, 1);
   pen.lineCap = pen.lineJoin = "round";
   pen.strokeStyle = pen.fillStyle = getComputedStyle(canvas).color;
-  for (const stroke of current ? [...strokes, current] : strokes) drawStroke(stroke);
+  const all = current ? [...strokes, current] : strokes;
+  if (subject?.outside && all.length) {
+    pen.fillRect(0, 0, 1, 1);
+    pen.globalCompositeOperation = "destination-out";
+  }
+  all.forEach(drawStroke);
+  pen.globalCompositeOperation = "source-over";
   if (cursor.visible && document.activeElement === canvas) drawCursor();
-  hint.hidden = strokes.length > 0 || current !== null;
+  if (!photo) hint.hidden = all.length > 0;
   tool.undo.disabled = past.length === 0;
   tool.redo.disabled = future.length === 0;
   tool.clear.disabled = strokes.length === 0;
 }
 
-function drawStroke(stroke) {
+function widthOf(stroke) {
   const pressures = stroke.filter((point) => point.length > 2).map((point) => point[2]);
   const pressure = pressures.length
     ? pressures.reduce((sum, value) => sum + value, 0) / pressures.length
     : 0.5;
-  pen.lineWidth = LINE * (0.5 + pressure);
+  if (!photo) return LINE * (0.5 + pressure);
+  return props.finest * (props.broadest / props.finest) ** pressure;
+}
+
+const placed = (point) => [point[0] * shape[0], point[1] * shape[1]];
+
+function drawStroke(stroke) {
+  const path = stroke.map(placed);
+  pen.lineWidth = widthOf(stroke);
   pen.beginPath();
-  const [first] = stroke;
-  if (stroke.length === 1) {
+  const [first] = path;
+  if (path.length === 1) {
     pen.arc(first[0], first[1], pen.lineWidth / 2, 0, 7);
     pen.fill();
     return;
   }
   pen.moveTo(first[0], first[1]);
-  for (let i = 1; i < stroke.length - 1; i += 1) {
-    const [x, y] = stroke[i];
-    pen.quadraticCurveTo(x, y, (x + stroke[i + 1][0]) / 2, (y + stroke[i + 1][1]) / 2);
+  for (let i = 1; i < path.length - 1; i += 1) {
+    const [x, y] = path[i];
+    pen.quadraticCurveTo(x, y, (x + path[i + 1][0]) / 2, (y + path[i + 1][1]) / 2);
   }
-  const last = stroke[stroke.length - 1];
+  const last = path[path.length - 1];
   pen.lineTo(last[0], last[1]);
   pen.stroke();
 }
@@ -75,13 +102,19 @@ function drawCursor() {
   pen.lineWidth = 0.003;
   pen.globalAlpha = 0.6;
   pen.beginPath();
-  pen.arc(cursor.x, cursor.y, current ? 0.012 : 0.02, 0, 7);
+  const radius = photo ? widthOf([keyboardPoint()]) / 2 : 0.02;
+  pen.arc(...placed([cursor.x, cursor.y]), current ? radius * 0.6 : radius, 0, 7);
   pen.stroke();
   pen.restore();
 }
 
+function valueOf() {
+  if (photo) return JSON.stringify({ ...subject, strokes });
+  return strokes.length ? JSON.stringify(strokes) : "";
+}
+
 function send() {
-  const text = strokes.length ? JSON.stringify(strokes) : "";
+  const text = valueOf();
   if (text === sent) return;
   sent = text;
   props.value = text;
@@ -90,7 +123,8 @@ function send() {
 
 function announce() {
   clearTimeout(timer);
-  timer = setTimeout(send, PAUSE_MS);
+  if (photo) send(); // nothing waits for a pause
+  else timer = setTimeout(send, PAUSE_MS);
 }
 
 function commit(next) {
@@ -126,7 +160,7 @@ function setErasing(value) {
 
 function begin(point) {
   if (strokes.length >= props.max_strokes || numPoints() >= props.max_points) {
-    full.textContent = "The drawing is full; clear or erase something.";
+    full.textContent = "There is no room for more; clear or erase something.";
     return;
   }
   clearTimeout(timer);
@@ -135,8 +169,8 @@ function begin(point) {
 }
 
 function extend(point) {
-  const [x, y] = current[current.length - 1];
-  if (Math.hypot(point[0] - x, point[1] - y) < MIN_STEP) return;
+  const [[x, y], [nextX, nextY]] = [current[current.length - 1], point].map(placed);
+  if (Math.hypot(nextX - x, nextY - y) < MIN_STEP) return;
   if (numPoints() + current.length < props.max_points) current.push(point);
 }
 
@@ -156,7 +190,9 @@ function distance(point, from, to) {
 }
 
 function isTouched(stroke, point) {
-  return stroke.some((to, i) => distance(point, stroke[Math.max(0, i - 1)], to) < ERASER);
+  const [path, at] = [stroke.map(placed), placed(point)];
+  const reach = photo ? Math.max(ERASER / 2, widthOf(stroke) / 2) : ERASER;
+  return path.some((to, i) => distance(at, path[Math.max(0, i - 1)], to) < reach);
 }
 
 function erase(point) {
@@ -175,10 +211,14 @@ function endErasing() {
   commit(left);
 }
 
+const withBreadth = (x, y, pressure) => [x, y, clamp(Number(brush.value) + pressure - 0.5)];
+const keyboardPoint = () => (photo ? withBreadth(cursor.x, cursor.y, 0.5) : [cursor.x, cursor.y]);
+
 function pointOf(event) {
   const box = canvas.getBoundingClientRect();
   const x = clamp((event.clientX - box.left) / box.width);
   const y = clamp((event.clientY - box.top) / box.height);
+  if (photo) return withBreadth(x, y, event.pointerType === "pen" ? event.pressure || 0.5 : 0.5);
   // A stroke keeps one shape: with pressure throughout, or without.
   const isPen = event.pointerType === "pen" && (!current || current[0].length === 3);
   return isPen ? [x, y, clamp(event.pressure || 0.5)] : [x, y];
@@ -230,14 +270,14 @@ function moveCursor(event) {
   cursor.visible = true;
   cursor.x = clamp(cursor.x + dx * size);
   cursor.y = clamp(cursor.y + dy * size);
-  if (current) extend([cursor.x, cursor.y]);
+  if (current) extend(keyboardPoint());
   redraw();
 }
 
 function toggleKeyboardPen() {
   cursor.visible = true;
   if (current) finish();
-  else begin([cursor.x, cursor.y]);
+  else begin(keyboardPoint());
 }
 
 function shortcut(event) {
@@ -278,14 +318,51 @@ function load() {
   clearTimeout(timer);
   current = null;
   setErasing(false);
-  past = [...past.slice(1 - HISTORY), strokes];
+  const value = text ? JSON.parse(text) : [];
+  if (photo) show(value);
+  else past = [...past.slice(1 - HISTORY), strokes];
   future = [];
-  strokes = text ? JSON.parse(text) : [];
+  strokes = photo ? value.strokes || [] : value;
   sent = text;
   redraw();
 }
 
+function show({ picture = "", address = "", outside = false }) {
+  const isOther = picture !== subject?.picture;
+  subject = isOther ? { picture, address, outside } : { ...subject, outside };
+  if (isOther) {
+    past = [];
+    root.dataset.state = picture ? "waiting" : "empty";
+    if (picture) photo.src = address;
+    else photo.removeAttribute("src");
+  }
+  tell();
+}
+
+function tell() {
+  hint.textContent = {
+    empty: "Choose a picture first; then paint over it.",
+    waiting: "",
+    ready: `Paint over what is to ${subject.outside ? "stay" : "be drawn anew"}.`,
+    unseen: "This browser cannot show the picture; name the part in words.",
+  }[root.dataset.state];
+}
+
+photo?.addEventListener("load", () => {
+  subject.size = [photo.naturalWidth, photo.naturalHeight];
+  root.style.setProperty("--aspect", photo.naturalWidth / photo.naturalHeight);
+  root.dataset.state = "ready";
+  tell();
+  redraw();
+});
+
+photo?.addEventListener("error", () => {
+  root.dataset.state = "unseen";
+  tell();
+});
+
 watch("value", load);
 new ResizeObserver(redraw).observe(canvas);
+if (photo) show({});
 load();
 redraw();

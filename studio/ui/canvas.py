@@ -32,11 +32,11 @@ class PlainHTML(gr.HTML, metaclass=WithoutStub):
 class StrokeCanvas(PlainHTML):
     """A square to draw on. Value: JSON strokes in the unit square, "" for an empty canvas."""
 
-    def __init__(self, **kwargs: Any) -> None:  # noqa: ANN401  gradio's keywords
+    def __init__(self, *, template: str = "canvas.html", **kwargs: Any) -> None:  # noqa: ANN401
         """Create the canvas; keywords are gradio's (`elem_id`, ...)."""
         super().__init__(
             value="",
-            html_template=page_file("canvas.html"),
+            html_template=page_file(template),
             js_on_load=page_file("canvas.js"),
             max_strokes=PAGE_MAX_STROKES,
             max_points=PAGE_MAX_POINTS,

@@ -13,7 +13,6 @@ from composer.added_words import AddedWord
 from composer.images import ImageError, ImageLimits, open_image
 from composer.query import Query
 from generation.cancel import CancelToken, GenerationCancelledError
-from generation.masking import Mask
 from generation.request import (
     DrawingSettings,
     GenerateRequest,
@@ -29,13 +28,13 @@ from studio.domains import words_of_domain
 from studio.engine import ComposeOptions
 from studio.errors import UsageError
 from studio.known_matches import find_known_match
-from studio.mask_words import mask_of_words
 from studio.ui.comparison import ComparisonHandlers
 from studio.ui.context import PageContext, checked_index, read_query
 from studio.ui.domain_tab import ExampleHandlers, PageExamples
 from studio.ui.inputs import checked_float, checked_int, checked_text
 from studio.ui.messages import translate_errors
-from studio.ui.present import PagePicture, selected_picture
+from studio.ui.painting import SentPart, part_of
+from studio.ui.present import PagePicture, selected_picture, transfer_line
 from studio.ui.results import Results, show_result, show_results
 from studio.ui.retrieve_handlers import RetrieveHandlers
 from studio.ui.security import private_name
@@ -198,10 +197,15 @@ class PageHandlers:
         part: object,
         all_but_part: object,
         keeps_colours: object,
+        painting: object,
+        best_of: object,
         request: gr.Request,
         progress: Progress = gr.Progress(),  # noqa: B008  gradio reads the default
     ) -> tuple[Any, ...]:
-        """Move the source, or a part of it, into a domain; return both images and the PNG."""
+        """Move the source, or a part of it, into a domain; return both images and the PNG.
+
+        Of several images that are drawn, the best is kept.
+        """
         self._check_draws()
         try:
             image = self._source(source, request)
@@ -216,10 +220,12 @@ class PageHandlers:
         engine, to = engine.with_words((*added_words, *named.words)), named.text
         if uses_words is True and checked_text(words, "The words").strip():
             to = f"{to}, {checked_text(words, 'The words')}"
-        mask = self._mask(image, part, all_but_part)
+        sent = SentPart(words=part, painting=painting, is_inverted=all_but_part)
+        mask = part_of(self.context.engine, sent, image, source)
         settings = settings_of(
             kit,
             seed=checked_int(seed, "The seed"),
+            num_images=_capped(best_of, "The number of pictures", caps.num_images),
             num_inference_steps=min(kit.num_inference_steps, caps.num_inference_steps),
         )
         drawing_request = TransferRequest(
@@ -240,26 +246,16 @@ class PageHandlers:
         )
         if result is None:
             return gr.skip(), "Stopped.", gr.skip()
-        (moved,) = self.results.keep(result, _session(request), "transferred")
+        ranked = rank(engine, [result]) if settings.num_images > 1 else ()
+        (moved,) = self.results.keep(result, _session(request), "transferred", ranked, most=1)
         before = moved.file.with_name("before.png")
         whole = image if mask else fit_source(image, result.height, result.width)
         whole.save(before)
-        seed = drawing_request.settings.seed
-        line = (
-            f"{to}: strength {drawing_request.strength:g}, seed {seed}, {result.duration_s:.1f} s."
-        )
+        line = transfer_line(to, drawing_request.strength, moved, result.duration_s)
         download = gr.update(value=moved.file, interactive=True)
         outputs = ((before, moved.file), line, download)
         self.sessions.keep(_session(request), "transfer", outputs)
         return outputs
-
-    def _mask(self, image: Image.Image, part: object, all_but_part: object) -> Mask | None:
-        """Return the mask of the words that name a part; None without words."""
-        words = checked_text(part, "The part")
-        if not words.strip():
-            return None
-        mask = mask_of_words(self.context.engine, image, words)
-        return mask.inverted() if all_but_part is True else mask
 
     def enter(self, key: object, request: gr.Request) -> tuple[Any, ...]:
         """Begin a visit; return what an earlier page of the same tab transferred and generated."""

@@ -53,6 +53,17 @@ def agreement_rows(selection: Selection | None) -> tuple[tuple[str, str], ...]:
     return (("Rank", f"{selection.rank} of {selection.num_drawn}"), *cosines)
 
 
+def transfer_line(words: str, strength: float, moved: PagePicture, duration_s: float) -> str:
+    """Return the line about a transferred picture, with its place where several were drawn."""
+    rows = dict(moved.facts.rows)
+    line = f"{words}: strength {strength:g}, seed {rows['Seed']}, {duration_s:.1f} s."
+    if "Rank" not in rows:
+        return line
+    sides = (("the picture", "Drawing"), ("the domain", "Words"))
+    cosines = " and ".join(f"{name} {rows[key]}" for name, key in sides if key in rows)
+    return f"{line} Rank {rows['Rank']} by agreement: {cosines}."
+
+
 def index_of(pictures: Sequence[PagePicture], picked: str) -> int:
     """Return the index of the large picture: the picked one, else the first."""
     return next((index for index, picture in enumerate(pictures) if picture.id == picked), 0)

@@ -22,11 +22,23 @@ class Results:
         self._context, self._visits = context, visits
 
     def keep(
-        self, result: Result, session: str, verb: str, ranked: tuple[RankedPicture, ...] = ()
+        self,
+        result: Result,
+        session: str,
+        verb: str,
+        ranked: tuple[RankedPicture, ...] = (),
+        most: int | None = None,
     ) -> tuple[PagePicture, ...]:
         """Write each image as a PNG with its provenance, in the order of the seeds or the ranks.
 
         What the operator's check refuses is left out.
+
+        Args:
+            result: The images.
+            session: The visit.
+            verb: What was done to them, for the title of those without words.
+            ranked: Their places, if they have any.
+            most: How many of them are written, the first ones; None for all.
 
         Raises:
             UsageError: That is all of them.
@@ -39,6 +51,8 @@ class Results:
         places = {picture.index: picture.selection for picture in ranked}
         for number in places or range(len(result.images)):
             image = result.images[number].image
+            if len(pictures) == most:
+                break
             if check is not None and not check(image):
                 continue
             seed, place = settings.seed + number, places.get(number)

@@ -58,9 +58,10 @@ def next_search(page):
     data.extend(json.loads(caught.value.post_data)["data"])
 
 
-def stroke(page, *points):
+def stroke(page, *points, on="#canvas canvas"):
     """Draws through points in the unit square with the mouse."""
-    box = page.query_selector("#canvas canvas").bounding_box()
+    page.locator(on).scroll_into_view_if_needed()
+    box = page.query_selector(on).bounding_box()
     corners = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in points]
     page.mouse.move(*corners[0])
     page.mouse.down()

@@ -1,6 +1,7 @@
 """Nothing that a visitor writes, draws or sends reaches a terminal or a log."""
 
 import asyncio
+import io
 import itertools
 import json
 import logging
@@ -10,6 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
+from PIL import Image
 
 from studio.ui.quiet import logs_without_content
 from tests.studio.page import HOUSE, QUEUE_STATISTICS, Server, serve, shared_world
@@ -111,13 +113,24 @@ def test_no_address_header_or_file_reaches_a_log(
 def test_whole_calls_reach_no_log(
     client: httpx.Client, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ):
-    """Calls that succeed, by name, with a drawing and words."""
+    """Calls that succeed, by name, with a drawing and words, painted over a picture, too."""
+    buffer = io.BytesIO()
+    Image.new("RGB", (40, 30), "teal").save(buffer, "PNG")
+    (path,) = client.post(f"{API}upload", files={"files": ("a.png", buffer.getvalue())}).json()
+    picture = {"path": path, "meta": {"_type": "gradio.FileData"}}
+    paint = [picture, "night", "", 0.5, 5123987, False, "", "", True, True]
     for name, data in (
         ("retrieve", [DRAWING, f"red {MARKER}", 0.5]),
         ("retrieve", [DRAWING, MARKER, "much"]),
         ("retrieve", [DRAWING + MARKER, "", 0.5]),
         ("generate", [DRAWING, f"red {MARKER}", 0.5, 5123987, 1, 3.0, 1, None, True]),
-        ("transfer", [None, MARKER, MARKER, 0.5, 5123987, True, MARKER, MARKER, True, True]),
+        ("transfer", [*paint, DRAWING, 2]),
+        ("transfer", [*paint, DRAWING + MARKER, 1]),
+        ("transfer", [*paint, json.dumps({"picture": MARKER, "strokes": [[[0.5, 0.5]]]}), 1]),
+        (
+            "transfer",
+            [None, MARKER, MARKER, 0.5, 5123987, True, MARKER, MARKER, True, True, DRAWING, 1],
+        ),
     ):
         answer = client.post(f"{API}call/{name}", json={"data": data})
         assert answer.status_code == 200

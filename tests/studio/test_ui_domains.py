@@ -47,7 +47,7 @@ def file(handlers, number):
 
 def move(handlers, *, domain="night", own="", words=()):
     return handlers.transfer(
-        file(handlers, 0), domain, own, 0.6, 0, False, "", words, "", False, False,
+        file(handlers, 0), domain, own, 0.6, 0, False, "", words, "", False, False, "", 1,
         request=visitor(), progress=lambda *_, **__: None,
     )  # fmt: skip
 

@@ -56,11 +56,12 @@ def draw(handlers, strokes=HOUSE, words="red", kept=(), who="one", progress=sile
 
 def move(
     handlers, source, domain="night", own="", strength=0.6, uses_words=False, who="one", part="",
-    outside=False, keeps_colours=False, **changes
+    outside=False, keeps_colours=False, painting="", best_of=1, **changes
 ):  # fmt: skip
     last = {"seed": 0, "uses_words": uses_words, "words": "oak wood"} | changes
     return handlers.transfer(
-        source, domain, own, strength, *last.values(), (), part, outside, keeps_colours,
+        source, domain, own, strength, *last.values(), (), part, outside, keeps_colours, painting,
+        best_of,
         request=visitor(who), progress=silent,
     )  # fmt: skip
 

@@ -197,7 +197,7 @@ def test_abuse_of_the_interface_gives_an_error_and_no_traceback(client, data):
 )
 def test_no_address_and_no_foreign_path_is_taken_as_a_picture(client, picture):
     kind, text = call(
-        client, "transfer", [picture, "night", "", 0.6, 0, False, "", "", False, False]
+        client, "transfer", [picture, "night", "", 0.6, 0, False, "", "", False, False, "", 1]
     )
     assert kind in ("error", "422", "400")
     assert "root:" not in text
@@ -224,7 +224,7 @@ def test_the_public_interface_is_what_it_was(client):
         "/retrieve": ["strokes", "words", "balance"],
         "/transfer": [
             "source", "domain", "own_words", "strength", "seed", "uses_words", "words", "part",
-            "all_but_part", "keeps_colours",
+            "all_but_part", "keeps_colours", "painting", "best_of",
         ],
         "/generate": [
             "strokes", "words", "balance", "seed", "num_steps", "guidance", "num_images",

@@ -96,7 +96,7 @@ def test_pictures_are_drawn_and_transferred_with_the_word(handlers, tmp_path):
     source = handlers.context.folder / "photo.png"
     noise((70, 70), 80).save(source)
     moved = handlers.transfer(
-        str(source), "night", "<fog>", 0.6, 0, False, "", words, "", False, False,
+        str(source), "night", "<fog>", 0.6, 0, False, "", words, "", False, False, "", 1,
         request=visitor(), progress=silent,
     )  # fmt: skip
     fields = read_png(Path(moved[0][1])).fields
