@@ -147,6 +147,10 @@ def _add_demo(commands: "Subparsers[argparse.ArgumentParser]") -> None:
         "refuses",
     )  # fmt: skip
     command.add_argument(
+        "--saved-domains", action="store_true", dest="offers_saved",
+        help="with --public: offer visitors the domains that you saved (duet domains), too",
+    )  # fmt: skip
+    command.add_argument(
         "--no-browser", action="store_false", dest="opens_browser", help="print the address only"
     )
     add_loras(command)

@@ -243,7 +243,9 @@ class DomainStore:
             return SavedDomain(name=file.stem, domain=None, problem=str(error))
 
 
-def words_of_domain(engine: Engine, text: str, given: Sequence[AddedWord]) -> DomainWords:
+def words_of_domain(
+    engine: Engine, text: str, given: Sequence[AddedWord], *, knows_saved: bool = True
+) -> DomainWords:
     """Return the words of a domain, saved ones found by their names.
 
     A preset of the kit comes first, then a saved domain of that name, then plain words, in which
@@ -253,6 +255,7 @@ def words_of_domain(engine: Engine, text: str, given: Sequence[AddedWord]) -> Do
         engine: The kit.
         text: What was asked for.
         given: Words of token files, which come before saved domains.
+        knows_saved: Whether saved domains may be used; if not, none is found or named.
 
     Raises:
         UsageError: The kit knows no word of it.
@@ -261,16 +264,21 @@ def words_of_domain(engine: Engine, text: str, given: Sequence[AddedWord]) -> Do
     """
     store, presets = DomainStore(), {preset.casefold() for preset in engine.kit.domains}
     name = text.strip()
-    if name.casefold() not in presets and (file := store.find(name)) is not None:
+
+    def find(name: str) -> Path | None:
+        return store.find(name) if knows_saved else None
+
+    if name.casefold() not in presets and (file := find(name)) is not None:
         text = f"<{file.stem}>"
     taken = {word.name.casefold() for word in given}
     names = dict.fromkeys(mark.casefold() for mark in _MARK.findall(text))
-    saved = [name for name in names if name not in taken and store.find(name) is not None]
+    saved = [name for name in names if name not in taken and find(name) is not None]
     words = tuple(domain_word(engine, store.read(name)) for name in saved)
     reading = engine.with_words((*given, *words))
     is_known = name.casefold() in presets or knows_any_word(reading.backbone, text)
     if engine.kit.domains and not is_known:
-        known = ", ".join((*engine.kit.domains, *(one.name for one in store.saved())))
+        others = [one.name for one in store.saved()] if knows_saved else []
+        known = ", ".join((*engine.kit.domains, *others))
         raise UsageError(
             f"The kit {engine.kit.name!r} does not know the domain {name!r}; "
             f"choose one of {known}, or other words it was trained on."

@@ -10,7 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from retrieval.store.address import IndexLocation, absolute_location
 from studio.commands.adapters import parse_loras
@@ -25,6 +25,9 @@ from studio.ui.operation import Operation, operated
 from studio.ui.security import Access
 from studio.ui.stopping import STOP_S, stops_on_signals
 from studio.ui.workspace import private_workspace
+
+if TYPE_CHECKING:
+    from studio.ui.context import PageContext
 
 NUM_PORTS = 20
 
@@ -76,22 +79,10 @@ class Server:
 def serve(engine: Engine, loaded: "Future[str]", server: Server, options: DemoOptions) -> bool:
     """Build the page while the kit loads, serve it until a signal; tell whether all work ended."""
     from studio.ui.app import build_page, launch
-    from studio.ui.context import PageContext
-    from studio.ui.examples import load_examples
     from studio.ui.handlers import PageHandlers
     from studio.ui.quiet import logs_without_content
 
-    examples = load_examples()
-    context = PageContext(
-        engine=engine,
-        index=options.index,
-        composer=loaded.result(),
-        caps=server.access.caps,
-        folder=server.folder / "gradio",
-        examples=examples,
-        may_show=server.may_show,
-    )
-    handlers = PageHandlers(context)
+    handlers = PageHandlers(context_of(engine, loaded.result(), server, options))
     page = build_page(handlers)
     loading = threading.Thread(target=_load_pipeline, args=(engine,), daemon=True)
     with logs_without_content():
@@ -108,6 +99,25 @@ def serve(engine: Engine, loaded: "Future[str]", server: Server, options: DemoOp
             is_idle = handlers.sessions.close(STOP_S)
             page.close(verbose=False)
     return is_idle and not loading.is_alive()
+
+
+def context_of(
+    engine: Engine, composer: str, server: Server, options: DemoOptions
+) -> "PageContext":
+    """Return what the page's handlers need."""
+    from studio.ui.context import PageContext
+    from studio.ui.examples import load_examples
+
+    return PageContext(
+        engine=engine,
+        index=options.index,
+        composer=composer,
+        caps=server.access.caps,
+        folder=server.folder / "gradio",
+        examples=load_examples(),
+        may_show=server.may_show,
+        offers_saved=options.offers_saved or not server.access.is_public,
+    )
 
 
 def _abandon_threads() -> NoReturn:

@@ -86,6 +86,7 @@ class DemoOptions:
     access_log: Path | None
     metrics_port: int | None
     content_check: str | None
+    offers_saved: bool
     opens_browser: bool
     loras: tuple[str, ...]
 

@@ -30,6 +30,7 @@ class PageContext:
         folder: Private folder whose files are served.
         examples: Example queries.
         may_show: The operator's check of what is drawn, if any.
+        offers_saved: Whether visitors may use the domains that the operator saved.
     """
 
     engine: Engine
@@ -39,6 +40,7 @@ class PageContext:
     folder: Path
     examples: tuple[ExampleQuery, ...] = ()
     may_show: ContentCheck | None = None
+    offers_saved: bool = True
 
     def compose(
         self, query: Query, balance: object, added_words: Sequence[AddedWord] = ()

@@ -135,9 +135,9 @@ class DomainInputs:
 
 
 def domain_inputs(context: PageContext) -> DomainInputs:
-    """Lay out the choice of the domain; saved domains stand beside the presets."""
+    """Lay out the choice of the domain; saved domains may stand beside the presets."""
     draws = context.engine.kit.pipeline is not None
-    saved = fitting_domains(context.engine) if draws else ()
+    saved = fitting_domains(context.engine) if draws and context.offers_saved else ()
     presets = {preset.casefold() for preset in PRESETS}
     choices = (*PRESETS, *(name for name in saved if name.casefold() not in presets))
     domain = gr.Radio(choices, value="watercolour", label="Into", elem_id="domain")

@@ -216,7 +216,8 @@ class PageHandlers:
         to = checked_text(own_words, "The words of the domain").strip() or checked_text(
             domain, "The domain"
         )
-        named = words_of_domain(engine, to, added_words)
+        knows_saved = self.context.offers_saved
+        named = words_of_domain(engine, to, added_words, knows_saved=knows_saved)
         engine, to = engine.with_words((*added_words, *named.words)), named.text
         if uses_words is True and checked_text(words, "The words").strip():
             to = f"{to}, {checked_text(words, 'The words')}"

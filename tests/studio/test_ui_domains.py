@@ -1,5 +1,6 @@
 """Domains on the page: saved ones beside the presets, and a visitor's own examples."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import gradio as gr
@@ -11,9 +12,15 @@ from PIL import Image
 from composer.backbone import Backbone
 from composer.strategies.converter import TextConverter
 from generation.provenance import read_png
+from studio.cli import parser
+from studio.commands.demo import Server, context_of
+from studio.commands.options import DemoOptions, make_options
 from studio.domains import PRESETS, DomainStore
 from studio.ui import domain_tab
 from studio.ui.domain_tab import PageExamples, domain_inputs
+from studio.ui.handlers import PageHandlers
+from studio.ui.operation import Operation
+from studio.ui.security import Access
 from tests.studio.kit_world import duet
 from tests.studio.page import World, make_handlers, visitor
 from tests.studio.tiny_kit import write_gallery, write_kit
@@ -68,6 +75,40 @@ def test_saved_domains_of_the_kit_stand_beside_the_presets(world, handlers, monk
     with gr.Blocks(analytics_enabled=False):
         offered = [value for _, value in domain_inputs(handlers.context).domain.choices]
     assert offered == [*PRESETS]
+
+
+def test_what_is_not_offered_is_neither_named_nor_used(world, handlers):
+    assert duet("domains", "add", "secret", file(handlers, 1), "--kit", world.kit) == 0
+    public = PageHandlers(replace(handlers.context, offers_saved=False))
+    with gr.Blocks(analytics_enabled=False):
+        offered = [value for _, value in domain_inputs(public.context).domain.choices]
+    assert offered == [*PRESETS]
+    with_names = replace(handlers.context.engine.kit, domains=("oak", "red"))
+    handlers.context.engine.kit = with_names
+    with pytest.raises(gr.Error, match="choose one of oak, red, secret, or"):
+        move(handlers, own="zzz")
+    with pytest.raises(gr.Error, match="choose one of oak, red, or"):
+        move(public, own="zzz")
+    for own in ("secret", "oak <secret>"):
+        said = read_png(move(handlers, own=own)[0][1]).fields["query"]
+        assert said["added_words"][0]["name"] == "secret"
+    said = read_png(move(public, own="oak <secret>")[0][1]).fields["query"]
+    assert not said.get("added_words")
+    with pytest.raises(gr.Error, match="does not know the domain"):
+        move(public, own="secret")
+
+
+@pytest.mark.parametrize(
+    ("flags", "is_offered"),
+    [((), True), (("--public",), False), (("--public", "--saved-domains"), True)],
+)
+def test_saved_domains_are_offered_as_the_operator_says(handlers, tmp_path, flags, is_offered):
+    options = make_options(DemoOptions, vars(parser().parse_args(["demo", *flags])))
+    server = Server(
+        access=Access(is_public=options.is_public), port=1, folder=tmp_path, operation=Operation()
+    )
+    context = context_of(handlers.context.engine, "duet", server, options)
+    assert context.offers_saved is is_offered
 
 
 def test_examples_become_a_word_of_the_visitor_and_are_forgotten(handlers):
