@@ -19,17 +19,30 @@ def start_peak(device: torch.device) -> None:
         return
 
 
+def used_bytes(device: torch.device) -> int:
+    """Return the memory in use: of the card, or resident in main memory; 0 where it is not told."""
+    if device.type == "cuda":
+        return torch.cuda.memory_allocated(device)
+    return _read_status("VmRSS") or 0
+
+
 def peak_bytes(device: torch.device) -> int:
     """Return the most memory in use since the start: of the card, or resident in main memory."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
+    peak = _read_status("VmHWM")
+    return _largest_resident_bytes() if peak is None else peak
+
+
+def _read_status(key: str) -> int | None:
+    """Return a number of bytes that Linux states of this process; None elsewhere."""
     try:
         lines = dict(
             line.split(":", 1) for line in _STATUS.read_text(encoding="ascii").splitlines()
         )
-        return int(lines["VmHWM"].split()[0]) << 10
+        return int(lines[key].split()[0]) << 10
     except (OSError, KeyError, ValueError):
-        return _largest_resident_bytes()
+        return None
 
 
 def _largest_resident_bytes() -> int:

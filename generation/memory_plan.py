@@ -1,7 +1,7 @@
 """Plans for the memory of a card: which models stay on it, and how much that takes."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -11,7 +11,13 @@ import torch
 
 from composer.hardware import memory_of
 from generation.families import DENOISER, Family
-from generation.model_files import CONTROL_NETWORK, PipelineSource, family_of, parameter_counts
+from generation.model_files import (
+    CONTROL_NETWORK,
+    PipelineSource,
+    control_parameter_count,
+    family_of,
+    parameter_counts,
+)
 
 GIB: Final = 1 << 30
 # Peak of the tensors alive in a step with control network, in maps of the first width at the size
@@ -50,12 +56,14 @@ class Footprint:
 
     Attributes:
         text_bytes: all text encoders.
-        step_models_bytes: denoiser and control network.
+        step_models_bytes: denoiser and the largest control network.
         denoiser_bytes: the denoiser alone.
         decoder_bytes: autoencoder.
         step_bytes: tensors alive in a step of both halves of guidance.
         decode_bytes: tensors alive while an image is decoded.
         tile_bytes: the same for one tile.
+        idle_bytes: all further control networks; one works at a time, and those that were opened
+            stay.
     """
 
     text_bytes: int
@@ -65,6 +73,7 @@ class Footprint:
     step_bytes: int
     decode_bytes: int
     tile_bytes: int
+    idle_bytes: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,27 +93,57 @@ class MemoryPlan:
     peak_bytes: int
 
 
-def footprint(folder: Path, controlnet: Path | None, dtype: torch.dtype) -> Footprint:
+def footprint(
+    folder: Path,
+    controlnet: Path | None,
+    dtype: torch.dtype,
+    further_controls: Sequence[Path] = (),
+) -> Footprint:
     """Compute the footprint of a pipeline from its configs; no weights are opened.
+
+    Args:
+        folder: diffusers folder of a pipeline.
+        controlnet: folder of its default control network, or None.
+        dtype: precision of the weights.
+        further_controls: folders of those that may be opened beside it.
 
     Raises:
         PipelineError: a config is missing or damaged.
     """
     family = family_of(folder)
-    counts = parameter_counts(folder, controlnet)
-    return footprint_of(
-        family, counts, _config(folder / DENOISER[family]), _config(folder / "vae"), dtype
+    further = [control_parameter_count(family, one) for one in dict.fromkeys(further_controls)]
+    shapes = PipelineShapes(
+        family=family,
+        counts=parameter_counts(folder, controlnet),
+        further_control_counts=further,
+        denoiser=_config(folder / DENOISER[family]),
+        vae=_config(folder / "vae"),
     )
+    return footprint_of(shapes, dtype)
 
 
-def footprint_of(
-    family: Family,
-    counts: Mapping[str, int],
-    denoiser: Mapping[str, Any],
-    vae: Mapping[str, Any],
-    dtype: torch.dtype,
-) -> Footprint:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PipelineShapes:
+    """What decides the footprint of a pipeline.
+
+    Attributes:
+        family: what its models are.
+        counts: number of weights of each model, by name.
+        denoiser: its config.
+        vae: config of the autoencoder.
+        further_control_counts: numbers of weights of control networks beside the default one.
+    """
+
+    family: Family
+    counts: Mapping[str, int]
+    denoiser: Mapping[str, Any]
+    vae: Mapping[str, Any]
+    further_control_counts: Sequence[int] = ()
+
+
+def footprint_of(shapes: PipelineShapes, dtype: torch.dtype) -> Footprint:
     """Compute the footprint of a pipeline from the numbers of its weights and two configs."""
+    family, counts, denoiser, vae = shapes.family, shapes.counts, shapes.denoiser, shapes.vae
     item_bytes = torch.finfo(dtype).bits // 8
     # The autoencoder of SDXL overflows in fp16 and is run in fp32 then.
     is_upcast = dtype is torch.float16 and vae.get("force_upcast", True) and family is Family.SDXL
@@ -113,16 +152,17 @@ def footprint_of(
     side_px = latent_px * 2 ** (len(vae["block_out_channels"]) - 1)
     first, width = _first_width(denoiser), int(vae["block_out_channels"][0])
     decode_bytes = _DECODE_MAPS * width * vae_bytes
-    step_models = counts[DENOISER[family]] + counts.get(CONTROL_NETWORK, 0)
+    controls = (counts.get(CONTROL_NETWORK, 0), *shapes.further_control_counts)
     text = sum(count for name, count in counts.items() if name.startswith("text_encoder"))
     return Footprint(
         text_bytes=text * item_bytes,
-        step_models_bytes=step_models * item_bytes,
+        step_models_bytes=(counts[DENOISER[family]] + max(controls)) * item_bytes,
         denoiser_bytes=counts[DENOISER[family]] * item_bytes,
         decoder_bytes=counts["vae"] * vae_bytes,
         step_bytes=int(_STEP_MAPS[family] * 2 * first * latent_px**2 * item_bytes),
         decode_bytes=int(decode_bytes * side_px**2),
         tile_bytes=int(decode_bytes * min(side_px, int(vae["sample_size"]) // 2) ** 2),
+        idle_bytes=(sum(controls) - max(controls)) * item_bytes,
     )
 
 
@@ -146,7 +186,7 @@ def plan_for(
     available = memory.free_bytes if device.type == "cuda" else memory.total_bytes
     if available is None or (device.type != "cuda" and _weights_bytes(source) < _LARGE_BYTES):
         return None
-    need = footprint(source.folder, source.controlnet, dtype)
+    need = footprint(source.folder, source.controlnet, dtype, source.further_controls)
     return choose_plan(need, available, wanted if device.type == "cuda" else Offload.NONE)
 
 
@@ -196,7 +236,7 @@ def _plan(need: Footprint, offload: Offload, *, tiles: bool) -> MemoryPlan:
     layers = int(_LARGEST_LAYER_SHARE * need.denoiser_bytes)
     resident, stages = {
         Offload.NONE: (
-            need.text_bytes + need.step_models_bytes + need.decoder_bytes,
+            need.text_bytes + need.step_models_bytes + need.idle_bytes + need.decoder_bytes,
             (need.step_bytes, decode),
         ),
         Offload.MODEL: (
@@ -215,7 +255,8 @@ def _plan(need: Footprint, offload: Offload, *, tiles: bool) -> MemoryPlan:
 
 
 def _weights_bytes(source: PipelineSource) -> int:
-    folders = [one for one in (source.folder, source.controlnet) if one is not None]
+    named = (source.folder, source.controlnet, *source.further_controls)
+    folders = {one for one in named if one is not None}
     if source.random_around is not None:
         return _LARGE_BYTES
     files = (file for folder in folders for file in folder.rglob("*.safetensors"))

@@ -65,6 +65,7 @@ class PipelineSource:
         style: IP-Adapter, opened when a request first has a style image; None for none.
         scheduler: name of a sampler of diffusers as "class", and settings of it; empty leaves the
             folder's.
+        further_controls: folders of control networks that may be opened later, for the memory plan.
         random_around: where given, no weights are read: the models of the configs get random ones,
             but for this table of token embeddings of the CLIP. For measurements only.
         without: models to leave out, of those that the family can do without.
@@ -78,6 +79,7 @@ class PipelineSource:
     loras: Sequence[LoraSource] = ()
     scheduler: Mapping[str, Any] = field(default_factory=dict[str, Any])
     style: StyleSource | None = None
+    further_controls: Sequence[Path] = ()
     random_around: torch.Tensor | None = None
     without: tuple[str, ...] = ()
 
@@ -314,16 +316,29 @@ def parameter_counts(folder: Path, controlnet: Path | None) -> dict[str, int]:
     places = {
         name: (getattr(*models[name]), folder / name) for name in models if name not in left_out
     }
-    if controlnet is not None:
-        found = read_model_config(controlnet).get("_class_name", "")
-        usual = next(iter(CONTROL_MODELS[family]))
-        name = CONTROL_MODELS[family].get(found, usual)
-        places[CONTROL_NETWORK] = getattr(diffusers, name), controlnet
     with translate_opening(f"The configs of {folder}"):
-        return {
+        counts = {
             name: count_parameters(partial(build_model, kind, place))
             for name, (kind, place) in places.items()
         }
+    if controlnet is not None:
+        counts[CONTROL_NETWORK] = control_parameter_count(family, controlnet)
+    return counts
+
+
+def control_parameter_count(family: Family, folder: Path) -> int:
+    """Count the weights of a control network from its config; it is not opened or made.
+
+    Raises:
+        PipelineError: the config is missing or damaged.
+    """
+    import diffusers
+
+    found = read_model_config(folder).get("_class_name", "")
+    usual = next(iter(CONTROL_MODELS[family]))
+    kind = getattr(diffusers, CONTROL_MODELS[family].get(found, usual))
+    with translate_opening(f"The config of {folder}"):
+        return count_parameters(partial(build_model, kind, folder))
 
 
 def open_image_encoder(folder: Path, dtype: torch.dtype) -> "CLIPVisionModelWithProjection":

@@ -167,6 +167,11 @@ class ImagePipeline:
         regions = None if self._steps is None else self._steps.regions
         return regions is not None and bool(regions.waiting)
 
+    @property
+    def planned_bytes(self) -> int | None:
+        """Computed peak of memory for one image of the native size; None where none was needed."""
+        return self._placement.planned_bytes
+
     def free_memory(self) -> None:
         """Drop what only makes the next image faster; the caller holds `slot`."""
         if self._steps is not None:

@@ -21,6 +21,7 @@ class Placement:
     def __init__(self, models: Models, device: torch.device, plan: MemoryPlan | None) -> None:
         """Place the models; without a plan, all stay on the device."""
         self.device = device
+        self.planned_bytes = None if plan is None else plan.peak_bytes
         self._plan = plan if plan is not None and plan.offload is not Offload.NONE else None
         self._hooked: Pipe | None = None
         self._by_layer: set[nn.Module] = set()

@@ -118,6 +118,7 @@ class Drawing:
             loras=(*own, *self._options.loras),
             style=kit.ip_adapter,
             scheduler=kit.scheduler,
+            further_controls=kit.control_folders,
             random_around=backbone.token_table() if self._options.has_random_weights else None,
             without=kit.without,
         )

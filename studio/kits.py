@@ -1,6 +1,6 @@
 """Kits: matched sets of a CLIP backbone, composers and a diffusion pipeline, on this machine."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -138,6 +138,11 @@ class Kit:
             name for name in self.control_names if kinds.get(name, self.control_kind) in LINE_SHARES
         )
 
+    @property
+    def control_folders(self) -> tuple[Path, ...]:
+        """Folders of the further control networks that are on this machine, each once."""
+        return _folders(self.controls.values())
+
     def find_control(self, name: str) -> str:
         """Return the name of a control network as requests have it: empty for the default one.
 
@@ -235,6 +240,19 @@ def _locate(file: KitFile, name: str, hub: Hub) -> Kit:
         domains=file.domains,
         fast=file.fast,
     )
+
+
+def control_folders(file: KitFile, hub: Hub) -> tuple[Path, ...]:
+    """Return the folders of a kit's further control networks that are on this machine, each once.
+
+    Raises:
+        KitError: The hub's lock file is damaged.
+    """
+    return _folders(_control_files(part, hub) for part in file.controls.values())
+
+
+def _folders(controls: Iterable[ControlFiles]) -> tuple[Path, ...]:
+    return tuple(dict.fromkeys(one.folder for one in controls if one.folder is not None))
 
 
 def _control_files(control: ControlPart, hub: Hub) -> ControlFiles:

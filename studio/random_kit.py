@@ -9,10 +9,12 @@ import torch
 
 from composer.clip_files import write_vocabulary
 from generation.families import DENOISER, Family
-from generation.memory_plan import Footprint, footprint_of
+from generation.memory_plan import Footprint, PipelineShapes, footprint_of
+from generation.model_files import control_parameter_count
+from studio.hub import default_hub
 from studio.kit_contents import CLIP, CONTROLNET, PIPELINE, KitError, KitFile
 from studio.kit_file import embedded_kits, read_kit_file
-from studio.kits import Kit
+from studio.kits import Kit, control_folders
 
 SHAPES_FILE: Final = "shapes.json"
 PARAMETERS: Final = "parameters"
@@ -75,7 +77,14 @@ def read_shapes(file: KitFile) -> Shapes:
 
 
 def full_size_footprints(dtype: torch.dtype) -> dict[str, Footprint]:
-    """Return the footprints of the shipped kits that draw and whose shapes are known, by name."""
+    """Return the footprints of the shipped kits that draw and whose shapes are known, by name.
+
+    Further control networks count where they were downloaded.
+
+    Raises:
+        KitError: The hub's lock file is damaged.
+        PipelineError: The config of a control network is damaged.
+    """
     footprints: dict[str, Footprint] = {}
     for name in embedded_kits():
         file = read_kit_file(name)
@@ -84,13 +93,15 @@ def full_size_footprints(dtype: torch.dtype) -> dict[str, Footprint]:
             continue
         configs = shapes[PIPELINE]
         family = Family(configs["model_index.json"]["_class_name"])
-        footprints[name] = footprint_of(
-            family,
-            {part: n for part, n in shapes[PARAMETERS].items() if part not in file.without},
-            configs[f"{DENOISER[family]}/config.json"],
-            configs["vae/config.json"],
-            dtype,
+        further = control_folders(file, default_hub())
+        pipeline = PipelineShapes(
+            family=family,
+            counts={part: n for part, n in shapes[PARAMETERS].items() if part not in file.without},
+            denoiser=configs[f"{DENOISER[family]}/config.json"],
+            vae=configs["vae/config.json"],
+            further_control_counts=[control_parameter_count(family, one) for one in further],
         )
+        footprints[name] = footprint_of(pipeline, dtype)
     return footprints
 
 

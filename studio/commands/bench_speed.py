@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from composer.peak_memory import used_bytes
 from composer.query import Query
 from composer.sketch import Sketch
 from composer.strategies.drawable import with_tokens
@@ -49,12 +50,16 @@ def measured_engine(options: BenchOptions) -> Generator[Engine, None, None]:
 def bench_speed(engine: Engine, options: BenchOptions) -> list[dict[str, Any]]:
     """Time queries and searches of a kit with a gallery, and drawing in all columns.
 
+    The planned memory is that of the pipeline for one image, and what was in use before.
+
     Raises:
         GalleryError: The gallery is not there, or not indexed by this kit.
         PipelineError: The kit does not draw.
         UsageError: A number is out of range.
     """
     rows: list[dict[str, Any]] = []
+    _ = engine.backbone
+    used = used_bytes(torch.device(engine.device))
     composers = engine.kit.search_tower.composers
     if not options.has_random_weights and ComposeOptions().composer in composers:
         rows += [timing.as_json() for timing in timings(engine, str(engine.kit.folder))]
@@ -68,7 +73,10 @@ def bench_speed(engine: Engine, options: BenchOptions) -> list[dict[str, Any]]:
         columns=tuple(COLUMNS) if options.columns is None else options.columns,
         controls=CONTROLS[options.control],
     )
-    return rows + _columns(engine, workload, has_random_weights=options.has_random_weights)
+    columns = _columns(engine, workload, has_random_weights=options.has_random_weights)
+    planned = engine.pipeline.planned_bytes
+    planned_gb = None if planned is None else round((used + planned) / 1e9, 3)
+    return rows + [{**row, "planned_gb": planned_gb} for row in columns]
 
 
 def _columns(

@@ -1,6 +1,7 @@
 """Plans for the memory of a card, and models that leave it."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -25,8 +26,11 @@ from generation.memory_plan import (
 from generation.model_files import Models, PipelineSource
 from generation.pipeline import ImagePipeline
 from generation.request import DrawingSettings, GenerateRequest
+from studio.engine import Engine
+from studio.kits import load_kit
 from studio.random_kit import random_kit
 from tests.generation import tiny
+from tests.studio.tiny_kit import write_kit
 
 NEED = Footprint(
     text_bytes=2 * GIB, step_models_bytes=7 * GIB, denoiser_bytes=5 * GIB, decoder_bytes=GIB // 4,
@@ -84,6 +88,39 @@ def test_the_footprint_of_full_kits_comes_from_their_configs(
     assert sum(weights) == 2 * counts
     assert plans(need)[0].peak_bytes / GIB == pytest.approx(expected_gib, abs=0.1)
     assert choose_plan(need, 8 * GIB).offload == on_8
+
+
+def test_further_control_networks_take_room_only_where_all_models_stay(tmp_path):
+    kit = random_kit("sd15", tmp_path)
+    further = shutil.copytree(kit.controlnet, tmp_path / "lineart")
+    alone = footprint(kit.pipeline, kit.controlnet, torch.float16)
+    both = footprint(kit.pipeline, kit.controlnet, torch.float16, (further, further))
+    assert (alone.idle_bytes, both.idle_bytes) == (0, 2 * 361_279_120)
+    assert plans(both)[0].peak_bytes == plans(alone)[0].peak_bytes + int(1.1 * both.idle_bytes)
+    taking_turns = [
+        [plan for plan in plans(need) if plan.offload is not Offload.NONE] for need in (alone, both)
+    ]
+    assert taking_turns[0] == taking_turns[1]
+    only = footprint(kit.pipeline, None, torch.float16, (further,))
+    assert (only.step_models_bytes, only.idle_bytes) == (alone.step_models_bytes, 0)
+
+
+def test_the_control_networks_of_a_kit_are_planned_for(tmp_path, monkeypatch):
+    folder = write_kit(tmp_path / "kit")
+    kit = load_kit(str(folder))
+    need = footprint(kit.pipeline, kit.controlnet, torch.float32)
+    least = min(plan.peak_bytes for plan in plans(need) if plan.offload is Offload.NONE)
+    memory = memory_plan.memory_of(torch.device("cpu"))
+    monkeypatch.setattr(memory_plan, "_LARGE_BYTES", 0)
+    monkeypatch.setattr(
+        memory_plan, "memory_of", lambda _: type(memory)(total_bytes=least, free_bytes=least)
+    )
+    assert Engine(kit).pipeline.has_control
+    shutil.copytree(kit.controlnet, folder / "lineart")
+    text = (folder / "kit.toml").read_text()
+    (folder / "kit.toml").write_text(f'{text}\n[controls.lineart]\npath = "lineart"\n')
+    with pytest.raises(MemoryPlanError, match="of memory on the device to draw"):
+        _ = Engine(load_kit(str(folder))).pipeline
 
 
 def test_on_a_cpu_only_large_kits_are_checked_and_nothing_can_leave(tmp_path, monkeypatch):
@@ -154,8 +191,6 @@ def test_tiles_are_half_the_native_side(tmp_path):
 
 
 def test_the_config_of_the_mini_kit_is_understood():
-    from studio.kits import load_kit
-
     kit = load_kit()
     need = footprint(kit.pipeline, kit.controlnet, torch.float32)
     assert kit.pipeline is not None

@@ -20,6 +20,11 @@ from tests.studio.tiny_kit import write_kit
 from tests.studio.tiny_shapes import write_tiny_kit
 
 
+@pytest.fixture(autouse=True)
+def _nothing_downloaded(tmp_path, monkeypatch):
+    monkeypatch.setenv("DUET_HOME", str(tmp_path / "home"))
+
+
 def test_three_columns_are_measured_beside_the_plain_call(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(speed_columns, "NUM_RUNS", 1)
     kit = write_tiny_kit(tmp_path / "kit", "sd15")
@@ -40,6 +45,9 @@ def test_three_columns_are_measured_beside_the_plain_call(tmp_path, capsys, monk
         f"64 px, 2 steps, batch {batch}" for batch in (1, 2)
     ]
     assert all(row["peer_ms"] == rows[0]["peer_ms"] and row["peak_gb"] > 0 for row in rows[:5])
+    # The reserve of every plan, and what the process had before.
+    assert {row["planned_gb"] > 0.4 for row in rows} == {True}
+    assert len({row["planned_gb"] for row in rows}) == 1
     assert "The weights are random" in printed.err
 
 

@@ -4,11 +4,13 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
 from safetensors.torch import load_file
 
 from generation.provenance import read_png
 from studio.kit_file import embedded_kits, read_kit_file
+from studio.random_kit import full_size_footprints
 from tests.pictures import noise
 from tests.replicas.hub import write_all
 from tests.replicas.sd35 import SD35
@@ -127,7 +129,9 @@ def test_further_control_networks_are_fetched_on_request_and_named(world, tmp_pa
     assert capsys.readouterr().err.endswith("with: duet kits fetch sd15 --control lineart\n")
     assert duet("kits", "fetch", "sd15", "--yes", "--control", "softedge") == 2
     assert "choose one of: scribble, lineart, canny, depth." in capsys.readouterr().err
+    assert full_size_footprints(torch.float16)["sd15"].idle_bytes == 0
     assert duet("kits", "fetch", "sd15", "--yes", "--control", "lineart", "depth") == 0
+    assert full_size_footprints(torch.float16)["sd15"].idle_bytes > 0
     assert duet("kits") == 0
     said = capsys.readouterr().out
     assert "Controls: scribble, lineart, canny (fetched on request, 723 MB), depth." in said
