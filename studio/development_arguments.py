@@ -55,13 +55,19 @@ def add_bench(commands: "Subparsers[argparse.ArgumentParser]") -> None:
         help="composers, confidence, drawings, pictures: folder of the natural archives",
     )
     command.add_argument(
+        "--imagenet-r", type=Path, nargs=2, metavar=("RENDITIONS", "PHOTOS"),
+        help="composers: measure on ImageNet-R instead; PHOTOS are ImageNet's validation images, "
+        "one folder a class",
+    )  # fmt: skip
+    command.add_argument(
         "--pack", type=Path, help="ablations: folder of the training pack, to also train variants"
     )
     command.add_argument(
         "--count",
         type=int,
         help="index: pictures (5,000); search, scale: items (1,000,000); tokens, retrieval with "
-        "--imagine: queries (200); domains: photos a domain (16)",
+        "--imagine: queries (200); domains: photos a domain (16); composers with --imagenet-r: "
+        "photos that ask (400)",
     )
     command.add_argument(
         "--imagine", type=int, metavar="N",

@@ -22,11 +22,12 @@ from retrieval.benchmarks.cost import cost_row, tower_row
 from retrieval.benchmarks.media import media_rows, open_media
 from retrieval.benchmarks.partial import partial_rows
 from retrieval.benchmarks.pointing import pointing_rows
+from retrieval.benchmarks.renditions import NUM_PHOTOS, open_renditions, rendition_rows
 from retrieval.benchmarks.rerank import both_ranks
 from retrieval.benchmarks.reworded import reworded
 from retrieval.benchmarks.scenes import read_scenes, scene_rows
 from retrieval.search import Gallery
-from studio.commands.bench_gallery import shipped_gallery
+from studio.commands.bench_gallery import count_of, shipped_gallery
 from studio.commands.options import BenchOptions
 from studio.commands.shared import ProgressLine
 from studio.engine import DEFAULT_COMPOSER, Engine
@@ -91,12 +92,17 @@ EXTRA: Mapping[str, Callable[[Path, Backbone], Measure]] = {
 def bench_composers(engine: Engine, options: BenchOptions) -> list[dict[str, Any]]:
     """Measure every composer on the catalogue, and on real drawings with `--natural`.
 
+    With `--imagenet-r`, they are measured on ImageNet-R instead.
+
     Raises:
         GalleryError: The gallery is not there.
-        DatasetError: An archive of the natural folder is missing or has another layout.
+        DatasetError: An archive of the natural folder is missing or has another layout, or
+            ImageNet-R has.
         UsageError: The kit lacks a composer of `--composers`.
     """
     selected = _names(engine, options.composers)
+    if options.imagenet_r is not None:
+        return _imagenet_r_rows(engine, options, selected, *options.imagenet_r)
     gallery = shipped_gallery(engine)
     protocol = catalogue.read_protocol(gallery, assets_folder() / "gallery")
     sets = (
@@ -133,6 +139,22 @@ def bench_composers(engine: Engine, options: BenchOptions) -> list[dict[str, Any
             _sheet(examples).save(options.sheet)
         if options.page:
             write_report(options.page, _heading(engine, options), rows, examples)
+    return rows
+
+
+def _imagenet_r_rows(
+    engine: Engine, options: BenchOptions, selected: Sequence[str], path: Path, real: Path
+) -> list[dict[str, Any]]:
+    num_photos = count_of(options, NUM_PHOTOS)
+    renditions = open_renditions(path, real, engine.search_backbone)
+    progress = ProgressLine("composers measured")
+    rows: list[dict[str, Any]] = []
+    for done, name in enumerate(selected):
+        progress(done, len(selected))
+        composer = _composer(engine, name)
+        measured = rendition_rows(composer, renditions, seed=options.seed, num_photos=num_photos)
+        rows += [{**row, "composer": name} for row in measured]
+    progress(len(selected), len(selected))
     return rows
 
 

@@ -321,6 +321,7 @@ class BenchOptions:
     composers: tuple[str, ...] | None
     page: Path | None
     natural: Path | None
+    imagenet_r: tuple[Path, Path] | None
     pack: Path | None
     count: int | None
     publish: str | None

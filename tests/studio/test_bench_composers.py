@@ -14,6 +14,7 @@ from studio.cli import main
 from studio.commands import bench, bench_ablations, bench_composers, bench_drawings, bench_gallery
 from studio.report import ReportQuery, write_report
 from tests.composer.data.fake_pack import write_pack
+from tests.composer.data.test_imagenet_r import write_real, write_renditions
 from tests.composer.tiny import write_clip
 from tests.pictures import noise
 from tests.retrieval.tiny_world import write_world
@@ -113,6 +114,23 @@ def test_a_folder_without_the_archives_is_refused(ask, tmp_path):
     code, said = ask("--natural", tmp_path)
     assert code == 2
     assert "sketchy_subset.tar" in said.err
+
+
+def test_imagenet_r_is_measured_instead_of_the_catalogue(ask, tmp_path):
+    folders = write_renditions(tmp_path / "r"), write_real(tmp_path / "real")
+    code, said = ask("--imagenet-r", *folders, "--composers", "duet", "slerp", "--count", 1)
+    assert code == 0
+    rows = json.loads(said.out)["rows"]
+    assert [(row["composer"], row["query"]) for row in rows] == [
+        (name, mode) for name in ("duet", "slerp") for mode in ("image", "text", "image+text")
+    ]
+    assert {row["num_gallery"] for row in rows} == {7}
+    code, said = ask("--imagenet-r", *folders, "--count", 0)
+    assert (code, said.out) == (2, "")
+    assert "--count must be at least 1" in said.err
+    code, said = ask("--imagenet-r", tmp_path / "none", folders[1])
+    assert (code, said.out) == (2, "")
+    assert "none must be the folder or archive of a data set; it does not exist." in said.err
 
 
 def test_all_strokes_give_what_the_whole_sketch_gives(ask):
