@@ -27,6 +27,7 @@ from studio.ui.painting import part_inputs
 from studio.ui.present import loras_line
 from studio.ui.retrieve_tab import retrieve_tab
 from studio.ui.security import Access, lifespan
+from studio.ui.style_picture import build_style_picture
 from studio.ui.telemetry import TelemetryMiddleware
 from studio.ui.texts import ExampleStrip, FactSheet, Heading, TextLine
 from studio.ui.theme import THEME_FONTS, theme
@@ -101,10 +102,14 @@ def _query_side(handlers: PageHandlers) -> QuerySide:
     examples = ExampleStrip(
         examples=[example.for_strip() for example in handlers.context.examples], elem_id="examples"
     )
+    style = build_style_picture(handlers.context.engine.kit)
+    if style is not None:
+        style.listen(handlers.note_upload)
     return QuerySide(
         canvas=canvas,
         words=words,
         balance=balance,
+        style=[] if style is None else style.inputs,
         examples=examples,
         unknown_words=unknown_words,
         added_words=files.words,
@@ -163,6 +168,7 @@ def _transfer_tab(
         [
             source, into.domain, into.own_words, strength, seed, uses_words, query.words,
             query.added_words, part.words, part.is_inverted, keeps_colours, part.painting, best_of,
+            *query.style,
         ],
         filled, api_name="transfer", concurrency_id=DRAWING,
         concurrency_limit=1, trigger_mode="once", show_progress_on=[result],
@@ -205,7 +211,8 @@ def _generate_tab(handlers: PageHandlers, query: QuerySide) -> tuple[HandOver, l
         show_progress="hidden", concurrency_id="search", trigger_mode="once",
     )  # fmt: skip
     start.click(
-        handlers.generate, [*query.inputs, *sliders, best_first, kept, query.added_words],
+        handlers.generate,
+        [*query.inputs, *sliders, best_first, kept, query.added_words, *query.style],
         filled, api_name="generate", concurrency_id=DRAWING,
         concurrency_limit=1, trigger_mode="once", show_progress_on=[results],
     )  # fmt: skip

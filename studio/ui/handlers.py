@@ -13,10 +13,12 @@ from composer.added_words import AddedWord
 from composer.images import ImageError, ImageLimits, open_image
 from composer.query import Query
 from generation.cancel import CancelToken, GenerationCancelledError
+from generation.defaults import IP_ADAPTER_SCALE
 from generation.request import (
     DrawingSettings,
     GenerateRequest,
     RequestError,
+    StyleImage,
     TransferRequest,
     settings_of,
 )
@@ -118,6 +120,8 @@ class PageHandlers:
         added_words: tuple[AddedWord, ...],
         request: gr.Request,
         progress: Progress = gr.Progress(),  # noqa: B008  gradio reads the default
+        style: object = None,
+        style_scale: object = IP_ADAPTER_SCALE,
     ) -> tuple[Any, ...]:
         """Generate images from the query on the left; keep them with their seeds.
 
@@ -127,11 +131,17 @@ class PageHandlers:
         query = read_query(strokes, words)
         if query is None:
             raise UsageError("Draw something or write a few words first.")
+        stopped = (gr.skip(), kept, "Stopped.", *(gr.skip() for _ in range(4)))
+        try:
+            style_image = self._style(style, style_scale, request)
+        except GenerationCancelledError:
+            return stopped
         caps, engine = self.context.caps.drawing, self.context.engine.with_words(added_words)
         name = checked_text(control, "The control")
         drawing_request = GenerateRequest(
             query=self.context.compose(query, balance, added_words),
             control_sketch=query.sketch,
+            style=style_image,
             settings=DrawingSettings(
                 seed=checked_int(seed, "The seed"),
                 num_images=_capped(num_images, "The number of images", caps.num_images),
@@ -148,7 +158,7 @@ class PageHandlers:
             lambda options: engine.generate(drawing_request, options),
         )
         if result is None:
-            return (gr.skip(), kept, "Stopped.", *(gr.skip() for _ in range(4)))
+            return stopped
         ranked = rank(engine, [result]) if best_first is True else ()
         results = self.results.keep(result, _session(request), "generated", ranked)
         notes = engine.notes_on_words(drawing_request.query, query.text)
@@ -201,6 +211,8 @@ class PageHandlers:
         best_of: object,
         request: gr.Request,
         progress: Progress = gr.Progress(),  # noqa: B008  gradio reads the default
+        style: object = None,
+        style_scale: object = IP_ADAPTER_SCALE,
     ) -> tuple[Any, ...]:
         """Move the source, or a part of it, into a domain; return both images and the PNG.
 
@@ -209,6 +221,7 @@ class PageHandlers:
         self._check_draws()
         try:
             image = self._source(source, request)
+            style_image = self._style(style, style_scale, request)
         except GenerationCancelledError:
             return gr.skip(), "Stopped.", gr.skip()
         engine = self.context.engine.with_words(added_words)
@@ -238,6 +251,7 @@ class PageHandlers:
             mask=mask,
             strength=checked_float(strength, "The strength"),
             keeps_colours=keeps_colours is True,
+            style=style_image,
             settings=settings,
         )
         result = self._run(
@@ -257,6 +271,13 @@ class PageHandlers:
         outputs = ((before, moved.file), line, download)
         self.sessions.keep(_session(request), "transfer", outputs)
         return outputs
+
+    def _style(self, picture: object, scale: object, request: gr.Request) -> StyleImage | None:
+        """Return the picture that steers the style; None without one."""
+        if not picture:
+            return None
+        strength = checked_float(scale, "The strength of the style")
+        return StyleImage(image=self._source(picture, request), scale=strength)
 
     def enter(self, key: object, request: gr.Request) -> tuple[Any, ...]:
         """Begin a visit; return what an earlier page of the same tab transferred and generated."""

@@ -15,7 +15,12 @@ PRIVATE: dict[str, Any] = {"api_visibility": "private"}
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class QuerySide:
-    """Components of the query on the left, which all tabs use."""
+    """Components of the query on the left, which all tabs use.
+
+    Attributes:
+        style: A picture that steers the style, and its strength; empty where the kit has no use
+            for it.
+    """
 
     canvas: StrokeCanvas
     words: gr.Textbox
@@ -23,6 +28,7 @@ class QuerySide:
     examples: ExampleStrip
     unknown_words: TextLine
     added_words: gr.State
+    style: list[Any]
 
     @property
     def inputs(self) -> list[Any]:
