@@ -1,7 +1,8 @@
 """Limit on the time of decoding, and the way a stop reaches it.
 
-A decoder that runs in a thread cannot be interrupted, but most of them ask for their data piece by
-piece: there the time is compared with the limit, and a stop takes effect.
+A decoder that runs in a thread cannot be interrupted, but those of PNG and JPEG ask for their data
+piece by piece: there the time is compared with the limit, and a stop takes effect. The others run
+in a process (`composer.decoding_process`).
 """
 
 import time
@@ -24,6 +25,11 @@ class Pace:
             check: Raises to stop the decoding; what it raises reaches the caller.
         """
         self._end_s, self._check = time.thread_time() + max_s, check
+
+    @property
+    def left_s(self) -> float:
+        """Seconds of the processor that are left."""
+        return self._end_s - time.thread_time()
 
     def check(self) -> None:
         """Raise if decoding must end.

@@ -3,6 +3,7 @@
 import hashlib
 import struct
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,12 @@ from PIL.JpegImagePlugin import JpegImageFile
 
 from composer.bare_files import bare_file
 from composer.colour_profile import apply_profile
+from composer.decoding_process import (
+    NoWorkerError,
+    WorkerEndedError,
+    decode_apart,
+    is_decoded_apart,
+)
 from composer.decoding_time import DecodingTimeError, Pace, PacedBytes
 from composer.image_facts import date_of, orientation_of
 from composer.image_formats import (
@@ -83,8 +90,7 @@ class ImageLimits:
         max_px: Width times height of what is decoded.
         max_jpeg_px: Width times height of a JPEG, as its header states it: above `max_px` it is
             decoded at a half, a quarter or an eighth of its size, in the memory of that size.
-        max_s: Processor time of decoding. WebP, AVIF and HEIC are decoded in one piece, in a time
-            that their pixels bound.
+        max_s: Processor time of decoding.
     """
 
     max_bytes: int = 128 * MEBIBYTE
@@ -217,6 +223,10 @@ def _open(source: Path | bytes, reading: _Reading) -> DecodedPicture:
         raise ImageError(name, f"takes longer than {limit} to decode; save it again.") from error
     except MissingDecoderError as error:
         raise ImageError(name, str(error)) from error
+    except WorkerEndedError as error:
+        raise ImageError(
+            name, "cannot be decoded: its decoder ended before it was done."
+        ) from error
     except _DECODER_ERRORS as error:
         if isinstance(error, ImageError):
             raise
@@ -240,12 +250,24 @@ def _decode(data: bytes, image_format: ImageFormat, name: str, reading: _Reading
         if opened.info.get("progressive") and has_scans_above(data, max_scans):
             raise ImageError(name, f"has more than {max_scans} scans; save it again.")
         _draft(opened, reading.limits, reading.least_px)
-        opened.load()  # of a PNG, metadata behind the pixels are read with them
+        # Of a PNG, metadata behind the pixels are read with them.
+        loaded = _load(opened, data, image_format, reading.pace)
         orientation, taken = orientation_of(opened), date_of(opened)
-        image = _clean(opened, orientation, keeps_alpha=reading.keeps_alpha)
+        image = _clean(loaded, orientation, keeps_alpha=reading.keeps_alpha)
         if orientation in _SWAPPED:
             width, height = height, width
         return DecodedPicture(image=image, width_px=width, height_px=height, taken=taken)
+
+
+def _load(opened: Image.Image, data: bytes, image_format: ImageFormat, pace: Pace) -> Image.Image:
+    """Decode the pixels; in another process if that may take long and cannot be stopped here."""
+    if is_decoded_apart(image_format, opened.width * opened.height, len(data)):
+        with suppress(NoWorkerError):
+            loaded = decode_apart(data, image_format, opened.size, pace)
+            loaded.info = opened.info
+            return loaded
+    opened.load()
+    return opened
 
 
 def _decode_without_end(data: bytes, name: str, reading: _Reading) -> DecodedPicture:

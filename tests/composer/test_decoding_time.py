@@ -1,49 +1,19 @@
 """Decoding ends in time: bombs of scans, chunks and segments, and a stop on the way."""
 
-import io
-import struct
 import time
-import zlib
 from collections.abc import Callable
 
 import pytest
-from PIL import Image
 
 from composer.decoding_time import DecodingTimeError, Pace, PacedBytes
 from composer.images import ImageError, ImageLimits, is_large, open_image
-from tests.pictures import noise
+from tests.pictures import chunk_bomb, encoded, noise, scan_bomb, segment_bomb
 
 SHORT = ImageLimits(max_s=0.2)
 
 
 class StoppedError(Exception):
     """The caller's own reason to stop."""
-
-
-def encoded(image: Image.Image, fmt: str, **options: object) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, fmt, **options)
-    return buffer.getvalue()
-
-
-def chunk_bomb() -> bytes:
-    """A PNG of 8 MB that consists of empty chunks."""
-    whole = encoded(Image.new("RGB", (8, 8)), "PNG")
-    start = whole.index(b"IDAT") - 4
-    empty = struct.pack(">I", 0) + b"prVt" + struct.pack(">I", zlib.crc32(b"prVt"))
-    return whole[:start] + empty * 700_000 + whole[start:]
-
-
-def segment_bomb() -> bytes:
-    """A JPEG of 8 MB that consists of empty comments."""
-    whole = encoded(Image.new("RGB", (8, 8)), "JPEG")
-    return whole[:2] + b"\xff\xfe\0\2" * 2_000_000 + whole[2:]
-
-
-def scan_bomb(side: int, num_scans: int) -> bytes:
-    whole = encoded(Image.new("RGB", (side, side), "red"), "JPEG", progressive=True)
-    last = whole.rindex(b"\xff\xda")
-    return whole[:last] + whole[last:-2] * num_scans + whole[-2:]
 
 
 @pytest.mark.parametrize("bomb", [chunk_bomb, segment_bomb])
