@@ -30,6 +30,7 @@ from studio.domains import words_of_domain
 from studio.engine import ComposeOptions
 from studio.errors import UsageError
 from studio.known_matches import find_known_match
+from studio.ui.budgets import network_of
 from studio.ui.comparison import ComparisonHandlers
 from studio.ui.context import PageContext, checked_index, read_query
 from studio.ui.domain_tab import ExampleHandlers, PageExamples
@@ -283,7 +284,7 @@ class PageHandlers:
         """Begin a visit; return what an earlier page of the same tab transferred and generated."""
         last: Mapping[str, tuple[Any, ...]] = {}
         if isinstance(key, str) and _TAB_KEY.fullmatch(key):
-            last = self.sessions.enter(_session(request), key)
+            last = self.sessions.enter(_session(request), key, _address(request))
         nothing = gr.skip()
         return (
             *last.get("transfer", (nothing,) * NUM_TRANSFER_OUTPUTS),
@@ -380,3 +381,9 @@ def _capped(value: object, name: str, most: int) -> int:
 
 def _session(request: gr.Request) -> str:
     return str(request.session_hash or "")
+
+
+def _address(request: gr.Request) -> str:
+    """Return where a request comes from; empty if that is unknown, as of calls within a process."""
+    client = getattr(request, "client", None)
+    return "" if client is None else network_of(client.host)

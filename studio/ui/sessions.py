@@ -1,8 +1,8 @@
 """Running work and files of each visitor."""
 
 import shutil
-from collections import OrderedDict, defaultdict
-from collections.abc import Generator
+from collections import Counter, OrderedDict, defaultdict
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Condition, Timer
@@ -31,10 +31,11 @@ class Sessions:
         Args:
             folder: Must be private.
             grace_s: How long the results of a session with a key stay after its end; those of
-                `MAX_HELD` sessions at most.
+                `MAX_HELD` sessions at most. Keys are remembered of `MAX_KEYS` at most.
         """
         self._folder, self._lock, self.grace_s = folder, Condition(), grace_s
-        self._keys: OrderedDict[str, str] = OrderedDict()
+        self._keys: dict[str, str] = {}
+        self._addresses: dict[str, str] = {}  # of the sessions that have a key
         self._latest: dict[str, str] = {}  # by key: the session that has its results
         self._results: dict[str, dict[str, Outputs]] = {}
         self._held: OrderedDict[str, Timer] = OrderedDict()
@@ -103,17 +104,19 @@ class Sessions:
         folder.mkdir(parents=True, mode=0o700)
         return folder
 
-    def enter(self, session: str, key: str) -> dict[str, Outputs]:
+    def enter(self, session: str, key: str, address: str = "") -> dict[str, Outputs]:
         """Begin a visit; return the last results of the one before in the same tab, by use.
 
         Args:
             session: The visit.
             key: Unguessable name of the tab.
+            address: Where the visit comes from; where room is needed, the address with most makes
+                it.
         """
         with self._lock:
-            self._keys[session] = key
+            self._keys[session], self._addresses[session] = key, address
             while len(self._keys) > MAX_KEYS:
-                self._keys.popitem(last=False)
+                self._forget_key(self._one_of_many(self._keys))
             before = self._latest.get(key)
             if before is None:
                 return {}
@@ -146,13 +149,23 @@ class Sessions:
                 timer.daemon = True
                 self._held[session] = timer
                 timer.start()
-            return list(self._held)[:-MAX_HELD]
+            return [self._one_of_many(self._held)] if len(self._held) > MAX_HELD else []
+
+    def _one_of_many(self, sessions: Iterable[str]) -> str:
+        """Return the oldest of the sessions that come from the address with most of them."""
+        addresses = {session: self._addresses.get(session, "") for session in sessions}
+        most = Counter(addresses.values()).most_common(1)[0][0]
+        return next(session for session, address in addresses.items() if address == most)
+
+    def _forget_key(self, session: str) -> None:
+        self._keys.pop(session, None)
+        self._addresses.pop(session, None)
 
     def _remove(self, session: str) -> None:
         with self._lock:
             if (timer := self._held.pop(session, None)) is not None:
                 timer.cancel()
-            self._keys.pop(session, None)
+            self._forget_key(session)
             for key in [key for key, latest in self._latest.items() if latest == session]:
                 del self._latest[key]
             self._results.pop(session, None)

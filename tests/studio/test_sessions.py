@@ -76,3 +76,21 @@ def test_keys_without_results_take_no_lasting_memory(tmp_path):
     sessions.leave("first")  # its key was forgotten
     assert not file.exists()
     assert sessions.enter("second", "a key") == {}
+
+
+def test_a_visitor_of_many_keys_makes_room_and_no_other_does(tmp_path):
+    sessions = Sessions(tmp_path, grace_s=60.0)
+    sessions.enter("mine", "my key", "192.0.2.1")
+    file = make_result(sessions, "mine")
+    for number in range(MAX_KEYS + 10):
+        sessions.enter(f"visit {number}", f"key {number}", "192.0.2.2")
+    assert len(sessions._keys) == len(sessions._addresses) == MAX_KEYS
+    sessions.leave("mine")
+    for number in range(MAX_HELD + 10):
+        session = f"other {number}"
+        sessions.enter(session, session, "192.0.2.2")
+        make_result(sessions, session)
+        sessions.leave(session)
+    assert len(sessions._held) == MAX_HELD
+    assert sessions.enter("again", "my key", "192.0.2.1") == {"generate": (file,)}
+    end_waiting(sessions)
