@@ -21,7 +21,8 @@ NO_AVIF = "is an AVIF picture, which the installed Pillow cannot read; update Pi
 END_OF_JPEG = b"\xff\xd9"
 _MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")  # neither stuffed, nor a restart
 _SCAN, _END = 0xDA, 0xD9
-_MAX_MARKERS = 20_000  # of a JPEG, restarts aside; each costs time before anything is decoded
+# Markers of a JPEG, restarts aside, and chunks of a PNG; each costs time before decoding begins.
+_MAX_PARTS = 20_000
 
 
 class ImageFormat(StrEnum):
@@ -69,8 +70,10 @@ def open_format(file: BytesIO, image_format: ImageFormat) -> Image.Image:
     """
     match image_format:
         case ImageFormat.PNG:
+            _check_chunks(file)
             return PngImageFile(file)
         case ImageFormat.JPEG:
+            _check_segments(file.getvalue())
             return JpegImageFile(file)
         case ImageFormat.WEBP:
             return WebPImageFile(file)
@@ -90,6 +93,29 @@ def _open_heic(file: BytesIO) -> Image.Image:
     return plugin.HeifImageFile(file)
 
 
+def _check_chunks(file: BytesIO) -> None:
+    """Count the chunks of a PNG.
+
+    Raises:
+        ValueError: There are more than any encoder writes.
+    """
+    data, position = file.getbuffer(), 8
+    for _ in range(_MAX_PARTS):
+        position += 12 + int.from_bytes(data[position : position + 4], "big")
+        if position >= len(data):
+            return
+    raise ValueError("too many chunks")
+
+
+def _check_segments(data: bytes) -> None:
+    """Count the segments of a JPEG before its first scan.
+
+    Raises:
+        ValueError: There are more than any encoder writes.
+    """
+    next((code for code in _markers(data) if code == _SCAN), None)
+
+
 def has_scans_above(data: bytes, limit: int) -> bool:
     """Tell whether a JPEG has more scans than a limit; each costs as much as decoding it once."""
     scans = (code for code in _markers(data) if code == _SCAN)
@@ -107,7 +133,7 @@ def _markers(data: bytes) -> Iterator[int]:
     Raises:
         ValueError: There are more than any encoder writes.
     """
-    position, left = 2, _MAX_MARKERS
+    position, left = 2, _MAX_PARTS
     while (marker := _MARKER.search(data, position)) is not None:
         code, position = data[marker.start() + 1], marker.end()
         yield code

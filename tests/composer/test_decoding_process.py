@@ -52,7 +52,7 @@ def colourful(side: int = 900) -> Image.Image:
 
 @cache
 def large(fmt: str) -> bytes:
-    return encoded(colourful(1500), fmt)
+    return encoded(colourful(1100), fmt)
 
 
 @pytest.fixture
@@ -104,7 +104,7 @@ def test_a_slow_picture_is_refused_in_time(workers, fmt: str):
     limits = ImageLimits(max_s=0.02)
     with pytest.raises(ImageError, match=r"takes longer than 0\.02 s to decode; save it again\."):
         open_image(large(fmt), limits)
-    assert open_image(large(fmt)).size == (1500, 1400)
+    assert open_image(large(fmt)).size == (1100, 1000)
 
 
 @pytest.mark.parametrize("fmt", FORMATS)
@@ -124,7 +124,7 @@ def test_a_stop_reaches_a_decoder_that_runs(workers, fmt: str):
         open_image(large(fmt), check=stop_later)
     assert not worker.is_alive
     assert workers._idle == []
-    assert open_image(large(fmt)).size == (1500, 1400)
+    assert open_image(large(fmt)).size == (1100, 1000)
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="processes cannot be halted here")
