@@ -137,7 +137,7 @@ def write_vocabulary(folder: Path) -> None:
 def _does_not_fit(folder: Path, error: Exception) -> BackboneError:
     return BackboneError(
         f"{folder} does not hold a CLIP whose weights fit its configuration: "
-        f"{str(error).splitlines()[0]}"
+        f"{str(error).splitlines()[0].rstrip(' .:')}."
     )
 
 

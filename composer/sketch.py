@@ -168,7 +168,8 @@ def rasterise(
 
 def _as_stroke(stroke: Sized) -> Stroke:
     try:
-        points = np.asarray(stroke, dtype=np.float32)
+        with np.errstate(over="ignore"):  # what overflows is not finite
+            points = np.asarray(stroke, dtype=np.float32)
     except (ValueError, TypeError, OverflowError) as error:
         raise InputError("Every point of a stroke must be [x, y] or [x, y, pressure].") from error
     if points.ndim != 2 or points.shape[1] not in (2, 3):

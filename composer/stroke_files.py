@@ -2,6 +2,7 @@
 
 import io
 import json
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping
@@ -15,6 +16,10 @@ from composer.sketch import MAX_JSON_BYTES, Sketch, fit_strokes
 from composer.svg import MAX_SVG_BYTES, read_svg
 
 MAX_ARRAY_BYTES = 4 << 20
+_ARRAY_ERRORS = (
+    *(ValueError, EOFError, OSError, MemoryError, OverflowError, SyntaxError),
+    tokenize.TokenError,  # of headers as Python 2 wrote them
+)
 _ZIP_ERRORS = (
     *(zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error),
     *(NotImplementedError, RuntimeError, EOFError, OSError, ValueError, IndexError),
@@ -123,7 +128,7 @@ def _read_npy(data: bytes) -> Sketch:
         np.lib.format.read_magic(file)
         file.seek(0)
         array = np.load(file, allow_pickle=False)
-    except (ValueError, EOFError, OSError, MemoryError, OverflowError, SyntaxError) as error:
+    except _ARRAY_ERRORS as error:
         raise InputError(
             "The file is no plain array of numbers (pickled objects are not read)."
         ) from error

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float
 
 from composer.weights import read_safetensors, write_safetensors
-from generation.judge import JudgeError
+from generation.judge import JudgeError, names_in
 
 _SCHEMA = "duet-feature-judge/1"
 
@@ -83,5 +83,12 @@ class FeatureJudge:
         weights = read_safetensors(path, shapes)
         if weights.metadata.get("schema") != _SCHEMA:
             raise JudgeError(f"{path.name} is not a judge of this program.")
-        arrays = {name: tensor.numpy() for name, tensor in weights.tensors.items()}
-        return cls(kinds=tuple(json.loads(weights.metadata["kinds"])), **arrays)
+        arrays = {name: tensor.float().numpy() for name, tensor in weights.tensors.items()}
+        try:
+            kinds = names_in(weights, "kinds")
+        except (LookupError, ValueError, RecursionError) as error:
+            raise JudgeError(f"{path.name} is damaged: it names no kinds.") from error
+        size = (len(kinds), len(arrays["mean"]))
+        if arrays["weight"].shape != size or len(arrays["bias"]) != len(kinds):
+            raise JudgeError(f"{path.name} is damaged: its parts do not fit together.")
+        return cls(kinds=kinds, **arrays)

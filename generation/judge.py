@@ -210,7 +210,7 @@ class Judge:
 
     @classmethod
     def _of_weights(cls, weights: Weights) -> "Judge":
-        kinds, parts = _names(weights, "kinds"), _names(weights, "parts")
+        kinds, parts = names_in(weights, "kinds"), names_in(weights, "parts")
         state = {
             name.removeprefix("network."): tensor.float()
             for name, tensor in weights.tensors.items()
@@ -218,7 +218,7 @@ class Judge:
         }
         network = JudgeNetwork(len(kinds), len(parts), len(state["stages.0.0.bias"]))
         network.load_state_dict(state)
-        names = _names(weights, "colours")
+        names = names_in(weights, "colours")
         count = len(names)
         colours = ColourModel(
             names=names,
@@ -230,7 +230,7 @@ class Judge:
         return cls(kinds=kinds, parts=parts, network=network, colours=colours)
 
 
-def _names(weights: Weights, key: str) -> tuple[str, ...]:
+def names_in(weights: Weights, key: str) -> tuple[str, ...]:
     """Return a list of names from the metadata.
 
     Raises:

@@ -114,6 +114,7 @@ HOSTILE = {
     "pickle.npy": (pickled(), "pickled objects are not read"),
     "huge.npy": (huge_header(), "no plain array"),
     "text.npy": (b"hello", "no plain array"),
+    "old.npy": (npy(STROKE_3).replace(b"}", b"(", 1), "no plain array"),
     "flat.npy": (npy(np.zeros(9)), "shape"),
     "states.npy": (npy(np.full((4, 3), 0.5)), "pen states"),
     "nan.npy": (npy(np.array([[np.nan, 0, 0], [1, 1, 1]])), "finite"),

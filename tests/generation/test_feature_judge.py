@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from composer.weights import WeightsError, write_safetensors
+from composer.weights import WeightsError, read_safetensors, write_safetensors
 from generation.feature_judge import FeatureJudge
 from generation.judge import JudgeError
 
@@ -32,4 +32,16 @@ def test_other_files_are_refused(tmp_path):
         path, {"mean": torch.zeros(2), "weight": torch.zeros(1, 2), "bias": torch.zeros(1)}
     )
     with pytest.raises(JudgeError, match="not a judge"):
+        FeatureJudge.load(path)
+
+
+@pytest.mark.parametrize("kinds", [None, "", "[", "3", "[]", "[1, 2, 3]", '["chair"]'])
+def test_a_judge_whose_names_are_damaged_is_refused(tmp_path, kinds):
+    path = tmp_path / "judge.safetensors"
+    FeatureJudge.fit(*make_features(0)).save(path)
+    weights = read_safetensors(path)
+    others = {name: value for name, value in weights.metadata.items() if name != "kinds"}
+    named = others if kinds is None else {**others, "kinds": kinds}
+    write_safetensors(path, weights.tensors, named)
+    with pytest.raises(JudgeError, match="is damaged"):
         FeatureJudge.load(path)
