@@ -31,6 +31,7 @@ from studio.ui.style_picture import build_style_picture
 from studio.ui.telemetry import TelemetryMiddleware
 from studio.ui.texts import ExampleStrip, FactSheet, Heading, TextLine
 from studio.ui.theme import THEME_FONTS, theme
+from studio.ui.turns import Turns
 from studio.ui.visit_states import VisitStates
 from studio.ui.word_files import build_word_files
 
@@ -316,6 +317,7 @@ def launch(
         calls=PageCalls(functions_of(page, DRAWING), handlers.context.folder),
         budget=Budget(access.caps.budget),
         visits=visits,
+        turns=Turns(page, access.caps.num_waiting_address),
         count_call=telemetry.count_call,
         upload_bytes=access.caps.upload_bytes,
         root_path=access.root_path,

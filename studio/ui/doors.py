@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from studio.ui.budgets import Budget, Charge, Refusal
 from studio.ui.calls import Call, CallError, PageCalls
 from studio.ui.origins import SAFE_METHODS, path_below, peer_address
+from studio.ui.turns import Turns
 from studio.ui.visits import Visits
 
 _PREFIX = "/gradio_api/"
@@ -28,7 +29,8 @@ class Doors:
         calls: The functions of the page.
         budget: How often visitors may call.
         visits: The visits and what they uploaded.
-        upload_bytes: Most bytes of one.
+        turns: The calls that wait.
+        upload_bytes: Most bytes of one upload.
         count_call: Called with the name of a function that is called.
         root_path: Path under which a proxy offers the page.
     """
@@ -36,6 +38,7 @@ class Doors:
     calls: PageCalls
     budget: Budget
     visits: Visits
+    turns: Turns
     upload_bytes: int
     count_call: Callable[[str], None] = lambda _: None
     root_path: str = ""
@@ -135,6 +138,8 @@ class CallMiddleware:
             return _with_body(scope, body), _receive_once(body, receive)
         read = self._reader(route)
         call = read(await _whole_body(receive))
+        if call.function.is_queued:
+            _raise_if_refused(self._doors.turns.refuse(peer_address(scope)))
         self._charge(scope, Charge.CALL, call.session)
         self._doors.visits.touch(call.session)
         if call.function.is_drawing:

@@ -50,6 +50,7 @@ class PageCaps:
         upload_px: Pixels of an uploaded picture.
         upload_s: Processor time of decoding it.
         queue_size: Requests that wait.
+        num_waiting_address: Those of one address.
         num_added_words: Token files that a visitor may add.
         token_bytes: Size of one.
         grace_s: How long results wait for a page that loads again.
@@ -65,6 +66,7 @@ class PageCaps:
     upload_px: int = 64_000_000
     upload_s: float = 10.0
     queue_size: int = 64
+    num_waiting_address: int = 64
     num_added_words: int = 8
     token_bytes: int = 2 * MEBIBYTE
     grace_s: float = 120.0
@@ -80,7 +82,8 @@ PUBLIC_CAPS = PageCaps(
     upload_bytes=8 * MEBIBYTE,
     upload_px=16_000_000,
     upload_s=4.0,
-    queue_size=32,
+    queue_size=128,
+    num_waiting_address=12,
     num_added_words=4,
     budget=PUBLIC_PLAN,
     uploads=UploadQuota(total_bytes=1024 * MEBIBYTE, address_bytes=96 * MEBIBYTE),

@@ -83,3 +83,17 @@ def test_a_foreign_host_header_is_refused_through_app_kwargs():
         caught.value.close()
     finally:
         page.close()
+
+
+def test_calls_wait_in_lists_that_are_appended_to_and_taken_from_the_front():
+    page = gr.Blocks(analytics_enabled=False)
+    with page:
+        gr.Button().click(lambda: None, concurrency_id="one")
+        gr.Button().click(lambda: None, concurrency_id="two")
+    queue = page._queue
+    for function in page.fns.values():
+        queue.create_event_queue_for_fn(function)
+    slots = queue.event_queue_per_concurrency_id
+    assert {name: slot.queue for name, slot in slots.items()} == {"one": [], "two": []}
+    assert "event_queue.queue.append(event)" in inspect.getsource(type(queue).push)
+    assert "event_queue.queue[0]" in inspect.getsource(type(queue).get_events)
