@@ -37,6 +37,7 @@ from studio.ui.domain_tab import ExampleHandlers, PageExamples
 from studio.ui.inputs import checked_float, checked_int, checked_text
 from studio.ui.messages import translate_errors
 from studio.ui.painting import SentPart, part_of
+from studio.ui.precedence import Precedence
 from studio.ui.present import PagePicture, selected_picture, transfer_line
 from studio.ui.results import Results, show_result, show_results
 from studio.ui.retrieve_handlers import RetrieveHandlers
@@ -70,8 +71,8 @@ class PageHandlers:
         self._private_folders = (thumbnails, results)
         for folder in self._private_folders:
             folder.mkdir(mode=0o700)
-        self.thumbnails = Thumbnails(thumbnails)
-        self.retrieval = RetrieveHandlers(context, self.thumbnails)
+        self.thumbnails, self.precedence = Thumbnails(thumbnails), Precedence()
+        self.retrieval = RetrieveHandlers(context, self.thumbnails, self.precedence)
         self.sessions = Sessions(results, context.caps.grace_s)
         uploads = Uploads(context.folder, context.caps.uploads)
         limits = VisitLimits(num_open_address=context.caps.num_pages_address)
@@ -362,7 +363,8 @@ class PageHandlers:
             try:
                 progress(0.0, desc="Getting ready")
                 self._wait_for_pipeline(token)
-                return work(RunOptions(cancel=token, on_step=report, wait_s=BUSY_S))
+                on_step = self.precedence.giving_way(report)
+                return work(RunOptions(cancel=token, on_step=on_step, wait_s=BUSY_S))
             except GenerationCancelledError:
                 return None
 

@@ -21,6 +21,7 @@ from studio.ui.context import NO_SUCH_PICTURE, PageContext, checked_index, read_
 from studio.ui.explanation import PageQuery, explain_picture
 from studio.ui.feedback import NO_FEEDBACK, Feedback
 from studio.ui.messages import translate_errors
+from studio.ui.precedence import Precedence
 from studio.ui.present import (
     PagePicture,
     index_of,
@@ -41,9 +42,11 @@ NOTHING_TO_MOVE = (
 class RetrieveHandlers:
     """Handlers of one server; the state of a visitor is in `gr.State`."""
 
-    def __init__(self, context: PageContext, thumbnails: Thumbnails) -> None:
+    def __init__(
+        self, context: PageContext, thumbnails: Thumbnails, precedence: Precedence
+    ) -> None:
         """Serve the gallery of a setting."""
-        self._setting, self._thumbnails = context, thumbnails
+        self._setting, self._thumbnails, self._precedence = context, thumbnails, precedence
         self._answer_numbers = count(1)
 
     @translate_errors
@@ -58,24 +61,27 @@ class RetrieveHandlers:
         added_words: tuple[AddedWord, ...] = (),
     ) -> tuple[Any, ...]:
         """Search with the query on the left; without one, return a spread of the gallery."""
-        engine, index = self._setting.engine.with_words(added_words), self._setting.index
-        query = read_query(strokes, words) or self._query_by_liked_picture(feedback)
-        gallery = engine.gallery(index)
-        if query is None:
-            pictures = overview(gallery, where)
-            line = overview_line(pictures, len(gallery), is_filtered=where is not None)
-            return self._list_outputs(pictures, picked_id, line, "")
-        composed = self._setting.compose(query, balance, added_words)
-        ranking = engine.search(
-            composed,
-            index,
-            min(self._setting.caps.num_hits, len(gallery)),
-            where,
-            self._refinement(feedback),
-        )
-        line = ranking_line(ranking, engine.confidence(composed, ranking), where is not None)
-        strange = " ".join(engine.notes_on_words(composed, query.text))
-        return self._list_outputs(pictures_of_ranking(ranking, feedback), picked_id, line, strange)
+        with self._precedence.ahead():
+            engine, index = self._setting.engine.with_words(added_words), self._setting.index
+            query = read_query(strokes, words) or self._query_by_liked_picture(feedback)
+            gallery = engine.gallery(index)
+            if query is None:
+                pictures = overview(gallery, where)
+                line = overview_line(pictures, len(gallery), is_filtered=where is not None)
+                return self._list_outputs(pictures, picked_id, line, "")
+            composed = self._setting.compose(query, balance, added_words)
+            ranking = engine.search(
+                composed,
+                index,
+                min(self._setting.caps.num_hits, len(gallery)),
+                where,
+                self._refinement(feedback),
+            )
+            line = ranking_line(ranking, engine.confidence(composed, ranking), where is not None)
+            strange = " ".join(engine.notes_on_words(composed, query.text))
+            return self._list_outputs(
+                pictures_of_ranking(ranking, feedback), picked_id, line, strange
+            )
 
     @translate_errors
     def pick(self, pictures: tuple[PagePicture, ...], event: gr.SelectData) -> str:
