@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
 
 from PIL import ExifTags, Image, IptcImagePlugin
+from PIL.ImageFile import ImageFile
 
 _DATE = re.compile(
     r"\s*(\d{4})([-:/.]?)\s*(\d\d?)\2\s*(\d\d?)"
@@ -73,7 +74,7 @@ def _xmp_dates(opened: Image.Image) -> list[str]:
 
 
 def _iptc_dates(opened: Image.Image) -> Iterator[str]:
-    if "photoshop" not in opened.info:
+    if not isinstance(opened, ImageFile) or "photoshop" not in opened.info:
         return
     facts = IptcImagePlugin.getiptcinfo(opened) or {}
     day, time = (_text(facts.get(key)) for key in (_IPTC_DAY, _IPTC_TIME))
