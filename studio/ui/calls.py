@@ -19,8 +19,10 @@ from studio.ui.inputs import UploadedFile, UploadedImage
 _SESSION = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _JOINED = ("data", "event_data", "fn_index", "session_hash", "trigger_id")
 _CALLED = ("data", "session_hash")
+_ABOUT = ("event_id", "session_hash", "fn_index")
 NO_FILE = "Send a picture as an upload; no address and no other file is read."
 NO_FUNCTION = "The page has no such function."
+NO_CALL = "The request must name a call that was made."
 NOT_JSON = "The request must be a JSON object with a list of inputs."
 
 
@@ -113,12 +115,18 @@ class PageCalls:
         return self._checked(function, values, _JOINED)
 
     def read_other(self, body: bytes) -> bytes:
-        """Return the body of a request that calls no function, as it is passed on.
+        """Return the body of a request about a call that was made, as it is passed on.
 
         Raises:
-            CallError: It is no JSON object.
+            CallError: It is no JSON object that names a call.
         """
-        return json.dumps(_read_object(body)).encode()
+        values = _read_object(body)
+        kept = {key: values[key] for key in _ABOUT if key in values}
+        index, names = kept.get("fn_index", 0), [kept.get(key, "x") for key in _ABOUT[:2]]
+        are_names = all(isinstance(name, str) and _SESSION.fullmatch(name) for name in names)
+        if "event_id" not in kept or type(index) is not int or not are_names:
+            raise CallError(NO_CALL)
+        return json.dumps(kept).encode()
 
     def _at(self, index: object) -> PageFunction:
         function = self._by_index.get(index) if type(index) is int else None

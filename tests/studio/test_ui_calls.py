@@ -233,6 +233,24 @@ def test_a_malformed_call_is_refused_without_a_word_in_the_log(
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.parametrize(
+    "about",
+    [
+        {}, {"event_id": 3}, {"event_id": "../x"}, {"event_id": "a", "session_hash": []},
+        {"event_id": "a", "fn_index": "x" * 9999}, {"data": "x" * 9999},
+    ],
+)  # fmt: skip
+def test_a_request_about_no_call_is_refused_without_an_echo(
+    client: httpx.Client, about: dict[str, Any]
+):
+    for route in ("cancel", "reset"):
+        answer = client.post(f"/gradio_api/{route}", json=about)
+        assert answer.status_code == 400
+        assert answer.json()["detail"] == "The request must name a call that was made."
+    sound = {"event_id": "a" * 32, "session_hash": "visit", "fn_index": 0}
+    assert client.post("/gradio_api/cancel", json=sound).status_code == 200
+
+
 def test_what_is_passed_on_is_what_was_checked(tmp_path):
     """Of keys that come twice one is read, and keys that gradio alone would read are dropped."""
     function = PageFunction(
