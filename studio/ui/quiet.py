@@ -2,10 +2,12 @@
 
 import importlib
 import logging
+import sys
 import threading
 import traceback
 from collections.abc import Generator
 from contextlib import contextmanager
+from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import Any
 
@@ -24,6 +26,13 @@ def without_message(error: BaseException) -> ErrorInfo:
     name = str(error) if isinstance(error, _WithheldError) else type(error).__name__
     withheld = _WithheldError(name).with_traceback(error.__traceback__)
     return (_WithheldError, withheld, error.__traceback__)
+
+
+def class_and_place(error: BaseException) -> str:
+    """Return the class of an error, and the file and line that raised it."""
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+    return f"{type(error).__name__}{place}"
 
 
 class _WithheldError(Exception):
@@ -49,14 +58,19 @@ def logs_without_content() -> Generator[None, None, None]:
 
 
 class _Traceback(ModuleType):
-    """The module `traceback`, except that an error is logged without its message."""
+    """The module `traceback`, except that an error is logged in one line without its message.
+
+    Whoever sends what no input accepts must not fill the log, either.
+    """
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401  whatever the module has
         return getattr(traceback, name)
 
     @staticmethod
     def print_exc(*_: object, **__: object) -> None:
-        LOGGER.error("A request failed.", exc_info=True)
+        error = sys.exc_info()[1]
+        if error is not None:
+            LOGGER.error("A request failed: %s.", class_and_place(error))
 
 
 def _without_content(record_of: Any) -> Any:  # noqa: ANN401  the signature of a record factory
