@@ -52,10 +52,11 @@ def make_world(folder: Path) -> World:
 
 
 def make_handlers(world: World, folder: Path, access: Access | None = None) -> PageHandlers:
+    engine = Engine(load_kit(str(world.kit)))
     context = PageContext(
-        engine=Engine(load_kit(str(world.kit))),
+        engine=engine,
         index=world.index,
-        composer="duet",
+        composer=engine.default_composer,
         caps=(access or Access()).caps,
         folder=folder.resolve(),
         examples=load_examples(),

@@ -11,10 +11,13 @@ from safetensors.torch import load_file
 from generation.provenance import read_png
 from studio.kit_file import embedded_kits, read_kit_file
 from studio.random_kit import full_size_footprints
+from studio.ui.app import build_page
 from tests.pictures import noise
 from tests.replicas.hub import write_all
 from tests.replicas.sd35 import SD35
 from tests.studio.kit_world import duet, kit_world
+from tests.studio.page import HOUSE, World, make_handlers
+from tests.studio.test_ui_handlers import draw, move
 from tests.studio.tiny import write_gallery
 
 pytestmark = pytest.mark.kits
@@ -79,6 +82,22 @@ def test_a_kit_is_fetched_and_serves_all_three_uses(world, tmp_path, capsys, nam
     assert duet("transfer", folder / "photo.jpg", *to, *kit) == 0
     assert pixels(tmp_path / "moved.png")[:8] == pixels(output)[:8]
     assert len(world.requests) == served
+
+
+@pytest.mark.parametrize("name", FULL)
+def test_the_page_of_a_kit_serves_all_three_uses(world, tmp_path, tmp_path_factory, name):
+    assert duet("kits", "fetch", name, "--yes") == 0
+    index = tmp_path / "index"
+    assert duet("index", world.folder / "photos", "--index", index, "--kit", name) == 0
+    page = make_handlers(World(kit=Path(name), index=index), tmp_path_factory.mktemp("served"))
+    build_page(page)
+    pictures = page.retrieval.retrieve(HOUSE, "a red chair", 0.5)[1]
+    assert len(pictures) == 6
+    source, _ = page.hand_over(pictures, "")
+    (drawn,) = draw(page, words="a red chair", num_images=1)[1]
+    assert read_png(drawn.file).fields["kit"] == name
+    (_, moved), _, _ = move(page, str(source))
+    assert read_png(moved).fields["kind"] == "transfer"
 
 
 @pytest.mark.parametrize("name", ["sd15", "sdxl"])
