@@ -9,6 +9,8 @@ STRENGTH = 0.8
 """Share of the way to noise that a transfer takes its source."""
 IP_ADAPTER_SCALE = 0.6
 """Strength of a style image beside the words."""
+LEAST_PATH_STEPS = 8
+"""Usual steps of a model that was not taught to draw in fewer; those of few steps have 1 to 4."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,6 +31,11 @@ class DrawingDefaults:
     controlnet_conditioning_scale: float = CONTROLNET_CONDITIONING_SCALE
     strength: float = STRENGTH
     num_transfer_steps: int | None = None
+
+    @property
+    def is_few_step(self) -> bool:
+        """Whether the kit's model jumps to the image, rather than following a path to it."""
+        return self.num_inference_steps < LEAST_PATH_STEPS
 
     def for_transfer(self) -> "DrawingDefaults":
         """Return them with the steps of a transfer."""

@@ -17,6 +17,7 @@ from generation.control_networks import DEFAULT_CONTROL, ControlNetworks
 from generation.controls import Control, ControlKind, ControlSource
 from generation.denoising import Denoising, StepTools, tools_for
 from generation.families import DENOISER, PIPELINES, Family
+from generation.inversion import begin_inverted
 from generation.levers import DEFAULT, PLAIN, Levers, without_fixed_weights
 from generation.memory_plan import MemoryPlan, Offload, plan_for
 from generation.model_files import Models, Pipe, PipelineSource, open_models
@@ -327,6 +328,7 @@ class ImagePipeline:
         scheduler: Scheduler,
         control_name: str | None,
         use_image: bool,
+        inverts: bool = False,
         style_scale: float = 0.0,
         **call: Any,  # noqa: ANN401  whatever the pipeline takes
     ) -> list[Image.Image]:
@@ -336,6 +338,7 @@ class ImagePipeline:
             scheduler: the sampler; each run gets a fresh one.
             control_name: name of the control network that runs; None for none.
             use_image: image-to-image.
+            inverts: begin with the noise that the image itself comes from, not with random noise.
             style_scale: strength of the style whose features are in the call; 0 where none are.
             **call: arguments of the diffusers call; the control image is `control_image`.
 
@@ -344,7 +347,7 @@ class ImagePipeline:
 
         Raises:
             RequestError: the kit has no such control network, or none that can redraw an image; or
-                the scheduler is of another family.
+                the scheduler is of another family, or cannot be inverted.
         """
         assert self.slot.locked(), "hold the slot while running"
         control = None if control_name is None else self._controls.require(control_name)
@@ -363,6 +366,8 @@ class ImagePipeline:
             _ = self.hash_with(control_name or DEFAULT_CONTROL)  # while all are in one place
         self._placement.prepare(pipe)
         pipe.scheduler = self._pipes.fresh_scheduler(scheduler)
+        if inverts:
+            begin_inverted(pipe, self._denoiser, call, self._paused)
         if self._steps is not None:
             self._steps.start()
         samples_control = control is not None and self.family is Family.SD3
@@ -373,11 +378,14 @@ class ImagePipeline:
         with styled, mode, seeded, added:
             return pipe(output_type="pil", **call).images
 
+    def _paused(self) -> AbstractContextManager[None]:
+        """Run the models without the levers of speed."""
+        return nullcontext() if self._steps is None else self._steps.paused()
+
     @contextmanager
     def _styled(self, scale: float) -> Generator[None, None, None]:
         """Adapt the UNet for a run; the levers of speed know nothing of an adapter and pause."""
-        paused = nullcontext() if self._steps is None else self._steps.paused()
-        with paused, self.style_adapter().active(scale):
+        with self._paused(), self.style_adapter().active(scale):
             yield
 
     @contextmanager

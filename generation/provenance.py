@@ -48,6 +48,7 @@ MAX_LORAS = 16
 _MAX_ARRAY_VALUES = 1 << 21
 _MAX_NAME_LENGTH = 80
 _SECOND = "second_vectors"
+_SWITCHES = ("is_faithful", "keeps_colours", "keeps_size")  # of a transfer; left out where off
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -193,8 +194,7 @@ def rebuild_request(
             source=source,
             mask=_unpack_mask(fields),
             strength=fields["strength"],
-            keeps_colours=fields.get("keeps_colours") is True,
-            keeps_size=fields.get("keeps_size") is True,
+            **{name: fields.get(name) is True for name in _SWITCHES},
             **shared,
         )
     except (ProvenanceError, RequestError):
@@ -270,9 +270,7 @@ _PLAIN_FIELDS = (
 
 def _pack_transfer(request: TransferRequest, result: Result) -> dict[str, Any]:
     fields: dict[str, Any] = {"strength": request.strength}
-    for name in ("keeps_colours", "keeps_size"):
-        if getattr(request, name):
-            fields[name] = True
+    fields |= {name: True for name in _SWITCHES if getattr(request, name)}
     fields["source_hash"] = _source_hash(request, result.height, result.width)
     return fields if request.mask is None else fields | _pack_mask(request.mask)
 

@@ -15,6 +15,7 @@ _NAMES: Mapping[str, str] = {
     "Steps": "num_inference_steps",
     "Guidance": "guidance_scale",
     "Strength": "strength",
+    "Faithful": "is_faithful",
     "Keeps colours": "keeps_colours",
     "Keeps size": "keeps_size",
     "Enlarged to": "enlarged_to",

@@ -153,6 +153,8 @@ class TransferRequest:
         mask: part of the source that is drawn anew; the result then has the source's size. None for
             all of it.
         strength: share of the way to noise the source is taken, in (0, 1]; 1 forgets its colours.
+        is_faithful: whether that noise is the one that the source itself comes from, by inversion,
+            so that more of the source is kept; not with a style image.
         keeps_colours: whether the result has the colours of the source; its lights and darks are
             drawn.
         keeps_size: whether the result has the size of the source, less what exceeds the output's
@@ -168,6 +170,7 @@ class TransferRequest:
     source: Image.Image
     mask: Mask | None = None
     strength: float = defaults.STRENGTH
+    is_faithful: bool = False
     keeps_colours: bool = False
     keeps_size: bool = False
     control_sketch: Sketch | None = None
@@ -181,7 +184,7 @@ class TransferRequest:
 
         Raises:
             RequestError: there are two controls or negative texts, the strength leaves no step, or
-                the source is not RGB.
+                the source is not RGB, or a faithful transfer has a style image.
         """
         _check_control(self)
         _check_real("strength", self.strength, 0.0, 1.0)
@@ -193,6 +196,8 @@ class TransferRequest:
             )
         if self.source.mode != "RGB":
             raise RequestError(f"The source must be an RGB image, got mode {self.source.mode}.")
+        if self.is_faithful and self.style is not None:
+            raise RequestError("A faithful transfer has no style image. Leave out one of the two.")
 
 
 Request = GenerateRequest | TransferRequest

@@ -100,6 +100,7 @@ class SamplingPlan:
         control_scale: control strength after the query's balance; 0 leaves the control unused.
         source: RGB image of the output's size for image-to-image, or None.
         strength: image-to-image strength; unused without a source.
+        inverts: whether drawing begins with the noise that the source comes from.
     """
 
     request: Request
@@ -109,6 +110,7 @@ class SamplingPlan:
     control_scale: float
     source: Image.Image | None = None
     strength: float = 1.0
+    inverts: bool = False
 
     @property
     def uses_control(self) -> bool:
@@ -205,6 +207,7 @@ def sample_each(pipeline: ImagePipeline, plans: Sequence[SamplingPlan]) -> list[
             scheduler=plans[0].request.settings.scheduler,
             control_name=plans[0].control_name,
             use_image=plans[0].source is not None,
+            inverts=plans[0].inverts,
             **_merge(calls),
         )
 
@@ -272,6 +275,7 @@ def _try_batch(
             scheduler=plan.request.settings.scheduler,
             control_name=plan.control_name,
             use_image=plan.source is not None,
+            inverts=plan.inverts,
             style_scale=plan.style_scale,
             callback_on_step_end=step_callback(options.cancel, options.on_step),
             **call_arguments(pipeline, plan, seeds),

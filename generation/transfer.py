@@ -29,6 +29,7 @@ def transfer(
     outlines: the source's own edges, or the sketch that came with the request. A kit without a
     control network, or with one that cannot run beside image-to-image, transfers by that alone.
     With a mask, the part that it marks is drawn at the kit's size and put back into the source.
+    A faithful transfer begins with the noise that the source comes from, not with random noise.
     Where the request keeps colours, what was drawn gives lights and darks alone; where it keeps the
     size, it is enlarged, and what may not change of the source's finest detail is put back.
 
@@ -98,4 +99,5 @@ def plan_transfer(pipeline: ImagePipeline, request: TransferRequest) -> Sampling
         control_scale=scale,
         source=source,
         strength=request.strength,
+        inverts=request.is_faithful,
     )

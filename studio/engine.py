@@ -24,7 +24,7 @@ from generation.controls import ControlSource
 from generation.generate import generate
 from generation.lora import LoraSource
 from generation.pipeline import ImagePipeline
-from generation.request import GenerateRequest, TransferRequest
+from generation.request import GenerateRequest, RequestError, TransferRequest
 from generation.sample import DEFAULT_OPTIONS, Result, RunOptions
 from generation.transfer import transfer
 from retrieval.confidence import Calibrations, Confidence, judge, load_calibrations
@@ -314,9 +314,22 @@ class Engine:
 
     def transfer(self, request: TransferRequest, options: RunOptions = DEFAULT_OPTIONS) -> Result:
         """Move an image into another domain; see `generation.transfer.transfer` for the errors."""
+        self.check_transfer(request)
         result = transfer(self.pipeline, self._prepare(request), options)
         self._drawn.compile_later()
         return result
+
+    def check_transfer(self, request: TransferRequest) -> None:
+        """Check that the kit's models can be followed back to noise, if a transfer needs it.
+
+        Raises:
+            RequestError: They draw in too few steps.
+        """
+        if request.is_faithful and self.kit.drawing.is_few_step:
+            raise RequestError(
+                f"The kit {self.kit.name!r} draws in a few jumps that cannot be followed back from "
+                "a picture. Leave out --faithful, or choose a kit of more steps."
+            )
 
     def load_control(self, name: str) -> str:
         """Load a control network of the kit; return its name as requests have it.

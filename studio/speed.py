@@ -5,7 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ from composer.composed import ComposedQuery, rebalance
 from composer.query import Query
 from composer.sketch import Sketch
 from generation.peer import plain_call
-from generation.request import DrawingSettings, GenerateRequest, TransferRequest
+from generation.request import DrawingSettings, GenerateRequest, TransferRequest, settings_of
 from studio.engine import ComposeOptions, Engine
 from studio.kit_file import assets_folder
 
@@ -108,6 +108,8 @@ def drawing_timings(
     source = Image.new("RGB", (side, side), "white")
     uncontrolled = DrawingSettings(controlnet_conditioning_scale=0.0)
     moved = TransferRequest(query=composed, source=source, settings=uncontrolled)
+    kit = engine.kit.drawing.for_transfer()
+    usual = replace(moved, strength=kit.strength, settings=settings_of(kit))
     timings = [
         Timing(
             what=f"generate, {side} px, {plain.settings.num_inference_steps} steps",
@@ -119,7 +121,19 @@ def drawing_timings(
             what=f"transfer, {side} px, strength {moved.strength:g}",
             ours_ms=median_ms(lambda: engine.transfer(moved), NUM_DRAWINGS),
         ),
+        Timing(
+            what="transfer, as the kit does it",
+            ours_ms=median_ms(lambda: engine.transfer(usual), NUM_DRAWINGS),
+        ),
     ]
+    if not engine.kit.drawing.is_few_step:
+        faithful = replace(usual, is_faithful=True)
+        timings.append(
+            Timing(
+                what="transfer, faithful",
+                ours_ms=median_ms(lambda: engine.transfer(faithful), NUM_DRAWINGS),
+            )
+        )
     if engine.pipeline.has_control:
         drawn = GenerateRequest(query=composed, control_sketch=sketch)
         timings.append(

@@ -49,6 +49,11 @@ def add_transfer(commands: "Subparsers[argparse.ArgumentParser]") -> None:
         help="from 0 (keep the image) to 1 (redraw it); default: the kit's",
     )
     command.add_argument(
+        "--faithful", action="store_true", dest="is_faithful",
+        help="begin with the noise that the image comes from (DDIM inversion), which keeps more of "
+        "its structure and colours at the same strength; not with a kit of few steps",
+    )  # fmt: skip
+    command.add_argument(
         "--keep-colours", action="store_true", dest="keeps_colours",
         help="the colours of the image; the domain gives lights, darks and textures",
     )  # fmt: skip

@@ -215,6 +215,7 @@ class TransferOptions:
     source: Path
     to: str
     strength: float | None
+    is_faithful: bool
     keeps_colours: bool
     keeps_size: bool
     composer: str | None

@@ -233,6 +233,7 @@ def _recipe(setup: TransferSetup, domain: str) -> str:
         "words": sorted(word.key for word in setup.words),
         "composer": options.composer or engine.default_composer,
         "strength": setup.strength,
+        "is_faithful": options.is_faithful,
         "keeps_colours": options.keeps_colours,
         "keeps_size": options.keeps_size,
         "settings": asdict(setup.settings),

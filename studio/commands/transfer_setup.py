@@ -86,6 +86,7 @@ class TransferSetup:
             source=source,
             mask=mask,
             strength=self.strength,
+            is_faithful=options.is_faithful,
             keeps_colours=options.keeps_colours,
             keeps_size=options.keeps_size,
             control=read_control(choice, engine, settings),

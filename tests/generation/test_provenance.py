@@ -100,7 +100,9 @@ def test_other_tools_can_read_the_parameters(result_of_two, tmp_path):
     assert line.startswith("Steps: 2, Sampler: DPM++ 2M, CFG scale: 3.0, Seed: 11, Size: 64x64")
 
 
-@pytest.mark.parametrize("kept", [{}, {"keeps_colours": True}, {"keeps_size": True}])
+@pytest.mark.parametrize(
+    "kept", [{}, {"is_faithful": True}, {"keeps_colours": True}, {"keeps_size": True}]
+)
 def test_a_transfer_is_made_again_with_its_source_only(pipeline, tmp_path, kept):
     source = Image.fromarray(np.tile(np.arange(64, dtype=np.uint8)[:, None, None], (1, 64, 3)) * 3)
     settings = DrawingSettings(num_inference_steps=3)

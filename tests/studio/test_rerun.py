@@ -67,6 +67,30 @@ def test_a_transferred_image_needs_its_source(world, tmp_path, capsys):
     assert output.read_bytes() == (world / "moved.png").read_bytes()
 
 
+def test_a_faithful_transfer_is_another_and_comes_out_equal(world, tmp_path):
+    faithful, again = tmp_path / "faithful.png", tmp_path / "again.png"
+    kit = ("--kit", world / "kit")
+    drawn = ("--num-inference-steps", 2, "--seed", 5, "--output", faithful)
+    assert run("transfer", world / "photo.png", "--to", "oak", "--faithful", *drawn, *kit) == 0
+    assert read_png(faithful).fields["is_faithful"] is True
+    source = ("--source", world / "photo.png")
+    assert run("rerun", faithful, *source, *kit, "--output", again) == 0
+    assert again.read_bytes() == faithful.read_bytes()
+    with Image.open(faithful) as one, Image.open(world / "moved.png") as other:
+        assert one.tobytes() != other.tobytes()
+
+
+def test_a_faithful_transfer_needs_a_kit_of_many_steps(world, tmp_path, capsys):
+    kit, output = tmp_path / "few", tmp_path / "out.png"
+    shutil.copytree(world / "kit", kit)
+    with (kit / "kit.toml").open("a") as file:
+        file.write("[drawing]\nnum_inference_steps = 4\n")
+    asked = ("transfer", world / "photo.png", "--to", "oak", "--faithful", "--kit", kit)
+    assert run(*asked, "--output", output) == 2
+    assert "draws in a few jumps that cannot be followed back" in capsys.readouterr().err
+    assert not output.exists()
+
+
 def test_a_file_without_metadata_is_refused_in_a_sentence(world, tmp_path, capsys):
     Image.new("RGB", (8, 8)).save(tmp_path / "plain.png")
     Image.new("RGB", (8, 8)).save(tmp_path / "photo.jpg")

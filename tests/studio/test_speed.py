@@ -25,6 +25,8 @@ def test_drawing_is_timed_beside_the_plain_call(engine, monkeypatch):
     assert [row.what for row in rows] == [
         f"generate, {side} px, 20 steps",
         f"transfer, {side} px, strength 0.8",
+        "transfer, as the kit does it",
+        "transfer, faithful",
         "generate, with the control network",
     ]
     assert all(row.ours_ms > 0 for row in rows)
