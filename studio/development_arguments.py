@@ -66,7 +66,7 @@ def add_bench(commands: "Subparsers[argparse.ArgumentParser]") -> None:
         "--count",
         type=int,
         help="index: pictures (5,000); search, scale: items (1,000,000); tokens, retrieval with "
-        "--imagine: queries (200); domains: photos a domain (16); composers with --imagenet-r: "
+        "--imagine: queries (200); domains: photos a domain (28); composers with --imagenet-r: "
         "photos that ask (400)",
     )
     command.add_argument(
@@ -76,6 +76,15 @@ def add_bench(commands: "Subparsers[argparse.ArgumentParser]") -> None:
     command.add_argument(
         "--best-of", type=int, metavar="N",
         help="generation: compare the best of N pictures of each query with one",
+    )  # fmt: skip
+    command.add_argument(
+        "--ways", nargs="+", metavar="WAY",
+        help="domains: only these of name, words, examples, one-kind",
+    )  # fmt: skip
+    command.add_argument("--strength", type=float, help="domains: of the transfers (the kit's)")
+    command.add_argument(
+        "--faithful", action="store_true", dest="is_faithful",
+        help="domains: transfers by inversion of the photo",
     )  # fmt: skip
     command.add_argument("--publish", metavar="ADDRESS", help="scale: also measure Milvus there")
     command.add_argument(

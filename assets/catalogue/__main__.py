@@ -52,9 +52,10 @@ def _parser() -> argparse.ArgumentParser:
     scenes.add_argument("--size", type=int, default=256)
     scenes.add_argument("--spp", type=int, default=16)
     scenes.set_defaults(run=_scenes)
-    domains = commands.add_parser("domains", help="test designs in every named domain")
+    domains = commands.add_parser("domains", help="designs in every domain")
     domains.add_argument("--out", type=Path, default=Path("assets/domains"))
     domains.add_argument("--work", type=Path, default=Path(".cache/domains"))
+    domains.add_argument("--split", default="test", help="test, validation or train")
     domains.set_defaults(run=_domains, limit=80)
     for command in (pack, gallery, scenes, domains):
         command.add_argument("--workers", type=int, default=2)
@@ -143,6 +144,7 @@ def _domains(options: argparse.Namespace) -> None:
             work=options.work,
             num_workers=options.workers,
             limit=options.limit,
+            split=options.split,
         )
     )
 

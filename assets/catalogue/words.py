@@ -62,6 +62,7 @@ MATERIALS = (
 PATTERNS = ("plain", "striped", "checked", "dotted")
 
 DOMAINS = ("photo", "watercolour", "pencil", "cartoon", "clay", "low-poly", "night", "blueprint")
+UNNAMED_DOMAINS = ("x1", "x2")  # halftone and mosaic; no caption names them
 DOMAINS_WITHOUT_COLOUR = ("pencil", "blueprint")
 
 DOMAIN_PHRASES: dict[str, tuple[str, ...]] = {

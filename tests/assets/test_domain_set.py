@@ -44,8 +44,11 @@ def test_a_design_of_a_seen_kind_stands_in_every_domain_once(small: Path) -> Non
     assert {row["kind"] for row in rows} == {design.kind} <= set(words.SEEN_KINDS)
     assert {row["colourway"] for row in rows} == {design.colourways[0]}
     assert len({row["id"] for row in rows}) == 8
+    unnamed = _rows(small, "unnamed")
+    assert [row["domain"] for row in unnamed] == list(words.UNNAMED_DOMAINS)
+    assert {row["design"] for row in unnamed} == {design.id}
     made = {f"images/{path.name}" for path in (small / "out" / "images").iterdir()}
-    assert {row["path"] for row in rows} == made
+    assert {row["path"] for row in (*rows, *unnamed)} == made
     pictures = [np.array(Image.open(small / "out" / row["path"])) for row in rows]
     assert {picture.shape for picture in pictures} == {(128, 128, 3)}
     assert len({picture.tobytes() for picture in pictures}) == 8
@@ -68,7 +71,7 @@ def test_a_stopped_run_makes_only_what_is_missing(small: Path, monkeypatch, caps
     kept = {path: path.read_bytes() for path in images.iterdir()}
     assert main(_command(small, 1)) == 0
     assert "1 of 1 designs are done" in capsys.readouterr().err
-    lost = next(path for path in kept if "clay" in path.name)
+    lost = next(path for path in kept if "x2" in path.name)
     lost.unlink()
     assert main(_command(small, 1)) == 0
     assert "0 of 1 designs are done" in capsys.readouterr().err
@@ -94,7 +97,16 @@ def test_a_picture_is_painted_with_the_hand_of_its_design_domain_and_place() -> 
     assert (clay != painted(picture, "clay", other, 0)).any()
 
 
-def test_a_set_needs_a_design(tmp_path: Path, capsys) -> None:
+def test_a_set_needs_designs(tmp_path: Path, capsys) -> None:
     assert main(_command(tmp_path, 0)) == 2
     assert "`limit` must be at least 1, got 0." in capsys.readouterr().err
+    assert main([*_command(tmp_path, 1), "--split", "unseen"]) == 2
+    assert "`split` must be one of train, validation, test" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def test_another_split_has_other_designs(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(domain_set, "SPP", 1)
+    assert main([*_command(tmp_path, 1), "--split", "train"]) == 0
+    (design,) = {row["design"] for row in _rows(tmp_path, "domains")}
+    assert design == plan.catalogue(plan.Split.TRAIN)[0].id
