@@ -10,14 +10,17 @@ from typing import Any, Final
 import torch
 
 from composer.hardware import memory_of
+from composer.peak_memory import used_bytes
 from generation.families import DENOISER, Family
 from generation.model_files import (
     CONTROL_NETWORK,
     PipelineSource,
     control_parameter_count,
     family_of,
+    image_encoder_parameter_count,
     parameter_counts,
 )
+from generation.style_files import check_style_files, num_weights_of
 
 GIB: Final = 1 << 30
 # Peak of the tensors alive in a step with control network, in maps of the first width at the size
@@ -64,6 +67,8 @@ class Footprint:
         tile_bytes: the same for one tile.
         idle_bytes: all further control networks; one works at a time, and those that were opened
             stay.
+        style_bytes: the layers of an IP-Adapter, which work in steps.
+        style_encoder_bytes: its image encoder, which is on the card only while it reads a picture.
     """
 
     text_bytes: int
@@ -74,6 +79,8 @@ class Footprint:
     decode_bytes: int
     tile_bytes: int
     idle_bytes: int = 0
+    style_bytes: int = 0
+    style_encoder_bytes: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -93,31 +100,31 @@ class MemoryPlan:
     peak_bytes: int
 
 
-def footprint(
-    folder: Path,
-    controlnet: Path | None,
-    dtype: torch.dtype,
-    further_controls: Sequence[Path] = (),
-) -> Footprint:
+def footprint(source: PipelineSource, dtype: torch.dtype) -> Footprint:
     """Compute the footprint of a pipeline from its configs; no weights are opened.
-
-    Args:
-        folder: diffusers folder of a pipeline.
-        controlnet: folder of its default control network, or None.
-        dtype: precision of the weights.
-        further_controls: folders of those that may be opened beside it.
 
     Raises:
         PipelineError: a config is missing or damaged.
+        StyleError: the IP-Adapter is for another model, or lacks its image encoder.
     """
-    family = family_of(folder)
-    further = [control_parameter_count(family, one) for one in dict.fromkeys(further_controls)]
+    family = family_of(source.folder)
+    further = [
+        control_parameter_count(family, one) for one in dict.fromkeys(source.further_controls)
+    ]
+    denoiser = _config(source.folder / DENOISER[family])
+    style, vision = 0, 0
+    if source.style is not None:
+        check_style_files(source.style, denoiser)
+        style = num_weights_of(source.style)
+        vision = image_encoder_parameter_count(source.style.image_encoder)
     shapes = PipelineShapes(
         family=family,
-        counts=parameter_counts(folder, controlnet),
+        counts=parameter_counts(source.folder, source.controlnet),
+        denoiser=denoiser,
+        vae=_config(source.folder / "vae"),
         further_control_counts=further,
-        denoiser=_config(folder / DENOISER[family]),
-        vae=_config(folder / "vae"),
+        style_count=style,
+        style_encoder_count=vision,
     )
     return footprint_of(shapes, dtype)
 
@@ -132,6 +139,8 @@ class PipelineShapes:
         denoiser: its config.
         vae: config of the autoencoder.
         further_control_counts: numbers of weights of control networks beside the default one.
+        style_count: number of weights of the IP-Adapter.
+        style_encoder_count: number of weights of its image encoder.
     """
 
     family: Family
@@ -139,6 +148,8 @@ class PipelineShapes:
     denoiser: Mapping[str, Any]
     vae: Mapping[str, Any]
     further_control_counts: Sequence[int] = ()
+    style_count: int = 0
+    style_encoder_count: int = 0
 
 
 def footprint_of(shapes: PipelineShapes, dtype: torch.dtype) -> Footprint:
@@ -163,6 +174,8 @@ def footprint_of(shapes: PipelineShapes, dtype: torch.dtype) -> Footprint:
         decode_bytes=int(decode_bytes * side_px**2),
         tile_bytes=int(decode_bytes * min(side_px, int(vae["sample_size"]) // 2) ** 2),
         idle_bytes=(sum(controls) - max(controls)) * item_bytes,
+        style_bytes=shapes.style_count * item_bytes,
+        style_encoder_bytes=shapes.style_encoder_count * item_bytes,
     )
 
 
@@ -171,23 +184,33 @@ def plan_for(
 ) -> MemoryPlan | None:
     """Return the plan of a pipeline on a device; None where all simply stays there.
 
-    The free memory of a card is compared, but all of main memory, as the system makes room there.
-
     Raises:
         MemoryPlanError: there is too little memory, or nothing to offload from.
         PipelineError: a config is missing or damaged.
+        StyleError: the IP-Adapter is for another model, or lacks its image encoder.
     """
     if device.type != "cuda" and wanted in (Offload.MODEL, Offload.SEQUENTIAL):
         raise MemoryPlanError(
             f"--offload {wanted} moves models away from a GPU, and this kit draws on "
             f"{device.type}. Leave it out."
         )
-    memory = memory_of(device)
-    available = memory.free_bytes if device.type == "cuda" else memory.total_bytes
+    available = available_bytes(device)
     if available is None or (device.type != "cuda" and _weights_bytes(source) < _LARGE_BYTES):
         return None
-    need = footprint(source.folder, source.controlnet, dtype, source.further_controls)
-    return choose_plan(need, available, wanted if device.type == "cuda" else Offload.NONE)
+    need = footprint(source, dtype)
+    return choose_plan(need, available, wanted, is_card=device.type == "cuda")
+
+
+def available_bytes(device: torch.device) -> int | None:
+    """Return the memory that a pipeline may fill; None where the system does not report it.
+
+    That is what is free on a card. Of main memory it is all that this process, with its CLIP, does
+    not use, since the system makes room there.
+    """
+    memory = memory_of(device)
+    if device.type == "cuda" or memory.total_bytes is None:
+        return memory.free_bytes
+    return max(0, memory.total_bytes - used_bytes(device))
 
 
 def plans(need: Footprint) -> tuple[MemoryPlan, ...]:
@@ -201,24 +224,28 @@ def plans(need: Footprint) -> tuple[MemoryPlan, ...]:
     return tuple(entries)
 
 
-def choose_plan(need: Footprint, free_bytes: int, wanted: Offload = Offload.AUTO) -> MemoryPlan:
+def choose_plan(
+    need: Footprint, free_bytes: int, wanted: Offload = Offload.AUTO, *, is_card: bool = True
+) -> MemoryPlan:
     """Return the fastest plan that fits.
 
     Args:
         need: of the kit.
-        free_bytes: of the card.
+        free_bytes: of the device.
         wanted: the plans to choose from.
+        is_card: whether models can leave the device for main memory.
 
     Raises:
         MemoryPlanError: none fits; the message says what to do.
     """
+    wanted = wanted if is_card else Offload.NONE
     entries = [plan for plan in plans(need) if wanted in (Offload.AUTO, plan.offload)]
     for plan in entries:
         if plan.peak_bytes <= free_bytes:
             return plan
     least = entries[-1]
     advice = "draw with another device or a smaller kit"
-    if wanted in (Offload.NONE, Offload.MODEL):
+    if is_card and wanted in (Offload.NONE, Offload.MODEL):
         advice = f"let it choose with --offload auto, or {advice}"
     raise MemoryPlanError(
         f"This kit needs {gigabytes(least.peak_bytes)} of memory on the device to draw, of which "
@@ -234,14 +261,20 @@ def gigabytes(count: int) -> str:
 def _plan(need: Footprint, offload: Offload, *, tiles: bool) -> MemoryPlan:
     decode = need.tile_bytes if tiles else need.decode_bytes
     layers = int(_LARGEST_LAYER_SHARE * need.denoiser_bytes)
+    step_models = need.step_models_bytes + need.style_bytes
+    # Layer by layer, the image encoder of an IP-Adapter is not used.
     resident, stages = {
         Offload.NONE: (
-            need.text_bytes + need.step_models_bytes + need.idle_bytes + need.decoder_bytes,
-            (need.step_bytes, decode),
+            need.text_bytes + step_models + need.idle_bytes + need.decoder_bytes,
+            (need.step_bytes, decode, need.style_encoder_bytes),
         ),
         Offload.MODEL: (
             0,
-            (need.step_models_bytes + need.step_bytes, need.decoder_bytes + decode),
+            (
+                step_models + need.step_bytes,
+                need.decoder_bytes + decode,
+                need.style_encoder_bytes,
+            ),
         ),
         Offload.SEQUENTIAL: (0, (layers + need.step_bytes, layers + decode)),
     }[offload]

@@ -341,6 +341,18 @@ def control_parameter_count(family: Family, folder: Path) -> int:
         return count_parameters(partial(build_model, kind, folder))
 
 
+def image_encoder_parameter_count(folder: Path) -> int:
+    """Count the weights of a CLIP vision model from its config; it is not opened or made.
+
+    Raises:
+        PipelineError: the config is missing or damaged.
+    """
+    from transformers import CLIPVisionModelWithProjection
+
+    with translate_opening(f"The config of {folder}"):
+        return count_parameters(partial(build_model, CLIPVisionModelWithProjection, folder))
+
+
 def open_image_encoder(folder: Path, dtype: torch.dtype) -> "CLIPVisionModelWithProjection":
     """Open a CLIP vision model of transformers on the CPU.
 

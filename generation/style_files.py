@@ -1,5 +1,6 @@
 """Files of an IP-Adapter, and what their headers say about the models they were trained with."""
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -72,6 +73,12 @@ def check_style_files(source: StyleSource, unet_config: Mapping[str, Any]) -> No
 def num_layers_of(source: StyleSource) -> int:
     """Return how many cross-attention layers an adapter has weights for."""
     return sum(bool(_LAYER.fullmatch(key)) for key in check_safetensors_header(source.weights))
+
+
+def num_weights_of(source: StyleSource) -> int:
+    """Return how many weights an adapter has, without those of its image encoder."""
+    header = check_safetensors_header(source.weights)
+    return sum(math.prod(entry["shape"]) for key, entry in header.items() if key != "__metadata__")
 
 
 def _read_encoder_config(source: StyleSource) -> Mapping[str, Any]:

@@ -18,6 +18,7 @@ from studio.kits import Kit, control_folders
 
 SHAPES_FILE: Final = "shapes.json"
 PARAMETERS: Final = "parameters"
+STYLE: Final = "style"
 _PARTS: Final = (CLIP, PIPELINE, CONTROLNET)
 _END: Final = "<|endoftext|>"
 # The second tokenizer of SDXL and SD 3.5 pads with "!", all other CLIPs with the end of text.
@@ -93,13 +94,15 @@ def full_size_footprints(dtype: torch.dtype) -> dict[str, Footprint]:
             continue
         configs = shapes[PIPELINE]
         family = Family(configs["model_index.json"]["_class_name"])
-        further = control_folders(file, default_hub())
+        further, style = control_folders(file, default_hub()), shapes.get(STYLE, {})
         pipeline = PipelineShapes(
             family=family,
             counts={part: n for part, n in shapes[PARAMETERS].items() if part not in file.without},
             denoiser=configs[f"{DENOISER[family]}/config.json"],
             vae=configs["vae/config.json"],
             further_control_counts=[control_parameter_count(family, one) for one in further],
+            style_count=style.get("adapter", 0),
+            style_encoder_count=style.get("image encoder", 0),
         )
         footprints[name] = footprint_of(pipeline, dtype)
     return footprints

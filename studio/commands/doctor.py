@@ -10,6 +10,7 @@ from generation.memory_plan import (
     MemoryPlan,
     MemoryPlanError,
     Offload,
+    available_bytes,
     choose_plan,
     gigabytes,
     plans,
@@ -58,21 +59,17 @@ def run(options: DoctorOptions) -> int:
 
 
 def what_fits(device: torch.device, dtype: torch.dtype) -> dict[str, str]:
-    """Say of each full kit that draws how it fits into the memory of a device, as computed.
-
-    A card is compared by what is free on it, main memory by all of it.
-    """
-    memory = memory_of(device)
-    available = memory.free_bytes if device.type == "cuda" else memory.total_bytes
+    """Say of each full kit that draws how it fits into the memory of a device, as computed."""
+    available = available_bytes(device)
     if available is None:
         return {}
-    wanted = Offload.AUTO if device.type == "cuda" else Offload.NONE
+    is_card = device.type == "cuda"
     answers: dict[str, str] = {}
     for name, need in full_size_footprints(dtype).items():
         try:
-            answers[name] = _describe_plan(choose_plan(need, available, wanted))
+            answers[name] = _describe_plan(choose_plan(need, available, is_card=is_card))
         except MemoryPlanError:
-            least = plans(need)[-1] if wanted is Offload.AUTO else plans(need)[0]
+            least = plans(need)[-1] if is_card else plans(need)[0]
             answers[name] = f"no: needs {gigabytes(least.peak_bytes)}"
     return answers
 

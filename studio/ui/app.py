@@ -97,15 +97,15 @@ def _query_side(handlers: PageHandlers) -> QuerySide:
     unknown_words = TextLine(elem_id="unknown-words")
     files = build_word_files()
     files.listen(handlers.word_files, handlers.note_upload)
+    style = build_style_picture(handlers.context.engine.kit)
+    if style is not None:
+        style.listen(handlers.note_upload)
     balance = CheckedSlider(
         minimum=0, maximum=1, value=0.5, step=0.05, label="Balance", elem_id="balance"
     )
     examples = ExampleStrip(
         examples=[example.for_strip() for example in handlers.context.examples], elem_id="examples"
     )
-    style = build_style_picture(handlers.context.engine.kit)
-    if style is not None:
-        style.listen(handlers.note_upload)
     return QuerySide(
         canvas=canvas,
         words=words,

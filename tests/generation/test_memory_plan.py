@@ -2,11 +2,14 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
+from composer.hardware import Memory
 from generation import memory_plan
 from generation.controls import Control
 from generation.families import Family
@@ -18,6 +21,7 @@ from generation.memory_plan import (
     MemoryPlan,
     MemoryPlanError,
     Offload,
+    available_bytes,
     choose_plan,
     footprint,
     plan_for,
@@ -26,10 +30,13 @@ from generation.memory_plan import (
 from generation.model_files import Models, PipelineSource
 from generation.pipeline import ImagePipeline
 from generation.request import DrawingSettings, GenerateRequest
+from generation.style_files import StyleError, StyleSource
 from studio.engine import Engine
 from studio.kits import load_kit
 from studio.random_kit import random_kit
 from tests.generation import tiny
+from tests.replicas import clips, pipelines
+from tests.replicas.adapters import write_ip_adapter
 from tests.studio.tiny_kit import write_kit
 
 NEED = Footprint(
@@ -74,6 +81,10 @@ def test_a_named_plan_is_kept_where_a_faster_one_would_fit():
     assert choose_plan(NEED, 100 * GIB, Offload.SEQUENTIAL).offload is Offload.SEQUENTIAL
 
 
+def source_of(kit) -> PipelineSource:
+    return PipelineSource(folder=kit.pipeline, controlnet=kit.controlnet)
+
+
 @pytest.mark.parametrize(
     ("name", "dtype", "expected_gib", "on_8"),
     [("sd15", torch.float16, 3.7, "none"), ("sdxl", torch.bfloat16, 11.7, "sequential")],
@@ -82,7 +93,7 @@ def test_the_footprint_of_full_kits_comes_from_their_configs(
     tmp_path, name, dtype, expected_gib, on_8
 ):
     kit = random_kit(name, tmp_path)
-    need = footprint(kit.pipeline, kit.controlnet, dtype)
+    need = footprint(source_of(kit), dtype)
     weights = (need.text_bytes, need.step_models_bytes, need.decoder_bytes)
     counts = {"sd15": 1_427_514_427, "sdxl": 4_719_852_027}[name]
     assert sum(weights) == 2 * counts
@@ -93,28 +104,52 @@ def test_the_footprint_of_full_kits_comes_from_their_configs(
 def test_further_control_networks_take_room_only_where_all_models_stay(tmp_path):
     kit = random_kit("sd15", tmp_path)
     further = shutil.copytree(kit.controlnet, tmp_path / "lineart")
-    alone = footprint(kit.pipeline, kit.controlnet, torch.float16)
-    both = footprint(kit.pipeline, kit.controlnet, torch.float16, (further, further))
+    alone = footprint(source_of(kit), torch.float16)
+    twice = shutil.copytree(kit.controlnet, tmp_path / "canny")
+    source = replace(source_of(kit), further_controls=(further, twice, further))
+    both = footprint(source, torch.float16)
     assert (alone.idle_bytes, both.idle_bytes) == (0, 2 * 361_279_120)
     assert plans(both)[0].peak_bytes == plans(alone)[0].peak_bytes + int(1.1 * both.idle_bytes)
     taking_turns = [
         [plan for plan in plans(need) if plan.offload is not Offload.NONE] for need in (alone, both)
     ]
     assert taking_turns[0] == taking_turns[1]
-    only = footprint(kit.pipeline, None, torch.float16, (further,))
+    only = footprint(
+        PipelineSource(folder=kit.pipeline, further_controls=(further,)), torch.float16
+    )
     assert (only.step_models_bytes, only.idle_bytes) == (alone.step_models_bytes, 0)
+
+
+def test_an_ip_adapter_and_its_image_encoder_are_planned_for(tmp_path):
+    clip = clips.write_clip_l14(tmp_path / "clip")
+    plain = PipelineSource(folder=pipelines.write_sd15(tmp_path / "sd15", clip))
+    adapters = write_ip_adapter(tmp_path / "adapters")
+    style = StyleSource(
+        weights=adapters / "models" / "ip-adapter_sd15.safetensors",
+        image_encoder=adapters / "models" / "image_encoder",
+    )
+    need = footprint(replace(plain, style=style), torch.float16)
+    weights = load_file(style.weights).values()
+    assert need.style_bytes == 2 * sum(tensor.numel() for tensor in weights)
+    encoder = load_file(style.image_encoder / "model.safetensors")
+    del encoder["vision_model.embeddings.position_ids"]
+    assert need.style_encoder_bytes == 2 * sum(tensor.numel() for tensor in encoder.values())
+    missing = replace(style, image_encoder=adapters / "none")
+    with pytest.raises(StyleError, match="reads pictures through an image encoder"):
+        footprint(replace(plain, style=missing), torch.float16)
+    large = replace(need, style_bytes=GIB, style_encoder_bytes=100 * GIB)
+    before, after = plans(need), plans(large)
+    assert after[0].peak_bytes > before[0].peak_bytes + 100 * GIB
+    assert after[-1] == before[-1]  # layer by layer, such a picture is refused
 
 
 def test_the_control_networks_of_a_kit_are_planned_for(tmp_path, monkeypatch):
     folder = write_kit(tmp_path / "kit")
     kit = load_kit(str(folder))
-    need = footprint(kit.pipeline, kit.controlnet, torch.float32)
+    need = footprint(source_of(kit), torch.float32)
     least = min(plan.peak_bytes for plan in plans(need) if plan.offload is Offload.NONE)
-    memory = memory_plan.memory_of(torch.device("cpu"))
     monkeypatch.setattr(memory_plan, "_LARGE_BYTES", 0)
-    monkeypatch.setattr(
-        memory_plan, "memory_of", lambda _: type(memory)(total_bytes=least, free_bytes=least)
-    )
+    monkeypatch.setattr(memory_plan, "available_bytes", lambda _: least)
     assert Engine(kit).pipeline.has_control
     shutil.copytree(kit.controlnet, folder / "lineart")
     text = (folder / "kit.toml").read_text()
@@ -131,14 +166,25 @@ def test_on_a_cpu_only_large_kits_are_checked_and_nothing_can_leave(tmp_path, mo
     large = PipelineSource(
         folder=kit.pipeline, controlnet=kit.controlnet, random_around=torch.zeros(1, 1)
     )
-    memory = memory_plan.memory_of(cpu)
-    monkeypatch.setattr(
-        memory_plan, "memory_of", lambda _: type(memory)(total_bytes=4 * GIB, free_bytes=GIB)
-    )
-    with pytest.raises(MemoryPlanError, match=r"of which 4\.0 GiB are free"):
+    monkeypatch.setattr(memory_plan, "available_bytes", lambda _: 4 * GIB)
+    sentence = r"of which 4\.0 GiB are free: close other programs, draw with another device"
+    with pytest.raises(MemoryPlanError, match=sentence):
         plan_for(large, cpu, torch.float32, Offload.AUTO)
     with pytest.raises(MemoryPlanError, match="--offload model moves models away from a GPU"):
         plan_for(source, cpu, torch.float32, Offload.MODEL)
+
+
+def test_all_of_main_memory_but_what_the_process_uses_may_be_filled(monkeypatch):
+    memory = Memory(total_bytes=8 * GIB, free_bytes=GIB)
+    monkeypatch.setattr(memory_plan, "memory_of", lambda _: memory)
+    monkeypatch.setattr(memory_plan, "used_bytes", lambda _: 3 * GIB)
+    assert available_bytes(torch.device("cpu")) == 5 * GIB
+    assert available_bytes(torch.device("cuda")) == GIB
+    monkeypatch.setattr(memory_plan, "used_bytes", lambda _: 9 * GIB)
+    assert available_bytes(torch.device("cpu")) == 0
+    unknown = Memory(total_bytes=None, free_bytes=None)
+    monkeypatch.setattr(memory_plan, "memory_of", lambda _: unknown)
+    assert available_bytes(torch.device("cpu")) is None
 
 
 def request(**settings) -> GenerateRequest:
@@ -192,7 +238,7 @@ def test_tiles_are_half_the_native_side(tmp_path):
 
 def test_the_config_of_the_mini_kit_is_understood():
     kit = load_kit()
-    need = footprint(kit.pipeline, kit.controlnet, torch.float32)
+    need = footprint(source_of(kit), torch.float32)
     assert kit.pipeline is not None
     vae = json.loads((kit.pipeline / "vae" / "config.json").read_text())
     assert need.tile_bytes * 4 == need.decode_bytes

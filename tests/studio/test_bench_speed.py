@@ -114,8 +114,7 @@ def test_the_numbers_of_weights_that_ship_are_those_of_the_shapes(name):
     ],
 )
 def test_doctor_says_what_fits(monkeypatch, free_gib, sd15, sdxl):
-    memory = doctor.Memory(total_bytes=80 * GIB, free_bytes=int(free_gib * GIB))
-    monkeypatch.setattr(doctor, "memory_of", lambda _: memory)
+    monkeypatch.setattr(doctor, "available_bytes", lambda _: int(free_gib * GIB))
     fits = what_fits(torch.device("cuda"), torch.bfloat16)
     assert fits["sd15"] == fits["sd15-lcm"] == sd15
     assert fits["sdxl"] == sdxl
@@ -127,5 +126,10 @@ def test_every_kit_that_draws_at_full_size_has_a_footprint(tmp_path):
     assert names <= footprints.keys()
     whole, small = (footprints[f"sd35-medium{ending}"] for ending in ("", "-clip"))
     assert whole.text_bytes - small.text_bytes == 2 * EXPECTED["sd35-medium"]["text_encoder_3"]
+    for name, adapter_mb in (("sd15", 44.6), ("sdxl", 698.4)):  # as the files have in fp16
+        styled = footprints[f"{name}-style"]
+        assert styled.style_bytes / 1e6 == pytest.approx(adapter_mb, abs=0.1)
+        assert styled.style_encoder_bytes / 1e6 == pytest.approx(2528.4 / 2, abs=0.5)
+        assert styled.step_models_bytes == footprints[name].step_models_bytes
     assert footprints["sdxl-turbo"].step_bytes * 4 == pytest.approx(footprints["sdxl"].step_bytes)
     assert random_kit("sdxl-turbo", tmp_path).pipeline is not None
