@@ -206,12 +206,12 @@ def test_an_upload_is_taken_where_a_picture_is_expected(client: httpx.Client, se
     Image.new("RGB", (32, 32), "red").save(buffer, "PNG")
     answer = client.post("/gradio_api/upload", files={"files": ("x.png", buffer.getvalue())})
     (path,) = answer.json()
-    data = [file_data(path), "night", "", 0.6, 0, False, "", "", False, False]
+    data = [file_data(path), "night", "", 0.6, 0, False, "", "", False, False, "", 1]
     assert client.post("/gradio_api/call/transfer", json={"data": data}).status_code == 200
     data = ["", file_data(path), 0.5]
     assert client.post("/gradio_api/call/retrieve", json={"data": data}).status_code == 400
     outside = file_data(f"{server.folder}/gradio/../work/x.png")
-    body = {"data": [outside, "night", "", 0.6, 0, False, "", "", False, False]}
+    body = {"data": [outside, "night", "", 0.6, 0, False, "", "", False, False, "", 1]}
     assert client.post("/gradio_api/call/transfer", json=body).status_code == 400
 
 

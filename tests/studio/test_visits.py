@@ -198,7 +198,7 @@ def test_a_visit_leaves_nothing_on_the_server(server: Server):
         assert call(
             client,
             "transfer",
-            [source, "night", "", 0.6, 1, False, "", "", False, False],
+            [source, "night", "", 0.6, 1, False, "", "", False, False, "", 1],
             "visit",
         )
         assert files_of(server) == {"duet-1.png", "before.png", "zebra.png"}
