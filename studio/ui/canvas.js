@@ -307,9 +307,13 @@ canvas.addEventListener("blur", () => {
   redraw();
 });
 
-tool.undo.addEventListener("click", undo);
-tool.redo.addEventListener("click", redo);
-tool.clear.addEventListener("click", clear);
+for (const [name, action] of Object.entries({ undo, redo, clear })) {
+  tool[name].addEventListener("click", () => {
+    action();
+    // A button that is disabled loses the keyboard, and shortcuts with it.
+    if (tool[name].disabled) canvas.focus({ preventScroll: true });
+  });
+}
 tool.erase.addEventListener("click", () => setErasing(!erasing));
 
 function load() {

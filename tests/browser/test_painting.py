@@ -119,7 +119,7 @@ def test_another_picture_clears_the_paint(page, photo, tmp_path):
     choose(page, photo)
     stroke(page, (0.3, 0.3), (0.5, 0.3), on=PAINT)
     first = page.locator("#painting img").get_attribute("src")
-    page.locator("#source").get_by_role("button", name="Clear").click()
+    page.locator("#source").get_by_role("button", name="Remove Image").click()
     wait_for_line(page, "#painting", "Choose a picture first")
     assert not page.locator(PAINT).is_visible()
     choose(page, other, opens=False)
