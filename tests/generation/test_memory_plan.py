@@ -108,7 +108,7 @@ def test_further_control_networks_take_room_only_where_all_models_stay(tmp_path)
     twice = shutil.copytree(kit.controlnet, tmp_path / "canny")
     source = replace(source_of(kit), further_controls=(further, twice, further))
     both = footprint(source, torch.float16)
-    assert (alone.idle_bytes, both.idle_bytes) == (0, 2 * 361_279_120)
+    assert (alone.idle_bytes, both.idle_bytes) == (0, 2 * 2 * 361_279_120)
     assert plans(both)[0].peak_bytes == plans(alone)[0].peak_bytes + int(1.1 * both.idle_bytes)
     taking_turns = [
         [plan for plan in plans(need) if plan.offload is not Offload.NONE] for need in (alone, both)
