@@ -39,6 +39,10 @@ class MissingDecoderError(Exception):
     """Raised for a format whose decoder is not installed; says how to get it."""
 
 
+class TooManyPartsError(ValueError):
+    """Raised for a file of more chunks or segments than any encoder writes."""
+
+
 def format_of(data: bytes) -> ImageFormat | None:
     """Tell the format by the first bytes; a file's ending is never trusted."""
     if data.startswith(b"\x89PNG\r\n\x1a\n"):
@@ -97,21 +101,21 @@ def _check_chunks(file: BytesIO) -> None:
     """Count the chunks of a PNG.
 
     Raises:
-        ValueError: There are more than any encoder writes.
+        TooManyPartsError: There are more than any encoder writes.
     """
     data, position = file.getbuffer(), 8
     for _ in range(_MAX_PARTS):
         position += 12 + int.from_bytes(data[position : position + 4], "big")
         if position >= len(data):
             return
-    raise ValueError("too many chunks")
+    raise TooManyPartsError
 
 
 def _check_segments(data: bytes) -> None:
     """Count the segments of a JPEG before its first scan.
 
     Raises:
-        ValueError: There are more than any encoder writes.
+        TooManyPartsError: There are more than any encoder writes.
     """
     next((code for code in _markers(data) if code == _SCAN), None)
 
@@ -131,7 +135,7 @@ def _markers(data: bytes) -> Iterator[int]:
     """Yield the codes of a JPEG's markers up to its end, without those inside segments.
 
     Raises:
-        ValueError: There are more than any encoder writes.
+        TooManyPartsError: There are more than any encoder writes.
     """
     position, left = 2, _MAX_PARTS
     while (marker := _MARKER.search(data, position)) is not None:
@@ -140,7 +144,7 @@ def _markers(data: bytes) -> Iterator[int]:
         if code == _END:
             return
         if (left := left - 1) < 0:
-            raise ValueError("too many markers")
+            raise TooManyPartsError
         position += int.from_bytes(data[position : position + 2], "big")
 
 

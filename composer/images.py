@@ -24,6 +24,7 @@ from composer.image_facts import date_of, orientation_of
 from composer.image_formats import (
     ImageFormat,
     MissingDecoderError,
+    TooManyPartsError,
     format_of,
     has_scans_above,
     lacks_end,
@@ -211,7 +212,7 @@ def _open(source: Path | bytes, reading: _Reading) -> DecodedPicture:
     try:
         try:
             return _decode_ending(data, image_format, name, reading)
-        except ImageError:
+        except (ImageError, TooManyPartsError):
             raise
         except _DECODER_ERRORS:
             bare = bare_file(data, image_format)

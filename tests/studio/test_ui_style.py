@@ -61,7 +61,7 @@ def drawn(handlers, **style):
 
 def moved(handlers, source, **style):
     """Transfer a picture into the night; return the PNG."""
-    dials = ("night", "", 0.6, 0, False, "", (), "", False, False)
+    dials = ("night", "", 0.6, 0, False, "", (), "", False, False, "", 1)
     before_and_after, _, _ = handlers.transfer(
         source, *dials, request=visitor(), progress=silent, **style
     )
