@@ -14,6 +14,8 @@ from typing import Any
 LOGGER = logging.getLogger("studio.ui")
 # They print tracebacks, whose last line quotes what an input did not accept.
 _PRINTING = ("gradio.queueing", "gradio.routes", "gradio.route_utils")
+# It logs what a request raised, in as many lines as there are layers.
+_SERVER = "uvicorn.error"
 
 ErrorInfo = tuple[type[BaseException], BaseException, TracebackType | None]
 
@@ -76,8 +78,12 @@ class _Traceback(ModuleType):
 def _without_content(record_of: Any) -> Any:  # noqa: ANN401  the signature of a record factory
     def record(*args: Any, **kwargs: Any) -> logging.LogRecord:  # noqa: ANN401
         made: logging.LogRecord = record_of(*args, **kwargs)
-        if made.exc_info and made.exc_info[1] is not None:
-            made.exc_info = without_message(made.exc_info[1])
+        error = made.exc_info[1] if made.exc_info else None
+        if error is not None and made.name == _SERVER:
+            made.exc_info, made.args = None, ()
+            made.msg = f"A request failed: {class_and_place(error.__cause__ or error)}."
+        elif error is not None:
+            made.exc_info = without_message(error)
         if made.name == "asyncio":  # further lines represent the task and its error
             made.msg, made.args = made.getMessage().split("\n")[0], ()
         return made

@@ -43,7 +43,7 @@ def choose(page, file, *, opens=True):
 
 def wait_for_paper(page):
     page.wait_for_function(
-        "document.querySelector('#painting .duet-canvas').dataset.state === 'ready'"
+        "document.querySelector('#painting .duet-canvas')?.dataset.state === 'ready'"
     )
 
 
