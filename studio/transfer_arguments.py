@@ -50,8 +50,8 @@ def add_transfer(commands: "Subparsers[argparse.ArgumentParser]") -> None:
     )
     command.add_argument(
         "--faithful", action="store_true", dest="is_faithful",
-        help="begin with the noise that the image comes from (DDIM inversion), which keeps more of "
-        "its structure and colours at the same strength; not with a kit of few steps",
+        help="begin with the noise that the image comes from (DDIM inversion), not with the "
+        "seed's; not with a kit of few steps",
     )  # fmt: skip
     command.add_argument(
         "--keep-colours", action="store_true", dest="keeps_colours",
