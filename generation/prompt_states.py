@@ -10,6 +10,7 @@ from torch import Tensor
 
 from composer.composed import ComposedQuery
 from composer.prompt import MAX_PARTS
+from generation.balance import balanced_states
 from generation.chunks import Negative
 from generation.conditioning import GuidanceStates, token_table
 from generation.families import Family
@@ -75,7 +76,7 @@ class PromptStates:
             key = (query.digest, "query", negative.digest)
         if key not in self._states or not reuse:
             with self._placement.encoding_text():
-                self._states[key] = self._conditioner.states(query, negative)
+                self._states[key] = balanced_states(self._conditioner.states, query, negative)
             if len(self._states) > NUM_KEPT_STATES:
                 self._states.popitem(last=False)
         return self._states[key]

@@ -12,6 +12,7 @@ from PIL import Image
 from composer.composed import ComposedQuery
 from composer.sketch import Sketch
 from generation import defaults
+from generation.balance import control_share
 from generation.masking import Mask
 
 
@@ -211,16 +212,9 @@ def settings_of(kit: defaults.DrawingDefaults, **chosen: Any) -> DrawingSettings
 
 
 def effective_control_scale(request: Request) -> float:
-    """Return the control strength after the query's balance.
-
-    The balance leaves it alone up to the middle and fades it out towards words only, so that the
-    slider's end "words" is free of the drawing.
-
-    Returns:
-        `controlnet_conditioning_scale` times min(1, 2 (1 - balance)).
-    """
+    """Return the control strength after the query's balance."""
     scale = request.settings.controlnet_conditioning_scale
-    return scale * min(1.0, 2.0 * (1.0 - request.query.balance))
+    return scale * control_share(request.query.balance)
 
 
 def _check_settings(settings: DrawingSettings, caps: Caps) -> None:

@@ -33,6 +33,7 @@ NO_CONVERTER = (
     "The kit {0!r} has no converter of features to tokens, so the tokens are searched for."
 )
 _MARK = re.compile(r"<([^<>\s]+)>")
+_BETWEEN_WORDS = re.compile(r"[\s_-]+")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -248,8 +249,8 @@ def words_of_domain(
 ) -> DomainWords:
     """Return the words of a domain, saved ones found by their names.
 
-    A preset of the kit comes first, then a saved domain of that name, then plain words, in which
-    `<name>` may be a saved domain, too.
+    A preset of the kit comes first, in whatever spelling, then a saved domain of that name, then
+    plain words, in which `<name>` may be a saved domain, too.
 
     Args:
         engine: The kit.
@@ -262,20 +263,22 @@ def words_of_domain(
         InputError: A saved domain is of another kit's space.
         WeightsError: A saved domain is damaged.
     """
-    store, presets = DomainStore(), {preset.casefold() for preset in engine.kit.domains}
-    name = text.strip()
+    store, name = DomainStore(), text.strip()
+    preset = preset_named(engine, name)
 
     def find(name: str) -> Path | None:
         return store.find(name) if knows_saved else None
 
-    if name.casefold() not in presets and (file := find(name)) is not None:
+    if preset is not None:
+        text = preset
+    elif (file := find(name)) is not None:
         text = f"<{file.stem}>"
     taken = {word.name.casefold() for word in given}
     names = dict.fromkeys(mark.casefold() for mark in _MARK.findall(text))
     saved = [name for name in names if name not in taken and find(name) is not None]
     words = tuple(domain_word(engine, store.read(name)) for name in saved)
     reading = engine.with_words((*given, *words))
-    is_known = name.casefold() in presets or knows_any_word(reading.backbone, text)
+    is_known = preset is not None or knows_any_word(reading.backbone, text)
     if engine.kit.domains and not is_known:
         others = [one.name for one in store.saved()] if knows_saved else []
         known = ", ".join((*engine.kit.domains, *others))
@@ -286,9 +289,20 @@ def words_of_domain(
     return DomainWords(text=text, words=words)
 
 
+def preset_named(engine: Engine, name: str) -> str | None:
+    """Return the kit's own domain of that name, or None.
+
+    Case, spaces and hyphens do not count, nor does American or British spelling of "colour".
+    """
+    return {_spelling(preset): preset for preset in engine.kit.domains}.get(_spelling(name))
+
+
+def _spelling(name: str) -> str:
+    return _BETWEEN_WORDS.sub("", name.casefold()).replace("colour", "color")
+
+
 def fitting_domains(engine: Engine) -> tuple[str, ...]:
     """Return the names of saved domains of the kit's space, beside its presets."""
-    presets = {preset.casefold() for preset in engine.kit.domains}
     saved = [one.domain for one in DomainStore().saved() if one.domain is not None]
     if not saved or not engine.backbone.has_tokens:
         return ()
@@ -297,6 +311,6 @@ def fitting_domains(engine: Engine) -> tuple[str, ...]:
         domain.name
         for domain in saved
         if (domain.text_hash, domain.gallery_hash) == space
-        and domain.name.casefold() not in presets
+        and preset_named(engine, domain.name) is None
         and (domain.tokens is not None or engine.converter is not None)
     )

@@ -9,12 +9,13 @@ import torch
 from diffusers import AutoencoderKL, StableDiffusionPipeline
 from jaxtyping import Float
 from peft import LoraConfig
-from peft.utils import get_peft_model_state_dict
+from peft.utils import get_peft_model_state_dict, set_peft_model_state_dict
 from torch import Tensor, nn
 from torch.nn import functional
 
 from composer.files import atomic_folder
 from composer.training.trunk_maps import MAP_CHANNELS, TrunkMaps, map_distance
+from composer.weights import WeightsError, read_safetensors
 from generation.training.command import (
     Scale,
     StageOptions,
@@ -41,6 +42,7 @@ from generation.training.teacher_pairs import PairRecipe, TeacherPairs, draw_pai
 NAME = "one-step"
 MINUTES = {Scale.CPU: 120.0, Scale.GPU: 4.0}
 _FACTOR = 8
+_PREFIX = "unet."  # of the layers of a LoRA file
 _TARGETS = (
     "to_q", "to_k", "to_v", "to_out.0", "proj_in", "proj_out", "ff.net.0.proj", "ff.net.2",
     "conv1", "conv2", "conv_shortcut", "time_emb_proj", "conv", "conv_in", "conv_out",
@@ -81,8 +83,8 @@ class OneStepRecipe:
 
     rank: int = 32
     pairs: PairRecipe = field(default_factory=PairRecipe)
-    pair_share: float = 0.5
-    full_noise_share: float = 0.4
+    pair_share: float = 0.7
+    full_noise_share: float = 0.15
     least_time: float = 0.3
     drops: Drops = field(default_factory=lambda: Drops(words=0.05, drawing=0.3))
     studio_share: float = 0.5
@@ -125,13 +127,30 @@ class Task:
     real: Float[Tensor, "n 4 y x"]
 
 
-def add_lora(model: PictureModel, rank: int, seed: int) -> None:
-    """Freeze a model and add a LoRA without effect yet to its UNet."""
+def add_lora(model: PictureModel, rank: int, seed: int, start: Path | None = None) -> None:
+    """Freeze a model and add a LoRA to its UNet.
+
+    Args:
+        model: Of the teacher.
+        rank: Of the LoRA.
+        seed: Of its first weights.
+        start: A LoRA file to go on from; without one the LoRA has no effect yet.
+
+    Raises:
+        WeightsError: The file is damaged, or of another rank or UNet.
+    """
     model.requires_grad_(False)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         config = LoraConfig(r=rank, lora_alpha=rank, target_modules=list(_TARGETS))
         model.unet.add_adapter(config)
+    if start is not None:
+        named = read_safetensors(start).tensors
+        state = {name.removeprefix(_PREFIX): one.float() for name, one in named.items()}
+        expected = get_peft_model_state_dict(model.unet)
+        if {n: x.shape for n, x in state.items()} != {n: x.shape for n, x in expected.items()}:
+            raise WeightsError(f"{start} is no LoRA of rank {rank} for this UNet.")
+        set_peft_model_state_dict(model.unet, state)
 
 
 def draw_at_once(
@@ -270,8 +289,16 @@ def train_one_step(
     sources: KitSources,
     recipe: OneStepRecipe | None = None,
     teacher: PicturesRecipe | None = None,
+    start: Path | None = None,
 ) -> Path:
     """Train a student of `<out>/pictures` and export `<out>/one-step/lora`, in fp16.
+
+    Args:
+        options: Of the stage.
+        sources: What the teacher was trained on.
+        recipe: Of the student.
+        teacher: The teacher's recipe.
+        start: LoRA file of a student to go on from.
 
     Returns:
         The folder of the stage.
@@ -280,7 +307,7 @@ def train_one_step(
         PackError: The pack cannot be read, or has no views.
         BackboneError: The CLIP cannot be loaded.
         ComposerError: The composer does not fit the CLIP.
-        WeightsError: The teacher lacks a file.
+        WeightsError: The teacher lacks a file, or the student to go on from does not fit.
     """
     recipe, teacher = recipe or RECIPES[options.scale], teacher or TEACHERS[options.scale]
     run = options.run(NAME)
@@ -289,7 +316,7 @@ def train_one_step(
     model = load_pictures(options.out / TEACHER)
     move(model, options.device)
     pairs = draw_pairs(run.folder / "pairs", model, cache, recipe.pairs, options.seed)
-    add_lora(model, recipe.rank, options.seed)
+    add_lora(model, recipe.rank, options.seed, start)
     stage = OneStepStage(model, cache, pairs, inputs.vae, recipe)
     sheet = OneStepSheet(inputs, model, run.folder / "samples.png")
     optimisation = replace(recipe.optimisation, seed=options.seed)
@@ -320,8 +347,9 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command."""
     parser = make_parser("Train a student of the embedded kit's UNet that draws in one step.")
     add_source_arguments(parser)
+    parser.add_argument("--start", type=Path, help="LoRA file of a student to go on from")
     args = parser.parse_args(arguments)
-    train_one_step(read_options(args, MINUTES), read_sources(args))
+    train_one_step(read_options(args, MINUTES), read_sources(args), start=args.start)
     return 0
 
 

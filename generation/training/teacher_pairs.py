@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from generation.defaults import GUIDANCE_SCALE
 from generation.training.command import log
 from generation.training.loop import step_generator
 from generation.training.picture_cache import (
@@ -41,8 +42,8 @@ class PairRecipe:
 
     num_batches: int = 160
     batch_size: int = 8
-    num_steps: int = 16
-    guidance_scale: float = 2.5
+    num_steps: int = 10
+    guidance_scale: float = GUIDANCE_SCALE
     drops: Drops = field(default_factory=lambda: Drops(words=0.05, drawing=0.3))
     studio_share: float = 0.5
 

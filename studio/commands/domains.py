@@ -8,7 +8,7 @@ from studio.commands.domain_choice import learn_from_files
 from studio.commands.options import DomainsOptions
 from studio.commands.outputs import OutputRules, plan_output, save_all
 from studio.commands.shared import open_engine, print_json, print_line, translate_save_errors
-from studio.domains import DomainStore, SavedDomain, domain_tokens
+from studio.domains import DomainStore, SavedDomain, domain_tokens, preset_named
 from studio.engine import Engine
 from studio.errors import UsageError
 
@@ -82,7 +82,7 @@ def _add(store: DomainStore, name: str, options: DomainsOptions) -> None:
     if not options.files:
         raise UsageError(f"Give pictures of the domain: duet domains add {name} PICTURES.")
     engine = open_engine(options.kit)
-    if name.casefold() in (preset.casefold() for preset in engine.kit.domains):
+    if preset_named(engine, name) is not None:
         raise UsageError(
             f"{name!r} is a domain of the kit {engine.kit.name!r} itself; choose another name."
         )

@@ -129,6 +129,19 @@ def test_a_missing_or_unknown_domain_is_refused(world, tmp_path, capsys):
     assert not output.exists()
 
 
+def test_a_domain_of_the_kit_is_found_in_every_spelling(world, tmp_path):
+    kit = tmp_path / "kit"
+    shutil.copytree(world / "kit", kit)
+    (kit / "kit.toml").write_text('domains = ["oak-colour"]\n' + (kit / "kit.toml").read_text())
+    shown: list[bytes] = []
+    for number, name in enumerate(("oak-colour", "Oak Color", "OAK_COLOUR", " oakcolor")):
+        output = tmp_path / f"{number}.png"
+        command = ("transfer", world / "photo.jpg", "--to", name, "--kit", kit, "--output", output)
+        assert main([*map(str, command), "--seed", "3"]) == 0
+        shown.append(Image.open(output).convert("RGB").tobytes())
+    assert len(set(shown)) == 1
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from composer.training.state import load_state
+from composer.weights import WeightsError
 from generation.training import one_step, pictures
 from generation.training.loop import step_generator, train
 from generation.training.one_step import (
@@ -13,6 +14,7 @@ from generation.training.one_step import (
     OneStepStage,
     add_lora,
     draw_at_once,
+    save_lora,
     train_one_step,
 )
 from generation.training.picture_cache import Drops, build_cache
@@ -85,7 +87,7 @@ def test_pairs_are_what_the_teacher_draws_and_are_drawn_once(parts, tmp_path, mo
     one = pairs.take(1)
     condition = Condition.of_batch(one.batch, tells_studio=one.tells_studio)
     drawn = teacher_pairs.sample_latents(
-        teacher, one.noise, condition, cache.empty, num_steps=3, guidance_scale=2.5
+        teacher, one.noise, condition, cache.empty, num_steps=3, guidance_scale=3.0
     )
     torch.testing.assert_close(one.latents, drawn, atol=5e-3, rtol=1e-2)
     assert not torch.equal(one.latents, pairs.take(2).latents)
@@ -126,6 +128,30 @@ def test_a_student_begins_as_its_teacher_and_learns_the_lora_alone(parts, tmp_pa
     assert any(
         not torch.equal(a, b) for a, b in zip(critic, stage.critic.parameters(), strict=True)
     )
+
+
+def test_a_student_goes_on_from_a_file(parts, taught, tmp_path):
+    inputs, cache, student = parts
+    pairs = draw_pairs(tmp_path / "pairs", student, cache, PAIRS, 0)
+    add_lora(student, 4, 0)
+    stage = OneStepStage(student, cache, pairs, inputs.vae, RECIPE)
+    train(stage, RECIPE.optimisation, world.options(tmp_path, tmp_path, 10).run("x"))
+    save_lora(student, tmp_path / "lora")
+    file = tmp_path / "lora" / "pytorch_lora_weights.safetensors"
+    one = pairs.take(0)
+    condition = Condition.of_batch(one.batch, tells_studio=False)
+
+    @torch.no_grad()
+    def drawn(model):
+        return draw_at_once(model, one.noise, torch.ones(len(one.noise)), condition)
+
+    other = load_pictures(taught / "pictures")
+    before = drawn(other)
+    add_lora(other, 4, 7, file)
+    torch.testing.assert_close(drawn(other), drawn(student), atol=1e-2, rtol=1e-2)
+    assert float((drawn(other) - before).abs().mean()) > 1e-2
+    with pytest.raises(WeightsError, match="no LoRA of rank 8"):
+        add_lora(load_pictures(taught / "pictures"), 8, 0, file)
 
 
 def test_the_critic_sees_the_same_piece_of_picture_and_drawing(parts, tmp_path):
