@@ -127,6 +127,12 @@ function announce() {
   else timer = setTimeout(send, PAUSE_MS);
 }
 
+function leave() {
+  if (current) return;
+  clearTimeout(timer);
+  send();
+}
+
 function commit(next) {
   past = [...past.slice(1 - HISTORY), strokes];
   future = [];
@@ -302,10 +308,19 @@ element.addEventListener("keydown", (event) => {
   action();
 });
 
+// Whoever goes on to a button means what is drawn by then: not every browser moves the focus there.
 canvas.addEventListener("blur", () => {
   if (cursor.visible) finish();
+  leave();
   redraw();
 });
+document.addEventListener(
+  "pointerdown",
+  (event) => {
+    if (!element.contains(event.target)) leave();
+  },
+  true,
+);
 
 for (const [name, action] of Object.entries({ undo, redo, clear })) {
   tool[name].addEventListener("click", () => {

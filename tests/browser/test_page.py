@@ -9,7 +9,15 @@ import torch
 from safetensors.torch import save_file
 
 from generation.provenance import read_png
-from tests.browser.visit import DESKTOP, PHONE, next_search, opened, stroke, wait_for_line
+from tests.browser.visit import (
+    DESKTOP,
+    PHONE,
+    next_call,
+    next_search,
+    opened,
+    stroke,
+    wait_for_line,
+)
 from tests.studio.page import QUEUE_STATISTICS
 from tests.studio.tiny_kit import PAYLOAD
 
@@ -161,6 +169,19 @@ def test_from_words_to_new_images(page):
     page.wait_for_function(
         "Number(document.querySelector('[aria-label=Seed]:not(#move *)').value) > 0"
     )
+
+
+def test_a_quick_click_after_the_last_stroke_draws_with_it(page):
+    page.get_by_role("tab", name="Generate").click()
+    button = page.locator("button#generate").bounding_box()
+    middle = (button["x"] + button["width"] / 2, button["y"] + button["height"] / 2)
+    with next_search(page):
+        stroke(page, (0.2, 0.2), (0.8, 0.2))
+    with next_call(page, "generate") as data:
+        stroke(page, (0.2, 0.8), (0.8, 0.8))
+        page.mouse.click(*middle)  # long before the pause after which a drawing is searched with
+    assert len(strokes_of(data)) == 2
+    wait_for_line(page, "#generated", "2 drawn in")
 
 
 def test_texts_of_others_stay_texts(browser, server):

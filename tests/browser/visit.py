@@ -43,19 +43,24 @@ def opened(browser, server, *, loads_again=False, **context):
 
 
 @contextmanager
-def next_search(page):
-    """The data of the next search, in the yielded list after the block."""
+def next_call(page, name):
+    """The data of the next call of a function, in the yielded list after the block."""
     data: list = []
-    search = page.evaluate(
-        "window.gradio_config.dependencies.find(event => event.api_name === 'retrieve').id"
+    function = page.evaluate(
+        "name => window.gradio_config.dependencies.find(event => event.api_name === name).id", name
     )
 
-    def is_search(request):
-        return "queue/join" in request.url and json.loads(request.post_data)["fn_index"] == search
+    def is_call(request):
+        return "queue/join" in request.url and json.loads(request.post_data)["fn_index"] == function
 
-    with page.expect_request(is_search) as caught:
+    with page.expect_request(is_call) as caught:
         yield data
     data.extend(json.loads(caught.value.post_data)["data"])
+
+
+def next_search(page):
+    """The data of the next search, in the yielded list after the block."""
+    return next_call(page, "retrieve")
 
 
 def stroke(page, *points, on="#canvas canvas"):
