@@ -88,10 +88,12 @@ class Condition:
     Attributes:
         query: returns the query, from all cases and the index of this one.
         control: whether the drawing also goes through the control network.
+        own: whether words without a drawing go to a drawing of the kit's own.
     """
 
     query: Callable[[Sequence[DrawingCase], int], ComposedQuery]
     control: bool
+    own: bool = False
 
 
 def with_token(query: ComposedQuery, token: Float[Tensor, "n w"]) -> ComposedQuery:
@@ -125,6 +127,7 @@ CONDITIONS: Mapping[str, Condition] = {
     "sketch+text": Condition(query=lambda cases, i: cases[i].both, control=True),
     "sketch": Condition(query=lambda cases, i: cases[i].drawing, control=True),
     "text": Condition(query=lambda cases, i: cases[i].words, control=False),
+    "text, own drawing": Condition(query=lambda cases, i: cases[i].words, control=False, own=True),
     "token": Condition(query=lambda cases, i: cases[i].both, control=False),
     "other token": Condition(query=_with_others, control=False),
     "mean token": Condition(query=_with_mean, control=False),
@@ -142,6 +145,8 @@ def draw(
     Raises:
         RequestError: the condition needs a control network and the kit has none.
     """
+    if not condition.control and not condition.own:
+        usual = replace(usual, controlnet_conditioning_scale=0.0)
     requests = [
         GenerateRequest(
             query=condition.query(cases, index),

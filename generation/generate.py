@@ -6,10 +6,12 @@ from dataclasses import replace
 from PIL import Image
 
 from generation.control import control_image, line_share
+from generation.controls import LINE_SHARES
 from generation.pipeline import ImagePipeline
 from generation.request import GenerateRequest, RequestError, effective_control_scale
 from generation.sample import (
     DEFAULT_OPTIONS,
+    ControlsBySeed,
     Result,
     RunOptions,
     SamplingPlan,
@@ -23,6 +25,9 @@ def generate(
     pipeline: ImagePipeline, request: GenerateRequest, options: RunOptions = DEFAULT_OPTIONS
 ) -> Result:
     """Draw images: the tokens and words through the text encoder, the sketch through control.
+
+    Words without a reference are drawn on drawings of the kit's own, one for each seed, if it has
+    any of what they are about.
 
     The same request on the same device and dtype gives the same bytes. Images that are to be
     larger than they are drawn are enlarged by Lanczos' filter, which adds no detail.
@@ -46,14 +51,23 @@ def generate(
 def generate_each(
     pipeline: ImagePipeline, requests: Sequence[GenerateRequest]
 ) -> list[Image.Image]:
-    """Draw one image of each request, all in one batch; see `sample_each`.
+    """Draw one image of each request, those with and without control in a batch each.
+
+    See `sample_each`.
 
     Raises:
         RequestError: the requests differ in more than query, sketch and seed, or one does not fit
             the pipeline.
         MissingTokensError: a query has no tokens to draw with.
     """
-    return sample_each(pipeline, [plan_generation(pipeline, request) for request in requests])
+    plans = [plan_generation(pipeline, request) for request in requests]
+    images: dict[int, Image.Image] = {}
+    for uses_control in (True, False):
+        rows = [row for row, plan in enumerate(plans) if plan.uses_control is uses_control]
+        if rows:
+            drawn = sample_each(pipeline, [plans[row] for row in rows])
+            images |= dict(zip(rows, drawn, strict=True))
+    return [images[row] for row in range(len(plans))]
 
 
 def plan_generation(pipeline: ImagePipeline, request: GenerateRequest) -> SamplingPlan:
@@ -74,5 +88,35 @@ def plan_generation(pipeline: ImagePipeline, request: GenerateRequest) -> Sampli
         share = line_share(pipeline.control_kind(name))
         control = control_image(request.control_sketch, height, width, share)
     return SamplingPlan(
-        request=request, height=height, width=width, control=control, control_scale=scale
+        request=request,
+        height=height,
+        width=width,
+        control=control,
+        control_scale=scale,
+        own_controls=_own_controls(pipeline, request, height, width),
     )
+
+
+def kind_of_own_drawings(pipeline: ImagePipeline, request: GenerateRequest) -> str | None:
+    """Return what the kit's own drawings show that a request is drawn on; None without any."""
+    book, has_own = pipeline.sketchbook, request.control is None and request.control_sketch is None
+    if not has_own or book is None or pipeline.control_kind() not in LINE_SHARES:
+        return None
+    return book.kind(request.query) if effective_control_scale(request) > 0 else None
+
+
+def _own_controls(
+    pipeline: ImagePipeline, request: GenerateRequest, height: int, width: int
+) -> ControlsBySeed:
+    """Return control images of the kit's own drawings for words without a reference, by seed."""
+    book, settings = pipeline.sketchbook, request.settings
+    if book is None or kind_of_own_drawings(pipeline, request) is None:
+        return {}
+    share = line_share(pipeline.control_kind())
+    seeds = range(settings.seed, settings.seed + settings.num_images)
+    chosen = {seed: book.choose(request.query, seed) for seed in seeds}
+    return {
+        seed: control_image(drawing, height, width, share)
+        for seed, drawing in chosen.items()
+        if drawing is not None
+    }

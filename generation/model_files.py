@@ -38,7 +38,10 @@ from generation.model_folder import (
     read_model_config,
     translate_opening,
 )
-from generation.studio_light import FILE_NAME, StudioLight
+from generation.sketchbook import FILE_NAME as SKETCHBOOK
+from generation.sketchbook import Sketchbook
+from generation.studio_light import FILE_NAME as LIGHT
+from generation.studio_light import StudioLight
 from generation.style_files import StyleSource, check_style_files
 
 if TYPE_CHECKING:
@@ -95,6 +98,7 @@ class Models:
         loras: what was merged into the weights, in this order.
         style: files of an IP-Adapter that fit, or None.
         light: backdrop and lights as a further state, of UNets that learned them, or None.
+        sketchbook: the kit's own drawings, for words without one, or None.
     """
 
     family: Family
@@ -103,6 +107,7 @@ class Models:
     loras: tuple[MergedLora, ...] = ()
     style: StyleSource | None = None
     light: StudioLight | None = None
+    sketchbook: Sketchbook | None = None
 
 
 def open_models(source: PipelineSource, dtype: torch.dtype) -> Models:
@@ -134,20 +139,24 @@ def open_models(source: PipelineSource, dtype: torch.dtype) -> Models:
         base.scheduler = _scheduler(family, base, source.scheduler)
     if source.random_around is not None:
         base.text_encoder.get_input_embeddings().weight.copy_(source.random_around)
-    light = _open_light(family, source.folder, base)
-    return Models(
-        family=family, base=base, control=control, loras=loras, style=source.style, light=light
-    )
-
-
-def _open_light(family: Family, folder: Path, base: Pipe) -> StudioLight | None:
-    path = folder / FILE_NAME
-    if family is not Family.SD or not path.exists():
-        return None
+    light = sketchbook = None
     try:
-        return StudioLight.load(path, int(base.unet.config.cross_attention_dim))
+        if family is Family.SD and (source.folder / LIGHT).exists():
+            width = int(base.unet.config.cross_attention_dim)
+            light = StudioLight.load(source.folder / LIGHT, width)
+        if (source.folder / SKETCHBOOK).exists():
+            sketchbook = Sketchbook.load(source.folder / SKETCHBOOK)
     except WeightsError as error:
-        raise PipelineError(f"The pipeline's {path.name} cannot be used: {error}") from error
+        raise PipelineError(f"A file of the pipeline cannot be used: {error}") from error
+    return Models(
+        family=family,
+        base=base,
+        control=control,
+        loras=loras,
+        style=source.style,
+        light=light,
+        sketchbook=sketchbook,
+    )
 
 
 def check_loras(loras: Sequence[LoraSource], folder: Path) -> None:

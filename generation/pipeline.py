@@ -27,6 +27,7 @@ from generation.pipes import Pipes, control_call
 from generation.placement import Placement
 from generation.prompt_states import PromptStates
 from generation.request import RequestError, Scheduler
+from generation.sketchbook import Sketchbook
 from generation.studio_light import StudioLight
 from generation.style import StyleAdapter
 from generation.weights_hash import WeightsHash
@@ -52,7 +53,7 @@ class ImagePipeline:
         self.family, self.text_hash = models.family, text_hash
         self._base, self._placement = models.base, placement
         self._controls = ControlNetworks(models.family, models.base, models.control)
-        self.loras, self.light = models.loras, models.light
+        self.loras, self.light, self.sketchbook = models.loras, models.light, models.sketchbook
         self._style_source, self._style = models.style, None
         self._prompts = PromptStates(models.family, models.base, text_hash, placement)
         self._pipes = Pipes(models.family, models.base, placement)
@@ -101,6 +102,7 @@ class ImagePipeline:
         controlnet: "ControlNetModel | None",
         text_hash: str,
         light: StudioLight | None = None,
+        sketchbook: Sketchbook | None = None,
     ) -> "ImagePipeline":
         """Make a pipeline of models that are in memory.
 
@@ -109,7 +111,9 @@ class ImagePipeline:
         """
         family = Family(type(base).__name__)
         control = None if controlnet is None else Control(model=controlnet)
-        models = Models(family=family, base=base, control=control, light=light)
+        models = Models(
+            family=family, base=base, control=control, light=light, sketchbook=sketchbook
+        )
         return cls._of_models(models, text_hash, base.device)
 
     @classmethod

@@ -97,8 +97,8 @@ def describe(
     }
     if request.negative is not None:
         fields["negative"] = _pack_query(request.negative)
-    if result.control is not None:
-        fields |= _pack_control(result.control)
+    if (control := result.control_of(index)) is not None:
+        fields |= _pack_control(control)
     if result.loras:
         fields["loras"] = [asdict(lora) for lora in result.loras]
     if request.style is not None and request.style.scale > 0:

@@ -3,7 +3,7 @@
 import hashlib
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -59,6 +59,9 @@ class GeneratedImage:
     index: int
 
 
+ControlsBySeed = Mapping[int, UInt8[np.ndarray, "h w"]]
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Result:
     """The images of a request.
@@ -67,6 +70,7 @@ class Result:
         request: the request.
         images: the images, in the order of their seeds.
         control: control image used, white_on_black or depth, or None.
+        own_controls: those of the kit's own drawings by the images' seeds, where there is none.
         height: pixels.
         width: pixels.
         duration_s: sampling time, without waiting.
@@ -86,6 +90,11 @@ class Result:
     weights_hash: str
     loras: tuple[MergedLora, ...] = ()
     adapter_hash: str = ""
+    own_controls: ControlsBySeed = field(default_factory=dict)
+
+    def control_of(self, index: int) -> UInt8[np.ndarray, "h w"] | None:
+        """Return the control image that an image was drawn on, or None."""
+        return self.own_controls.get(self.request.settings.seed + index, self.control)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -101,6 +110,8 @@ class SamplingPlan:
         source: RGB image of the output's size for image-to-image, or None.
         strength: image-to-image strength; unused without a source.
         inverts: whether drawing begins with the noise that the source comes from.
+        own_controls: control images of the kit's own drawings by the images' seeds, for words
+            without a control image.
     """
 
     request: Request
@@ -111,11 +122,17 @@ class SamplingPlan:
     source: Image.Image | None = None
     strength: float = 1.0
     inverts: bool = False
+    own_controls: ControlsBySeed = field(default_factory=dict)
 
     @property
     def uses_control(self) -> bool:
         """Whether the control network runs."""
-        return self.control is not None and self.control_scale > 0
+        return self.control_scale > 0 and (self.control is not None or bool(self.own_controls))
+
+    def controls(self, seeds: Sequence[int]) -> list[UInt8[np.ndarray, "h w"]]:
+        """Return the control image of each seed's image; there are control images."""
+        found = [self.own_controls.get(seed, self.control) for seed in seeds]
+        return [one for one in found if one is not None]
 
     @property
     def control_name(self) -> str | None:
@@ -176,6 +193,7 @@ def sample(pipeline: ImagePipeline, plan: SamplingPlan, options: RunOptions) -> 
         request=plan.request,
         images=tuple(GeneratedImage(image=image, index=i) for i, image in enumerate(images)),
         control=plan.control,
+        own_controls=plan.own_controls,
         height=plan.height,
         width=plan.width,
         duration_s=duration_s,
@@ -317,11 +335,12 @@ def call_arguments(pipeline: ImagePipeline, plan: SamplingPlan, seeds: list[int]
         call["ip_adapter_image_embeds"] = [
             features if settings.guidance_scale > 1 else features[1:]
         ]
-    if plan.control is not None and plan.uses_control:
-        _check_control_size(plan.control, plan.height, plan.width)
-        image = Image.fromarray(plan.control).convert("RGB")
+    if plan.uses_control:
+        controls = plan.controls(seeds)
+        for control in controls:
+            _check_control_size(control, plan.height, plan.width)
         call |= {
-            "control_image": [image] * len(seeds),
+            "control_image": [Image.fromarray(control).convert("RGB") for control in controls],
             "controlnet_conditioning_scale": plan.control_scale,
         }
     return call

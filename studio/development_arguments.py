@@ -79,7 +79,8 @@ def add_bench(commands: "Subparsers[argparse.ArgumentParser]") -> None:
     )  # fmt: skip
     command.add_argument(
         "--ways", nargs="+", metavar="WAY",
-        help="domains: only these of name, words, examples, one-kind",
+        help="domains: only these of name, words, examples, one-kind; generation: only these "
+        "conditions, by their names in the table",
     )  # fmt: skip
     command.add_argument("--strength", type=float, help="domains: of the transfers (the kit's)")
     command.add_argument(

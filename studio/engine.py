@@ -13,6 +13,7 @@ from composer import names
 from composer.added_words import AddedWord
 from composer.backbone import Backbone
 from composer.composed import ComposedQuery, with_prompt_of
+from composer.data.wording import with_article
 from composer.kit_parts import ComposerFiles
 from composer.plain import compose_plain, names_added_words
 from composer.query import Query
@@ -21,7 +22,7 @@ from composer.strategies.drawable import with_tokens
 from composer.strategies.protocol import Composer
 from composer.urgent import urgent
 from generation.controls import ControlSource
-from generation.generate import generate
+from generation.generate import generate, kind_of_own_drawings
 from generation.lora import LoraSource
 from generation.pipeline import ImagePipeline
 from generation.request import GenerateRequest, RequestError, TransferRequest
@@ -311,6 +312,13 @@ class Engine:
         result = generate(self.pipeline, self._prepare(request), options)
         self._drawn.compile_later()
         return result
+
+    def note_on_own_drawings(self, request: GenerateRequest) -> str | None:
+        """Return a sentence where words are drawn on drawings of the kit's own; None otherwise."""
+        kind = kind_of_own_drawings(self.pipeline, request)
+        if kind is None:
+            return None
+        return f"Without a drawing of yours, the kit follows its own of {with_article(kind)}."
 
     def transfer(self, request: TransferRequest, options: RunOptions = DEFAULT_OPTIONS) -> Result:
         """Move an image into another domain; see `generation.transfer.transfer` for the errors."""

@@ -15,6 +15,7 @@ from composer.backbone import Backbone
 from composer.data.catalogue import PHOTO, CataloguePack
 from composer.strategies.duet import DuetComposer
 from generation.control import CONTROL_LINE_SHARE
+from generation.sketchbook import FILE_NAME as SKETCHBOOK
 from generation.studio_light import FILE_NAME, StudioLight
 from generation.training.command import (
     Pixels,
@@ -55,6 +56,7 @@ from generation.training.pipeline_export import (
     save_control_network,
     save_pipeline,
 )
+from generation.training.sketchbook import make_sketchbook
 from generation.training.stock import decode, move
 from generation.training.unet import UnetShape, make_unet
 
@@ -221,6 +223,7 @@ def train_pictures(
     save_pipeline(pipeline, sources.clip, run.folder / "pipeline")
     save_control_network(controlnet, run.folder / "controlnet")
     _studio_light(model, cache).save(run.folder / "pipeline" / FILE_NAME)
+    make_sketchbook(inputs.pack, backbone).save(run.folder / "pipeline" / SKETCHBOOK)
     write_json(
         run.folder / "metrics.json",
         {

@@ -32,6 +32,7 @@ NUM_ON_SHEET = 20
 NUM_VARIED = 25  # queries that are drawn with further seeds
 NUM_SEEDS = 4
 _REAL = "real"
+_VARIED = "sketch+text"
 
 
 def bench_generation(engine: Engine, options: BenchOptions) -> list[dict[str, Any]]:
@@ -43,8 +44,9 @@ def bench_generation(engine: Engine, options: BenchOptions) -> list[dict[str, An
     Raises:
         GalleryError: The gallery is not there.
         PipelineError: The kit does not draw.
-        UsageError: The kit has no judge, or the count is not positive.
+        UsageError: The kit has no judge, the count is not positive, or a condition is unknown.
     """
+    conditions = _conditions_of(options)
     if engine.kit.judge is None:
         raise UsageError(f"The kit {engine.kit.name!r} has no judge of generated images.")
     count = count_of(options, NUM_DRAWN)
@@ -60,9 +62,9 @@ def bench_generation(engine: Engine, options: BenchOptions) -> list[dict[str, An
 
     drawn = {_REAL: photos(order[:count].tolist())}
     progress = ProgressLine("conditions drawn")
-    for name, condition in benchmark.CONDITIONS.items():
+    for name, condition in conditions.items():
         drawn[name] = benchmark.draw(engine.pipeline, cases, condition, engine.kit.drawing)
-        progress(len(drawn) - 1, len(benchmark.CONDITIONS))
+        progress(len(drawn) - 1, len(conditions))
     if options.sheet:
         _write_sheet(options.sheet, cases, drawn)
     judged = {name: benchmark.outcomes(judge, cases, made) for name, made in drawn.items()}
@@ -71,7 +73,18 @@ def bench_generation(engine: Engine, options: BenchOptions) -> list[dict[str, An
         warn("Rows about sharpness and likeness need the extra `train`; they are left out.")
         return rows
     others = photos(order[count : 2 * count].tolist())
+    if not others:
+        warn("No picture is left to compare with; rows about likeness are left out.")
+        return rows
     return rows + _picture_rows(engine, cases, drawn, others, options.seed)
+
+
+def _conditions_of(options: BenchOptions) -> dict[str, benchmark.Condition]:
+    for way in options.ways or ():
+        if way not in benchmark.CONDITIONS:
+            names = ", ".join(f"{name!r}" for name in benchmark.CONDITIONS)
+            raise UsageError(f"--ways must be of {names}; got {way!r}.")
+    return {name: benchmark.CONDITIONS[name] for name in options.ways or benchmark.CONDITIONS}
 
 
 def read_cases(engine: Engine, options: BenchOptions) -> list[benchmark.DrawingCase]:
@@ -167,13 +180,14 @@ def _picture_rows(
         distance = kernel_distance(features, held_out, seed=seed)
         row |= {"kid": distance.mean, "kid_low": distance.low, "kid_high": distance.high}
         rows.append(row)
-    return [*rows, _variety_row(engine, cases[:NUM_VARIED], see)]
+    varied = cases[:NUM_VARIED] if _VARIED in drawn else []
+    return [*rows, _variety_row(engine, varied, see)] if varied else rows
 
 
 def _variety_row(
     engine: Engine, cases: Sequence[benchmark.DrawingCase], see: PublicFeatures
 ) -> dict[str, Any]:
-    condition = benchmark.CONDITIONS["sketch+text"]
+    condition = benchmark.CONDITIONS[_VARIED]
     by_seed = [
         see(
             benchmark.draw(

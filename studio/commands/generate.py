@@ -72,6 +72,8 @@ def run(options: GenerateOptions) -> int:
     )
     _print_enlarged(request)
     print_notes(engine, request.settings)
+    if (note := engine.note_on_own_drawings(request)) is not None:
+        warn(f"{note} --controlnet-conditioning-scale 0 draws from the words alone.")
     _print_known_match(engine, composed, options)
     run_options = RunOptions(on_step=ProgressLine("step"))
     if options.best_of is not None:

@@ -164,6 +164,8 @@ class PageHandlers:
         ranked = rank(engine, [result]) if best_first is True else ()
         results = self.results.keep(result, _session(request), "generated", ranked)
         notes = engine.notes_on_words(drawing_request.query, query.text)
+        if (own := engine.note_on_own_drawings(drawing_request)) is not None:
+            notes = (own, *notes)
         if (num_refused := len(result.images) - len(results)) > 0:
             notes = (f"{num_refused} held back by the content check.", *notes)
         line = " ".join((f"{len(results)} drawn in {result.duration_s:.1f} s.", *notes))

@@ -19,10 +19,12 @@ from generation.feature_judge import FeatureJudge
 from generation.judge import ColourModel, Judge, JudgeNetwork
 from generation.lora_header import DrawingModel, check_lora_header
 from generation.model_folder import check_weights
+from generation.sketchbook import Sketchbook
 from generation.studio_light import StudioLight
 from generation.style_files import StyleSource, check_style_files
 from tests.composer.tiny import tiny_backbone, write_clip
 from tests.fuzz.mutations import is_refused, leaving_nothing, mutate_header
+from tests.generation.test_sketchbook import make_book
 from tests.generation.test_studio_light import make_light
 from tests.replicas import adapters, loras, pipelines
 
@@ -95,6 +97,11 @@ def light(file: Path) -> Loader:
     return StudioLight.load
 
 
+def sketchbook(file: Path) -> Loader:
+    make_book().save(file)
+    return Sketchbook.load
+
+
 def lora(file: Path) -> Loader:
     unet = pipelines.make_sd_unet()
     loras.write_lora(file, unet)
@@ -116,8 +123,8 @@ def part_of_a_pipeline(file: Path) -> Loader:
 
 
 MAKERS: tuple[Callable[[Path], Loader], ...] = (
-    token, domain, composed_query, composer, names, judge, feature_judge, light, lora, style,
-    part_of_a_pipeline,
+    token, domain, composed_query, composer, names, judge, feature_judge, light, sketchbook, lora,
+    style, part_of_a_pipeline,
 )  # fmt: skip
 
 

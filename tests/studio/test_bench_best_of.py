@@ -65,6 +65,16 @@ def test_the_best_by_the_score_is_judged_beside_one_that_was_not_scored(ask, mon
     assert all(picture not in chosen for picture in alone)
 
 
+def test_single_conditions_are_drawn_alone(ask):
+    code, said = ask("--ways", "text", "text, own drawing")
+    assert code == 0, said.err
+    rows = [row for row in json.loads(said.out)["rows"] if "query" in row]
+    assert [row["query"] for row in rows] == ["real", "text", "text, own drawing"]
+    code, said = ask("--ways", "texts")
+    assert code == 2
+    assert "--ways must be of 'sketch+text', 'sketch', 'text'" in said.err
+
+
 @pytest.mark.parametrize("num", [0, 1000])
 def test_no_and_too_many_pictures_are_refused(ask, num):
     code, said = ask("--best-of", num)

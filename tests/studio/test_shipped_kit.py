@@ -158,7 +158,7 @@ def test_generation_is_measured_beside_real_pictures(monkeypatch, capsys, tmp_pa
     assert all(row["num_queries"] == 2 for row in rows)
     assert rows[0]["kind"] > 0
     with Image.open(sheet) as drawn:
-        assert drawn.width >= 8 * 140  # the drawing, a real picture, six conditions
+        assert drawn.width >= 9 * 140  # the drawing, a real picture, seven conditions
 
 
 @pytest.mark.slow

@@ -6,11 +6,14 @@ import pytest
 import torch
 
 from composer.query import Query
+from composer.strategies.protocol import EncodedReference
 from composer.training.state import load_state
 from generation.generate import generate
 from generation.model_files import PipelineSource
 from generation.pipeline import ImagePipeline
 from generation.request import DrawingSettings, GenerateRequest
+from generation.sketchbook import FILE_NAME as SKETCHBOOK
+from generation.sketchbook import Sketchbook
 from generation.studio_light import FILE_NAME, StudioLight
 from generation.training import pictures
 from generation.training.loop import step_generator, train
@@ -165,6 +168,12 @@ def test_the_export_opens_and_draws_in_stock_diffusers_and_here(
     assert torch.equal(light.of_seed(7), light.of_seed(7))
     studios = {tuple(one.tolist()) for one in light.examples}
     assert {tuple(light.of_seed(seed).tolist()) for seed in range(20)} == studios
+    book = Sketchbook.load(folder / "pipeline" / SKETCHBOOK)
+    trained = {item.design: item.kind for item in pack.items if item.split == "train"}
+    assert sorted(book.kinds) == sorted(trained.values())
+    for kind in set(book.kinds):
+        words = composer.compose(EncodedReference(), f"a {kind}")
+        assert {book.kind(words), book.kind(query)} == {kind, None}
 
 
 def test_a_stopped_run_ends_as_one_that_never_stopped(
