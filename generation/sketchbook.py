@@ -51,8 +51,8 @@ class Sketchbook:
         All are of the kind that is closest to the words.
 
         Returns:
-            None for a query with a reference, or of another CLIP, and where the words are about
-            something that no drawing shows.
+            None for a query with a reference, with words of token files, or of another CLIP, and
+            where the words are about something that no drawing shows.
         """
         nearest = self._nearest(query)
         return self.drawings[nearest[seed % len(nearest)]] if nearest else None
@@ -65,7 +65,8 @@ class Sketchbook:
     def _nearest(self, query: ComposedQuery) -> list[int]:
         words = query.words_feature
         is_ours = (query.gallery_hash, query.text_hash) == (self.gallery_hash, self.text_hash)
-        if not is_ours or words is None or query.reference_feature is not None:
+        has_shape = query.reference_feature is not None or query.added is not None
+        if not is_ours or words is None or has_shape:
             return []
         cosines = self.features @ words.float().cpu()
         order = cosines.argsort(descending=True).tolist()

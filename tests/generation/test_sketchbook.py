@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch.nn import functional
 
+from composer.added_words import UsedWords, WordFile
 from composer.sketch import Sketch
 from composer.weights import WeightsError, read_safetensors, write_safetensors
 from generation.generate import generate, generate_each, kind_of_own_drawings
@@ -86,6 +87,7 @@ def test_seeds_choose_among_the_nearest_of_the_kind_that_is_meant():
         said(AXES[0], reference_feature=AXES[0]),  # a drawing or a photo comes along
         said(AXES[0], gallery_hash="another"),
         said(AXES[0], text_hash="another"),
+        said(AXES[0], added=UsedWords(files=(WordFile(name="chair", sha256=64 * "0"),))),
         tiny.make_query(reference_feature=AXES[0]),
     ],
 )
