@@ -62,12 +62,20 @@ class Sketchbook:
         nearest = self._nearest(query)
         return self.kinds[nearest[0]] if nearest else None
 
+    def kind_of(self, words: Float[Tensor, " d"]) -> str | None:
+        """Return what the drawings show that are chosen for a text feature; None without one."""
+        nearest = self._nearest_to(words)
+        return self.kinds[nearest[0]] if nearest else None
+
     def _nearest(self, query: ComposedQuery) -> list[int]:
         words = query.words_feature
         is_ours = (query.gallery_hash, query.text_hash) == (self.gallery_hash, self.text_hash)
         has_shape = query.reference_feature is not None or query.added is not None
         if not is_ours or words is None or has_shape:
             return []
+        return self._nearest_to(words)
+
+    def _nearest_to(self, words: Float[Tensor, " d"]) -> list[int]:
         cosines = self.features @ words.float().cpu()
         order = cosines.argsort(descending=True).tolist()
         if cosines[order[0]] < LEAST_COSINE:

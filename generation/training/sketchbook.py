@@ -62,9 +62,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--clip", type=Path, required=True, help="folder of the kit's CLIP")
     parser.add_argument("--output", type=Path, required=True, help="file to write")
     args = parser.parse_args(arguments)
-    book = make_sketchbook(CataloguePack.open(args.data), Backbone.load(args.clip, device="cpu"))
+    pack, backbone = CataloguePack.open(args.data), Backbone.load(args.clip, device="cpu")
+    book = make_sketchbook(pack, backbone)
     book.save(args.output)
     sys.stdout.write(f"{len(book.drawings)} drawings of {len(set(book.kinds))} kinds\n")
+    first = {pack.items[row].design: pack.items[row] for row in pack.validation_photos().tolist()}
+    items = list(first.values())
+    texts = {
+        "captions": [item.caption for item in items],
+        "short texts": [
+            f"a photo of {with_article(f'{item.part_colours[0]} {item.kind}')}" for item in items
+        ],
+    }
+    for name, said in texts.items():
+        with torch.no_grad():
+            found = [book.kind_of(feature) for feature in backbone.encode_text(said)]
+        right = sum(kind == item.kind for kind, item in zip(found, items, strict=True))
+        sys.stdout.write(f"{name} of validation designs: {right} of {len(items)} right\n")
     return 0
 
 
