@@ -135,6 +135,14 @@ def test_another_device_is_pointed_out(world, tmp_path, capsys):
         assert again.tobytes() == before.tobytes()
 
 
+def test_what_a_forged_picture_says_does_not_steer_the_terminal(world, tmp_path, capsys):
+    device = "\x1b[31mgpu\x9b2J\u202e"
+    image = change(world / "generated-0.png", tmp_path / "forged.png", device=device)
+    arguments = ("--kit", world / "kit", "--output", tmp_path / "again.png")
+    assert run("rerun", image, *arguments) == 0
+    assert "drawn on \\x1b[31mgpu\\x9b2J\\u202e, not" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("index", [2, -1, True, "0", None])
 def test_a_forged_position_in_the_batch_is_refused(world, tmp_path, capsys, index):
     image = change(world / "generated-0.png", tmp_path / "forged.png", index=index)
