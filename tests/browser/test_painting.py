@@ -119,6 +119,16 @@ def test_another_picture_clears_the_paint(page, photo, tmp_path):
     choose(page, photo)
     stroke(page, (0.3, 0.3), (0.5, 0.3), on=PAINT)
     first = page.locator("#painting img").get_attribute("src")
+    page.get_by_role("tab", name="Retrieve").click()
+    page.locator("#hand-over").click()  # takes the place of the photo at once
+    page.wait_for_function(
+        "first => document.querySelector('#painting img').src !== first"
+        " && document.querySelector('#painting .duet-canvas').dataset.state === 'ready'",
+        arg=page.evaluate("src => new URL(src, document.baseURI).href", first),
+    )
+    assert painted(page, (0.3, 0.3), (0.4, 0.3)) == [False, False]
+    stroke(page, (0.3, 0.3), (0.5, 0.3), on=PAINT)
+    assert painted(page, (0.3, 0.3), (0.4, 0.3)) == [True, True]
     page.locator("#source").get_by_role("button", name="Remove Image").click()
     wait_for_line(page, "#painting", "Choose a picture first")
     assert not page.locator(PAINT).is_visible()

@@ -35,7 +35,10 @@ def test_a_step_waits_for_no_more_than_a_multiple_of_its_time():
     report = precedence.giving_way(lambda done, _: steps.append(done), clock)
     with precedence.ahead():
         clock.now = 0.01
-        report(1, 2)
+        drawing = threading.Thread(target=report, args=(1, 2))
+        drawing.start()
+        drawing.join(60)
+        assert not drawing.is_alive()
     report(2, 2)
     assert steps == [1, 2]
 
