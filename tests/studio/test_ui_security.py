@@ -13,6 +13,7 @@ import pytest
 
 from generation.request import DEFAULT_CAPS, Caps
 from studio.errors import UsageError
+from studio.ui.messages import INTERNAL_ERROR
 from studio.ui.security import (
     LOCAL_CAPS,
     LOCAL_NAMES,
@@ -185,6 +186,9 @@ def test_abuse_of_the_interface_gives_an_error_and_no_traceback(client, data):
     kind, text = call(client, "retrieve", data)
     assert kind == "error"
     assert "Traceback" not in text
+    said = json.loads(text)["error"]
+    assert said.endswith(".")
+    assert said != INTERNAL_ERROR
 
 
 @pytest.mark.parametrize(
