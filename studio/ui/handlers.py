@@ -326,12 +326,12 @@ class PageHandlers:
         """Register an upload as this visitor's, from when it arrives."""
         file = Path(source).resolve() if isinstance(source, str) and source else None
         if file is not None and file.is_relative_to(self.context.folder):
-            self._note_upload(file, request)
+            self._claim(file, request, has_arrived=True)
 
-    def _note_upload(self, file: Path, request: gr.Request) -> None:
+    def _claim(self, file: Path, request: gr.Request, *, has_arrived: bool = False) -> None:
         if not any(file.is_relative_to(folder) for folder in self._private_folders):
             self.visits.note(_session(request))
-            self.visits.uploads.claim(_session(request), file)
+            self.visits.uploads.claim(_session(request), file, has_arrived=has_arrived)
 
     def _source(self, source: object, request: gr.Request) -> Image.Image:
         """Read the upload; accept only files that were uploaded to this server."""
@@ -342,7 +342,7 @@ class PageHandlers:
         file = Path(source).resolve()
         if not file.is_relative_to(self.context.folder):
             raise UsageError("The picture was not uploaded to this page.")
-        self._note_upload(file, request)
+        self._claim(file, request)
         caps = self.context.caps
         limits = ImageLimits(
             max_bytes=caps.upload_bytes, max_px=caps.upload_px, max_s=caps.upload_s

@@ -34,7 +34,7 @@ class UploadQuota:
 class _Upload:
     address: str = ""
     num_bytes: int = 0
-    waits_until_s: float = 0.0
+    waiting: list[float] = field(default_factory=list)  # end of the wait of each unclaimed arrival
     sessions: set[str] = field(default_factory=set)
 
 
@@ -101,16 +101,25 @@ class Uploads:
                 with suppress(OSError):
                     size = file.stat().st_size
                     upload = self._uploads.setdefault(file, _Upload(address=network))
-                    upload.num_bytes, upload.waits_until_s = size, until_s
+                    upload.num_bytes = size
+                    upload.waiting.append(until_s)
             if not self._arriving:
                 self._remove_parts()
 
-    def claim(self, session: str, file: Path) -> None:
-        """Register that a visit uses a file."""
+    def claim(self, session: str, file: Path, *, has_arrived: bool = False) -> None:
+        """Register that a visit uses a file.
+
+        Args:
+            session: The visit.
+            file: The file.
+            has_arrived: The visit has just uploaded it. Otherwise, where it has the file already,
+                an arrival that waits is another visitor's.
+        """
         with self._lock:
             upload = self._uploads.setdefault(file, _Upload())
+            if upload.waiting and (has_arrived or session not in upload.sessions):
+                upload.waiting.pop(0)
             upload.sessions.add(session)
-            upload.waits_until_s = 0.0
 
     def leave(self, session: str) -> None:
         """End the use of all files of a visit."""
@@ -131,7 +140,8 @@ class Uploads:
     def _remove_unused(self) -> None:
         now = self._clock()
         for file, upload in list(self._uploads.items()):
-            if not upload.sessions and upload.waits_until_s <= now:
+            upload.waiting = [until_s for until_s in upload.waiting if until_s > now]
+            if not upload.sessions and not upload.waiting:
                 file.unlink(missing_ok=True)
                 with suppress(OSError):  # another file is in the folder
                     file.parent.rmdir()

@@ -100,6 +100,32 @@ def test_a_second_upload_of_a_file_outlives_the_first_visitor(tmp_path: Path):
     assert not file.exists()
 
 
+def test_a_second_upload_of_a_file_outlives_what_the_first_visitor_goes_on_to_do(tmp_path: Path):
+    """The first visitor uses the file once more before the second does, and leaves."""
+    clock, file = Clock(), tmp_path / "a" / "x"
+    uploads = Uploads(tmp_path, QUOTA, clock)
+    arrive(uploads, file, 9)
+    uploads.claim("first", file, has_arrived=True)
+    arrive(uploads, file, 9, "192.0.2.2")
+    uploads.claim("first", file)
+    uploads.leave("first")
+    assert file.exists()
+    uploads.claim("second", file)
+    uploads.leave("second")
+    assert not file.exists()
+
+
+def test_a_file_that_its_visitor_uploads_twice_goes_with_them(tmp_path: Path):
+    file = tmp_path / "a" / "x"
+    uploads = Uploads(tmp_path, QUOTA, Clock())
+    for _ in range(2):
+        arrive(uploads, file, 9)
+        uploads.claim("one", file, has_arrived=True)
+        uploads.claim("one", file)
+    uploads.leave("one")
+    assert not file.exists()
+
+
 def make_visits(folder: Path, limits: VisitLimits, clock: Clock | None = None) -> Visits:
     clock = clock or Clock()
     return Visits(Sessions(folder / "results"), Uploads(folder, QUOTA, clock), limits, clock)
