@@ -1,6 +1,7 @@
 """Watch for changes in folders of pictures."""
 
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from retrieval.errors import GalleryError
 from retrieval.indexing.walk import CAPTION_SUFFIX, is_picture_file
 
 SETTLED_MS = 1600  # changes within this time count as one; files are written in several steps
+_UNREADABLE_NAME = "Unable to decode path"
 
 
 def watch(folders: Sequence[Path], index: Path | None, update: Callable[[], None]) -> None:
@@ -19,7 +21,23 @@ def watch(folders: Sequence[Path], index: Path | None, update: Callable[[], None
         update: Called after changes.
 
     Raises:
-        GalleryError: The library watchfiles is not installed.
+        GalleryError: The library watchfiles is not installed, or the system watches no more
+            folders.
+    """
+    # Told not to raise, the library would log a warning when it is interrupted.
+    with suppress(KeyboardInterrupt):
+        for _ in _changes(folders, _ChangeFilter(folders, index)):
+            update()
+
+
+def _changes(folders: Sequence[Path], is_relevant: Callable[[str], bool]) -> Iterator[None]:
+    """Yield after changes.
+
+    The library ends at a name that is not UTF-8. It is started again, and as it has missed what
+    changed meanwhile, this counts as a change.
+
+    Raises:
+        GalleryError: As in `watch`.
     """
     try:
         import watchfiles
@@ -27,14 +45,28 @@ def watch(folders: Sequence[Path], index: Path | None, update: Callable[[], None
         raise GalleryError(
             "--watch needs the library watchfiles: pip install 'duet-studio[watch]'"
         ) from error
-    is_relevant = _ChangeFilter(folders, index)
-    changes = watchfiles.watch(
-        *folders, watch_filter=lambda _, path: is_relevant(path), debounce=SETTLED_MS
-    )
-    # Told not to raise, the library would log a warning when it is interrupted.
-    with suppress(KeyboardInterrupt):
-        for _ in changes:
-            update()
+    has_missed = False
+    while True:
+        changes = watchfiles.watch(
+            *folders,
+            watch_filter=lambda _, path: is_relevant(path),
+            debounce=SETTLED_MS,
+            rust_timeout=SETTLED_MS,
+            yield_on_timeout=True,
+            ignore_permission_denied=True,
+        )
+        while True:
+            try:
+                changed = next(changes)
+            except (OSError, RuntimeError) as error:
+                if _UNREADABLE_NAME not in str(error):
+                    raise GalleryError(f"The folders cannot be watched: {error}") from error
+                has_missed = True
+                time.sleep(SETTLED_MS / 1000)
+                break
+            if changed or has_missed:
+                has_missed = False
+                yield
 
 
 class _ChangeFilter:
@@ -52,5 +84,15 @@ class _ChangeFilter:
         if any(part.startswith(".") for below in inside[:1] for part in below.parts):
             return False
         is_caption = path.suffix.lower() == CAPTION_SUFFIX
-        # A path that no longer exists may have been a folder.
-        return is_caption or is_picture_file(path) or not path.is_file()
+        return is_caption or is_picture_file(path) or not _is_other_file(path)
+
+
+def _is_other_file(path: Path) -> bool:
+    """Tell whether a path is a file; one that no longer exists may have been a folder.
+
+    Where a link cannot be followed, such as one into a closed folder, the walk has the last word.
+    """
+    try:
+        return path.is_file()
+    except OSError:
+        return False

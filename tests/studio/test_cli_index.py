@@ -14,7 +14,7 @@ import pytest
 
 from retrieval.benchmarks import indexing
 from retrieval.engines.lance import LanceIndex
-from retrieval.indexing.watch import _ChangeFilter
+from retrieval.indexing.watch import _ChangeFilter, watch
 from retrieval.store.table import Store
 from studio.cli import EXIT_INTERRUPTED, main
 from studio.commands.shared import ProgressLine
@@ -199,6 +199,51 @@ def test_what_the_walker_passes_over_wakes_no_watch(tmp_path):
     assert not concerns(f"{tmp_path}/notes.md")
     assert not concerns(f"{tmp_path}/index/items.lance/data/a.png")
     assert not concerns(f"{tmp_path}/.duet/maintenance.lock")
+
+
+@pytest.mark.parametrize("target", ["n" * 300, "x/" * 2000 + "a", "link", "nowhere/at/all"])
+def test_a_link_that_cannot_be_followed_stops_no_watch(tmp_path, target):
+    (tmp_path / "link").symlink_to(target)
+    assert _ChangeFilter([tmp_path], None)(f"{tmp_path}/link")
+
+
+def test_a_link_into_a_closed_folder_stops_no_watch(tmp_path, monkeypatch):
+    monkeypatch.setattr(Path, "is_file", closed)
+    assert _ChangeFilter([tmp_path], None)(f"{tmp_path}/link")
+
+
+def test_a_name_that_is_not_utf8_stops_no_watch(tmp_path):
+    pytest.importorskip("watchfiles", reason="needs the extra `watch`")
+    try:
+        (tmp_path / os.fsdecode(b"\xff.probe")).touch()
+    except OSError:
+        pytest.skip("this file system has only names in UTF-8")
+    seen: list[set[str]] = []
+
+    def update():
+        seen.append({file.name for file in tmp_path.iterdir()})
+        if "after.png" in seen[-1]:
+            raise KeyboardInterrupt
+        (tmp_path / "after.png").touch()
+
+    # The watch may begin a moment later: change the file until it is seen.
+    timers = [
+        threading.Timer(second, (tmp_path / os.fsdecode(b"\xff.png")).touch) for second in range(9)
+    ]
+    last_resort = threading.Timer(60, (tmp_path / "late.png").touch)
+    for timer in (*timers, last_resort):
+        timer.start()
+    try:
+        watch([tmp_path], None, update)
+    finally:
+        for timer in (*timers, last_resort):
+            timer.cancel()
+    assert len(seen) > 1
+    assert all("late.png" not in names for names in seen)
+
+
+def closed(_path):
+    raise PermissionError
 
 
 def test_progress_tells_rate_and_time_left(monkeypatch, capsys):
