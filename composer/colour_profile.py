@@ -4,8 +4,9 @@ from functools import lru_cache
 from io import BytesIO
 from typing import Any, Final
 
-from PIL import Image, ImageCms
+from PIL import Image, ImageChops, ImageCms
 
+_ROUNDING: Final = 4  # of a decoder, between the channels of a grey picture
 _SPACES: Final = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK"}  # of a profile, to Pillow's mode
 
 
@@ -14,7 +15,8 @@ def apply_profile(image: Image.Image, profile: bytes | None) -> Image.Image:
 
     Args:
         image: Of eight bits per channel; it may be changed in place.
-        profile: Its ICC profile. A damaged profile is ignored, and so is one of other channels.
+        profile: Its ICC profile. A damaged profile is ignored, and so is one of other channels;
+            that of a grey picture applies also where the format stores grey as colours.
 
     Returns:
         A picture of mode "RGB", or "RGBA" where there is transparency; the picture as it is without
@@ -32,6 +34,8 @@ def apply_profile(image: Image.Image, profile: bytes | None) -> Image.Image:
         colours, alpha = image.convert("RGB"), image.getchannel("A")
     if mode == "RGB" and colours.mode in ("1", "L", "P"):
         colours = colours.convert("RGB")
+    elif mode == "L" and colours.mode in ("1", "P", "RGB"):
+        colours = _grey(colours.convert("RGB"))
     if colours.mode != mode:
         return image
     converted = _to_srgb(colours, profile, mode)
@@ -40,6 +44,16 @@ def apply_profile(image: Image.Image, profile: bytes | None) -> Image.Image:
     if alpha is not None:
         converted.putalpha(alpha)
     return converted
+
+
+def _grey(colours: Image.Image) -> Image.Image:
+    """Return a picture of mode "RGB" as one of mode "L" if it has no other colours than greys."""
+    red, green, blue = colours.split()
+    for channel in (red, blue):
+        (_, most) = ImageChops.difference(channel, green).getextrema()
+        if most > _ROUNDING:
+            return colours
+    return green
 
 
 def _to_srgb(colours: Image.Image, profile: bytes, mode: str) -> Image.Image | None:

@@ -75,7 +75,7 @@ def open_format(file: BytesIO, image_format: ImageFormat) -> Image.Image:
     match image_format:
         case ImageFormat.PNG:
             _check_chunks(file)
-            return PngImageFile(file)
+            return _open_png(file)
         case ImageFormat.JPEG:
             _check_segments(file.getvalue())
             return JpegImageFile(file)
@@ -87,6 +87,23 @@ def open_format(file: BytesIO, image_format: ImageFormat) -> Image.Image:
             return AvifImagePlugin.AvifImageFile(file)
         case ImageFormat.HEIC:
             return _open_heic(file)
+
+
+def _open_png(file: BytesIO) -> Image.Image:
+    """Open a PNG; its transparent level is that of the decoded samples, which Pillow leaves."""
+    opened = PngImageFile(file)
+    clear = opened.info.get("transparency")
+    if clear is not None and opened.tile:
+        match opened.tile[0].args:
+            case "L;2":
+                opened.info["transparency"] = clear * 85
+            case "L;4":
+                opened.info["transparency"] = clear * 17
+            case "RGB;16B":
+                opened.info["transparency"] = tuple(level >> 8 for level in clear)
+            case _:
+                pass
+    return opened
 
 
 def _open_heic(file: BytesIO) -> Image.Image:

@@ -370,7 +370,7 @@ def _draft(opened: Image.Image, limits: ImageLimits, least_px: int | None) -> No
 def _clean(opened: Image.Image, orientation: int, *, keeps_alpha: bool) -> Image.Image:
     image = opened if orientation == 1 else opened.transpose(_TURNS[orientation])
     if image.mode.startswith("I"):
-        image = _to_eight_bits(image)
+        image = _to_eight_bits(image, opened.info.get("transparency"))
     image = apply_profile(image, opened.info.get("icc_profile"))
     if image.has_transparency_data:
         image = image.convert("RGBA")
@@ -386,6 +386,10 @@ def _clean(opened: Image.Image, orientation: int, *, keeps_alpha: bool) -> Image
     return clean
 
 
-def _to_eight_bits(image: Image.Image) -> Image.Image:
-    samples = np.asarray(image) >> 8
-    return Image.fromarray(samples.clip(0, 255).astype(np.uint8))
+def _to_eight_bits(image: Image.Image, clear: object) -> Image.Image:
+    """Return a picture of sixteen-bit greys with eight bits; one of its levels may be clear."""
+    samples = np.asarray(image)
+    grey = Image.fromarray((samples >> 8).clip(0, 255).astype(np.uint8))
+    if isinstance(clear, int):
+        grey.putalpha(Image.fromarray(np.where(samples == clear, 0, 255).astype(np.uint8)))
+    return grey

@@ -2,13 +2,15 @@
 
 import importlib.util
 import io
+import struct
+import zlib
 
 import numpy as np
 import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from composer.images import ImageError, ImageLimits, open_image, open_picture
+from composer.images import ImageError, ImageLimits, open_drawing, open_image, open_picture
 from tests.pictures import noise
 from tests.profiles import (
     ADOBE_RGB,
@@ -92,6 +94,50 @@ def test_every_orientation_is_turned_upright(orientation):
     assert (picture.width_px, picture.height_px) == picture.image.size
 
 
+GREY, COLOUR = 0, 2  # kinds of samples in a PNG
+
+
+@pytest.mark.parametrize(
+    ("bits", "kind", "solid", "clear"),
+    [
+        (1, GREY, 0x00, 0xFF),
+        (2, GREY, 0xAA, 0x55),
+        (4, GREY, 0x88, 0x33),
+        (8, GREY, 0x88, 0x33),
+        (16, GREY, 0x8833, 0x3321),
+        (8, COLOUR, 0x88, 0x33),
+        (16, COLOUR, 0x8833, 0x3321),
+    ],
+)
+def test_the_transparent_level_of_a_png_is_clear_at_every_depth(bits, kind, solid, clear):
+    data = png_of_two_levels(bits, kind, solid, clear)
+    kept = np.asarray(open_drawing(data))
+    assert (kept[0, 0, 3], kept[0, -1, 3]) == (255, 0)
+    level = solid >> 8 if bits == 16 else solid
+    laid = open_image(data)
+    assert laid.getpixel((0, 0)) == (level, level, level)
+    assert laid.getpixel((laid.width - 1, 0)) == (255, 255, 255)
+
+
+def png_of_two_levels(bits, kind, solid, clear):
+    """A PNG whose left half has one level and whose right half another, which is transparent."""
+    num_bytes, num_channels = max(1, bits // 8), 3 if kind == COLOUR else 1
+    row = b"".join(level.to_bytes(num_bytes, "big") * num_channels * 8 for level in (solid, clear))
+    width = 16 * 8 // min(bits, 8)
+    level = clear & ((1 << bits) - 1)
+    header = struct.pack(">IIBBBBB", width, 2, bits, kind, 0, 0, 0)
+    chunks = (
+        (b"IHDR", header),
+        (b"tRNS", level.to_bytes(2, "big") * num_channels),
+        (b"IDAT", zlib.compress((b"\0" + row) * 2)),
+        (b"IEND", b""),
+    )
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+        for name, body in chunks
+    )
+
+
 @pytest.mark.parametrize(
     ("columns", "gamma"),
     [(PROPHOTO, 1.8), (DISPLAY_P3, 2.2), (ADOBE_RGB, 2.2)],
@@ -136,6 +182,19 @@ def test_grey_profiles_and_colour_profiles_of_grey_pictures_are_used():
     profile = matrix_profile(PROPHOTO, 1.8)
     through = open_image(encoded(image, "JPEG", icc_profile=profile)).getpixel((4, 4))
     assert through == pytest.approx((146, 146, 146), abs=2)  # (128 / 255) ** 1.8 of the light
+
+
+@pytest.mark.parametrize("options", [{"lossless": True}, {"quality": 80}, {"alpha": 255}])
+def test_a_grey_profile_applies_to_greys_that_are_stored_as_colours(options):
+    """WebP has no greys of its own."""
+    image = Image.new("L", (32, 32), 128)
+    image.paste(40, (0, 16, 32, 32))
+    if "alpha" in options:
+        image.putalpha(options["alpha"])
+    found = open_image(encoded(image, "WEBP", icc_profile=grey_profile(1.0), **options))
+    assert found.getpixel((4, 4)) == pytest.approx((188, 188, 188), abs=3)
+    colours = encoded(stripes(COLOURS), "WEBP", lossless=True, icc_profile=grey_profile(1.0))
+    np.testing.assert_allclose(centres(open_image(colours)), COLOURS, atol=1)
 
 
 @pytest.mark.parametrize(
