@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from composer.backbone import Backbone
 from composer.composed import MAX_WORD_WEIGHT, ComposedQuery, interpolate
-from composer.prompt import words_beyond
+from composer.prompt import text_parts
 from composer.strategies.protocol import Composer, EncodedReference
 
 NETWORK: Final = re.compile(r"<(?:lora|lyco|hypernet|embedding|ti):[^<>]*>", re.IGNORECASE)
@@ -169,7 +169,13 @@ def compose_emphasised(
             assert query.fusion.words is not None
             fused = fused + gain * (query.fusion.words - less.fusion.words)
     num_before = query.pseudo_positions[-1] if query.pseudo_positions else 0
-    num_read = len(words) - len(words_beyond(composer.backbone, emphasised.text, num_before))
+    parts = text_parts(composer.backbone, emphasised.text, num_before)
+    num_read = sum(part.num_words for part in parts)
+    num_left = sum(part.num_tokens for part in parts)
+    sizes: list[int] = []
+    for word in words[:num_read]:  # the last one may be read in part
+        sizes.append(min(_num_tokens(composer.backbone, word), num_left))
+        num_left -= sizes[-1]
     both = functional.normalize(both, dim=-1)
     said = None if said is None else functional.normalize(said, dim=-1)
     return replace(
@@ -179,7 +185,7 @@ def compose_emphasised(
         feature=interpolate(both, query.reference_feature, said, balance),
         fusion=None if sides is None else replace(sides, words=_of_length(fused, sides.words)),
         word_weights=weights[:num_read],
-        word_sizes=tuple(_num_tokens(composer.backbone, word) for word in words[:num_read]),
+        word_sizes=tuple(sizes),
     )
 
 

@@ -1,7 +1,8 @@
 """Prompts as token embeddings: start, prefix, pseudo-words, the user's words, end."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float, Int
@@ -12,6 +13,9 @@ from composer.backbone import Backbone
 from composer.splice import splice
 
 MAX_PARTS = 12  # of a long text; a thousand letters fill nine contexts of forty tokens
+_UNIT = re.compile(
+    r"<[^<>\s]*>|[^\W_]+|[^\w\s]|_"
+)  # the word of a token file, letters, another sign
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,10 +40,17 @@ class Prompt:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TextPart:
-    """A part of a text that one prompt has room for, and the number of its tokens."""
+    """A part of a text that one prompt has room for.
+
+    Attributes:
+        text: The part.
+        num_tokens: Number of its tokens.
+        num_words: Number of the words that begin in it.
+    """
 
     text: str
     num_tokens: int
+    num_words: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -90,6 +101,8 @@ def build_prompt(
 def text_parts(backbone: Backbone, text: str, num_beside: int) -> tuple[TextPart, ...]:
     """Split a text by words into parts that a prompt has room for; one where all of it fits.
 
+    Words that are joined by commas or other signs are split there where they do not fit together.
+
     Args:
         backbone: Gives the tokens.
         text: The user's words.
@@ -108,23 +121,56 @@ def words_beyond(backbone: Backbone, text: str, num_beside: int) -> tuple[str, .
 
 
 def _all_parts(backbone: Backbone, text: str, num_beside: int) -> tuple[TextPart, ...]:
-    room = max(1, backbone.context_length - 2 - num_beside)
-    parts: list[list[str]] = [[]]
-    sizes = [0]
-    for word in text.split():
+    def size(word: str) -> int:
         # Without token embeddings the ids of a backbone stand for words: two tokens on average.
-        size = len(_flatten(backbone.word_ids(word))) if backbone.has_tokens else 2
-        if sizes[-1] and sizes[-1] + size > room:
-            parts.append([])
-            sizes.append(0)
-        parts[-1].append(word)
-        sizes[-1] += size
-    if len(parts) == 1:
-        return (TextPart(text=text, num_tokens=sizes[0]),)
+        return len(_flatten(backbone.word_ids(word))) if backbone.has_tokens else 2
+
+    parts = parts_of_size(text, max(1, backbone.context_length - 2 - num_beside), size)
+    return (replace(parts[0], text=text),) if len(parts) == 1 else parts
+
+
+def parts_of_size(text: str, room: int, size: Callable[[str], int]) -> tuple[TextPart, ...]:
+    """Split a text between words, and words that are larger than a part within.
+
+    Args:
+        text: The text; white space is collapsed.
+        room: Tokens of a part.
+        size: Returns the number of tokens of a word.
+    """
+    texts, sizes, counts = [""], [0], [0]
+    for word in text.split():
+        glue, begins = " ", 1
+        for unit, num_tokens in _units(word, room, size):
+            if sizes[-1] and sizes[-1] + num_tokens > room:
+                texts.append("")
+                sizes.append(0)
+                counts.append(0)
+            texts[-1] += f"{glue}{unit}" if texts[-1] else unit
+            sizes[-1] += num_tokens
+            counts[-1] += begins
+            glue, begins = "", 0
     return tuple(
-        TextPart(text=" ".join(words), num_tokens=size)
-        for words, size in zip(parts, sizes, strict=True)
+        TextPart(text=part, num_tokens=num_tokens, num_words=num_words)
+        for part, num_tokens, num_words in zip(texts, sizes, counts, strict=True)
     )
+
+
+def _units(word: str, room: int, size: Callable[[str], int]) -> Iterator[tuple[str, int]]:
+    """Yield a word and its size; one that is too large in pieces that are not, by its signs."""
+    if (whole := size(word)) <= room:
+        yield word, whole
+        return
+    for unit in _UNIT.findall(word):
+        yield from _halves(unit, room, size)
+
+
+def _halves(unit: str, room: int, size: Callable[[str], int]) -> Iterator[tuple[str, int]]:
+    if (whole := size(unit)) <= room or len(unit) == 1 or unit.startswith("<"):
+        yield unit, whole
+        return
+    middle = len(unit) // 2
+    yield from _halves(unit[:middle], room, size)
+    yield from _halves(unit[middle:], room, size)
 
 
 def mean_of_parts(

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from composer.composed import ComposedQuery
-from composer.prompt import MAX_PARTS
+from composer.prompt import MAX_PARTS, parts_of_size
 from generation.conditioning import GuidanceStates, Tokenizer, tokenize
 from generation.word_weights import prompt_weights, token_weights, weigh_states
 
@@ -45,18 +45,18 @@ def query_chunks(query: ComposedQuery, context: int) -> tuple[ComposedQuery, ...
 
 
 def text_chunks(tokenizer: Tokenizer, text: str) -> tuple[str, ...]:
-    """Split a text by words into parts that the tokenizer does not cut; at most `MAX_PARTS`."""
-    room = int(tokenizer.model_max_length) - 2
-    chunks: list[list[str]] = [[]]
-    used = 0
-    for word in text.split():
-        length = len(tokenizer(word, add_special_tokens=False).input_ids)
-        if used and used + length > room:
-            chunks.append([])
-            used = 0
-        chunks[-1].append(word)
-        used += length
-    return tuple(" ".join(words) for words in chunks[:MAX_PARTS])
+    """Split a text as prompts are, into at most `MAX_PARTS` parts that the tokenizer leaves whole.
+
+    Args:
+        tokenizer: Of the first encoder.
+        text: The text; white space is collapsed.
+    """
+
+    def size(word: str) -> int:
+        return len(tokenizer(word, add_special_tokens=False).input_ids)
+
+    parts = parts_of_size(text, int(tokenizer.model_max_length) - 2, size)
+    return tuple(part.text for part in parts[:MAX_PARTS])
 
 
 def states_in_chunks(

@@ -39,7 +39,7 @@ def run(options: DemoOptions) -> int:
         allowed_hosts=options.allowed_hosts,
         is_public=options.is_public,
         frame_ancestors=options.frame_ancestors,
-        root_path=options.root_path.rstrip("/"),
+        root_path=options.root_path,
         proxies=options.proxies,
     )
     options = _with_absolute_paths(options)

@@ -100,7 +100,8 @@ class Access:
         allowed_hosts: Names besides the local ones that a Host header may have.
         is_public: Whether other machines may reach the page.
         frame_ancestors: Sites besides the page's that may show it in a frame.
-        root_path: Path under which a proxy offers the page, such as "/studio"; empty for none.
+        root_path: Path under which a proxy offers the page, such as "/studio"; empty for none. A
+            slash at its end is dropped.
         proxies: Addresses, or ranges of them, of proxies whose forwarded headers are believed.
     """
 
@@ -132,6 +133,7 @@ class Access:
         for name in self.frame_ancestors:
             if not re.fullmatch(r"[A-Za-z0-9.:/_*-]+", name) or name == "*":
                 raise UsageError(f"{name!r} is not the name of a host.")
+        object.__setattr__(self, "root_path", self.root_path.rstrip("/"))
         if self.root_path and not re.fullmatch(
             r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+", self.root_path
         ):

@@ -5,6 +5,7 @@ import torch
 from torch.nn import functional
 
 from composer.composed import ComposedQuery
+from composer.emphasis import compose_emphasised
 from composer.prompt import MAX_PARTS, build_prompts, text_parts, words_beyond
 from composer.query import Query
 from composer.strategies.basic import BasicComposer
@@ -74,6 +75,36 @@ def test_parts_hold_every_word_whole_and_in_order(backbone):
         ids = [i for word in backbone.word_ids(part.text) for i in word]
         assert len(ids) <= backbone.context_length - 2 - 5
     assert len(parts) > 2
+
+
+@pytest.mark.parametrize("sign", [",", "/", "_", ";", "|"])
+def test_words_that_are_joined_by_signs_are_read_to_their_end(backbone, sign):
+    """Lists of words are often written without spaces."""
+    text = sign.join([f"chair{number}" for number in range(40)])
+    parts = text_parts(backbone, text, 5)
+    assert len(parts) > 2
+    assert "".join(part.text for part in parts) == text
+    assert [part.num_words for part in parts] == [1] + [0] * (len(parts) - 1)
+    for part in parts:
+        ids = [i for word in backbone.word_ids(part.text) for i in word]
+        assert part.num_tokens == len(ids) <= backbone.context_length - 2 - 5
+
+
+def test_one_endless_word_is_read_in_pieces(backbone):
+    parts = text_parts(backbone, "red " + "xq" * 40 + " oak", 0)
+    assert " ".join(part.text for part in parts).replace(" ", "") == f"red{'xq' * 40}oak"
+    assert len(parts) > 2
+
+
+@pytest.mark.parametrize("num_words", [5, 60, 500])
+def test_emphasis_stays_with_its_words_in_a_list_without_spaces(backbone, num_words):
+    composer = DuetComposer(DuetModel(backbone))
+    joined = ",".join(["oak"] * num_words)
+    encoded = composer.encode(Query(text="any"))
+    query = compose_emphasised(composer, encoded, f"(red:1.3) {joined}", 0.5)
+    assert query.word_weights == pytest.approx((1.3, 1.0))
+    num_read = sum(part.num_tokens for part in text_parts(backbone, f"red {joined}", 0))
+    assert sum(query.word_sizes) == num_read
 
 
 def test_words_beyond_the_last_part_are_named(backbone):

@@ -88,6 +88,18 @@ def test_the_last_negative_word_counts(tokenizer, encoder, num_words):
     torch.testing.assert_close(first[1, CONTEXT : 2 * CONTEXT], silent)
 
 
+def test_the_last_of_negative_words_without_spaces_counts(tokenizer, encoder):
+    query = query_for(tokenizer, encoder, "red")
+    texts = [",".join(["red"] * 40 + [last]) for last in ("a", "b")]
+    first, second = (states(tokenizer, encoder, query, text) for text in texts)
+    assert not torch.equal(first[0], second[0])
+    chunks = text_chunks(tokenizer, texts[0])
+    assert "".join(chunks) == texts[0]
+    assert all(
+        len(tokenizer(chunk, add_special_tokens=False).input_ids) <= CONTEXT - 2 for chunk in chunks
+    )
+
+
 def test_chunks_end_where_their_words_do(tokenizer, encoder):
     texts = ("red red", "red", " ".join(["red"] * (CONTEXT - 2)))
     chunks = query_chunks(query_for(tokenizer, encoder, *texts), CONTEXT)

@@ -59,10 +59,17 @@ def test_files_are_checked_under_the_path_of_a_proxy(path):
     assert status_of(Access(root_path="/studio"), f"/studio/gradio_api/file={path}") == 403
 
 
-@pytest.mark.parametrize("root", ["studio", "/", "/a//b", "/../etc", "http://x.example", "/a b"])
+@pytest.mark.parametrize("root", ["studio", "/a//b", "/../etc", "http://x.example", "/a b"])
 def test_a_root_path_is_a_path(root):
     with pytest.raises(UsageError, match="--root-path must be like /studio"):
         Access(root_path=root)
+
+
+def test_a_root_path_may_end_with_a_slash():
+    assert Access(root_path="/studio/") == Access(root_path="/studio")
+    assert Access(root_path="/a/b/").root_path == "/a/b"
+    assert Access(root_path="/") == Access()
+    assert status_of(Access(root_path="/studio/"), "/studio/gradio_api/token") == 404
 
 
 def test_the_page_works_under_the_path_of_a_proxy(tmp_path_factory):
