@@ -50,8 +50,8 @@ def _grey(colours: Image.Image) -> Image.Image:
     """Return a picture of mode "RGB" as one of mode "L" if it has no other colours than greys."""
     red, green, blue = colours.split()
     for channel in (red, blue):
-        (_, most) = ImageChops.difference(channel, green).getextrema()
-        if most > _ROUNDING:
+        counts = ImageChops.difference(channel, green).histogram()
+        if any(counts[_ROUNDING + 1 :]):
             return colours
     return green
 
