@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, BinaryIO
 
 
 @contextmanager
@@ -111,6 +111,23 @@ def sync(path: Path | str) -> None:
 
 def _beside(path: Path, suffix: str) -> Path:
     return path.with_name(f"{path.name}.{suffix}")
+
+
+def open_to_read(path: Path) -> BinaryIO:
+    """Open a file; a pipe that nobody writes to is empty, and is not waited for.
+
+    Raises:
+        OSError: It cannot be opened.
+        ValueError: The path holds a null byte.
+    """
+    return open(path, "rb", opener=_open_at_once)
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    handle = os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+    if hasattr(os, "O_NONBLOCK"):
+        os.set_blocking(handle, True)
+    return handle
 
 
 def sha256_of(path: Path) -> str:

@@ -20,6 +20,7 @@ from composer.decoding_process import (
     is_decoded_apart,
 )
 from composer.decoding_time import DecodingTimeError, Pace, PacedBytes
+from composer.files import open_to_read
 from composer.image_facts import date_of, orientation_of
 from composer.image_formats import (
     ImageFormat,
@@ -302,7 +303,7 @@ def _read(source: Path | bytes, limits: ImageLimits) -> bytes:
         _check_bytes(len(source), limits, "The image")
         return source
     try:
-        with source.open("rb") as file:
+        with open_to_read(source) as file:
             # One byte beyond the cap is enough to know; the stated size of a device is not.
             data = file.read(limits.max_bytes + 1)
     except (OSError, ValueError) as error:

@@ -12,6 +12,7 @@ from typing import Any, Final, cast
 import numpy as np
 
 from composer.errors import InputError
+from composer.files import open_to_read
 from composer.sketch import MAX_JSON_BYTES, Sketch, fit_strokes
 from composer.svg import MAX_SVG_BYTES, read_svg
 
@@ -40,7 +41,7 @@ def read_stroke_file(path: Path) -> Sketch:
         OSError: The file cannot be read.
         InputError: The file holds no strokes, or too many.
     """
-    with path.open("rb") as file:
+    with open_to_read(path) as file:
         data = file.read(MAX_SVG_BYTES + 1)
     return _READERS[path.suffix.lower()](data)
 

@@ -1,8 +1,11 @@
 import contextlib
 import io
+import os
 import struct
+import threading
 import tracemalloc
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -153,3 +156,27 @@ def test_a_jpeg_is_decoded_smaller_but_never_below_what_is_asked():
         picture = open_picture(saved.getvalue(), least_px=least_px)
         assert picture.image.height == height
         assert (picture.width_px, picture.height_px) == (1600, 1000)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_a_pipe_is_read_from_whoever_writes_to_it_and_not_waited_for(tmp_path):
+    pipe = tmp_path / "pipe.png"
+    os.mkfifo(pipe)
+    ended: list[str] = []
+
+    def read():
+        with pytest.raises(ImageError, match="is empty"):
+            open_image(pipe)
+        ended.append("read")
+
+    reader = threading.Thread(target=read, daemon=True)
+    reader.start()
+    reader.join(20)
+    assert ended == ["read"]
+    data = io.BytesIO()
+    Image.new("RGB", (4, 4), "red").save(data, "PNG")
+    handle, writing = os.pipe()  # as of `<(...)` in a shell
+    writer = threading.Timer(0.2, lambda: (os.write(writing, data.getvalue()), os.close(writing)))
+    writer.start()
+    assert open_image(Path(f"/dev/fd/{handle}")).getpixel((0, 0)) == (255, 0, 0)
+    os.close(handle)
