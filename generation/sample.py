@@ -337,10 +337,11 @@ def call_arguments(pipeline: ImagePipeline, plan: SamplingPlan, seeds: list[int]
         ]
     if plan.uses_control:
         controls = plan.controls(seeds)
+        images = {id(control): Image.fromarray(control).convert("RGB") for control in controls}
         for control in controls:
             _check_control_size(control, plan.height, plan.width)
         call |= {
-            "control_image": [Image.fromarray(control).convert("RGB") for control in controls],
+            "control_image": [images[id(control)] for control in controls],
             "controlnet_conditioning_scale": plan.control_scale,
         }
     return call
