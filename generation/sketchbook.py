@@ -137,7 +137,7 @@ class Sketchbook:
                 text_hash=metadata["text_hash"],
             )
         except (KeyError, ValueError, RecursionError, InputError) as error:
-            raise WeightsError(f"{path.name} is no book of drawings: {error}") from error
+            raise WeightsError(f"{path.name} is no book of drawings of this program.") from error
 
 
 def _counts(parts: Sequence[Sized]) -> Int[Tensor, " n"]:
