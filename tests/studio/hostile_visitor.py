@@ -29,7 +29,7 @@ def bombs() -> dict[str, bytes]:
 def moving(path: str) -> list[Any]:
     """The inputs of a transfer of a file."""
     source = {"path": path, "meta": {"_type": "gradio.FileData"}}
-    return [source, "night", "", 0.6, 0, False, "", "", False, False]
+    return [source, "night", "", 0.6, 0, False, "", "", False, False, "", 1]
 
 
 class HostileVisitor(Visitor):

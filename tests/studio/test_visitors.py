@@ -27,5 +27,6 @@ def test_honest_visitors_are_answered_beside_hostile_ones(
     }  # fmt: skip
     for what, how in outcome.calls:
         assert not how.startswith("5"), (what, how)
+        assert "inputs, got" not in how, (what, how)  # the attack would be none
     assert "Traceback" not in watched.said
     assert watched.memory_mib[1] - watched.memory_mib[0] < 500
