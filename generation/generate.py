@@ -19,6 +19,7 @@ from generation.sample import (
     sample,
     sample_each,
 )
+from generation.sketchbook import Sketchbook
 
 
 def generate(
@@ -99,18 +100,23 @@ def plan_generation(pipeline: ImagePipeline, request: GenerateRequest) -> Sampli
 
 def kind_of_own_drawings(pipeline: ImagePipeline, request: GenerateRequest) -> str | None:
     """Return what the kit's own drawings show that a request is drawn on; None without any."""
-    book, has_own = pipeline.sketchbook, request.control is None and request.control_sketch is None
-    if not has_own or book is None or pipeline.control_kind() not in LINE_SHARES:
-        return None
-    return book.kind(request.query) if effective_control_scale(request) > 0 else None
+    book = _own_book(pipeline, request)
+    return None if book is None else book.kind(request.query)
+
+
+def _own_book(pipeline: ImagePipeline, request: GenerateRequest) -> Sketchbook | None:
+    """Return the kit's own drawings if the request has no control and one of them can be it."""
+    has_control = request.control is not None or request.control_sketch is not None
+    follows = pipeline.control_kind() in LINE_SHARES and effective_control_scale(request) > 0
+    return pipeline.sketchbook if follows and not has_control else None
 
 
 def _own_controls(
     pipeline: ImagePipeline, request: GenerateRequest, height: int, width: int
 ) -> ControlsBySeed:
     """Return control images of the kit's own drawings for words without a reference, by seed."""
-    book, settings = pipeline.sketchbook, request.settings
-    if book is None or kind_of_own_drawings(pipeline, request) is None:
+    book, settings = _own_book(pipeline, request), request.settings
+    if book is None:
         return {}
     share = line_share(pipeline.control_kind())
     seeds = range(settings.seed, settings.seed + settings.num_images)

@@ -1,6 +1,7 @@
 """Tiny models shared by the tests of generation."""
 
 import pytest
+import torch
 
 from generation.pipeline import ImagePipeline
 from tests.generation import tiny
@@ -26,3 +27,14 @@ def base_pipeline(tmp_path_factory):
 def pipeline(base_pipeline):
     control = tiny.make_controlnet(base_pipeline.unet)
     return ImagePipeline.from_parts(base_pipeline, control, tiny.TEXT_HASH)
+
+
+@pytest.fixture(scope="session")
+def tokenizer(tmp_path_factory):
+    return tiny.make_tokenizer(tmp_path_factory.mktemp("tokenizer"))
+
+
+@pytest.fixture(scope="session")
+def encoder():
+    torch.manual_seed(0)
+    return tiny.make_text_encoder()

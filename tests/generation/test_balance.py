@@ -13,28 +13,17 @@ from generation.conditioning import GuidanceStates, guidance_pair, token_table, 
 from generation.generate import generate
 from generation.request import GenerateRequest
 from tests.generation import tiny
-from tests.generation.tiny import CONTEXT, make_text_encoder, make_tokenizer
+from tests.generation.tiny import CONTEXT
 from tests.retrieval.queries import query_of
 
 
-@pytest.fixture(scope="module")
-def tokenizer(tmp_path_factory):
-    return make_tokenizer(tmp_path_factory.mktemp("tokenizer"))
-
-
-@pytest.fixture(scope="module")
-def text_encoder():
-    torch.manual_seed(0)
-    return make_text_encoder()
-
-
 @pytest.fixture
-def query_for(tokenizer, text_encoder):
+def query_for(tokenizer, encoder):
     """Makes queries of these texts, each of one context; the first begins with a pseudo-word."""
 
     def make(*texts, balance=0.5):
         ids = tokenize(tokenizer, texts)
-        rows = functional.embedding(ids, token_table(text_encoder)).detach()
+        rows = functional.embedding(ids, token_table(encoder)).detach()
         generator = torch.Generator().manual_seed(5)
         pseudo = torch.randn(1, rows.shape[-1], generator=generator)
         end = int((ids[0] == tokenizer.eos_token_id).int().argmax())
@@ -54,12 +43,12 @@ def query_for(tokenizer, text_encoder):
 
 
 @pytest.fixture
-def encode(tokenizer, text_encoder):
+def encode(tokenizer, encoder):
     """Encodes a query as composed; the pooled state is the one at its end."""
-    table = token_table(text_encoder)
+    table = token_table(encoder)
 
     def chunk(query, negative):
-        hidden = guidance_pair(text_encoder, tokenizer, query.require_tokens(), negative)
+        hidden = guidance_pair(encoder, tokenizer, query.require_tokens(), negative)
         return GuidanceStates(hidden=hidden, pooled=hidden[:, query.end_position])
 
     return lambda query, negative: states_in_chunks(chunk, query, negative, tokenizer, table)

@@ -8,19 +8,8 @@ from torch.nn import functional
 
 from generation.chunks import query_chunks, states_in_chunks, text_chunks
 from generation.conditioning import GuidanceStates, guidance_pair, token_table, tokenize
-from tests.generation.tiny import CONTEXT, make_text_encoder, make_tokenizer
+from tests.generation.tiny import CONTEXT
 from tests.retrieval.queries import query_of
-
-
-@pytest.fixture(scope="module")
-def tokenizer(tmp_path_factory):
-    return make_tokenizer(tmp_path_factory.mktemp("tokenizer"))
-
-
-@pytest.fixture(scope="module")
-def encoder():
-    torch.manual_seed(0)
-    return make_text_encoder()
 
 
 def query_for(tokenizer, encoder, *texts):

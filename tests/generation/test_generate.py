@@ -7,11 +7,11 @@ import torch
 from PIL import Image
 
 from generation.cancel import CancelToken, GenerationCancelledError
-from generation.generate import generate, generate_each
+from generation.generate import generate, generate_each, plan_generation
 from generation.masking import mask_of_box
 from generation.pipeline import ImagePipeline
 from generation.request import GenerateRequest, RequestError, Scheduler, TransferRequest
-from generation.sample import BusyError, OutOfMemoryError, RunOptions
+from generation.sample import BusyError, OutOfMemoryError, RunOptions, sample_each
 from generation.transfer import plan_transfer, transfer
 from tests.generation import tiny
 
@@ -91,6 +91,8 @@ def test_requests_drawn_together_are_those_drawn_alone(pipeline, sketch):
     mixed = [np.asarray(image).astype(int) for image in generate_each(pipeline, [other, *requests])]
     alone = [pixels(generate(pipeline, other))[0].astype(int), *alone]
     assert np.abs(np.array(mixed) - np.array(alone)).max() <= 2
+    with pytest.raises(RequestError, match="all have a control image, or none"):
+        sample_each(pipeline, [plan_generation(pipeline, one) for one in (requests[0], other)])
     prompt = queries[1].prompt_embeddings
     longer = replace(requests[1], query=replace(queries[1], prompt_embeddings=prompt.repeat(2, 1)))
     with pytest.raises(RequestError, match="must be equally long"):

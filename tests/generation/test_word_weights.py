@@ -8,18 +8,7 @@ import torch
 from generation.chunks import query_weights
 from generation.word_weights import prompt_weights, weigh_states
 from tests.generation.test_chunks import query_for, states
-from tests.generation.tiny import CONTEXT, make_text_encoder, make_tokenizer
-
-
-@pytest.fixture(scope="module")
-def tokenizer(tmp_path_factory):
-    return make_tokenizer(tmp_path_factory.mktemp("tokenizer"))
-
-
-@pytest.fixture(scope="module")
-def encoder():
-    torch.manual_seed(0)
-    return make_text_encoder()
+from tests.generation.tiny import CONTEXT
 
 
 def test_weights_lie_where_the_words_are():
