@@ -14,6 +14,7 @@ from torch import Tensor
 from composer.backbone import Backbone
 from composer.data.catalogue import PHOTO, CataloguePack
 from composer.strategies.duet import DuetComposer
+from composer.weights import WeightsError
 from generation.control import CONTROL_LINE_SHARE
 from generation.sketchbook import FILE_NAME as SKETCHBOOK
 from generation.studio_light import FILE_NAME, StudioLight
@@ -123,6 +124,23 @@ RECIPES = {
 }
 
 
+def further_recipe(recipe: PicturesRecipe) -> PicturesRecipe:
+    """Return the recipe with which finished networks train on: whole pictures alone.
+
+    The drawing is left out more often, since from words and token alone there is most to learn,
+    and the rate falls sooner.
+    """
+    optimisation = recipe.optimisation
+    return replace(
+        recipe,
+        coarse_share=0.0,
+        drops=replace(recipe.drops, drawing=0.3),
+        optimisation=replace(
+            optimisation, learning_rate=optimisation.learning_rate * 2 / 3, decay_share=0.6
+        ),
+    )
+
+
 class PictureStage:
     """Trains UNet and control network on cached inputs."""
 
@@ -193,9 +211,18 @@ def _lines(pack: CataloguePack, row: int, size_px: int) -> Float[Tensor, "1 h w"
 
 
 def train_pictures(
-    options: StageOptions, sources: KitSources, recipe: PicturesRecipe | None = None
+    options: StageOptions,
+    sources: KitSources,
+    recipe: PicturesRecipe | None = None,
+    start: Path | None = None,
 ) -> Path:
     """Train and export `<out>/pictures/pipeline` and `<out>/pictures/controlnet`, in fp16.
+
+    Args:
+        options: Of the stage.
+        sources: What the networks are built on.
+        recipe: Size and training; sizes do not matter with `start`.
+        start: Folder of a kit, or of a run of this stage, whose networks are trained further.
 
     Returns:
         The folder of both.
@@ -204,24 +231,27 @@ def train_pictures(
         PackError: The pack cannot be read, or has no views.
         BackboneError: The CLIP cannot be loaded.
         ComposerError: The composer does not fit the CLIP.
+        WeightsError: `start` lacks a network, or they do not fit the CLIP.
     """
     recipe = recipe or RECIPES[options.scale]
     run = options.run(NAME)
     inputs = cache_sources(options, sources, recipe)
     backbone = inputs.conditioner.backbone
-    unet = make_unet(recipe.unet, backbone.token_width, recipe.size_px // 8, options.seed)
-    controlnet = make_small_control(unet, recipe.conditioning_channels, options.seed)
-    model = PictureModel(unet, controlnet, options.seed)
+    if start is None:
+        model = _new_model(recipe, backbone.token_width, options.seed)
+        num_coarse = _train_coarse(model, inputs, recipe, run)
+    else:
+        model, num_coarse = _load_start(start, backbone.token_width), 0
+        recipe = further_recipe(recipe)
     optimisation = replace(recipe.optimisation, seed=options.seed)
-    num_coarse = _train_coarse(model, inputs, recipe, run)
     cache = build_cache(run.folder / "cache", inputs)
     sheet = SampleSheet(inputs, model, run.folder / "samples.png")
     rest = replace(run, budget=run.budget.part(1 - recipe.coarse_share))
     trained = train(PictureStage(model, cache, recipe), optimisation, rest, sheet.draw)
     sheet.draw()
-    pipeline = assemble_pipeline(inputs.vae, unet, backbone, sources.clip)
+    pipeline = assemble_pipeline(inputs.vae, model.unet, backbone, sources.clip)
     save_pipeline(pipeline, sources.clip, run.folder / "pipeline")
-    save_control_network(controlnet, run.folder / "controlnet")
+    save_control_network(model.controlnet, run.folder / "controlnet")
     _studio_light(model, cache).save(run.folder / "pipeline" / FILE_NAME)
     make_sketchbook(inputs.pack, backbone).save(run.folder / "pipeline" / SKETCHBOOK)
     write_json(
@@ -232,12 +262,27 @@ def train_pictures(
             "num_steps": trained.num_steps,
             "minutes": trained.elapsed_s / 60,
             "num_images_seen": (num_coarse + trained.num_steps) * optimisation.batch_size,
-            "num_unet_parameters": sum(p.numel() for p in unet.parameters()),
-            "num_control_parameters": sum(p.numel() for p in controlnet.parameters()),
+            "num_unet_parameters": sum(p.numel() for p in model.unet.parameters()),
+            "num_control_parameters": sum(p.numel() for p in model.controlnet.parameters()),
             "text_hash": backbone.text_hash,
         },
     )
     return run.folder
+
+
+def _new_model(recipe: PicturesRecipe, token_width: int, seed: int) -> PictureModel:
+    unet = make_unet(recipe.unet, token_width, recipe.size_px // 8, seed)
+    return PictureModel(unet, make_small_control(unet, recipe.conditioning_channels, seed), seed)
+
+
+def _load_start(folder: Path, token_width: int) -> PictureModel:
+    try:
+        model = load_pictures(folder)
+    except OSError as error:
+        raise WeightsError(f"{folder} holds no pipeline and controlnet to go on from.") from error
+    if model.unet.config["cross_attention_dim"] != token_width:
+        raise WeightsError(f"The UNet in {folder} does not read the states of this CLIP.")
+    return model
 
 
 def _studio_light(model: PictureModel, cache: PictureCache) -> StudioLight:
@@ -313,8 +358,9 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command."""
     parser = make_parser("Train the embedded kit's UNet and control network together.")
     add_source_arguments(parser)
+    parser.add_argument("--start", type=Path, help="kit or run whose networks are trained further")
     args = parser.parse_args(arguments)
-    train_pictures(read_options(args, MINUTES), read_sources(args))
+    train_pictures(read_options(args, MINUTES), read_sources(args), start=args.start)
     return 0
 
 

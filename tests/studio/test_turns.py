@@ -8,7 +8,7 @@ import gradio as gr
 import httpx
 import pytest
 
-from studio.ui import security
+from studio.ui import security, turns
 from studio.ui.security import LOCAL_CAPS, PUBLIC_CAPS, Access
 from studio.ui.turns import Turns, WaitingCalls
 from tests.studio.page import HOUSE, QUEUE_STATISTICS, Server, serve, shared_world
@@ -28,12 +28,28 @@ class Waiting:
         return SimpleNamespace(scope={"client": (self.address, 0)})
 
 
+class Slot:
+    """Calls that wait for one slot, at a time of the test's."""
+
+    def __init__(self) -> None:
+        self.now_s, self.count = 0.0, 0
+        self.waiting = WaitingCalls(lambda: self.now_s)
+
+    def call(self, *addresses: str) -> None:
+        for address in addresses:
+            self.waiting.append(Waiting(address, self.count))
+            self.count += 1
+
+    def order(self) -> list[tuple[str, int]]:
+        """The order in which calls are answered, by address and number."""
+        return [(event.address, event.number) for event in self.waiting]
+
+
 def order(*addresses: str) -> list[tuple[str, int]]:
-    """The order in which calls of these addresses are answered, by address and number."""
-    waiting = WaitingCalls()
-    for number, address in enumerate(addresses):
-        waiting.append(Waiting(address, number))
-    return [(event.address, event.number) for event in waiting]
+    """The order in which calls of these addresses, made at once, are answered."""
+    slot = Slot()
+    slot.call(*addresses)
+    return slot.order()
 
 
 def test_a_visitor_waits_for_one_call_of_whoever_sends_many():
@@ -41,6 +57,41 @@ def test_a_visitor_waits_for_one_call_of_whoever_sends_many():
     assert order(many, many, many, one, other, one) == [
         (many, 0), (one, 3), (other, 4), (many, 1), (one, 5), (many, 2),
     ]  # fmt: skip
+
+
+def test_who_calls_now_and_then_waits_for_none_of_those_who_called_all_the_time():
+    busy, busy_too, calm = "192.0.2.1", "192.0.2.2", "192.0.2.3"
+    slot = Slot()
+    slot.call(calm)
+    for second in range(20):
+        slot.now_s = second
+        slot.waiting.clear()  # all were answered
+        slot.call(busy, busy_too)
+    slot.call(calm)
+    assert [address for address, _ in slot.order()] == [calm, busy, busy_too]
+
+
+def test_what_an_address_sent_counts_for_a_time():
+    busy, calm = "192.0.2.1", "192.0.2.2"
+    slot = Slot()
+    slot.call(*[busy] * 100)
+    slot.waiting.clear()
+    slot.now_s = turns.MEMORY_S - 1
+    slot.call(busy, calm)
+    assert [address for address, _ in slot.order()] == [calm, busy]
+    slot.waiting.clear()
+    slot.now_s += 2 * turns.CALL_S
+    slot.call(busy, calm)
+    assert [address for address, _ in slot.order()] == [busy, calm]
+
+
+def test_a_call_waits_for_none_that_comes_a_minute_later():
+    busy = "192.0.2.1"
+    slot = Slot()
+    slot.call(*[busy] * 100)
+    slot.now_s = turns.MEMORY_S + 1
+    slot.call(*[f"198.51.100.{number}" for number in range(20)])
+    assert [number for _, number in slot.order()] == list(range(120))
 
 
 def test_calls_of_one_address_and_of_one_network_keep_their_order():
@@ -54,19 +105,19 @@ def test_an_address_fills_no_queue():
     with page:
         button = gr.Button()
         button.click(lambda: None, concurrency_id="draw")
-    turns = Turns(page, 2)
+    limit = Turns(page, 2)
     (slot,) = page._queue.event_queue_per_concurrency_id.values()
     for number in range(2):
-        assert turns.refuse("192.0.2.1") is None
+        assert limit.refuse("192.0.2.1") is None
         slot.queue.append(Waiting("192.0.2.1", number))
-    refusal = turns.refuse("192.0.2.1")
+    refusal = limit.refuse("192.0.2.1")
     assert refusal is not None
     assert refusal.sentence == (
         "2 requests from your address wait already. Try again in 5 seconds."
     )
-    assert turns.refuse("192.0.2.2") is None
+    assert limit.refuse("192.0.2.2") is None
     slot.queue.pop(0)
-    assert turns.refuse("192.0.2.1") is None
+    assert limit.refuse("192.0.2.1") is None
 
 
 @pytest.fixture

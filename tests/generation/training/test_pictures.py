@@ -8,6 +8,7 @@ import torch
 from composer.query import Query
 from composer.strategies.protocol import EncodedReference
 from composer.training.state import load_state
+from composer.weights import WeightsError
 from generation.generate import generate
 from generation.model_files import PipelineSource
 from generation.pipeline import ImagePipeline
@@ -130,6 +131,43 @@ def test_a_longer_budget_goes_on_with_whole_pictures(sources, viewed_folder, tmp
         for part in ("coarse", "")
     ]
     assert [batch.latents.shape[-1] for batch in sides] == [8, 16]
+
+
+def test_finished_networks_are_trained_further_on_whole_pictures(sources, viewed_folder, tmp_path):
+    first = train_pictures(world.options(viewed_folder, tmp_path / "a", 4), sources, SMALL)
+    start = load_pictures(first).state_dict()
+    options = world.options(viewed_folder, tmp_path / "b", 3)
+    folder = train_pictures(options, sources, SMALL, start=first)
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert (metrics["num_coarse_steps"], metrics["num_steps"]) == (0, 3)
+    assert not (folder / "coarse").exists()
+    rate = FAST.learning_rate * 2 / 3  # AdamW moves no weight further than the rate a step
+    moved = {
+        name: float((tensor - start[name]).abs().max())
+        for name, tensor in load_state(folder / "state").tensors.items()
+        for name in [name.removeprefix("model.")]
+        if name in start
+    }
+    assert 0 < moved["unet.conv_in.weight"] <= 3.5 * rate
+    assert max(moved.values()) <= 3.5 * rate
+
+
+def test_networks_that_cannot_be_trained_further_are_told(sources, viewed_folder, tmp_path):
+    options = world.options(viewed_folder, tmp_path / "b", 3)
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    with pytest.raises(WeightsError, match="holds no pipeline and controlnet to go on from"):
+        train_pictures(options, sources, SMALL, start=empty)
+    first = train_pictures(world.options(viewed_folder, tmp_path / "a", 2), sources, SMALL)
+    unet = make_unet(SMALL.unet, 48, 16, 0)
+    unet.save_pretrained(first / "pipeline/unet")
+    make_small_control(unet, SMALL.conditioning_channels, 0).save_pretrained(first / "controlnet")
+    light = StudioLight.load(first / "pipeline" / FILE_NAME)
+    wider = replace(light, weight=torch.zeros(48, 9), bias=torch.zeros(48))
+    wider.save(first / "pipeline" / FILE_NAME)
+    with pytest.raises(WeightsError, match="does not read the states of this CLIP"):
+        train_pictures(options, sources, SMALL, start=first)
+    assert not (tmp_path / "b" / "pictures" / "state").exists()
 
 
 def test_the_export_opens_and_draws_in_stock_diffusers_and_here(
