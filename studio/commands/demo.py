@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from retrieval.store.address import IndexLocation, absolute_location
+from studio.arenas import bound_arenas
 from studio.commands.adapters import parse_loras
 from studio.commands.options import DemoOptions
 from studio.commands.shared import index_folder, open_engine, print_line
@@ -43,6 +44,7 @@ def run(options: DemoOptions) -> int:
         proxies=options.proxies,
     )
     options = _with_absolute_paths(options)
+    bound_arenas()
     engine = open_engine(options.kit, parse_loras(options.loras), compiles=True)
     may_show = None
     if options.content_check is not None:

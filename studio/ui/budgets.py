@@ -16,6 +16,7 @@ class Charge(StrEnum):
     CALL = "requests"
     DRAWING = "drawings"
     UPLOAD = "uploads"
+    PAGE = "opened pages"
     LOGIN = "wrong passwords"
 
 
@@ -48,6 +49,7 @@ PUBLIC_PLAN: BudgetPlan = {
         visitor=Allowance(num=20, within_s=600.0), address=Allowance(num=60, within_s=600.0)
     ),
     Charge.UPLOAD: Allowances(address=Allowance(num=60, within_s=600.0)),
+    Charge.PAGE: Allowances(address=Allowance(num=120, within_s=60.0)),
 }
 
 

@@ -92,6 +92,7 @@ class CallMiddleware:
 
     async def _stay(self, session: str, scope: Scope, receive: Receive, send: Send) -> None:
         """Hold a page open; its end is the end of the visit."""
+        self._charge(scope, Charge.PAGE, "")
         address = peer_address(scope)
         _raise_if_refused(self._doors.visits.open_page(session, address))
         try:

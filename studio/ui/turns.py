@@ -1,4 +1,4 @@
-"""The order of waiting calls: addresses take turns, so that who sends many waits, and nobody else."""
+"""The order of waiting calls: addresses take turns, so that who sends many keeps none waiting."""
 
 import bisect
 import time

@@ -16,6 +16,7 @@ PLAN = {
     ),
     Charge.CALL: Allowances(address=Allowance(num=3, within_s=600.0)),
     Charge.UPLOAD: Allowances(address=Allowance(num=1, within_s=60.0)),
+    Charge.PAGE: Allowances(address=Allowance(num=2, within_s=60.0)),
 }
 
 
@@ -120,3 +121,8 @@ def test_the_served_page_refuses_with_a_time(
         ]
         assert [answer.status_code for answer in uploads] == [200, 429]
         assert "uploads" in uploads[-1].json()["detail"]
+        statuses = []
+        for number in range(3):
+            with client.stream("GET", f"/gradio_api/heartbeat/page{number}") as page:
+                statuses.append(page.status_code)
+        assert statuses == [200, 200, 429]

@@ -2,8 +2,12 @@
 
 import base64
 import io
+import os
+import platform
 import re
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -93,6 +97,38 @@ def test_an_operator_knows_how_much_and_not_what(running: tuple[Server, int], tm
         assert MARKER not in said
         assert "0.5123" not in said
     assert log.stat().st_mode & 0o077 == 0
+
+
+_COUNT_ARENAS = """
+import ctypes, sys, threading
+from studio.arenas import bound_arenas
+if sys.argv[1] == "bound":
+    bound_arenas()
+blocks, all_have = [], threading.Barrier(16)
+def allocate():
+    blocks.append(bytearray(50_000))
+    all_have.wait()
+threads = [threading.Thread(target=allocate) for _ in range(16)]
+[thread.start() for thread in threads]
+[thread.join() for thread in threads]
+libc = ctypes.CDLL("libc.so.6")
+libc.fopen.restype = ctypes.c_void_p
+file = ctypes.c_void_p(libc.fopen(sys.argv[2].encode(), b"w"))
+libc.malloc_info(0, file)
+libc.fclose(file)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="arenas are glibc's")
+def test_threads_share_arenas(tmp_path: Path):
+    counts: dict[str, int] = {}
+    usual = {name: value for name, value in os.environ.items() if name != "MALLOC_ARENA_MAX"}
+    for how in ("free", "bound"):
+        file = tmp_path / how
+        subprocess.run([sys.executable, "-c", _COUNT_ARENAS, how, file], check=True, env=usual)
+        counts[how] = file.read_text().count("<heap nr=")
+    assert counts["free"] > 2
+    assert counts["bound"] <= 2
 
 
 def test_a_log_that_is_moved_away_is_begun_again(tmp_path: Path):

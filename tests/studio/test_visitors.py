@@ -29,4 +29,4 @@ def test_honest_visitors_are_answered_beside_hostile_ones(
         assert not how.startswith("5"), (what, how)
         assert "inputs, got" not in how, (what, how)  # the attack would be none
     assert "Traceback" not in watched.said
-    assert watched.memory_mib[1] - watched.memory_mib[0] < 500
+    assert watched.memory_mib[1] - watched.memory_mib[0] < 350
