@@ -6,53 +6,83 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from composer.backbone import Backbone
 from composer.data.catalogue import PHOTO, CataloguePack
 from composer.data.wording import with_article
-from composer.sketch import Sketch
+from composer.medium import Medium
+from composer.sketch import Sketch, rasterise
 from generation.sketchbook import Sketchbook
 
 MOST_OF_A_KIND = 20
+_BATCH = 32
 
 
 def make_sketchbook(pack: CataloguePack, backbone: Backbone) -> Sketchbook:
-    """Take a drawing of each of up to 20 training designs of every kind, by the best hand.
+    """Take a drawing of each of up to 20 training designs of every kind, those that read best.
 
-    What it shows is said in words: the kind, and the kind with the design's shape, half and half.
+    The CLIP says how well a drawing reads: by how much it is closer to the words for its kind than
+    to those for another. What a drawing shows is said in words: the kind, and the kind with the
+    design's shape, half and half.
 
     Raises:
         PackError: The pack has no views.
     """
-    rows = _rows(pack)
-    items, drawings = [pack.items[row] for row in rows], [pack.view(row).drawing for row in rows]
-    kinds = [f"a photo of {with_article(item.kind)}" for item in items]
+    rows = _rows(pack, backbone)
+    items = [pack.items[row] for row in rows]
+    kinds = _said([item.kind for item in items])
     shapes = [f"{kind} {item.shape}" for kind, item in zip(kinds, items, strict=True)]
     with torch.no_grad():
         both = backbone.encode_text(kinds) + backbone.encode_text(shapes)
     return Sketchbook(
         features=torch.nn.functional.normalize(both.float(), dim=-1).cpu(),
         kinds=tuple(item.kind for item in items),
-        drawings=tuple(
-            Sketch.from_strokes([stroke.clip(0, 1) for stroke in drawing.strokes])
-            for drawing in drawings
-        ),
+        drawings=tuple(_sketch(pack, row) for row in rows),
         gallery_hash=backbone.gallery_hash,
         text_hash=backbone.text_hash,
     )
 
 
-def _rows(pack: CataloguePack) -> list[int]:
-    """Return the photos whose drawings are taken, in the order of the pack's designs."""
-    of_designs: defaultdict[str, list[int]] = defaultdict(list)
-    for row in pack.rows(split="train", domain=PHOTO).tolist():
-        of_designs[pack.items[row].design].append(row)
-    taken: defaultdict[str, list[int]] = defaultdict(list)
-    for rows in of_designs.values():
-        best = max(rows, key=lambda row: (pack.view(row).drawing.skill, -row))
-        taken[pack.items[best].kind].append(best)
-    return sorted(row for rows in taken.values() for row in rows[:MOST_OF_A_KIND])
+def _rows(pack: CataloguePack, backbone: Backbone) -> list[int]:
+    """Return the photos whose drawings are taken, in the order of the pack."""
+    rows = pack.rows(split="train", domain=PHOTO).tolist()
+    best: dict[str, tuple[float, int]] = {}  # of every design
+    for row, margin in zip(rows, _margins(pack, backbone, rows), strict=True):
+        design = pack.items[row].design
+        best[design] = max(best.get(design, (margin, row)), (margin, row))
+    of_kinds: defaultdict[str, list[int]] = defaultdict(list)
+    for _, row in sorted(best.values(), reverse=True):
+        of_kinds[pack.items[row].kind].append(row)
+    return sorted(row for found in of_kinds.values() for row in found[:MOST_OF_A_KIND])
+
+
+@torch.no_grad()
+def _margins(pack: CataloguePack, backbone: Backbone, rows: Sequence[int]) -> list[float]:
+    """Return by how much drawings are closer to their own kind than to the next."""
+    kinds = sorted({pack.items[row].kind for row in rows})
+    words = backbone.encode_text(_said(kinds))
+    margins = list[float]()
+    for start in range(0, len(rows), _BATCH):
+        some = rows[start : start + _BATCH]
+        size_px = backbone.image_size_px
+        ink = np.stack([rasterise(_sketch(pack, row), size_px) for row in some])
+        pixels = backbone.normalise_pixels(ink[..., None].repeat(3, axis=-1))
+        cosines = (backbone.encode_image(pixels, Medium.DRAWING).features @ words.T).float()
+        own = torch.tensor([kinds.index(pack.items[row].kind) for row in some])[:, None]
+        cosines = cosines.cpu()
+        others = cosines.scatter(1, own, -1.0).amax(1)
+        margins += (cosines.gather(1, own)[:, 0] - others).tolist()
+    return margins
+
+
+def _said(kinds: Sequence[str]) -> list[str]:
+    return [f"a photo of {with_article(kind)}" for kind in kinds]
+
+
+def _sketch(pack: CataloguePack, row: int) -> Sketch:
+    return Sketch.from_strokes([one.clip(0, 1) for one in pack.view(row).drawing.strokes])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
