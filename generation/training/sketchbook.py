@@ -69,9 +69,9 @@ def _margins(pack: CataloguePack, backbone: Backbone, rows: Sequence[int]) -> li
         size_px = backbone.image_size_px
         ink = np.stack([rasterise(_sketch(pack, row), size_px) for row in some])
         pixels = backbone.normalise_pixels(ink[..., None].repeat(3, axis=-1))
-        cosines = (backbone.encode_image(pixels, Medium.DRAWING).features @ words.T).float()
+        drawn = backbone.encode_image(pixels, Medium.DRAWING).features
+        cosines = (drawn @ words.T).float().cpu()
         own = torch.tensor([kinds.index(pack.items[row].kind) for row in some])[:, None]
-        cosines = cosines.cpu()
         others = cosines.scatter(1, own, -1.0).amax(1)
         margins += (cosines.gather(1, own)[:, 0] - others).tolist()
     return margins
