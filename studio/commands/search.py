@@ -27,6 +27,7 @@ from studio.commands.shared import (
     open_engine,
     print_json,
     print_line,
+    warn,
 )
 from studio.engine import Engine
 from studio.errors import UsageError
@@ -91,6 +92,8 @@ def _imagine(
     imagined = imagine(
         engine, composed, sketch, Imagination(num=options.imagine, seed=options.seed), run_options
     )
+    if composed.reference_feature is None:
+        warn("With words alone, imagined pictures find less than the words do; add a drawing.")
     return imagined.query, imagined.images
 
 

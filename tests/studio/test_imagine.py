@@ -90,6 +90,20 @@ def test_search_ranks_by_the_average_and_repeats_itself(world, engine, tmp_path,
         assert opened.height > 3 * 200  # two imagined pictures and ten hits, five in a row
 
 
+def test_search_says_that_imagined_pictures_of_words_alone_find_less(world, tmp_path, capsys):
+    drawing = tmp_path / "drawing.json"
+    drawing.write_text("[[[0, 0], [1, 1], [0, 1]]]")
+    for options, is_said in (
+        ((), False),
+        (("--imagine", 1), True),
+        (("--imagine", 1, "--sketch", drawing), False),
+    ):
+        where = ("--index", world / "gallery", "--kit", world / "kit")
+        assert main([str(part) for part in ("search", "--text", "red", *where, *options)]) == 0
+        said = capsys.readouterr().err
+        assert ("imagined pictures find less than the words do" in said) == is_said
+
+
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
