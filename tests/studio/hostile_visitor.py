@@ -53,8 +53,8 @@ class HostileVisitor(Visitor):
         """Call searches and drawings past the queue, many at once."""
         body = {"data": [self.strokes(), "red", 0.5]}
         ways = [f"{way}/{name}" for way in ("run", "api", "call/v2") for name in ("retrieve", "x")]
-        calls = (self.client.post(API + way, json=body) for way in ways)
-        await asyncio.gather(*(self.note("call past the queue", call) for call in calls))
+        calls = (self.note("call past the queue", "POST", API + way, json=body) for way in ways)
+        await asyncio.gather(*calls)
 
     async def flood(self) -> None:
         """Call searches, each as another visit, without asking for an answer."""
@@ -62,14 +62,14 @@ class HostileVisitor(Visitor):
             {"data": [self.strokes(300), "red", 0.5], "session_hash": f"{self.draws.random()}"[2:]}
             for _ in range(12)
         )
-        calls = (self.client.post(f"{API}call/retrieve", json=body) for body in bodies)
-        await asyncio.gather(*(self.note("one of many searches", call) for call in calls))
+        what, path = "one of many searches", f"{API}call/retrieve"
+        await asyncio.gather(*(self.note(what, "POST", path, json=body) for body in bodies))
 
     async def send_bombs(self) -> None:
         """Upload pictures that are slow to decode, and have them transferred."""
         for name, data in bombs().items():
-            upload = self.client.post(f"{API}upload", files={"files": (name, data)})
-            answer = await self.note(f"upload of {name}", upload)
+            files = {"files": (name, data)}
+            answer = await self.note(f"upload of {name}", "POST", f"{API}upload", files=files)
             if answer is not None and answer.status_code == 200:
                 ending = await self._call("transfer", moving(answer.json()[0]))
                 self.outcome.calls[f"transfer of {name}", ending] += 1
@@ -79,28 +79,28 @@ class HostileVisitor(Visitor):
     async def fill_the_disk(self) -> None:
         """Upload as much as is taken, and send more than a call may have."""
         files = {"files": ("x.png", self.draws.randbytes(7 << 20))}
-        answer = await self.note("upload of 7 MiB", self.client.post(f"{API}upload", files=files))
+        answer = await self.note("upload of 7 MiB", "POST", f"{API}upload", files=files)
         if answer is None or answer.status_code != 200:
             await asyncio.sleep(0.5)
-        call = self.client.post(f"{API}queue/join", content=b"x" * (4 << 20))
-        await self.note("call of 4 MiB", call)
+        body = b"x" * (4 << 20)
+        await self.note("call of 4 MiB", "POST", f"{API}queue/join", content=body)
 
     async def reach_out(self) -> None:
         """Have the server fetch an address or read a file; call from another site."""
         for path in ELSEWHERE:
             body = {"data": moving(path)}
-            await self.note("file elsewhere", self.client.post(f"{API}call/transfer", json=body))
-            await self.note("reading a file", self.client.get(f"{API}file={path}"))
+            await self.note("file elsewhere", "POST", f"{API}call/transfer", json=body)
+            await self.note("reading a file", "GET", f"{API}file={path}")
         body, headers = {"data": ["", "", 0.5]}, {"origin": "http://evil.example"}
-        call = self.client.post(f"{API}call/retrieve", json=body, headers=headers)
-        await self.note("call of another site", call)
+        path = f"{API}call/retrieve"
+        await self.note("call of another site", "POST", path, json=body, headers=headers)
 
     async def overstay(self) -> None:
         """Open more pages than one address may, and call with what is no input."""
         await asyncio.gather(*(self._stay(number) for number in range(NUM_PAGES)))
         for content in (b"[" * 100_000, b'{"data": [1e999, NaN, {"__type__": "update"}]}'):
-            call = self.client.post(f"{API}call/retrieve", content=content)
-            await self.note("call with odd inputs", call)
+            path = f"{API}call/retrieve"
+            await self.note("call with odd inputs", "POST", path, content=content)
 
     async def _stay(self, number: int) -> None:
         path = f"{API}heartbeat/many{self.number}x{number}"

@@ -6,7 +6,6 @@ import random
 import statistics
 import time
 from collections import Counter
-from collections.abc import Awaitable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -64,10 +63,16 @@ class Visitor:
         """One stroke of random points."""
         return json.dumps([[[self.draws.random(), self.draws.random()] for _ in range(num_points)]])
 
-    async def note(self, what: str, request: Awaitable[httpx.Response]) -> httpx.Response | None:
+    async def note(
+        self,
+        what: str,
+        method: str,
+        path: str,
+        **options: Any,
+    ) -> httpx.Response | None:
         """Make a request and count how it was answered."""
         try:
-            answer = await request
+            answer = await self.client.request(method, path, **options)
         except httpx.HTTPError as error:
             self.outcome.calls[what, type(error).__name__] += 1
             return None
