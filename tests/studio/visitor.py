@@ -64,11 +64,7 @@ class Visitor:
         return json.dumps([[[self.draws.random(), self.draws.random()] for _ in range(num_points)]])
 
     async def note(
-        self,
-        what: str,
-        method: str,
-        path: str,
-        **options: Any,
+        self, what: str, method: str, path: str, **options: Any
     ) -> httpx.Response | None:
         """Make a request and count how it was answered."""
         try:
