@@ -13,6 +13,7 @@ from peft.utils import get_peft_model_state_dict, set_peft_model_state_dict
 from torch import Tensor, nn
 from torch.nn import functional
 
+from composer.backbone import Backbone
 from composer.files import atomic_folder
 from composer.training.trunk_maps import MAP_CHANNELS, TrunkMaps, map_distance
 from composer.weights import WeightsError, read_safetensors
@@ -311,7 +312,8 @@ def train_one_step(
     """
     recipe, teacher = recipe or RECIPES[options.scale], teacher or TEACHERS[options.scale]
     run = options.run(NAME)
-    inputs = cache_sources(options, sources, teacher)
+    backbone = Backbone.load(sources.clip, device=options.device)
+    inputs = cache_sources(options, sources, teacher, backbone)
     cache = build_cache(options.out / TEACHER / "cache", inputs)
     model = load_pictures(options.out / TEACHER)
     move(model, options.device)

@@ -90,6 +90,8 @@ class PicturesRecipe:
         drops: How often words and drawing are left out, each by itself.
         studio_share: Share of the steps in which backdrop and lights are told.
         uniform_share: Share of the times that are uniform in place of logit-normal.
+        undrawn_location: Mean of the times' logits where no drawing is given: what a thing looks
+            like is decided while there is much noise.
         has_mirrored: Whether the mirrored pictures are learned, too.
         optimisation: Rates and schedule.
     """
@@ -105,6 +107,7 @@ class PicturesRecipe:
     drops: Drops = field(default_factory=Drops)
     studio_share: float = 0.5
     uniform_share: float = 0.1
+    undrawn_location: float = 0.0
     has_mirrored: bool = True
     optimisation: Optimisation = OPTIMISATION
 
@@ -134,6 +137,7 @@ def further_recipe(recipe: PicturesRecipe) -> PicturesRecipe:
     return replace(
         recipe,
         coarse_share=0.0,
+        undrawn_location=1.0,
         drops=replace(recipe.drops, drawing=0.3),
         optimisation=replace(
             optimisation, learning_rate=optimisation.learning_rate * 2 / 3, decay_share=0.6
@@ -154,7 +158,8 @@ class PictureStage:
         device = next(self.module.parameters()).device
         batch = self.cache.draw(self.recipe.optimisation.batch_size, self.recipe.drops, generator)
         recipe = self.recipe
-        noisy = add_flow_noise(batch.latents.to(device), generator, recipe.uniform_share)
+        location = torch.where(batch.has_drawing, 0.0, recipe.undrawn_location)
+        noisy = add_flow_noise(batch.latents.to(device), generator, recipe.uniform_share, location)
         tells_studio = float(torch.rand((), generator=generator)) < recipe.studio_share
         condition = Condition.of_batch(batch, tells_studio=tells_studio).to(device)
         predicted = self.module(noisy.latents, noisy.timesteps, condition)
@@ -235,14 +240,13 @@ def train_pictures(
     """
     recipe = recipe or RECIPES[options.scale]
     run = options.run(NAME)
-    inputs = cache_sources(options, sources, recipe)
-    backbone = inputs.conditioner.backbone
+    backbone = Backbone.load(sources.clip, device=options.device)
     if start is None:
         model = _new_model(recipe, backbone.token_width, options.seed)
-        num_coarse = _train_coarse(model, inputs, recipe, run)
     else:
-        model, num_coarse = _load_start(start, backbone.token_width), 0
-        recipe = further_recipe(recipe)
+        model, recipe = _load_start(start, backbone.token_width), further_recipe(recipe)
+    inputs = cache_sources(options, sources, recipe, backbone)
+    num_coarse = _train_coarse(model, inputs, recipe, run) if recipe.coarse_share else 0
     optimisation = replace(recipe.optimisation, seed=options.seed)
     cache = build_cache(run.folder / "cache", inputs)
     sheet = SampleSheet(inputs, model, run.folder / "samples.png")
@@ -312,17 +316,15 @@ def load_pictures(folder: Path) -> PictureModel:
 
 
 def cache_sources(
-    options: StageOptions, sources: KitSources, recipe: PicturesRecipe
+    options: StageOptions, sources: KitSources, recipe: PicturesRecipe, backbone: Backbone
 ) -> CacheSources:
-    """Return what the caches of the train split are made from.
+    """Return what the caches of the train split are made from; `backbone` is `sources.clip`.
 
     Raises:
         PackError: The pack cannot be read.
-        BackboneError: The CLIP cannot be loaded.
         ComposerError: The composer does not fit the CLIP.
     """
     pack = CataloguePack.open(options.data)
-    backbone = Backbone.load(sources.clip, device=options.device)
     log("tokens of the drawings")
     tokens = collect_tokens(DuetComposer.load(sources.duet, backbone), pack, "train")
     return CacheSources(

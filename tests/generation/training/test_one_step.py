@@ -7,7 +7,7 @@ import torch
 
 from composer.training.state import load_state
 from composer.weights import WeightsError
-from generation.training import one_step, pictures
+from generation.training import one_step
 from generation.training.loop import step_generator, train
 from generation.training.one_step import (
     OneStepRecipe,
@@ -23,7 +23,7 @@ from generation.training.pictures import load_pictures, train_pictures
 from generation.training.stock import decode
 from generation.training.teacher_pairs import PairRecipe, draw_pairs
 from tests.generation.training import world
-from tests.generation.training.test_pictures import SMALL
+from tests.generation.training.test_pictures import SMALL, inputs_of
 
 PAIRS = PairRecipe(num_batches=3, batch_size=4, num_steps=3)
 RECIPE = OneStepRecipe(
@@ -74,7 +74,7 @@ def taught(sources, viewed_folder, tmp_path_factory):
 
 @pytest.fixture
 def parts(sources, viewed_folder, taught):
-    inputs = pictures.cache_sources(world.options(viewed_folder, taught, 4), sources, SMALL)
+    inputs = inputs_of(world.options(viewed_folder, taught, 4), sources)
     cache = build_cache(taught / "pictures" / "cache", inputs)
     return inputs, cache, load_pictures(taught / "pictures")
 

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 
+from composer.backbone import Backbone
 from composer.query import Query
 from composer.strategies.protocol import EncodedReference
 from composer.training.state import load_state
@@ -17,10 +18,17 @@ from generation.sketchbook import FILE_NAME as SKETCHBOOK
 from generation.sketchbook import Sketchbook
 from generation.studio_light import FILE_NAME, StudioLight
 from generation.training import pictures
+from generation.training.flow import add_flow_noise
 from generation.training.loop import step_generator, train
 from generation.training.picture_cache import Drops, PictureCache, build_cache
 from generation.training.picture_model import Condition, PictureModel, make_small_control
-from generation.training.pictures import PicturesRecipe, PictureStage, load_pictures, train_pictures
+from generation.training.pictures import (
+    PicturesRecipe,
+    PictureStage,
+    cache_sources,
+    load_pictures,
+    train_pictures,
+)
 from generation.training.unet import UnetShape, make_unet
 from tests.generation.training import world
 
@@ -37,6 +45,10 @@ SMALL = PicturesRecipe(
 @pytest.fixture(scope="module")
 def viewed_folder(tmp_path_factory):
     return world.write_pack(tmp_path_factory.mktemp("viewed"), has_views=True)
+
+
+def inputs_of(options, sources):
+    return cache_sources(options, sources, SMALL, Backbone.load(sources.clip))
 
 
 def make_model():
@@ -87,7 +99,7 @@ def test_the_studio_is_a_further_state_that_is_told_in_a_share_of_the_steps(
         torch.testing.assert_close(
             told, model.unet(noisy, times, encoder_hidden_states=longer).sample
         )
-    inputs = pictures.cache_sources(world.options(viewed_folder, tmp_path, 4), sources, SMALL)
+    inputs = inputs_of(world.options(viewed_folder, tmp_path, 4), sources)
     cache = build_cache(tmp_path / "cache", inputs)
     for share, is_learned in ((0.0, False), (1.0, True)):
         stage = PictureStage(model, cache, replace(SMALL, studio_share=share))
@@ -98,7 +110,7 @@ def test_the_studio_is_a_further_state_that_is_told_in_a_share_of_the_steps(
 
 def test_both_networks_learn_together(sources, viewed_folder, tmp_path):
     options = world.options(viewed_folder, tmp_path, 20)
-    inputs = pictures.cache_sources(options, sources, SMALL)
+    inputs = inputs_of(options, sources)
     cache, model = build_cache(tmp_path / "cache", inputs), make_model()
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     losses = train(PictureStage(model, cache, SMALL), FAST, options.run("x")).last_losses
@@ -152,12 +164,12 @@ def test_finished_networks_are_trained_further_on_whole_pictures(sources, viewed
     assert max(moved.values()) <= 3.5 * rate
 
 
-def test_networks_that_cannot_be_trained_further_are_told(sources, viewed_folder, tmp_path):
+def test_networks_that_cannot_be_trained_further_are_told_at_once(
+    sources, viewed_folder, tmp_path, monkeypatch
+):
     options = world.options(viewed_folder, tmp_path / "b", 3)
     empty = tmp_path / "empty"
     empty.mkdir()
-    with pytest.raises(WeightsError, match="holds no pipeline and controlnet to go on from"):
-        train_pictures(options, sources, SMALL, start=empty)
     first = train_pictures(world.options(viewed_folder, tmp_path / "a", 2), sources, SMALL)
     unet = make_unet(SMALL.unet, 48, 16, 0)
     unet.save_pretrained(first / "pipeline/unet")
@@ -165,8 +177,11 @@ def test_networks_that_cannot_be_trained_further_are_told(sources, viewed_folder
     light = StudioLight.load(first / "pipeline" / FILE_NAME)
     wider = replace(light, weight=torch.zeros(48, 9), bias=torch.zeros(48))
     wider.save(first / "pipeline" / FILE_NAME)
+    monkeypatch.setattr(pictures, "collect_tokens", None)  # minutes of a large pack
     with pytest.raises(WeightsError, match="does not read the states of this CLIP"):
         train_pictures(options, sources, SMALL, start=first)
+    with pytest.raises(WeightsError, match="holds no pipeline and controlnet to go on from"):
+        train_pictures(options, sources, SMALL, start=empty)
     assert not (tmp_path / "b" / "pictures" / "state").exists()
 
 
@@ -234,3 +249,21 @@ def test_a_stopped_run_ends_as_one_that_never_stopped(
     states = [load_state(f / "state") for f in (whole, tmp_path / "b" / "pictures")]
     for name, tensor in states[0].tensors.items():
         torch.testing.assert_close(states[1].tensors[name], tensor, atol=0, rtol=0)
+
+
+def test_where_no_drawing_is_given_there_is_more_noise(
+    sources, viewed_folder, tmp_path, monkeypatch
+):
+    cache = build_cache(tmp_path, inputs_of(world.options(viewed_folder, tmp_path, 4), sources))
+    recipe = replace(SMALL, drops=Drops(drawing=0.5), undrawn_location=2.0)
+    stage, locations = PictureStage(make_model(), cache, recipe), []
+
+    def add_noise(latents, generator, uniform_share, location):
+        locations.append(location)
+        return add_flow_noise(latents, generator, uniform_share, location)
+
+    monkeypatch.setattr(pictures, "add_flow_noise", add_noise)
+    stage.loss(step_generator(0, 0))
+    drawn = cache.draw(len(locations[0]), recipe.drops, step_generator(0, 0)).has_drawing
+    assert 0 < int(drawn.sum()) < len(drawn)
+    torch.testing.assert_close(locations[0], torch.where(drawn, 0.0, 2.0))
