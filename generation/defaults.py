@@ -24,6 +24,8 @@ class DrawingDefaults:
         strength: Share of the way to noise that a transfer takes its source.
         num_transfer_steps: Steps of a transfer, of which it takes the share `strength`; None for
             those of an image. A kit of one step needs more here.
+        finish_noise: Share of noise from which the kit's finisher draws the rest in one step; 0
+            leaves all steps to the sampler.
     """
 
     num_inference_steps: int = NUM_INFERENCE_STEPS
@@ -31,6 +33,7 @@ class DrawingDefaults:
     controlnet_conditioning_scale: float = CONTROLNET_CONDITIONING_SCALE
     strength: float = STRENGTH
     num_transfer_steps: int | None = None
+    finish_noise: float = 0.0
 
     @property
     def is_few_step(self) -> bool:

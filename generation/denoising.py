@@ -1,6 +1,6 @@
 """One step of denoising, control network and denoiser together, with the levers of speed."""
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
@@ -109,6 +109,18 @@ class Denoising:
         if self.regions is not None and self.regions.problem:
             problems.append(f"Blocks are not compiled: {self.regions.problem}")
         return tuple(problems)
+
+    def resolve(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """Return arguments of the denoiser with the results of a control network in them."""
+        slots = {name: slot for name, slot in arguments.items() if isinstance(slot, _Slot)}
+        plain = {name: value for name, value in arguments.items() if name not in slots}
+        if not slots:
+            return plain
+        control = next(iter(slots.values())).call
+        if control.compute in self._control_memories:
+            self._control_memories[control.compute].fill(control.kwargs["encoder_hidden_states"])
+        results = control.compute(*control.args, **control.kwargs)
+        return plain | {name: results[slot.number] for name, slot in slots.items()}
 
     def start(self) -> None:
         """Begin an image."""

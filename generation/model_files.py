@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import nn
 
 from composer.random_weights import count_parameters
 from composer.weights import WeightsError
@@ -24,6 +25,7 @@ from generation.families import (
     UNION_MODEL,
     Family,
 )
+from generation.finish import open_finisher
 from generation.lora import LoraSource, MergedLora, merge_lora
 from generation.lora_header import DrawingModel, check_lora_header
 from generation.model_folder import (
@@ -66,6 +68,7 @@ class PipelineSource:
         checkpoint: one file with all weights, in place of those in `folder`.
         loras: LoRAs to merge into the weights, in this order.
         style: IP-Adapter, opened when a request first has a style image; None for none.
+        finish: LoRA of the denoiser that finishes what the pipeline's begins; None for none.
         scheduler: name of a sampler of diffusers as "class", and settings of it; empty leaves the
             folder's.
         further_controls: folders of control networks that may be opened later, for the memory plan.
@@ -80,6 +83,7 @@ class PipelineSource:
     text_hash: str | None = None
     checkpoint: Path | None = None
     loras: Sequence[LoraSource] = ()
+    finish: LoraSource | None = None
     scheduler: Mapping[str, Any] = field(default_factory=dict[str, Any])
     style: StyleSource | None = None
     further_controls: Sequence[Path] = ()
@@ -96,6 +100,7 @@ class Models:
         base: the text-to-image pipeline of diffusers.
         control: the control network, or None.
         loras: what was merged into the weights, in this order.
+        finisher: the denoiser that finishes a drawing, or None.
         style: files of an IP-Adapter that fit, or None.
         light: backdrop and lights as a further state, of UNets that learned them, or None.
         sketchbook: the kit's own drawings, for words without one, or None.
@@ -105,6 +110,7 @@ class Models:
     base: Pipe
     control: Control | None
     loras: tuple[MergedLora, ...] = ()
+    finisher: nn.Module | None = None
     style: StyleSource | None = None
     light: StudioLight | None = None
     sketchbook: Sketchbook | None = None
@@ -120,7 +126,8 @@ def open_models(source: PipelineSource, dtype: torch.dtype) -> Models:
         StyleError: the IP-Adapter is for another model, or lacks its image encoder.
     """
     _silence()
-    check_loras(source.loras, source.folder)
+    further = () if source.finish is None else (source.finish,)
+    check_loras((*source.loras, *further), source.folder)
     family = family_of(source.folder)
     if source.style is not None:
         check_style_files(source.style, read_model_config(source.folder / DENOISER[family]))
@@ -137,6 +144,9 @@ def open_models(source: PipelineSource, dtype: torch.dtype) -> Models:
     loras = tuple(merge_lora(base, lora) for lora in source.loras)
     if source.scheduler:
         base.scheduler = _scheduler(family, base, source.scheduler)
+    finisher = None
+    if source.finish is not None:
+        finisher = open_finisher(base, family, source.finish)
     if source.random_around is not None:
         base.text_encoder.get_input_embeddings().weight.copy_(source.random_around)
     light = sketchbook = None
@@ -153,6 +163,7 @@ def open_models(source: PipelineSource, dtype: torch.dtype) -> Models:
         base=base,
         control=control,
         loras=loras,
+        finisher=finisher,
         style=source.style,
         light=light,
         sketchbook=sketchbook,

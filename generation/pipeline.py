@@ -17,6 +17,7 @@ from generation.control_networks import DEFAULT_CONTROL, ControlNetworks
 from generation.controls import Control, ControlKind, ControlSource
 from generation.denoising import Denoising, StepTools, tools_for
 from generation.families import DENOISER, PIPELINES, Family
+from generation.finish import finishing
 from generation.inversion import begin_inverted
 from generation.levers import DEFAULT, PLAIN, Levers, without_fixed_weights
 from generation.memory_plan import MemoryPlan, Offload, plan_for
@@ -55,9 +56,10 @@ class ImagePipeline:
         self._controls = ControlNetworks(models.family, models.base, models.control)
         self.loras, self.light, self.sketchbook = models.loras, models.light, models.sketchbook
         self._style_source, self._style = models.style, None
+        self._finisher = models.finisher
         self._prompts = PromptStates(models.family, models.base, text_hash, placement)
         self._pipes = Pipes(models.family, models.base, placement)
-        self._hashes = WeightsHash(self._denoiser, models.base.vae, models.light)
+        self._hashes = WeightsHash(self._denoiser, models.base.vae, models.light, models.finisher)
         self._levers, self._steps = PLAIN, None
 
     @classmethod
@@ -122,7 +124,7 @@ class ImagePipeline:
     ) -> "ImagePipeline":
         check_parts(models)
         control = None if models.control is None else models.control.model
-        for module in (*models.base.components.values(), control):
+        for module in (*models.base.components.values(), control, models.finisher):
             if isinstance(module, torch.nn.Module):
                 module.requires_grad_(False).eval()
         models.base.set_progress_bar_config(disable=True)
@@ -151,7 +153,8 @@ class ImagePipeline:
         self._prompts.forget()
         is_last = levers.channels_last
         layout = torch.channels_last if is_last else torch.contiguous_format
-        for model in (*self._step_models, self._base.vae):
+        finishers = () if self._finisher is None else (self._finisher,)
+        for model in (*self._step_models, *finishers, self._base.vae):
             torch.nn.Module.to(model, memory_format=layout)
         if levers != PLAIN:
             tools = tools or tools_for(self._placement.device)
@@ -288,9 +291,15 @@ class ImagePipeline:
         """16 hex digits over the weights of denoiser, autoencoder and default control network."""
         return self.hash_with(DEFAULT_CONTROL)
 
-    def hash_with(self, control_name: str) -> str:
-        """16 hex digits over the weights of denoiser, autoencoder and a control network."""
-        return self._hashes.with_control(control_name, self._controls.model(control_name))
+    def hash_with(self, control_name: str, *, finishes: bool = False) -> str:
+        """16 hex digits over the weights of denoiser, autoencoder and a control network.
+
+        Args:
+            control_name: name of the control network.
+            finishes: whether those of the finisher count as well.
+        """
+        control = self._controls.model(control_name)
+        return self._hashes.with_control(control_name, control, finishes=finishes)
 
     @property
     def _denoiser(self) -> Any:  # noqa: ANN401  a model of diffusers
@@ -333,6 +342,7 @@ class ImagePipeline:
         control_name: str | None,
         use_image: bool,
         inverts: bool = False,
+        finish_noise: float = 0.0,
         style_scale: float = 0.0,
         **call: Any,  # noqa: ANN401  whatever the pipeline takes
     ) -> list[Image.Image]:
@@ -343,6 +353,7 @@ class ImagePipeline:
             control_name: name of the control network that runs; None for none.
             use_image: image-to-image.
             inverts: begin with the noise that the image itself comes from, not with random noise.
+            finish_noise: share of noise from which the finisher draws the rest; 0 for none.
             style_scale: strength of the style whose features are in the call; 0 where none are.
             **call: arguments of the diffusers call; the control image is `control_image`.
 
@@ -350,8 +361,8 @@ class ImagePipeline:
             PIL images, RGB.
 
         Raises:
-            RequestError: the kit has no such control network, or none that can redraw an image; or
-                the scheduler is of another family, or cannot be inverted.
+            RequestError: the kit has no such control network, or none that can redraw an image, or
+                no finisher; or the scheduler is of another family, or cannot be inverted.
         """
         assert self.slot.locked(), "hold the slot while running"
         control = None if control_name is None else self._controls.require(control_name)
@@ -360,6 +371,8 @@ class ImagePipeline:
                 "This kit's control network cannot follow a drawing while an image is redrawn. "
                 "Set `controlnet_conditioning_scale` to 0."
             )
+        if finish_noise and self._finisher is None:
+            raise RequestError("This kit has no finisher. Set `finish_noise` to 0.")
         added: AbstractContextManager[None] = nullcontext()
         if control is not None and control.is_adapter:
             added = self._controls.adding(control, call, self._denoiser, use_image=use_image)
@@ -367,20 +380,45 @@ class ImagePipeline:
             call = control_call(self.family, control, call, use_image=use_image)
         pipe = self._pipes.get(control, use_image=use_image)
         if not self._placement.is_fixed:
-            _ = self.hash_with(control_name or DEFAULT_CONTROL)  # while all are in one place
+            name = control_name or DEFAULT_CONTROL
+            _ = self.hash_with(name, finishes=finish_noise > 0)  # while all are in one place
         self._placement.prepare(pipe)
         pipe.scheduler = self._pipes.fresh_scheduler(scheduler)
         if inverts:
             begin_inverted(pipe, self._denoiser, call, self._paused)
         if self._steps is not None:
             self._steps.start()
+        finished = nullcontext()
+        if finish_noise:
+            is_guided = float(call["guidance_scale"]) > 1
+            finished = self._finished(pipe, finish_noise, is_guided=is_guided)
         samples_control = control is not None and self.family is Family.SD3
         styled = self._styled(style_scale) if style_scale else nullcontext()
         seeded = self._seeded(call) if samples_control else nullcontext()
         # Weights that are moved in inference mode could not be moved again.
         mode = torch.inference_mode() if self._placement.is_fixed else torch.no_grad()
-        with styled, mode, seeded, added:
+        with styled, mode, seeded, added, finished:
             return pipe(output_type="pil", **call).images
+
+    @contextmanager
+    def _finished(
+        self, pipe: Pipe, noise: float, *, is_guided: bool
+    ) -> Generator[None, None, None]:
+        """Have a run finished by the kit's finisher."""
+        assert self._finisher is not None
+        resolve = dict if self._steps is None else self._steps.resolve
+        with (
+            self._placement.at_work(self._finisher),
+            finishing(
+                self._finisher,
+                self._denoiser,
+                pipe.scheduler,
+                noise=noise,
+                is_guided=is_guided,
+                resolve=resolve,
+            ),
+        ):
+            yield
 
     def _paused(self) -> AbstractContextManager[None]:
         """Run the models without the levers of speed."""

@@ -31,6 +31,8 @@ class Placement:
             models.base.to(device)
             if models.control is not None:
                 models.control.model.to(device)
+            if models.finisher is not None:
+                models.finisher.to(device)
         if plan is not None and plan.tiles:
             models.base.vae.enable_tiling()
             _halve_tiles(models.base.vae)
@@ -46,6 +48,17 @@ class Placement:
         """Place a model that was opened later."""
         if self._plan is None:
             model.to(self.device)
+
+    @contextmanager
+    def at_work(self, model: nn.Module) -> Generator[None, None, None]:
+        """Have a model on the card for the time of a block, where it is not there for good."""
+        if self._plan is not None:
+            model.to(self.device)
+        try:
+            yield
+        finally:
+            if self._plan is not None:
+                model.to("cpu")
 
     @property
     def loads_layers(self) -> bool:

@@ -99,6 +99,8 @@ def describe(
         fields["negative"] = _pack_query(request.negative)
     if (control := result.control_of(index)) is not None:
         fields |= _pack_control(control)
+    if request.settings.finish_noise > 0:
+        fields["finish_noise"] = request.settings.finish_noise
     if result.loras:
         fields["loras"] = [asdict(lora) for lora in result.loras]
     if request.style is not None and request.style.scale > 0:
@@ -291,6 +293,7 @@ def _unpack_settings(fields: dict[str, Any]) -> DrawingSettings:
         width=fields["width"],
         scheduler=Scheduler(fields["scheduler"]),
         control_name=fields.get("control_name", ""),
+        finish_noise=fields.get("finish_noise", 0.0),
         **{name: fields[name] for name in _PLAIN_FIELDS},
     )
 

@@ -14,6 +14,7 @@ _NAMES: Mapping[str, str] = {
     "Negative words": "negative_text",
     "Steps": "num_inference_steps",
     "Guidance": "guidance_scale",
+    "Finished from noise": "finish_noise",
     "Strength": "strength",
     "Faithful": "is_faithful",
     "Keeps colours": "keeps_colours",

@@ -63,6 +63,8 @@ class DrawingSettings:
         scheduler: the sampler.
         negative_text: what to stay away from; empty is the kit's empty prompt.
         control_name: which of the kit's control networks runs; empty is its default.
+        finish_noise: share of noise from which the kit's finisher draws the rest in one step,
+            without guidance; 0 leaves all steps to the sampler.
     """
 
     seed: int = 0
@@ -75,6 +77,7 @@ class DrawingSettings:
     scheduler: Scheduler = Scheduler.KIT
     negative_text: str = ""
     control_name: str = ""
+    finish_noise: float = 0.0
 
     def __post_init__(self) -> None:
         """Check every number against the caps; the number of pixels depends on the kit.
@@ -217,6 +220,13 @@ def effective_control_scale(request: Request) -> float:
     return scale * control_share(request.query.balance)
 
 
+def effective_finish_noise(request: Request) -> float:
+    """Return the noise share from which the finisher draws: 0 where a source is followed back."""
+    if isinstance(request, TransferRequest) and request.is_faithful:
+        return 0.0
+    return float(request.settings.finish_noise)
+
+
 def _check_settings(settings: DrawingSettings, caps: Caps) -> None:
     if not isinstance(settings.scheduler, Scheduler):
         names = ", ".join(Scheduler)
@@ -231,6 +241,7 @@ def _check_settings(settings: DrawingSettings, caps: Caps) -> None:
         0.0,
         caps.controlnet_conditioning_scale,
     )
+    _check_real("finish_noise", settings.finish_noise, 0.0, 1.0)
     if not isinstance(settings.control_name, str) or len(settings.control_name) > caps.control_name:
         raise RequestError(
             f"`control_name` must be text of at most {caps.control_name} characters."

@@ -14,7 +14,14 @@ from PIL import Image
 from generation.cancel import CancelToken, Progress, step_callback
 from generation.lora import MergedLora
 from generation.pipeline import ImagePipeline
-from generation.request import DEFAULT_CAPS, DrawingSettings, Request, RequestError, check_size
+from generation.request import (
+    DEFAULT_CAPS,
+    DrawingSettings,
+    Request,
+    RequestError,
+    check_size,
+    effective_finish_noise,
+)
 from generation.studio_light import StudioLight
 
 
@@ -185,7 +192,9 @@ def sample(pipeline: ImagePipeline, plan: SamplingPlan, options: RunOptions) -> 
         start = time.perf_counter()
         images = _sample_or_split(pipeline, plan, options)
         duration_s = time.perf_counter() - start
-        weights_hash = pipeline.hash_with(plan.request.settings.control_name)
+        weights_hash = pipeline.hash_with(
+            plan.request.settings.control_name, finishes=effective_finish_noise(plan.request) > 0
+        )
         adapter_hash = pipeline.style_adapter().sha256 if plan.style_scale else ""
     finally:
         pipeline.slot.release()
@@ -226,6 +235,7 @@ def sample_each(pipeline: ImagePipeline, plans: Sequence[SamplingPlan]) -> list[
             control_name=plans[0].control_name,
             use_image=plans[0].source is not None,
             inverts=plans[0].inverts,
+            finish_noise=effective_finish_noise(plans[0].request),
             **_merge(calls),
         )
 
@@ -294,6 +304,7 @@ def _try_batch(
             control_name=plan.control_name,
             use_image=plan.source is not None,
             inverts=plan.inverts,
+            finish_noise=effective_finish_noise(plan.request),
             style_scale=plan.style_scale,
             callback_on_step_end=step_callback(options.cancel, options.on_step),
             **call_arguments(pipeline, plan, seeds),

@@ -16,25 +16,34 @@ class WeightsHash:
     Cost: seconds for a large pipeline, at the first question.
     """
 
-    def __init__(self, denoiser: nn.Module, decoder: nn.Module, light: StudioLight | None) -> None:
-        """Take what every image depends on; nothing is read yet."""
-        self._models, self._light = (denoiser, decoder), light
+    def __init__(
+        self,
+        denoiser: nn.Module,
+        decoder: nn.Module,
+        light: StudioLight | None,
+        finisher: nn.Module | None = None,
+    ) -> None:
+        """Take what every image depends on, and what some do; nothing is read yet."""
+        self._models, self._light, self._finisher = (denoiser, decoder), light, finisher
         self._digest: Any = None
-        self._hashes: dict[str, str] = {}
+        self._hashes: dict[tuple[str, bool], str] = {}
 
-    def with_control(self, name: str, control: nn.Module | None) -> str:
+    def with_control(self, name: str, control: nn.Module | None, *, finishes: bool = False) -> str:
         """16 hex digits over the weights of denoiser, autoencoder and a control network.
 
         Args:
             name: of the control network, under which its hash is kept.
             control: the network; None for none.
+            finishes: whether the finisher's weights follow, if there is one.
         """
-        if name not in self._hashes:
+        key = name, finishes
+        if key not in self._hashes:
             digest = self._base_digest().copy()
-            if control is not None:
-                _add_weights(digest, control)
-            self._hashes[name] = digest.hexdigest()[:16]
-        return self._hashes[name]
+            for model in (control, self._finisher if finishes else None):
+                if model is not None:
+                    _add_weights(digest, model)
+            self._hashes[key] = digest.hexdigest()[:16]
+        return self._hashes[key]
 
     def _base_digest(self) -> Any:  # noqa: ANN401  of hashlib
         if self._digest is None:

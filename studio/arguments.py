@@ -74,6 +74,11 @@ def add_drawing(command: argparse.ArgumentParser) -> None:
         ("--controlnet-conditioning-scale", float),
     ):
         command.add_argument(name, type=kind, help="default: the kit's")
+    command.add_argument(
+        "--finish-noise", type=float, metavar="SHARE",
+        help="share of noise from which the kit's finisher draws the rest in one step; 0 leaves "
+        "all steps to the sampler (default: the kit's)",
+    )  # fmt: skip
     command.add_argument("--negative-text", default="")
     command.add_argument(
         "--control", default="", dest="control_name", metavar="CONTROL",

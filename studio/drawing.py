@@ -109,6 +109,9 @@ class Drawing:
     def _source(self, folder: Path) -> PipelineSource:
         kit, backbone = self._kit, self._tower.backbone
         own = [LoraSource(file=lora.file, scale=lora.scale) for lora in kit.loras]
+        finish = None
+        if kit.finish is not None and kit.drawing.finish_noise > 0:
+            finish = LoraSource(file=kit.finish.file, scale=kit.finish.scale)
         return PipelineSource(
             folder=folder,
             controlnet=kit.controlnet,
@@ -116,6 +119,7 @@ class Drawing:
             text_hash=backbone.text_hash,
             checkpoint=kit.checkpoint,
             loras=(*own, *self._options.loras),
+            finish=finish,
             style=kit.ip_adapter,
             scheduler=kit.scheduler,
             further_controls=kit.control_folders,

@@ -68,6 +68,7 @@ def _numbers(
             "guidance", guidance, (1.0, most_guidance), defaults.guidance_scale, notes
         ),
         controlnet_conditioning_scale=defaults.controlnet_conditioning_scale,
+        finish_noise=defaults.finish_noise,
     )
 
 

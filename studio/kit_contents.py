@@ -15,6 +15,7 @@ CLIP, SEARCH, PIPELINE = "CLIP", "search tower", "pipeline"
 CONTROLNET, CONTROL, LORA = "control network", "control network ", "LoRA "
 """Names of parts; those of further control networks and of LoRAs are followed by their own."""
 IP_ADAPTER = "IP-Adapter"
+FINISH = "finish"
 
 
 class KitError(ValueError):
@@ -142,6 +143,7 @@ class KitFile:
         control_kind: What that follows; it is also its name.
         controls: Further control networks, by name.
         loras: LoRAs of the pipeline, by name.
+        finish: LoRA of the denoiser that finishes what the pipeline's begins, if there is one.
         ip_adapter: The IP-Adapter, if there is one.
         drawing: What the pipeline is asked for unless a request says otherwise.
         scheduler: Sampler in place of the pipeline's, and its settings.
@@ -173,6 +175,7 @@ class KitFile:
     control_kind: ControlKind = ControlKind.SCRIBBLE
     controls: Mapping[str, ControlPart] = field(default_factory=dict[str, ControlPart])
     ip_adapter: IpAdapterPart | None = None
+    finish: LoraPart | None = None
     confidence: Mapping[str, Path] = field(default_factory=dict[str, Path])
     speed: Mapping[str, Any] = field(default_factory=dict[str, Any])
     converter: Path | None = None
@@ -194,6 +197,7 @@ class KitFile:
             PIPELINE: self.pipeline,
             CONTROLNET: self.controlnet,
             IP_ADAPTER: None if self.ip_adapter is None else self.ip_adapter.part,
+            FINISH: None if self.finish is None else self.finish.part,
         }
         loras = {f"{LORA}{name}": lora.part for name, lora in self.loras.items()}
         return {name: part for name, part in named.items() if part is not None} | loras

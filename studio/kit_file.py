@@ -140,6 +140,7 @@ def _kit_file(folders: tuple[Path, ...], fields: Mapping[str, Any]) -> KitFile:
         control_kind=ControlKind(controlnet.get("kind", ControlKind.SCRIBBLE)),
         controls=_controls(fields.get("controls", {}), controlnet),
         ip_adapter=_ip_adapter(fields["ip_adapter"]) if "ip_adapter" in fields else None,
+        finish=_lora(fields["finish"]) if "finish" in fields else None,
         confidence=_confidence(composers),
         converter=converter,
         search=_search(fields["search"]) if "search" in fields else None,

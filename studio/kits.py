@@ -13,6 +13,7 @@ from studio.hub import Hub, default_hub
 from studio.kit_contents import (
     CLIP,
     CONTROLNET,
+    FINISH,
     IP_ADAPTER,
     KIT_FILE,
     LORA,
@@ -23,6 +24,7 @@ from studio.kit_contents import (
     KitError,
     KitFile,
     KitPart,
+    LoraPart,
     SearchPart,
 )
 from studio.kit_file import read_kit_file
@@ -88,6 +90,7 @@ class Kit:
         controls: Further control networks, by name.
         loras: LoRAs that the pipeline is loaded with.
         ip_adapter: Through which a picture steers the style, if there is one.
+        finish: LoRA of the denoiser that finishes what the pipeline's begins, if there is one.
         drawing: What the pipeline is asked for unless a request says otherwise.
         scheduler: Sampler in place of the pipeline's, and its settings.
         speed: Levers of speed, by name.
@@ -114,6 +117,7 @@ class Kit:
     controls: Mapping[str, ControlFiles] = field(default_factory=dict[str, ControlFiles])
     loras: tuple[Lora, ...] = ()
     ip_adapter: StyleSource | None = None
+    finish: Lora | None = None
     drawing: DrawingDefaults = field(default_factory=DrawingDefaults)
     scheduler: Mapping[str, Any] = field(default_factory=dict[str, Any])
     speed: Mapping[str, Any] = field(default_factory=dict[str, Any])
@@ -211,8 +215,7 @@ def _locate(file: KitFile, name: str, hub: Hub) -> Kit:
     # In the order of use, so that the first part is the first to be reported missing.
     found = {part_name: find(part) for part_name, part in file.parts.items()}
     loras = [
-        Lora(file=_lora_file(found[f"{LORA}{lora_name}"], lora.file), scale=lora.scale)
-        for lora_name, lora in file.loras.items()
+        _located_lora(lora, found[f"{LORA}{lora_name}"]) for lora_name, lora in file.loras.items()
     ]
     return Kit(
         name=file.name,
@@ -230,6 +233,7 @@ def _locate(file: KitFile, name: str, hub: Hub) -> Kit:
         controls={one: _control_files(part, hub) for one, part in file.controls.items()},
         loras=tuple(loras),
         ip_adapter=_style_source(file.ip_adapter, found.get(IP_ADAPTER)),
+        finish=None if file.finish is None else _located_lora(file.finish, found[FINISH]),
         drawing=file.drawing,
         scheduler=file.scheduler,
         speed=file.speed,
@@ -273,5 +277,6 @@ def _style_source(part: IpAdapterPart | None, location: Path | None) -> StyleSou
     return StyleSource(weights=location / part.adapter, image_encoder=location / part.image_encoder)
 
 
-def _lora_file(location: Path, name: str) -> Path:
-    return location / name if location.is_dir() else location
+def _located_lora(lora: LoraPart, location: Path) -> Lora:
+    file = location / lora.file if location.is_dir() else location
+    return Lora(file=file, scale=lora.scale)

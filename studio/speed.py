@@ -108,6 +108,11 @@ def drawing_timings(
     source = Image.new("RGB", (side, side), "white")
     uncontrolled = DrawingSettings(controlnet_conditioning_scale=0.0)
     moved = TransferRequest(query=composed, source=source, settings=uncontrolled)
+    as_kit = GenerateRequest(
+        query=composed,
+        control_sketch=sketch if engine.pipeline.has_control else None,
+        settings=settings_of(engine.kit.drawing),
+    )
     kit = engine.kit.drawing.for_transfer()
     usual = replace(moved, strength=kit.strength, settings=settings_of(kit))
     timings = [
@@ -116,6 +121,10 @@ def drawing_timings(
             ours_ms=median_ms(lambda: engine.generate(plain), NUM_DRAWINGS),
             peer="the plain diffusers call",
             peer_ms=median_ms(plain_call(pipeline, plain), NUM_DRAWINGS),
+        ),
+        Timing(
+            what="generate, as the kit does it",
+            ours_ms=median_ms(lambda: engine.generate(as_kit), NUM_DRAWINGS),
         ),
         Timing(
             what=f"transfer, {side} px, strength {moved.strength:g}",

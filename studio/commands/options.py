@@ -65,6 +65,7 @@ class DrawingOptions:
     num_inference_steps: int | None
     guidance_scale: float | None
     controlnet_conditioning_scale: float | None
+    finish_noise: float | None
     negative_text: str
     control_name: str
 

@@ -16,7 +16,12 @@ from generation.provenance import (
     recorded_selection,
     write_png,
 )
-from generation.request import GenerateRequest, Request, TransferRequest
+from generation.request import (
+    GenerateRequest,
+    Request,
+    TransferRequest,
+    effective_finish_noise,
+)
 from generation.sample import Result, RunOptions
 from studio.commands.adapters import loras_of_rerun, parse_loras
 from studio.commands.generate import output_rules
@@ -64,7 +69,8 @@ def _draw_own(options: RerunOptions, output: Path, provenance: Provenance) -> in
     loras = loras_of_rerun(options.loras, recorded_loras(provenance), load_kit(kit))
     engine = open_engine(KitOptions(kit=kit, device=options.device, dtype=options.dtype), loras)
     name = engine.load_control(request.settings.control_name)
-    _check_weights(options, provenance, engine, engine.pipeline.hash_with(name))
+    weights = engine.pipeline.hash_with(name, finishes=effective_finish_noise(request) > 0)
+    _check_weights(options, provenance, engine, weights)
     result = _draw(engine, request)
     image = result.images[index].image
     facts = describe(result, index, kit=engine.kit.name, selection=selection)

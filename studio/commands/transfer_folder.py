@@ -237,7 +237,10 @@ def _recipe(setup: TransferSetup, domain: str) -> str:
         "keeps_colours": options.keeps_colours,
         "keeps_size": options.keeps_size,
         "settings": asdict(setup.settings),
-        "weights": engine.pipeline.hash_with(engine.load_control(setup.settings.control_name)),
+        "weights": engine.pipeline.hash_with(
+            engine.load_control(setup.settings.control_name),
+            finishes=setup.settings.finish_noise > 0,
+        ),
         "towers": [engine.backbone.gallery_hash, engine.backbone.text_hash],
         "device": engine.pipeline.device_name,
         "control_from": options.control_from,

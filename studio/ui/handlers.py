@@ -151,6 +151,7 @@ class PageHandlers:
                     num_steps, "The number of steps", caps.num_inference_steps
                 ),
                 guidance_scale=checked_float(guidance, "The guidance"),
+                finish_noise=engine.kit.drawing.finish_noise,
                 control_name="" if query.sketch is None else name,
             ),
         )

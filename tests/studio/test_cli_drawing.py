@@ -148,6 +148,7 @@ def test_a_domain_of_the_kit_is_found_in_every_spelling(world, tmp_path):
         (("--guidance-scale", "nan"), "`guidance_scale` must be a number from 1 to 30, got nan"),
         (("--num-images", "9"), "`num_images` must be a whole number from 1 to 8, got 9"),
         (("--seed", "-1"), "`seed` must be a whole number"),
+        (("--finish-noise", "2"), "`finish_noise` must be a number from 0 to 1, got 2"),
     ],
 )
 def test_numbers_out_of_range_are_named_and_nothing_is_saved(

@@ -10,7 +10,7 @@ from studio.commands.options import KitOptions
 from studio.commands.shared import open_engine
 from studio.kit_contents import KitError, KitPart
 from studio.kit_file import read_kit_file
-from studio.kits import Kit, load_kit
+from studio.kits import Kit, Lora, load_kit
 from tests.studio.tiny import write_kit
 
 
@@ -89,6 +89,22 @@ def test_a_checkpoint_replaces_the_weights_of_its_base(tmp_path):
 def test_a_kit_file_that_contradicts_itself_is_one_sentence(tmp_path, text, sentence):
     with pytest.raises(KitError, match=sentence):
         read_kit_file(write_based(tmp_path, text))
+
+
+def test_a_finisher_is_named_in_the_kit_file_and_left_out_by_a_kit_of_few_steps(tmp_path):
+    base = write_kit(tmp_path / "base")
+    (base / "jump.safetensors").write_bytes(b"")
+    text = '[drawing]\nfinish_noise = 0.4\n[finish]\npath = "jump.safetensors"\nscale = 0.9\n'
+    with (base / "kit.toml").open("a") as file:
+        file.write(text)
+    kit = load_kit(str(base))
+    assert kit.finish == Lora(file=base / "jump.safetensors", scale=0.9)
+    assert kit.drawing.finish_noise == 0.4
+    child = f'base = "{base}"\nname = "child"\n[drawing]\nfinish_noise = 0.0\n'
+    assert load_kit(write_based(tmp_path / "child", child)).drawing.finish_noise == 0.0
+    (base / "jump.safetensors").unlink()
+    with pytest.raises(KitError, match=r"lacks .*jump\.safetensors"):
+        load_kit(str(base))
 
 
 def test_control_networks_are_named_in_the_kit_file(tmp_path):

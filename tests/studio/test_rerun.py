@@ -4,6 +4,7 @@ import json
 import shutil
 
 import pytest
+from diffusers import UNet2DConditionModel
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
@@ -12,6 +13,7 @@ from studio.cli import main
 from studio.engine import Engine
 from studio.kits import load_kit
 from tests.pictures import noise
+from tests.replicas import loras
 from tests.studio.tiny_kit import write_kit
 
 
@@ -42,6 +44,50 @@ def change(source, target, **changes):
     with Image.open(source) as image:
         image.save(target, pnginfo=chunks)
     return target
+
+
+@pytest.fixture(scope="module")
+def finishing(world, tmp_path_factory):
+    """A kit whose drawings are finished by another denoiser."""
+    folder = tmp_path_factory.mktemp("finishing")
+    shutil.copytree(world / "kit", folder, dirs_exist_ok=True)
+    unet = UNet2DConditionModel.from_pretrained(folder / "pipeline/unet")
+    factors = loras.unet_factors(unet)
+    loras.write_diffusers(folder / "jump.safetensors", factors, {}, alpha=2.0)
+    with (folder / "kit.toml").open("a") as file:
+        file.write('\n[drawing]\nfinish_noise = 0.5\n\n[finish]\npath = "jump.safetensors"\n')
+    return folder
+
+
+def test_a_finished_image_comes_out_equal_to_the_byte(world, finishing, tmp_path, capsys):
+    drawn = ("--num-inference-steps", 2, "--seed", 5, "--output")
+    moved = ("transfer", world / "photo.png", "--to", "oak")
+    made: dict[str, bytes] = {}
+    for name, command in (
+        ("finished", ("generate", "--text", "red")),
+        ("plain", ("generate", "--text", "red", "--finish-noise", 0)),
+        ("moved", moved),
+        ("faithful", (*moved, "--faithful")),
+    ):
+        image, again = (tmp_path / f"{name}{end}.png" for end in ("", "-again"))
+        assert run(*command, "--kit", finishing, *drawn, image) == 0
+        source = ("--source", world / "photo.png") if "transfer" in command else ()
+        assert run("rerun", image, "--kit", finishing, *source, "--output", again) == 0
+        assert again.read_bytes() == image.read_bytes()
+        made[name] = Image.open(image).tobytes()
+        fields = read_png(image).fields
+        assert fields.get("finish_noise", 0.0) == (0.0 if name == "plain" else 0.5)
+    assert made["finished"] != made["plain"]
+    capsys.readouterr()
+    output = tmp_path / "other.png"
+    image = tmp_path / "finished.png"
+    assert run("rerun", image, "--kit", world / "kit", "--output", output) == 2
+    assert "was drawn with other weights" in capsys.readouterr().err
+    assert run("generate", "--text", "red", "--kit", world / "kit", *drawn, output) == 0
+    command = ("generate", "--text", "red", "--kit", world / "kit", "--finish-noise", 0.5)
+    assert run(*command, *drawn, tmp_path / "none.png") == 2
+    assert "This kit has no finisher. Set `finish_noise` to 0." in capsys.readouterr().err
+    assert not (tmp_path / "none.png").exists()
 
 
 @pytest.mark.parametrize("index", [0, 1])
