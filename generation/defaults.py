@@ -24,8 +24,8 @@ class DrawingDefaults:
         strength: Share of the way to noise that a transfer takes its source.
         num_transfer_steps: Steps of a transfer, of which it takes the share `strength`; None for
             those of an image. A kit of one step needs more here.
-        finish_noise: Share of noise from which the kit's finisher draws the rest in one step; 0
-            leaves all steps to the sampler.
+        finish_noise: Share of noise from which the kit's finisher draws the rest of an image in one
+            step; 0 leaves all steps to the sampler.
     """
 
     num_inference_steps: int = NUM_INFERENCE_STEPS
@@ -41,7 +41,9 @@ class DrawingDefaults:
         return self.num_inference_steps < LEAST_PATH_STEPS
 
     def for_transfer(self) -> "DrawingDefaults":
-        """Return them with the steps of a transfer."""
-        return replace(
-            self, num_inference_steps=self.num_transfer_steps or self.num_inference_steps
-        )
+        """Return them with the steps of a transfer, all by the sampler.
+
+        What a medium looks like is drawn in the last steps, which a finisher skips.
+        """
+        num_steps = self.num_transfer_steps or self.num_inference_steps
+        return replace(self, num_inference_steps=num_steps, finish_noise=0.0)

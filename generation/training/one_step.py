@@ -41,7 +41,10 @@ from generation.training.stock import decode, encode_mean, move
 from generation.training.teacher_pairs import PairRecipe, TeacherPairs, draw_pairs
 
 NAME, FINISH = "one-step", "finish"
-MINUTES = {Scale.CPU: 120.0, Scale.GPU: 4.0}
+MINUTES = {
+    NAME: {Scale.CPU: 120.0, Scale.GPU: 4.0},
+    FINISH: {Scale.CPU: 40.0, Scale.GPU: 2.0},
+}
 _FACTOR = 8
 _PREFIX = "unet."  # of the layers of a LoRA file
 _TARGETS = (
@@ -397,8 +400,8 @@ def main(arguments: list[str] | None = None) -> int:
         help="train one that finishes what the sampler began, into <out>/finish",
     )
     args = parser.parse_args(arguments)
-    options, sources = read_options(args, MINUTES), read_sources(args)
     name = FINISH if args.finish else NAME
+    options, sources = read_options(args, MINUTES[name]), read_sources(args)
     train_one_step(options, sources, start=args.start, name=name)
     return 0
 

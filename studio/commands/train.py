@@ -57,6 +57,11 @@ class TrainingJob:
         return self.runs / "one-step" / "lora" / LORA_FILE
 
     @property
+    def finisher(self) -> Path:
+        """The LoRA that finishes what the sampler began."""
+        return self.runs / "finish" / "lora" / LORA_FILE
+
+    @property
     def fast_kit(self) -> Path:
         """Folder of the kit that draws in one step."""
         return self.kit.with_name(f"{self.kit.name}-fast")
@@ -144,6 +149,10 @@ def _image_with_sources(job: TrainingJob) -> Sequence[str | Path]:
     return [*_image(job), "--clip", job.kit / "clip", "--duet", duet]
 
 
+def _finish(job: TrainingJob) -> Sequence[str | Path]:
+    return [*_image_with_sources(job), "--finish", "--start", job.student]
+
+
 COMPOSER_MINUTES = {
     names.CONVERTER: {"cpu": "8", "gpu": "1"},
     names.DUET: {"cpu": "30", "gpu": "5"},
@@ -164,6 +173,7 @@ STAGES: dict[str, KitStage] = {
     "autoencoder": KitStage(module="generation.training.autoencoder", arguments=_image),
     "pictures": KitStage(module="generation.training.pictures", arguments=_image_with_sources),
     "one-step": KitStage(module="generation.training.one_step", arguments=_image_with_sources),
+    "finish": KitStage(module="generation.training.one_step", arguments=_finish),
     "judge": KitStage(module="generation.training.judge", arguments=_image),
     "feature-judge": KitStage(module="generation.training.feature_judge", arguments=_feature_judge),
 }
@@ -256,8 +266,7 @@ def write_kit(job: TrainingJob) -> None:
     lines += ["", "[composers.slerp]"]
     if (composers / "duet.safetensors").exists():
         lines += ['weights = "composers/duet.safetensors"', *_slerp_lines(job.runs / "slerp.json")]
-    drawing = [f'{key} = "{name}"' for key, name in _DRAWING if (job.kit / name).exists()]
-    lines += ["", "[pipeline]", *drawing, "", "[drawing]", *_STEPS] if drawing else []
+    lines += _drawing_lines(job)
     job.kit.mkdir(parents=True, exist_ok=True)
     (job.kit / KIT_FILE).write_text("\n".join(lines) + "\n", encoding="utf-8")
     _write_fast_kit(job)
@@ -269,6 +278,18 @@ def _head(job: TrainingJob) -> list[str]:
     if job.student.exists():
         fields["fast"] = f"../{job.fast_kit.name}"
     return [f"{name} = {json.dumps(value)}" for name, value in fields.items()]
+
+
+def _drawing_lines(job: TrainingJob) -> list[str]:
+    """Return what the kit draws with and how, as TOML, as far as it was trained."""
+    parts = [f'{key} = "{name}"' for key, name in _DRAWING if (job.kit / name).exists()]
+    if not parts:
+        return []
+    lines = ["", "[pipeline]", *parts, "", "[drawing]", *_STEPS]
+    if job.finisher.exists():
+        shutil.copy2(job.finisher, job.kit / "finish.safetensors")
+        lines += ["finish_noise = 0.5", "", "[finish]", 'path = "finish.safetensors"']
+    return lines
 
 
 def _write_fast_kit(job: TrainingJob) -> None:
@@ -294,6 +315,7 @@ path = "one_step.safetensors"
 num_inference_steps = 1
 num_transfer_steps = 5
 guidance_scale = 1.0
+finish_noise = 0.0
 """
 
 

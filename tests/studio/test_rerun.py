@@ -67,7 +67,8 @@ def test_a_finished_image_comes_out_equal_to_the_byte(world, finishing, tmp_path
         ("finished", ("generate", "--text", "red")),
         ("plain", ("generate", "--text", "red", "--finish-noise", 0)),
         ("moved", moved),
-        ("faithful", (*moved, "--faithful")),
+        ("moved and finished", (*moved, "--finish-noise", 0.5)),
+        ("faithful", (*moved, "--faithful", "--finish-noise", 0.5)),
     ):
         image, again = (tmp_path / f"{name}{end}.png" for end in ("", "-again"))
         assert run(*command, "--kit", finishing, *drawn, image) == 0
@@ -76,8 +77,9 @@ def test_a_finished_image_comes_out_equal_to_the_byte(world, finishing, tmp_path
         assert again.read_bytes() == image.read_bytes()
         made[name] = Image.open(image).tobytes()
         fields = read_png(image).fields
-        assert fields.get("finish_noise", 0.0) == (0.0 if name == "plain" else 0.5)
+        assert fields.get("finish_noise", 0.0) == (0.0 if name in ("plain", "moved") else 0.5)
     assert made["finished"] != made["plain"]
+    assert made["moved and finished"] != made["moved"]
     capsys.readouterr()
     output = tmp_path / "other.png"
     image = tmp_path / "finished.png"
