@@ -26,7 +26,7 @@ STAGES = (
     *names.TRAINED,
     names.SLERP,
     "confidence",
-    *("autoencoder", "pictures", "one-step", "finish"),
+    *("autoencoder", "pictures", "one-step"),
     *("judge", "feature-judge"),
 )
 _STAGE_HELP = f"mini (all, in order), composer NAME, or one of {', '.join(STAGES)}"

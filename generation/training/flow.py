@@ -30,10 +30,7 @@ class NoisyLatents:
 
 
 def add_flow_noise(
-    latents: Float[Tensor, "n 4 h w"],
-    generator: torch.Generator,
-    uniform_share: float = 0.0,
-    location: Float[Tensor, " n"] | float = 0.0,
+    latents: Float[Tensor, "n 4 h w"], generator: torch.Generator, uniform_share: float = 0.0
 ) -> NoisyLatents:
     """Move latents to logit-normal times t in (0, 1).
 
@@ -42,9 +39,8 @@ def add_flow_noise(
         generator: Of times and noise.
         uniform_share: Share of the times that are uniform, since a sampler starts at t = 1, where
             logit-normal times are rare.
-        location: Mean of the times' logits; above 0 there is more noise.
     """
-    times = torch.sigmoid(torch.randn(len(latents), generator=generator) + location)
+    times = torch.sigmoid(torch.randn(len(latents), generator=generator))
     if uniform_share:
         is_uniform = torch.rand(len(latents), generator=generator) < uniform_share
         times = torch.where(is_uniform, torch.rand(len(latents), generator=generator), times)

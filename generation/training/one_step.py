@@ -37,14 +37,11 @@ from generation.training.pictures import (
     cache_sources,
     load_pictures,
 )
-from generation.training.stock import decode, encode_mean, move
+from generation.training.stock import decode, move
 from generation.training.teacher_pairs import PairRecipe, TeacherPairs, draw_pairs
 
-NAME, FINISH = "one-step", "finish"
-MINUTES = {
-    NAME: {Scale.CPU: 120.0, Scale.GPU: 4.0},
-    FINISH: {Scale.CPU: 40.0, Scale.GPU: 2.0},
-}
+NAME = "one-step"
+MINUTES = {Scale.CPU: 120.0, Scale.GPU: 4.0}
 _FACTOR = 8
 _PREFIX = "unet."  # of the layers of a LoRA file
 _TARGETS = (
@@ -72,7 +69,6 @@ class OneStepRecipe:
             and more or less noise.
         full_noise_share: Share of these others' times that are 1.
         least_time: Least of their times, so that pictures can be drawn over.
-        most_time: Most of their times that are not 1.
         drops: How often words and drawing are left out there.
         studio_share: Share of these steps in which backdrop and lights are told.
         crop: Side of the pieces that are decoded and judged, in latents.
@@ -91,7 +87,6 @@ class OneStepRecipe:
     pair_share: float = 0.7
     full_noise_share: float = 0.15
     least_time: float = 0.3
-    most_time: float = 1.0
     drops: Drops = field(default_factory=lambda: Drops(words=0.05, drawing=0.3))
     studio_share: float = 0.5
     crop: int = 20
@@ -112,22 +107,6 @@ RECIPES = {
         optimisation=replace(OPTIMISATION, batch_size=64, check_every_s=60.0),
     ),
 }
-
-
-def finish_recipe(recipe: OneStepRecipe) -> OneStepRecipe:
-    """Return the recipe of a student that finishes what the sampler began, near half the noise.
-
-    It learns from real pictures alone, and the critic weighs more: what is drawn is settled, what
-    is missing is its surface.
-    """
-    return replace(
-        recipe,
-        pair_share=0.0,
-        full_noise_share=0.0,
-        least_time=0.35,
-        most_time=0.7,
-        adversarial_weight=1.5 * recipe.adversarial_weight,
-    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -195,7 +174,7 @@ class OneStepStage:
         self,
         model: PictureModel,
         cache: PictureCache,
-        pairs: TeacherPairs | None,
+        pairs: TeacherPairs,
         vae: AutoencoderKL,
         recipe: OneStepRecipe,
     ) -> None:
@@ -241,13 +220,12 @@ class OneStepStage:
         return StepLoss(total=total, parts=parts)
 
     def _task(self, generator: torch.Generator) -> Task:
-        follows = float(torch.rand((), generator=generator)) < self.recipe.pair_share
-        if self.pairs is not None and follows:
-            return self._teachers_task(self.pairs, generator)
+        if float(torch.rand((), generator=generator)) < self.recipe.pair_share:
+            return self._teachers_task(generator)
         return self._own_task(generator)
 
-    def _teachers_task(self, all_pairs: TeacherPairs, generator: torch.Generator) -> Task:
-        pairs = all_pairs.take(int(torch.randint(len(all_pairs), (), generator=generator)))
+    def _teachers_task(self, generator: torch.Generator) -> Task:
+        pairs = self.pairs.take(int(torch.randint(len(self.pairs), (), generator=generator)))
         device = next(self.module.parameters()).device
         return Task(
             noisy=pairs.noise.to(device),
@@ -262,7 +240,7 @@ class OneStepStage:
         batch = self.cache.draw(recipe.optimisation.batch_size, recipe.drops, generator)
         count = len(batch.latents)
         least = recipe.least_time
-        times = least + (recipe.most_time - least) * torch.rand(count, generator=generator)
+        times = least + (1 - least) * torch.rand(count, generator=generator)
         is_full = torch.rand(count, generator=generator) < recipe.full_noise_share
         times = torch.where(is_full, torch.ones(()), times)
         noise = torch.randn(batch.latents.shape, generator=generator)
@@ -307,29 +285,14 @@ class OneStepSheet(SampleSheet):
             return draw_at_once(self.model, noise, torch.ones(len(noise)).to(noise), condition)
 
 
-class FinishSheet(OneStepSheet):
-    """Pictures of validation designs, half noise, finished below the real ones."""
-
-    noise_share = 0.5
-
-    def sample(self, condition: Condition, *, guidance_scale: float) -> Float[Tensor, "n 4 y x"]:
-        """Draw latents at once from the real pictures under noise."""
-        device, share = condition.states.device, self.noise_share
-        latents = encode_mean(self.vae, self.real.to(device)) * self.vae.config["scaling_factor"]
-        noisy = (1 - share) * latents + share * self.noise.to(device)
-        with torch.no_grad():
-            return draw_at_once(self.model, noisy, torch.full((len(noisy),), share), condition)
-
-
 def train_one_step(
     options: StageOptions,
     sources: KitSources,
     recipe: OneStepRecipe | None = None,
     teacher: PicturesRecipe | None = None,
     start: Path | None = None,
-    name: str = NAME,
 ) -> Path:
-    """Train a student of `<out>/pictures` and export `<out>/<name>/lora`, in fp16.
+    """Train a student of `<out>/pictures` and export `<out>/one-step/lora`, in fp16.
 
     Args:
         options: Of the stage.
@@ -337,7 +300,6 @@ def train_one_step(
         recipe: Of the student.
         teacher: The teacher's recipe.
         start: LoRA file of a student to go on from.
-        name: `NAME`, or `FINISH` for one by `finish_recipe`.
 
     Returns:
         The folder of the stage.
@@ -349,22 +311,16 @@ def train_one_step(
         WeightsError: The teacher lacks a file, or the student to go on from does not fit.
     """
     recipe, teacher = recipe or RECIPES[options.scale], teacher or TEACHERS[options.scale]
-    finishes = name == FINISH
-    if finishes:
-        recipe = finish_recipe(recipe)
-    run = options.run(name)
+    run = options.run(NAME)
     backbone = Backbone.load(sources.clip, device=options.device)
     inputs = cache_sources(options, sources, teacher, backbone)
     cache = build_cache(options.out / TEACHER / "cache", inputs)
     model = load_pictures(options.out / TEACHER)
     move(model, options.device)
-    pairs = None
-    if not finishes:
-        pairs = draw_pairs(run.folder / "pairs", model, cache, recipe.pairs, options.seed)
+    pairs = draw_pairs(run.folder / "pairs", model, cache, recipe.pairs, options.seed)
     add_lora(model, recipe.rank, options.seed, start)
     stage = OneStepStage(model, cache, pairs, inputs.vae, recipe)
-    kind_of_sheet = FinishSheet if finishes else OneStepSheet
-    sheet = kind_of_sheet(inputs, model, run.folder / "samples.png")
+    sheet = OneStepSheet(inputs, model, run.folder / "samples.png")
     optimisation = replace(recipe.optimisation, seed=options.seed)
     trained = train(stage, optimisation, run, sheet.draw)
     sheet.draw()
@@ -394,15 +350,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser = make_parser("Train a student of the embedded kit's UNet that draws in one step.")
     add_source_arguments(parser)
     parser.add_argument("--start", type=Path, help="LoRA file of a student to go on from")
-    parser.add_argument(
-        "--finish",
-        action="store_true",
-        help="train one that finishes what the sampler began, into <out>/finish",
-    )
     args = parser.parse_args(arguments)
-    name = FINISH if args.finish else NAME
-    options, sources = read_options(args, MINUTES[name]), read_sources(args)
-    train_one_step(options, sources, start=args.start, name=name)
+    train_one_step(read_options(args, MINUTES), read_sources(args), start=args.start)
     return 0
 
 

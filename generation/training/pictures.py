@@ -90,8 +90,6 @@ class PicturesRecipe:
         drops: How often words and drawing are left out, each by itself.
         studio_share: Share of the steps in which backdrop and lights are told.
         uniform_share: Share of the times that are uniform in place of logit-normal.
-        undrawn_location: Mean of the times' logits where no drawing is given: what a thing looks
-            like is decided while there is much noise.
         has_mirrored: Whether the mirrored pictures are learned, too.
         optimisation: Rates and schedule.
     """
@@ -107,7 +105,6 @@ class PicturesRecipe:
     drops: Drops = field(default_factory=Drops)
     studio_share: float = 0.5
     uniform_share: float = 0.1
-    undrawn_location: float = 0.0
     has_mirrored: bool = True
     optimisation: Optimisation = OPTIMISATION
 
@@ -137,7 +134,6 @@ def further_recipe(recipe: PicturesRecipe) -> PicturesRecipe:
     return replace(
         recipe,
         coarse_share=0.0,
-        undrawn_location=1.0,
         drops=replace(recipe.drops, drawing=0.3),
         optimisation=replace(
             optimisation, learning_rate=optimisation.learning_rate * 2 / 3, decay_share=0.6
@@ -158,8 +154,7 @@ class PictureStage:
         device = next(self.module.parameters()).device
         batch = self.cache.draw(self.recipe.optimisation.batch_size, self.recipe.drops, generator)
         recipe = self.recipe
-        location = torch.where(batch.has_drawing, 0.0, recipe.undrawn_location)
-        noisy = add_flow_noise(batch.latents.to(device), generator, recipe.uniform_share, location)
+        noisy = add_flow_noise(batch.latents.to(device), generator, recipe.uniform_share)
         tells_studio = float(torch.rand((), generator=generator)) < recipe.studio_share
         condition = Condition.of_batch(batch, tells_studio=tells_studio).to(device)
         predicted = self.module(noisy.latents, noisy.timesteps, condition)

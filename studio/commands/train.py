@@ -57,11 +57,6 @@ class TrainingJob:
         return self.runs / "one-step" / "lora" / LORA_FILE
 
     @property
-    def finisher(self) -> Path:
-        """The LoRA that finishes what the sampler began."""
-        return self.runs / "finish" / "lora" / LORA_FILE
-
-    @property
     def fast_kit(self) -> Path:
         """Folder of the kit that draws in one step."""
         return self.kit.with_name(f"{self.kit.name}-fast")
@@ -149,10 +144,6 @@ def _image_with_sources(job: TrainingJob) -> Sequence[str | Path]:
     return [*_image(job), "--clip", job.kit / "clip", "--duet", duet]
 
 
-def _finish(job: TrainingJob) -> Sequence[str | Path]:
-    return [*_image_with_sources(job), "--finish", "--start", job.student]
-
-
 COMPOSER_MINUTES = {
     names.CONVERTER: {"cpu": "8", "gpu": "1"},
     names.DUET: {"cpu": "30", "gpu": "5"},
@@ -173,7 +164,6 @@ STAGES: dict[str, KitStage] = {
     "autoencoder": KitStage(module="generation.training.autoencoder", arguments=_image),
     "pictures": KitStage(module="generation.training.pictures", arguments=_image_with_sources),
     "one-step": KitStage(module="generation.training.one_step", arguments=_image_with_sources),
-    "finish": KitStage(module="generation.training.one_step", arguments=_finish),
     "judge": KitStage(module="generation.training.judge", arguments=_image),
     "feature-judge": KitStage(module="generation.training.feature_judge", arguments=_feature_judge),
 }
@@ -241,7 +231,8 @@ def _run_stage(stage: KitStage, job: TrainingJob) -> None:
 def write_kit(job: TrainingJob) -> None:
     """Copy the outputs of finished stages into the kit and write its `kit.toml`.
 
-    The student that draws in one step becomes a kit of its own beside it, based on it.
+    The student that draws in one step becomes a kit of its own beside it, based on it, and
+    finishes what the kit begins.
     """
     pictures = job.runs / "pictures"
     for name in ("pipeline", "controlnet"):
@@ -286,9 +277,9 @@ def _drawing_lines(job: TrainingJob) -> list[str]:
     if not parts:
         return []
     lines = ["", "[pipeline]", *parts, "", "[drawing]", *_STEPS]
-    if job.finisher.exists():
-        shutil.copy2(job.finisher, job.kit / "finish.safetensors")
-        lines += ["finish_noise = 0.5", "", "[finish]", 'path = "finish.safetensors"']
+    if job.student.exists():
+        student = json.dumps(f"../{job.fast_kit.name}/{_STUDENT}")
+        lines += ["finish_noise = 0.5", "", "[finish]", f"path = {student}"]
     return lines
 
 
@@ -296,12 +287,13 @@ def _write_fast_kit(job: TrainingJob) -> None:
     if not job.student.exists():
         return
     job.fast_kit.mkdir(exist_ok=True)
-    shutil.copy2(job.student, job.fast_kit / "one_step.safetensors")
+    shutil.copy2(job.student, job.fast_kit / _STUDENT)
     base = json.dumps(f"../{job.kit.name}")
     text = _FAST_KIT.format(base=base, licence=json.dumps(LICENCE))
     (job.fast_kit / KIT_FILE).write_text(text, encoding="utf-8")
 
 
+_STUDENT = "one_step.safetensors"
 _FAST_KIT = """\
 base = {base}
 name = "mini-fast"

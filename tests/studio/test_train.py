@@ -50,8 +50,6 @@ def test_all_stages_run_in_order_on_the_pack(tmp_path, pack, monkeypatch):
     assert given["clip"]["--output"] == given["duet"]["--clip"] == given["pictures"]["--clip"]
     assert given["duet"]["--output"] == given["pictures"]["--duet"] == given["one-step"]["--duet"]
     assert given["pictures"]["--out"] == given["autoencoder"]["--out"] == given["one-step"]["--out"]
-    assert "--finish" in commands[list(STAGES).index("finish")]
-    assert Path(given["finish"]["--start"]).parents[1] == out / "runs/one-step"
 
 
 def test_a_failed_stage_stops_the_run_and_says_that_it_resumes(tmp_path, pack, monkeypatch, capsys):
@@ -112,15 +110,13 @@ def test_the_student_becomes_a_kit_beside_its_teachers(tmp_path):
     assert fast.folders == (tmp_path / "kit-fast", tmp_path / "kit-fast/../kit")
     assert fast.loras["one-step"].part.location.read_bytes() == b"weights"
     assert (fast.drawing.num_inference_steps, fast.drawing.guidance_scale) == (1, 1.0)
-    assert load_kit(str(kit)).finish is None
+    assert load_kit(str(kit)).finish is None  # as there is nothing to finish
     (job.runs / "pictures/pipeline").mkdir(parents=True)
-    job.finisher.parent.mkdir(parents=True)
-    job.finisher.write_bytes(b"others")
     write_kit(job)
-    finish, fast = load_kit(str(kit)), read_kit_file(str(tmp_path / "kit-fast"))
-    assert finish.finish is not None
-    assert finish.finish.file.read_bytes() == b"others"
-    assert (finish.drawing.finish_noise, fast.drawing.finish_noise) == (0.5, 0.0)
+    drawing, fast = load_kit(str(kit)), read_kit_file(str(tmp_path / "kit-fast"))
+    assert drawing.finish is not None
+    assert drawing.finish.file.read_bytes() == b"weights"
+    assert (drawing.drawing.finish_noise, fast.drawing.finish_noise) == (0.5, 0.0)
     assert load_kit(str(kit)).fast == str(kit / "../kit-fast")
     assert fast.composers.keys() == read_kit_file(str(kit)).composers.keys()
 

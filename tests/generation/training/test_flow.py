@@ -46,11 +46,3 @@ def test_a_share_of_the_times_is_uniform():
     assert near_noise[0.0] < 0.01
     assert 0.015 < near_noise[0.5] < 0.04
     assert 0.035 < near_noise[1.0] < 0.065
-
-
-def test_times_are_moved_where_it_is_asked():
-    location = torch.tensor([0.0, 1.0]).repeat(2000)
-    noisy = add_flow_noise(torch.zeros(4000, 4, 1, 1), step_generator(0, 1), location=location)
-    logits = torch.logit(noisy.timesteps / 1000).view(-1, 2)
-    torch.testing.assert_close(logits.mean(0), torch.tensor([0.0, 1.0]), atol=0.1, rtol=0)
-    torch.testing.assert_close(logits.std(0), torch.ones(2), atol=0.1, rtol=0)

@@ -10,7 +10,6 @@ from composer.weights import WeightsError
 from generation.training import one_step
 from generation.training.loop import step_generator, train
 from generation.training.one_step import (
-    FINISH,
     OneStepRecipe,
     OneStepStage,
     add_lora,
@@ -153,37 +152,6 @@ def test_a_student_goes_on_from_a_file(parts, taught, tmp_path):
     assert float((drawn(other) - before).abs().mean()) > 1e-2
     with pytest.raises(WeightsError, match="no LoRA of rank 8"):
         add_lora(load_pictures(taught / "pictures"), 8, 0, file)
-
-
-def test_a_finisher_learns_from_real_pictures_near_half_the_noise(
-    sources, viewed_folder, taught, tmp_path, monkeypatch
-):
-    import shutil
-
-    out = shutil.copytree(taught, tmp_path / "out")
-    times: list[torch.Tensor] = []
-    asked = OneStepStage._own_task
-
-    def listening(self, generator):
-        task = asked(self, generator)
-        times.append(task.times)
-        return task
-
-    def refuses(*_: Any, **__: Any) -> None:
-        raise AssertionError("a finisher follows no teacher")
-
-    monkeypatch.setattr(OneStepStage, "_own_task", listening)
-    monkeypatch.setattr(one_step, "draw_pairs", refuses)
-    folder = train_one_step(
-        world.options(viewed_folder, out, 8), sources, RECIPE, SMALL, name=FINISH
-    )
-    assert folder == out / "finish"
-    assert (folder / "lora/pytorch_lora_weights.safetensors").exists()
-    assert (folder / "samples.png").exists()
-    seen = torch.cat(times)
-    assert len(times) == 8
-    assert 0.35 <= float(seen.min()) < 0.45
-    assert 0.6 < float(seen.max()) <= 0.7
 
 
 def test_the_critic_sees_the_same_piece_of_picture_and_drawing(parts, tmp_path):

@@ -18,7 +18,6 @@ from generation.sketchbook import FILE_NAME as SKETCHBOOK
 from generation.sketchbook import Sketchbook
 from generation.studio_light import FILE_NAME, StudioLight
 from generation.training import pictures
-from generation.training.flow import add_flow_noise
 from generation.training.loop import step_generator, train
 from generation.training.picture_cache import Drops, PictureCache, build_cache
 from generation.training.picture_model import Condition, PictureModel, make_small_control
@@ -249,21 +248,3 @@ def test_a_stopped_run_ends_as_one_that_never_stopped(
     states = [load_state(f / "state") for f in (whole, tmp_path / "b" / "pictures")]
     for name, tensor in states[0].tensors.items():
         torch.testing.assert_close(states[1].tensors[name], tensor, atol=0, rtol=0)
-
-
-def test_where_no_drawing_is_given_there_is_more_noise(
-    sources, viewed_folder, tmp_path, monkeypatch
-):
-    cache = build_cache(tmp_path, inputs_of(world.options(viewed_folder, tmp_path, 4), sources))
-    recipe = replace(SMALL, drops=Drops(drawing=0.5), undrawn_location=2.0)
-    stage, locations = PictureStage(make_model(), cache, recipe), []
-
-    def add_noise(latents, generator, uniform_share, location):
-        locations.append(location)
-        return add_flow_noise(latents, generator, uniform_share, location)
-
-    monkeypatch.setattr(pictures, "add_flow_noise", add_noise)
-    stage.loss(step_generator(0, 0))
-    drawn = cache.draw(len(locations[0]), recipe.drops, step_generator(0, 0)).has_drawing
-    assert 0 < int(drawn.sum()) < len(drawn)
-    torch.testing.assert_close(locations[0], torch.where(drawn, 0.0, 2.0))
