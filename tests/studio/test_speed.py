@@ -24,6 +24,7 @@ def test_drawing_is_timed_beside_the_plain_call(engine, monkeypatch):
     side = engine.pipeline.native_size_px
     assert [row.what for row in rows] == [
         f"generate, {side} px, 20 steps",
+        "generate, as the kit does it",
         f"transfer, {side} px, strength 0.8",
         "transfer, as the kit does it",
         "transfer, faithful",
