@@ -4,7 +4,6 @@ import json
 import shutil
 
 import pytest
-from diffusers import UNet2DConditionModel
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
@@ -13,8 +12,7 @@ from studio.cli import main
 from studio.engine import Engine
 from studio.kits import load_kit
 from tests.pictures import noise
-from tests.replicas import loras
-from tests.studio.tiny_kit import write_kit
+from tests.studio.tiny_kit import add_finisher, write_kit
 
 
 @pytest.fixture(scope="module")
@@ -50,13 +48,7 @@ def change(source, target, **changes):
 def finishing(world, tmp_path_factory):
     """A kit whose drawings are finished by another denoiser."""
     folder = tmp_path_factory.mktemp("finishing")
-    shutil.copytree(world / "kit", folder, dirs_exist_ok=True)
-    unet = UNet2DConditionModel.from_pretrained(folder / "pipeline/unet")
-    factors = loras.unet_factors(unet)
-    loras.write_diffusers(folder / "jump.safetensors", factors, {}, alpha=2.0)
-    with (folder / "kit.toml").open("a") as file:
-        file.write('\n[drawing]\nfinish_noise = 0.5\n\n[finish]\npath = "jump.safetensors"\n')
-    return folder
+    return add_finisher(shutil.copytree(world / "kit", folder, dirs_exist_ok=True))
 
 
 def test_a_finished_image_comes_out_equal_to_the_byte(world, finishing, tmp_path, capsys):

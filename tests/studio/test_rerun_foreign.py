@@ -8,7 +8,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from generation.provenance import read_png
 from studio.cli import main
-from tests.studio.tiny_kit import write_kit
+from tests.studio.tiny_kit import add_finisher, write_kit
 
 PARAMETERS = (
     "a red chair\nNegative prompt: fog\n"
@@ -54,6 +54,13 @@ def test_words_and_numbers_are_followed_and_the_rest_is_told(kit, tmp_path, caps
     again = tmp_path / "c.png"
     assert run("rerun", output, "--kit", kit, "--output", again) == 0
     assert again.read_bytes() == output.read_bytes()
+
+
+def test_a_kit_finishes_what_another_program_began(tmp_path):
+    kit = add_finisher(write_kit(tmp_path / "kit"))
+    image, output = write(tmp_path / "a.png", parameters=PARAMETERS), tmp_path / "b.png"
+    assert run("rerun", image, "--kit", kit, "--output", output) == 0
+    assert read_png(output).fields["finish_noise"] == 0.5
 
 
 def test_numbers_out_of_range_are_the_kit_s_own(kit, tmp_path, capsys):

@@ -66,6 +66,23 @@ def move(
     )  # fmt: skip
 
 
+def test_the_page_draws_as_the_kit_finishes(handlers, monkeypatch):
+    engine, asked = handlers.context.engine, []
+    drawing, generate = engine.kit.drawing, engine.generate
+
+    def listening(request, options):
+        asked.append(request.settings.finish_noise)
+        settings = replace(request.settings, finish_noise=0.0)  # this kit has no finisher
+        return generate(replace(request, settings=settings), options)
+
+    monkeypatch.setattr(engine, "generate", listening)
+    for share in (0.4, 0.0):
+        kit = replace(engine.kit, drawing=replace(drawing, finish_noise=share))
+        monkeypatch.setattr(engine, "kit", kit)
+        draw(handlers)
+    assert asked == [0.4, 0.0]
+
+
 def test_an_empty_query_gives_a_look_into_the_gallery(handlers):
     gallery, pictures, _, line, strange, large, facts = handlers.retrieval.retrieve("", "  ", 0.5)
     assert (len(gallery["value"]), len(pictures), strange) == (12, 12, "")

@@ -12,6 +12,7 @@ from generation.training.text_export import export_text_encoder, export_tokenize
 from retrieval.indexing.encode import IndexOptions, index_folder
 from tests.composer.tiny import write_clip
 from tests.generation import tiny
+from tests.replicas import loras
 
 KIT_FILE = """\
 name = "tiny"
@@ -43,6 +44,17 @@ def write_kit(folder: Path, *, draws: bool = True) -> Path:
         pipe.save_pretrained(folder / "pipeline")
         tiny.make_controlnet(pipe.unet).save_pretrained(folder / "controlnet")
     return folder
+
+
+def add_finisher(kit: Path) -> Path:
+    """Have a kit that draws finish its images from half the noise on."""
+    from diffusers import UNet2DConditionModel
+
+    factors = loras.unet_factors(UNet2DConditionModel.from_pretrained(kit / "pipeline" / "unet"))
+    loras.write_diffusers(kit / "jump.safetensors", factors, {}, alpha=2.0)
+    with (kit / "kit.toml").open("a") as file:
+        file.write('\n[drawing]\nfinish_noise = 0.5\n\n[finish]\npath = "jump.safetensors"\n')
+    return kit
 
 
 def write_gallery(folder: Path, kit: Path, num: int = 12) -> Path:
