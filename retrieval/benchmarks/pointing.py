@@ -13,6 +13,7 @@ degrees. Drawings and pictures have the same framing, so each picture is first s
 """
 
 import io
+import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -173,13 +174,12 @@ def winning_parts(
 ) -> Int[np.ndarray, "rows columns"]:
     """Return the part with most pixels in each patch, 0 for none.
 
-    Raises:
-        ValueError: The map's sides are not multiples of the grid's.
+    A pixel that lies in several patches counts for each by its share in it.
     """
     rows, columns = grid
+    parts = parts.repeat(rows // math.gcd(rows, len(parts)), axis=0)
+    parts = parts.repeat(columns // math.gcd(columns, parts.shape[1]), axis=1)
     height, width = parts.shape
-    if height % rows or width % columns:
-        raise ValueError(f"The part map must divide into {rows} x {columns}, got {parts.shape}.")
     patches = parts.reshape(rows, height // rows, columns, width // columns).swapaxes(1, 2)
     patches = patches.reshape(rows, columns, -1)
     numbers = np.arange(1, max(int(parts.max()), 1) + 1)

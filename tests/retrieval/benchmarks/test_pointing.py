@@ -62,8 +62,13 @@ def annotated():
 def test_the_part_with_most_pixels_wins_a_patch():
     winners = pointing.winning_parts(annotated().parts, GRID)
     assert winners.tolist() == [[1, 1, 1, 0], [1, 1, 1, 0], [2, 0, 0, 0], [2, 0, 0, 4]]
-    with pytest.raises(ValueError, match=r"must divide into 3 x 3, got \(8, 8\)"):
-        pointing.winning_parts(annotated().parts, (3, 3))
+
+
+def test_pixels_count_by_their_share_where_patches_cut_them():
+    winners = pointing.winning_parts(annotated().parts, (3, 3))
+    assert winners.tolist() == [[1, 1, 1], [1, 1, 3], [2, 0, 4]]
+    uneven = np.array([[1, 1, 2, 2, 2]], np.uint8)  # two pixels and a half each
+    assert pointing.winning_parts(uneven, (1, 2)).tolist() == [[1, 2]]
 
 
 def test_words_are_right_on_their_part_and_chance_is_its_share():
