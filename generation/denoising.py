@@ -112,15 +112,9 @@ class Denoising:
 
     def resolve(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Return arguments of the denoiser with the results of a control network in them."""
-        slots = {name: slot for name, slot in arguments.items() if isinstance(slot, _Slot)}
-        plain = {name: value for name, value in arguments.items() if name not in slots}
-        if not slots:
-            return plain
-        control = next(iter(slots.values())).call
-        if control.compute in self._control_memories:
-            self._control_memories[control.compute].fill(control.kwargs["encoder_hidden_states"])
-        results = control.compute(*control.args, **control.kwargs)
-        return plain | {name: results[slot.number] for name, slot in slots.items()}
+        call = _call_of((), arguments)
+        self._fill(call)
+        return _completed(call)
 
     def start(self) -> None:
         """Begin an image."""
@@ -186,16 +180,9 @@ class Denoising:
 
     def _step(self, *args: Any, **kwargs: Any) -> tuple[Tensor]:  # noqa: ANN401
         """Run a step; takes the place of the denoiser's forward."""
-        slots = {name: slot for name, slot in kwargs.items() if isinstance(slot, _Slot)}
-        control = next((slot.call for slot in slots.values()), None)
-        call = (
-            args,
-            {name: value for name, value in kwargs.items() if name not in slots},
-            {name: slot.number for name, slot in slots.items()},
-            None if control is None else (control.compute, control.args, control.kwargs),
-        )
+        call = _call_of(args, kwargs)
         sample: Any = args[0] if args else kwargs.get("sample", kwargs.get("hidden_states"))
-        size = (sample.shape, control is not None)
+        size = (sample.shape, call[-1] is not None)
         if self._deep is not None:
             self._deep.advance(size)
         is_warm = self.regions is not None and self.regions.begin(size)
@@ -214,13 +201,7 @@ class Denoising:
 
     def _compute(self, call: Any) -> Tensor:  # noqa: ANN401
         self._fill(call)
-        args, kwargs, slots, control = call
-        results: Any = ()
-        if control is not None:
-            compute, control_args, control_kwargs = control
-            results = compute(*control_args, **control_kwargs)
-        filled = {name: results[number] for name, number in slots.items()}
-        return self._run_denoiser(*args, **kwargs, **filled)[0]
+        return self._run_denoiser(*call[0], **_completed(call))[0]
 
     def _fill(self, call: Any) -> None:  # noqa: ANN401
         _, kwargs, _, control = call
@@ -230,3 +211,25 @@ class Denoising:
         for memory, arguments in filled:
             if (states := arguments.get("encoder_hidden_states")) is not None:
                 memory.fill(states)
+
+
+def _call_of(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:  # noqa: ANN401
+    """Return a call of the denoiser as a tree, and in it the deferred one, if there is one."""
+    slots = {name: slot for name, slot in kwargs.items() if isinstance(slot, _Slot)}
+    control = next((slot.call for slot in slots.values()), None)
+    return (
+        args,
+        {name: value for name, value in kwargs.items() if name not in slots},
+        {name: slot.number for name, slot in slots.items()},
+        None if control is None else (control.compute, control.args, control.kwargs),
+    )
+
+
+def _completed(call: Any) -> dict[str, Any]:  # noqa: ANN401
+    """Return the denoiser's keyword arguments, the results of the deferred call among them."""
+    _, kwargs, slots, control = call
+    results: Any = ()
+    if control is not None:
+        compute, control_args, control_kwargs = control
+        results = compute(*control_args, **control_kwargs)
+    return {**kwargs, **{name: results[number] for name, number in slots.items()}}

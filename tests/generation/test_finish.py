@@ -225,7 +225,7 @@ def test_an_image_is_made_again_from_its_png(pipeline, tmp_path):
 
 
 def test_a_finisher_needs_a_flow_and_a_lora_that_fits(source, base_pipeline, tmp_path):
-    wide = loras.write_lora(tmp_path / "wide.safetensors", tiny_unet_of(64))
+    wide = loras.write_lora(tmp_path / "wide.safetensors", tiny.make_unet(width=64))
     with pytest.raises(LoraError, match=r"wide\.safetensors"):
         ImagePipeline.load(replace(source, finish=LoraSource(file=wide)))
     pipe = type(base_pipeline)(**base_pipeline.components, requires_safety_checker=False)
@@ -234,17 +234,3 @@ def test_a_finisher_needs_a_flow_and_a_lora_that_fits(source, base_pipeline, tmp
     )
     with pytest.raises(PipelineError, match="`prediction_type` is flow_prediction"):
         open_finisher(pipe, ImagePipeline.load(source).family, source.finish)
-
-
-def tiny_unet_of(width: int):
-    import diffusers
-
-    return diffusers.UNet2DConditionModel(
-        block_out_channels=(4, 8),
-        layers_per_block=1,
-        cross_attention_dim=width,
-        norm_num_groups=2,
-        attention_head_dim=2,
-        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
-        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
-    )

@@ -60,21 +60,28 @@ def make_text_encoder():
     return CLIPTextModel(config).eval()
 
 
-def make_pipeline(folder: Path):
-    """Return a StableDiffusionPipeline at 64 px with a flow scheduler."""
+def make_unet(width: int = WIDTH):
+    """Return a UNet of random weights that reads states of a width."""
     import diffusers
 
-    torch.manual_seed(0)
-    unet = diffusers.UNet2DConditionModel(
+    return diffusers.UNet2DConditionModel(
         sample_size=32,
         block_out_channels=(4, 8),
         layers_per_block=1,
-        cross_attention_dim=WIDTH,
+        cross_attention_dim=width,
         norm_num_groups=2,
         attention_head_dim=2,
         down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
         up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
     )
+
+
+def make_pipeline(folder: Path):
+    """Return a StableDiffusionPipeline at 64 px with a flow scheduler."""
+    import diffusers
+
+    torch.manual_seed(0)
+    unet = make_unet()
     vae = diffusers.AutoencoderKL(
         block_out_channels=(4, 8),
         down_block_types=("DownEncoderBlock2D",) * 2,
